@@ -1,0 +1,87 @@
+"""The value that crosses the wall between the model and everything after it.
+
+Letters used in the whole package: N documents, T tokens, D hidden size, L MoE layers, E routed experts of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.errors import InputError
+
+FloatArray = NDArray[np.floating]
+
+
+def softmax(logits: FloatArray) -> NDArray[np.float32]:
+    """Softmax over the last axis in float32, any shape in, the same shape out."""
+    if logits.size == 0:
+        return np.zeros(logits.shape, dtype=np.float32)
+    scores = logits.astype(np.float32)
+    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(scores / scores.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Pooled hidden states and router scores of N documents, before any mixing or scaling.
+
+    Attributes:
+        hidden_states: (N, D), the pooled last hidden states after the model's final norm.
+        router_logits: (N, L, E), the pooled scores of every MoE layer's router before its softmax. A model without
+            routers gives (N, 0, 0).
+        mean_routing_weights: (N, L, E) where the pooling averages over tokens: the softmax is taken per token before
+            the mean, which does not commute with it. None where one token is pooled: then the weights follow from
+            the logits.
+
+    Raises:
+        InputError: the arrays do not describe the same documents.
+    """
+
+    hidden_states: FloatArray
+    router_logits: FloatArray
+    mean_routing_weights: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        documents = len(self.hidden_states)
+        good = self.hidden_states.ndim == 2 and self.router_logits.ndim == 3
+        good = good and len(self.router_logits) == documents
+        if self.mean_routing_weights is not None:
+            good = good and self.mean_routing_weights.shape == self.router_logits.shape
+        if not good:
+            raise InputError(
+                "Embeddings need hidden_states (N, D) and router_logits (N, L, E) of the same N documents, got "
+                f"{self.hidden_states.shape} and {self.router_logits.shape}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.hidden_states)
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.integer]) -> Embeddings:
+        """The embeddings of some rows, in their order; an index array copies, a slice is a view."""
+        weights = self.mean_routing_weights
+        return Embeddings(
+            self.hidden_states[rows],
+            self.router_logits[rows],
+            None if weights is None else weights[rows],
+        )
+
+    @property
+    def routing_weights(self) -> FloatArray:
+        """(N, L, E): softmax over all experts of a layer, so each (document, layer) row sums to one."""
+        if self.mean_routing_weights is not None:
+            return self.mean_routing_weights
+        return softmax(self.router_logits)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Embeddings]) -> Embeddings:
+        """Joins embeddings of the same model, in the order given."""
+        weights = [p.mean_routing_weights for p in parts if p.mean_routing_weights is not None]
+        return cls(
+            np.concatenate([p.hidden_states for p in parts]),
+            np.concatenate([p.router_logits for p in parts]),
+            np.concatenate(weights) if weights else None,
+        )

@@ -1,0 +1,74 @@
+"""The one exception family of moee_topics.
+
+Whatever a user can cause and mend is raised as one of these; anything else that escapes is our bug. The command line
+prints the message and leaves with the class's exit code::
+
+    MoEETopicsError            1
+    ├── RecipeError            3   a recipe or an override that is not valid
+    ├── InputError             4   a corpus, a file or an argument that is missing or cannot be used
+    ├── ModelError             4   a model that is missing, unsupported or did not quantize
+    ├── StoreError             4   an embedding store that is damaged, locked or holds something else
+    ├── MissingExtraError      4   an optional package that is not installed
+    ├── ResourceError          5   not enough memory or disk
+    └── Interrupted            6   stopped by the user; finished work is kept and the run can be resumed
+
+A message says what was given, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class MoEETopicsError(Exception):
+    """Base of every error that moee_topics raises on purpose."""
+
+    exit_code = 1
+
+
+class RecipeError(MoEETopicsError):
+    """A recipe, or an override of one, is not valid."""
+
+    exit_code = 3
+
+
+class InputError(MoEETopicsError):
+    """A corpus, a file or an argument is missing or cannot be used."""
+
+    exit_code = 4
+
+
+class ModelError(MoEETopicsError):
+    """A model is missing, is not supported, or was not quantized as asked."""
+
+    exit_code = 4
+
+
+class StoreError(MoEETopicsError):
+    """An embedding store is damaged, locked by another writer, or holds something else."""
+
+    exit_code = 4
+
+
+class MissingExtraError(MoEETopicsError):
+    """An optional package is needed and not installed."""
+
+    exit_code = 4
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"This needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'moee-topics[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class ResourceError(MoEETopicsError):
+    """The machine has not enough memory or disk for what was asked."""
+
+    exit_code = 5
+
+
+class Interrupted(MoEETopicsError):
+    """The user stopped the run; finished work is kept and it can be resumed."""
+
+    exit_code = 6

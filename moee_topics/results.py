@@ -1,0 +1,165 @@
+"""What a fitted topic model says, as plain data: the topics, and the topic of every document.
+
+This file knows nothing of BERTopic; it is what reports, scores and notebooks read. In a run folder it is three files:
+``topics.parquet``, ``documents.parquet`` and ``topic_info.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from moee_topics.errors import InputError
+
+OUTLIERS = -1
+"""The topic id of documents that belong to no topic (HDBSCAN's noise)."""
+
+Words = Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic: its words with their weights, its size and the documents that stand for it.
+
+    Attributes:
+        topic: its id; -1 holds the outliers.
+        count: number of documents.
+        name: a short label.
+        words: (word, weight), the most telling first.
+        aspects: further word lists by the name of the representation that made them.
+        representative_docs: row numbers of documents that stand for the topic.
+    """
+
+    topic: int
+    count: int
+    name: str
+    words: Words
+    aspects: Mapping[str, Words] = field(default_factory=dict)
+    representative_docs: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class TopicResult:
+    """The topic of every document, and what every topic is.
+
+    Attributes:
+        ids: N document ids.
+        texts: N documents.
+        topics: (N,) topic of every document, -1 for outliers.
+        probabilities: (N,) strength of the membership, 0 for outliers.
+        positions: (N, 2) coordinates of the document map.
+        topic_info: every topic, outliers first where there are any, then by size.
+        labels: N known classes, where the corpus has them.
+        timestamps: N ISO 8601 times, where the corpus has them.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    topics: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    positions: NDArray[np.float32]
+    topic_info: Sequence[Topic]
+    labels: Sequence[str] | None = None
+    timestamps: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        columns: list[Sized] = [self.ids, self.texts, self.topics, self.probabilities, self.positions]
+        columns += [c for c in (self.labels, self.timestamps) if c is not None]
+        if len({len(column) for column in columns}) != 1:
+            raise InputError(
+                "A topic result needs one id, text, topic, probability and position per document, got "
+                f"{[len(column) for column in columns]} of them."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def topic(self, topic: int) -> Topic:
+        """One topic by its id.
+
+        Raises:
+            InputError: there is no such topic.
+        """
+        for info in self.topic_info:
+            if info.topic == topic:
+                return info
+        known = ", ".join(str(info.topic) for info in self.topic_info)
+        raise InputError(f"There is no topic {topic}; this model has {known}.")
+
+    def save(self, folder: Path) -> None:
+        """Writes ``topics.parquet``, ``documents.parquet`` and ``topic_info.json`` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(self._topics_table(), folder / "topics.parquet")
+        documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
+        pq.write_table(documents, folder / "documents.parquet", compression="zstd")
+        info = json.dumps([_topic_to_json(topic) for topic in self.topic_info], indent=1)
+        (folder / "topic_info.json").write_text(info, encoding="utf-8")
+
+    def _topics_table(self) -> pa.Table:
+        columns: dict[str, Any] = {
+            "id": list(self.ids),
+            "topic": self.topics.astype(np.int64),
+            "probability": self.probabilities.astype(np.float32),
+            "x": self.positions[:, 0].astype(np.float32),
+            "y": self.positions[:, 1].astype(np.float32),
+        }
+        if self.labels is not None:
+            columns["label"] = list(self.labels)
+        if self.timestamps is not None:
+            columns["timestamp"] = list(self.timestamps)
+        return pa.table(columns)
+
+    @classmethod
+    def load(cls, folder: Path) -> TopicResult:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            InputError: the folder holds no finished topic model.
+        """
+        for name in ("topics.parquet", "documents.parquet", "topic_info.json"):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
+        table = pq.read_table(folder / "topics.parquet").to_pydict()
+        info = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
+        return cls(
+            ids=table["id"],
+            texts=pq.read_table(folder / "documents.parquet")["text"].to_pylist(),
+            topics=np.asarray(table["topic"], dtype=np.int64),
+            probabilities=np.asarray(table["probability"], dtype=np.float32),
+            positions=np.column_stack([table["x"], table["y"]]).astype(np.float32),
+            topic_info=[_topic_from_json(topic) for topic in info],
+            labels=table.get("label"),
+            timestamps=table.get("timestamp"),
+        )
+
+
+def _topic_to_json(topic: Topic) -> dict[str, Any]:
+    return {
+        "topic": topic.topic,
+        "count": topic.count,
+        "name": topic.name,
+        "words": [[word, round(float(weight), 6)] for word, weight in topic.words],
+        "aspects": {
+            name: [[word, round(float(weight), 6)] for word, weight in words] for name, words in topic.aspects.items()
+        },
+        "representative_docs": [int(row) for row in topic.representative_docs],
+    }
+
+
+def _topic_from_json(topic: Mapping[str, Any]) -> Topic:
+    return Topic(
+        topic=topic["topic"],
+        count=topic["count"],
+        name=topic["name"],
+        words=[(word, weight) for word, weight in topic["words"]],
+        aspects={name: [(word, weight) for word, weight in words] for name, words in topic["aspects"].items()},
+        representative_docs=topic["representative_docs"],
+    )
