@@ -1,0 +1,9 @@
+"""Documents from anywhere, as an iterator: files, standard input, 20 Newsgroups, docstrings, hub data sets."""
+
+from __future__ import annotations
+
+from moee_topics.corpus.document import Corpus, CorpusCounts, Document
+from moee_topics.corpus.options import CorpusOptions
+from moee_topics.corpus.sources import open_corpus
+
+__all__ = ["Corpus", "CorpusCounts", "CorpusOptions", "Document", "open_corpus"]

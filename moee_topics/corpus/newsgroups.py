@@ -1,0 +1,41 @@
+"""20 Newsgroups through scikit-learn, from its cache where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from moee_topics.corpus.document import Record
+from moee_topics.corpus.options import CorpusOptions
+from moee_topics.errors import InputError
+
+
+def read_20newsgroups(options: CorpusOptions) -> Iterator[Record]:
+    """The posts in scikit-learn's order of files, the newsgroup as label."""
+    data = _fetch(options)
+    posts = zip(data.data, data.target, data.filenames, strict=True)
+    for text, target, filename in posts:
+        label = data.target_names[target]
+        place = f"{label}/{Path(filename).name}"
+        yield Record(place, text, id=place, label=label)
+
+
+def _fetch(options: CorpusOptions) -> Any:
+    from sklearn.datasets import fetch_20newsgroups
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
+    try:
+        return fetch_20newsgroups(
+            data_home=options.data_home,
+            subset=options.subset,
+            remove=options.remove,
+            shuffle=False,
+            download_if_missing=not offline,
+        )
+    except OSError as error:
+        raise InputError(
+            f"20 Newsgroups is not in scikit-learn's cache and cannot be downloaded ({error}). Point corpus.data_home "
+            "or the variable SCIKIT_LEARN_DATA to a folder that holds 20news-bydate_py3.pkz, or run once online."
+        ) from error
