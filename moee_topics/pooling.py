@@ -1,0 +1,53 @@
+"""Token states to document vectors: the last token, or the mean over the tokens of a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["last_token", "mean"]
+POOLINGS: tuple[Pooling, ...] = ("last_token", "mean")
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where the documents of a forward pass lie among its flattened tokens.
+
+    Attributes:
+        starts: index of the first token of each document.
+        lengths: tokens of each document, prompt and special tokens included.
+        last: (N,) index of the last token of each, on the device of the model.
+    """
+
+    starts: list[int]
+    lengths: list[int]
+    last: Tensor
+
+    @classmethod
+    def of(cls, starts: list[int], lengths: list[int], device: torch.device) -> Spans:
+        """Spans with the index of the last tokens made once for all layers."""
+        ends = [start + length - 1 for start, length in zip(starts, lengths, strict=True)]
+        return cls(starts, lengths, torch.tensor(ends, device=device))
+
+
+def last_token(states: Tensor, spans: Spans) -> Tensor:
+    """The state of the last token of each document: (T, D) to (N, D) float32."""
+    return states.index_select(0, spans.last).float()
+
+
+def mean(states: Tensor, spans: Spans) -> Tensor:
+    """The float32 mean over all tokens of each document's sequence: (T, D) to (N, D).
+
+    With a prompt these are the tokens of the prompt too. Tokens between the documents (pads) are left out. Each
+    document is summed by itself, so that its rounding does not depend on its neighbours.
+    """
+    spread = zip(spans.starts, spans.lengths, strict=True)
+    return torch.stack([states[start : start + length].float().mean(dim=0) for start, length in spread])
+
+
+def pool(states: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
+    """Pools flattened token states (T, D) to document vectors (N, D) float32."""
+    return last_token(states, spans) if pooling == "last_token" else mean(states, spans)

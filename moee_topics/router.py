@@ -1,0 +1,143 @@
+"""Router capture: a hook on every router that pools inside it, so that nothing of size tokens x layers is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moee_topics.errors import ModelError
+
+Reading = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Router:
+    """One router of a model.
+
+    Attributes:
+        name: its path in the model.
+        module: the module whose output holds the scores.
+        index: where in that output, if it is a tuple.
+        read: turns what the model records into logits (T, E).
+    """
+
+    name: str
+    module: nn.Module
+    index: int
+    read: Reading
+
+    def logits(self, output: Any) -> Tensor:
+        """(T, E) scores before the softmax, from what the module's forward returned."""
+        return self.read(output[self.index] if isinstance(output, tuple) else output)
+
+
+def _flat(scores: Tensor) -> Tensor:
+    """(B, S, E) or (T, E) to (T, E)."""
+    return scores.reshape(-1, scores.shape[-1])
+
+
+def _from_probabilities(scores: Tensor) -> Tensor:
+    """Logarithms of recorded probabilities: their softmax is the probabilities again."""
+    return _flat(scores).float().clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def _from_product_keys(scores: Tensor) -> Tensor:
+    """(2, T, k) scores of two half keys to (T, k * k): expert (i, j) scores the sum of its halves."""
+    first, second = scores.unbind(0)
+    return (first.unsqueeze(-1) + second.unsqueeze(-2)).flatten(-2)
+
+
+# Model types (or the beginning of them) that record something else than logits of every expert, in transformers 5.23.
+READINGS: dict[str, Reading] = {
+    "gemma4": _from_probabilities,
+    "doge": _from_product_keys,
+}
+
+
+def reading_of(model_type: str) -> Reading:
+    """How the recorded scores of a model type become logits."""
+    return next((read for start, read in READINGS.items() if model_type.startswith(start)), _flat)
+
+
+def _recorders(model: nn.Module) -> list[tuple[type[nn.Module], int]]:
+    """Class and tuple index of every router that the model declares, in ``_can_record_outputs`` of transformers."""
+    declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
+    several: list[Any] = list(declared) if isinstance(declared, (list, tuple)) else [declared]
+    return [(getattr(one, "target_class", one), getattr(one, "index", 0)) for one in several]
+
+
+def find_routers(model: nn.Module) -> list[Router]:
+    """The routers of a model, in the order of its layers; empty for a model without any.
+
+    Where a declared module holds another one (JetMoE: attention experts), only the inner one counts, so that no router
+    is found twice.
+    """
+    read = reading_of(getattr(getattr(model, "config", None), "model_type", ""))
+    recorders = _recorders(model)
+    found = [
+        Router(name, module, index, read)
+        for name, module in model.named_modules()
+        for kind, index in recorders
+        if isinstance(module, kind)
+    ]
+    names = [router.name for router in found]
+    return [router for router in found if not any(name.startswith(f"{router.name}.") for name in names)]
+
+
+class RouterCapture:
+    """Hooks every router while it is open, and pools its scores the moment they are there.
+
+    A context manager: after the forward pass ``logits`` and ``weights`` hold what was pooled. Nothing else is kept.
+
+    Args:
+        routers: what ``find_routers`` gave.
+        pool: token states (T, E) to document vectors (N, E).
+        with_weights: also pool the softmax of each token, which a mean needs (softmax and mean do not commute).
+    """
+
+    def __init__(self, routers: Iterable[Router], pool: Callable[[Tensor], Tensor], with_weights: bool) -> None:
+        self.routers, self.pool, self.with_weights = list(routers), pool, with_weights
+        self._logits: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> RouterCapture:
+        self._handles = [router.module.register_forward_hook(self._hook(router)) for router in self.routers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, router: Router) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            logits = router.logits(output)
+            self._logits[router.name] = self.pool(logits)
+            if self.with_weights:
+                self._weights[router.name] = self.pool(logits.float().softmax(dim=-1))
+
+        return keep
+
+    def logits(self) -> Tensor | None:
+        """(N, L, E) float32 pooled router logits; None for a model without routers."""
+        return self._stacked(self._logits)
+
+    def weights(self) -> Tensor | None:
+        """(N, L, E) float32 mean of the softmax of each token; None unless asked for."""
+        return self._stacked(self._weights)
+
+    def _stacked(self, kept: dict[str, Tensor]) -> Tensor | None:
+        if not kept:
+            return None
+        layers = [kept[router.name] for router in self.routers if router.name in kept]
+        widths = sorted({layer.shape[-1] for layer in layers})
+        if len(layers) != len(self.routers) or len(widths) != 1:
+            raise ModelError(
+                f"{len(layers)} of {len(self.routers)} routers answered, with {widths} experts: "
+                "all MoE layers must run and have the same number of experts."
+            )
+        return torch.stack(layers, dim=1)
