@@ -68,6 +68,22 @@ PROMPTS = MappingProxyType(
 Is Secretly an Embedding Model For Free" (2024), Table 2, with the quotes of its code; the document stays as it is."""
 
 
+def get_prompt(name_or_template: str) -> Prompt:
+    """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once.
+
+    Raises:
+        InputError: neither a known name nor a template with exactly one ``{text}``.
+    """
+    if name_or_template in PROMPTS:
+        return PROMPTS[name_or_template]
+    if name_or_template.count(FIELD) != 1:
+        raise InputError(
+            f"The prompt {name_or_template!r} is neither a known name ({', '.join(PROMPTS)}) nor a template: "
+            f"a template holds {FIELD} exactly once."
+        )
+    return _split("custom", name_or_template)
+
+
 @dataclass(frozen=True)
 class TokenSequence:
     """The tokens of one prompted document, or of one chunk of it.
