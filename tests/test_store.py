@@ -207,7 +207,7 @@ def test_documents_already_stored_or_repeated_are_not_written_again(tmp_path: Pa
         assert sum(shard.rows for shard in store.shards) == 6
         store.write(encode(documents), documents, hashes_of(documents))
         assert len(store.shards) == 2
-    assert_reads(tmp_path, texts(4) + ["document 8", "document 9"])
+    assert_reads(tmp_path, [*texts(4), "document 8", "document 9"])
 
 
 def test_missing_documents_are_counted_and_the_way_out_is_named(tmp_path: Path) -> None:
