@@ -1,0 +1,361 @@
+"""The schema of a recipe, its dotted overrides, and the recipes that come with the package.
+
+Sections stand in road order. A recipe is data: it never names Python code, and a key that does not exist is an error
+that names the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from moee_topics.errors import InputError, RecipeError
+
+Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
+Block = Literal["hidden_states", "routing_weights"]
+ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
+Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
+Arguments = dict[str, Any]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusSection(Section):
+    """What to read; see :class:`moee_topics.corpus.CorpusOptions`."""
+
+    source: str
+    text: str | list[str] | None = None
+    id: str | None = None
+    label: str | None = None
+    timestamp: str | None = None
+    encoding: str = "utf-8"
+    decoding_errors: Literal["strict", "replace"] = "strict"
+    pattern: str = "**/*.txt"
+    limit: Annotated[int, Field(ge=1)] | None = None
+    subset: Literal["train", "test", "all"] = "all"
+    remove: list[Literal["headers", "footers", "quotes"]] = ["headers", "footers", "quotes"]
+    data_home: Path | None = None
+    packages: list[str] = []
+    per_package: Annotated[int, Field(ge=0)] = 400
+    split: str = "train"
+    config: str | None = None
+
+
+class EncoderSection(Section):
+    """What turns documents into vectors; see :class:`moee_topics.encoder.MoEEncoder`."""
+
+    model: str = "pocket"
+    revision: str | None = None
+    quantize: Literal["none", "int8", "nf4"] = "none"
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    device: str | None = None
+    prompt: str = "prompteol"
+    pooling: Literal["last_token", "mean"] = "last_token"
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    long_documents: Literal["truncate", "chunk"] = "truncate"
+    tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
+
+
+class FusionSection(Section):
+    """How hidden states and routing weights become one vector; see :mod:`moee_topics.fusion`."""
+
+    method: Method = "weighted_sum"
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+    standardize: bool | Block = True
+
+
+class OutlierSection(Section):
+    """How outliers are given a topic; see :class:`moee_topics.topics.OutlierReduction`."""
+
+    strategy: Strategy = "embeddings"
+    target_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    threshold: float = 0.0
+
+
+class TopicsSection(Section):
+    """Words of topics and what is done with topics after the clustering; see :mod:`moee_topics.topics`."""
+
+    stop_words: str | list[str] | None = "english"
+    representation: str | list[str | dict[str, Arguments | None]] = "keybert"
+    nr_topics: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
+    outliers: OutlierSection | None = None
+    seed_topic_list: list[list[str]] | None = None
+    zeroshot_topic_list: list[str] | None = None
+    zeroshot_min_similarity: Annotated[float, Field(ge=0, le=1)] = 0.7
+    hierarchy: bool = True
+    over_time: bool = True
+    time_bins: Annotated[int, Field(ge=2)] = 20
+    per_class: bool = True
+    experts: bool = True
+
+
+class ReportSection(Section):
+    """The report file."""
+
+    html: bool = True
+    title: str | None = None
+
+
+class Recipe(Section):
+    """One whole run, from documents to a report."""
+
+    corpus: CorpusSection
+    encoder: EncoderSection = EncoderSection()
+    fusion: FusionSection = FusionSection()
+    umap: Arguments = {}
+    hdbscan: Arguments = {}
+    vectorizer: Arguments = {}
+    ctfidf: Arguments = {}
+    bertopic: Arguments = {}
+    topics: TopicsSection = TopicsSection()
+    scores: list[ScoreName] = ["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
+    report: ReportSection = ReportSection()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole recipe as plain JSON, defaults included."""
+        return self.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe that comes with the package.
+
+    Attributes:
+        name: what the command line calls it.
+        path: its file.
+        summary: the first line of the comment it starts with.
+    """
+
+    name: str
+    path: Path
+    summary: str
+
+
+def shipped_recipes() -> list[RecipeFile]:
+    """The recipes that come with the package, by name; those in folders are called ``folder/name``."""
+    root = recipes_folder()
+    paths = sorted(root.rglob("*.yaml"))
+    return [RecipeFile(path.relative_to(root).with_suffix("").as_posix(), path, _summary(path)) for path in paths]
+
+
+def recipes_folder() -> Path:
+    """Where the shipped recipes are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """The file of a recipe, given its shipped name or a path.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    raise RecipeError(
+        f"There is no recipe {str(name_or_path)!r}, neither a file nor one of the shipped: {', '.join(shipped)}."
+        + _did_you_mean(str(name_or_path), shipped)
+    )
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe and lays ``key=value`` overrides over it.
+
+    Args:
+        name_or_path: a shipped name, or a file.
+        overrides: such as ``fusion.alpha=0.5``; the value is YAML.
+
+    Raises:
+        RecipeError: there is no such recipe, or it or an override is not valid.
+    """
+    path = find_recipe(name_or_path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {_one_line(error)}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} is not a recipe: expected sections such as 'corpus:' at the top.")
+    return parse_recipe(data, overrides, name=str(name_or_path))
+
+
+def parse_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe") -> Recipe:
+    """Checks plain data and ``key=value`` overrides against the schema.
+
+    Raises:
+        RecipeError: a key does not exist, or a value is not of its type; every fault is named.
+    """
+    merged = dict(data)
+    for override in overrides:
+        merged = _overridden(merged, *parse_override(override))
+    try:
+        return Recipe.model_validate(merged)
+    except ValidationError as error:
+        raise RecipeError(_faults(error, name)) from error
+
+
+def parse_override(override: str) -> tuple[list[str], Any]:
+    """The keys and the value of ``section.key=value``; the value is YAML.
+
+    Raises:
+        RecipeError: it is not of that form.
+    """
+    path, equals, value = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise RecipeError(f"{override!r} is no override. Expected key=value, such as fusion.alpha=0.5.")
+    try:
+        return keys, yaml.safe_load(value) if value.strip() else None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"The value of {override!r} is not YAML: {_one_line(error)}") from error
+
+
+def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of nested mappings with one value replaced."""
+    first, *rest = keys
+    if not rest:
+        return {**data, first: value}
+    inside = data.get(first)
+    return {**data, first: _overridden(inside if isinstance(inside, dict) else {}, rest, value)}
+
+
+def _summary(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _faults(error: ValidationError, name: str) -> str:
+    found = [_fault(fault["type"], list(fault["loc"]), fault) for fault in error.errors()]
+    faults = list(dict.fromkeys(found))
+    if len(faults) == 1:
+        return f"{name}: {faults[0]}"
+    return f"{name} has {len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults)
+
+
+def _fault(kind: str, place: list[int | str], fault: Mapping[str, Any]) -> str:
+    keys = _schema_keys(place)
+    path = ".".join(keys)
+    if kind == "extra_forbidden":
+        return f"there is no key {path}." + _did_you_mean(path, list(known_keys()))
+    if kind == "missing":
+        return f"{path} is missing." + (
+            " Set corpus.source, such as corpus.source=posts.csv." if "corpus" in keys else ""
+        )
+    expected = _expected(Recipe, keys)
+    return f"{path} is {fault['input']!r}, expected {expected or fault['msg']}."
+
+
+def _schema_keys(place: Iterable[int | str]) -> list[str]:
+    """The keys of a fault's place, without the branches of unions that pydantic adds."""
+    keys: list[str] = []
+    annotation: Any = Recipe
+    for part in place:
+        names = _fields(annotation)
+        if names is None:
+            break
+        keys.append(str(part))
+        annotation = names.get(str(part))
+    return keys
+
+
+def _fields(annotation: Any) -> dict[str, Any] | None:
+    """The fields of a section (also one that may be absent), None for anything else."""
+    for option in [annotation, *get_args(annotation)]:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return {name: field.annotation for name, field in option.model_fields.items()}
+    return None
+
+
+def known_keys() -> Iterator[str]:
+    """Every key of the schema with its section, as ``fusion.alpha``."""
+    yield from _keys(Recipe, "")
+
+
+def _keys(annotation: Any, prefix: str) -> Iterator[str]:
+    for name, inner in (_fields(annotation) or {}).items():
+        yield prefix + name
+        yield from _keys(inner, f"{prefix}{name}.")
+
+
+def _expected(model: type[BaseModel], keys: Sequence[str]) -> str:
+    annotation: Any = model
+    bounds: list[str] = []
+    for key in keys:
+        field = next(
+            (option.model_fields[key] for option in [annotation, *get_args(annotation)] if _has(option, key)), None
+        )
+        if field is None:
+            return ""
+        annotation, bounds = field.annotation, [_bound(item) for item in field.metadata]
+    return describe_type(annotation) + "".join(bounds)
+
+
+def _has(option: Any, key: str) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel) and key in option.model_fields
+
+
+def describe_type(annotation: Any) -> str:
+    """A type in the words of a person who writes YAML."""
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in names:
+        return names[annotation]
+    if annotation is type(None):
+        return "null"
+    if origin is Literal:
+        return " | ".join(str(value) for value in arguments)
+    if origin is Annotated:
+        return describe_type(arguments[0]) + "".join(_bound(item) for item in arguments[1].metadata)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe_type(argument) for argument in arguments)
+    if origin is list:
+        return f"a list of ({describe_type(arguments[0])})"
+    return "a mapping of keys to values"
+
+
+def _bound(item: Any) -> str:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = [f", {words[name]} {getattr(item, name)}" for name in words if getattr(item, name, None) is not None]
+    return "".join(found)
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> str:
+    options = list(known)
+    last = {option.rpartition(".")[2]: option for option in reversed(options)}
+    close = difflib.get_close_matches(given, options, n=1, cutoff=0.6)
+    close = close or [last[name] for name in difflib.get_close_matches(given.rpartition(".")[2], last, n=1, cutoff=0.6)]
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+__all__ = [
+    "InputError",
+    "Recipe",
+    "RecipeError",
+    "RecipeFile",
+    "find_recipe",
+    "known_keys",
+    "load_recipe",
+    "parse_override",
+    "parse_recipe",
+    "shipped_recipes",
+]
