@@ -14,9 +14,10 @@ import moee_topics
 
 PACKAGE = Path(moee_topics.__file__).parent
 LAYERS = [
-    ["errors", "embeddings"],
-    ["corpus", "prompts", "fusion", "store", "scores", "experts", "agreement", "alpha", "results"],
-    ["batching", "router", "pooling", "models"],
+    ["errors"],
+    ["embeddings"],
+    ["corpus", "prompts", "fusion", "store", "scores", "experts", "agreement", "results"],
+    ["alpha", "batching", "router", "pooling", "models"],
     ["encoder", "topics", "toolbox", "figures"],
     ["backend", "mteb_encoder", "mteb_tasks", "report"],
     ["recipe"],
