@@ -1,0 +1,222 @@
+"""How good a topic model is: coherence and diversity of its words, and agreement with known labels.
+
+Every score carries a sentence for a reader and the direction that is better. Pure functions, nothing but scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
+
+from moee_topics.errors import InputError
+
+Topics = Sequence[int] | NDArray[np.integer[Any]]
+TopicWords = Sequence[Sequence[str]]
+
+_OUTLIERS = -1
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a topic model and how to read it.
+
+    Attributes:
+        value: None where it is not defined, such as coherence without topics.
+        description: one sentence in plain words.
+        higher_is_better: the direction.
+    """
+
+    value: float | None
+    description: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class DocumentTerms:
+    """Which of some words occur in which documents.
+
+    Attributes:
+        present: (N, V) with True where the document has the word at least once.
+        columns: the column of each word.
+    """
+
+    present: sp.csc_matrix
+    columns: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, documents: Iterable[str], topic_words: TopicWords, vectorizer: CountVectorizer | None = None
+    ) -> DocumentTerms:
+        """Looks for the topics' words in a stream of documents.
+
+        Args:
+            documents: the texts to look in, usually the corpus the topics come from.
+            topic_words: the words of each topic.
+            vectorizer: the one that made the words, so that they are cut and spelt alike; n-grams up to the longest
+                word are counted with scikit-learn's default tokens otherwise.
+        """
+        words = sorted({word for topic in topic_words for word in topic})
+        if not words:
+            return cls(sp.csc_matrix((0, 0), dtype=bool), {})
+        counter = CountVectorizer(vocabulary=words, binary=True, dtype=np.int32, **_analysis(words, vectorizer))
+        return cls(counter.transform(documents).tocsc().astype(bool), counter.vocabulary_)
+
+
+def npmi(topic_words: TopicWords, terms: DocumentTerms, top: int = 10) -> Score:
+    """Coherence: mean normalized pointwise mutual information of the word pairs of a topic, averaged over topics.
+
+    See :func:`topic_npmi` for the exact definition. Topics with fewer than two known words are left out.
+    """
+    values = topic_npmi(topic_words, terms, top)
+    return Score(
+        _mean(values[~np.isnan(values)]),
+        f"Topic coherence (document-level NPMI, {top} words): how often the words of a topic occur in the same "
+        "documents; -1 never together, 0 as by chance, 1 always together.",
+        True,
+    )
+
+
+def topic_npmi(topic_words: TopicWords, terms: DocumentTerms, top: int = 10) -> NDArray[np.float64]:
+    """The coherence of each topic, (K,), NaN where fewer than two of its words occur in the documents.
+
+    A word's probability is the share of documents that have it, a pair's the share that have both (no sliding window,
+    no smoothing): ``ln(p_ab / (p_a p_b)) / -ln p_ab``. A pair that never meets counts -1, the limit; a pair that is in
+    every document counts 0, since it says nothing. Source: Bouma (2009); the mean over pairs of the ``top`` first words
+    follows Lau, Newman and Baldwin (2014). gensim's ``c_npmi`` with a window longer than any document is the same but
+    for its smoothing, which lifts pairs that never meet above -1.
+    """
+    return np.array([_coherence(words[:top], terms) for words in topic_words], dtype=np.float64)
+
+
+def topic_diversity(topic_words: TopicWords, top: int = 10) -> Score:
+    """The share of different words among the ``top`` words of all topics. Source: Dieng, Ruiz and Blei (2020)."""
+    words = [word for topic in topic_words for word in topic[:top]]
+    return Score(
+        len(set(words)) / len(words) if words else None,
+        f"Topic diversity: the share of different words among the first {top} words of all topics; 1 if no two topics "
+        "share a word.",
+        True,
+    )
+
+
+def inverted_rbo(topic_words: TopicWords, top: int = 10, persistence: float = 0.9) -> Score:
+    """One minus the mean rank-biased overlap of every two topics: diversity that looks at first words most.
+
+    Source: extrapolated overlap of Webber, Moffat and Zobel (2010, equation 30) at equal length; as a diversity in
+    Terragni et al. (2021).
+    """
+    lists = [list(dict.fromkeys(words))[:top] for words in topic_words]
+    lists = [words for words in lists if len(words) == top]
+    return Score(
+        1 - _mean_overlap(lists, top, persistence) if len(lists) > 1 else None,
+        f"Word-list diversity (inverted rank-biased overlap, {top} words): 1 if topics share no words, lower if they "
+        "share words, most of all first words.",
+        True,
+    )
+
+
+def outlier_share(topics: Topics) -> Score:
+    """The share of documents in no topic (-1)."""
+    outliers = np.asarray(topics) == _OUTLIERS
+    return Score(_mean(outliers), "Outliers: the share of documents that were put in no topic.", False)
+
+
+def cluster_scores(labels: Sequence[Any], topics: Topics) -> dict[str, Score]:
+    """Agreement of topics with known classes: AMI, ARI and V-measure, each in two readings.
+
+    ``ami``, ``ari`` and ``v_measure`` are over all labelled documents, with the outliers as one topic of their own.
+    ``*_without_outliers`` are over the labelled documents that have a topic: higher the more a model leaves out, so
+    read them beside the outlier share. Documents whose label is None or empty are left out of both.
+
+    Raises:
+        InputError: not one label per document.
+    """
+    found = np.asarray(topics)
+    if len(labels) != len(found):
+        raise InputError(f"Cluster scores need one label per document, got {len(labels)} for {len(found)} documents.")
+    labelled = np.array([label is not None and label != "" for label in labels], dtype=bool)
+    names = np.array([str(label) for label in labels], dtype=object)
+    scores = _against_labels(names[labelled], found[labelled], "", "outliers count as one topic")
+    clustered = labelled & (found != _OUTLIERS)
+    without = _against_labels(names[clustered], found[clustered], "_without_outliers", "only documents in a topic")
+    return scores | without
+
+
+_CLUSTER_SCORES: Mapping[str, tuple[Callable[..., float], str]] = {
+    "ami": (
+        adjusted_mutual_info_score,
+        "Adjusted mutual information of topics and labels: 0 as by chance, 1 if they are the same grouping",
+    ),
+    "ari": (
+        adjusted_rand_score,
+        "Adjusted Rand index of topics and labels: how far pairs of documents are together in both; 0 as by chance",
+    ),
+    "v_measure": (
+        v_measure_score,
+        "V-measure of topics and labels: 1 if they are the same grouping; not corrected for chance, so it grows with "
+        "the number of topics",
+    ),
+}
+
+
+def _against_labels(
+    labels: NDArray[np.object_], topics: NDArray[np.integer[Any]], suffix: str, which: str
+) -> dict[str, Score]:
+    return {
+        name + suffix: Score(float(measure(labels, topics)) if len(labels) else None, f"{text} ({which}).", True)
+        for name, (measure, text) in _CLUSTER_SCORES.items()
+    }
+
+
+def _analysis(words: Sequence[str], vectorizer: CountVectorizer | None) -> dict[str, Any]:
+    if vectorizer is not None:
+        return {"analyzer": vectorizer.build_analyzer()}
+    return {"ngram_range": (1, max(len(word.split()) for word in words))}
+
+
+def _coherence(words: Sequence[str], terms: DocumentTerms) -> float:
+    columns = [terms.columns[word] for word in dict.fromkeys(words) if word in terms.columns]
+    present = terms.present[:, columns].astype(np.int64)
+    together = np.asarray((present.T @ present).todense(), dtype=np.float64)
+    known = np.flatnonzero(np.diag(together))
+    if len(known) < 2:
+        return float("nan")
+    return float(_pair_npmi(together[np.ix_(known, known)] / present.shape[0]).mean())
+
+
+def _pair_npmi(joint: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NPMI of every two different words from their joint probabilities, the diagonal holding those of the words."""
+    first, second = np.triu_indices(len(joint), k=1)
+    alone, both = np.diag(joint), joint[first, second]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log(both / (alone[first] * alone[second])) / -np.log(both)
+    return np.where(both == 0, -1.0, np.where(both == 1, 0.0, values))
+
+
+def _mean_overlap(lists: Sequence[Sequence[str]], depth: int, persistence: float) -> float:
+    """Mean extrapolated rank-biased overlap of every two lists: a sum over depths of the words shared up to there."""
+    columns = {word: i for i, word in enumerate(sorted({word for words in lists for word in words}))}
+    ranked = np.array([[columns[word] for word in words] for words in lists])
+    upper = np.triu_indices(len(lists), k=1)
+    overlap = np.zeros(len(upper[0]))
+    for d in range(1, depth + 1):
+        shared = _shared(ranked[:, :d], len(columns))[upper]
+        overlap += (1 - persistence) / persistence * shared / d * persistence**d
+    return float((overlap + shared / depth * persistence**depth).mean())
+
+
+def _shared(ranked: NDArray[np.int64], words: int) -> NDArray[np.int64]:
+    rows = np.repeat(np.arange(len(ranked)), ranked.shape[1])
+    has = sp.csr_matrix((np.ones(ranked.size, dtype=np.int64), (rows, ranked.ravel())), shape=(len(ranked), words))
+    return np.asarray((has @ has.T).todense())
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(values.mean()) if len(values) else None
