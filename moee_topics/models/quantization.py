@@ -86,6 +86,8 @@ def check_quantized(model: nn.Module, kind: str) -> QuantizationReport:
         ModelError: the experts take more bytes than the kind allows, as with ``load_in_4bit``.
     """
     report = measure(model, kind)
+    if not report.expert_weights and _routers(model):
+        raise ModelError(f"The experts of this {type(model).__name__} could not be found, so not quantized to {kind}.")
     most = MOST_BYTES_PER_EXPERT_WEIGHT.get(kind, math.inf)  # type: ignore[call-overload]
     if report.bytes_per_expert_weight > most:
         raise ModelError(
