@@ -175,7 +175,7 @@ class MoEEncoder:
         spec = EncoderSpec(
             model=name,
             revision=commit,
-            quantize=quantize,
+            quantize=loading.quantized_as(model),
             dtype=str(model.dtype).removeprefix("torch."),
             prompt=template,
             pooling=pooling,

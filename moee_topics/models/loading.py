@@ -17,7 +17,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 from moee_topics.errors import ModelError
-from moee_topics.models import attention
+from moee_topics.models import attention, experts, quantization
 
 Quantize = Literal["none", "int8", "nf4"]
 QUANTIZATIONS: tuple[Quantize, ...] = ("none", "int8", "nf4")
@@ -58,18 +58,34 @@ def load_model(
     place = torch.device(device) if device is not None else default_device()
     config = load_config(name_or_path, revision=revision)
     options: dict[str, Any] = {"dtype": dtype or default_dtype(place), "revision": revision, "trust_remote_code": False}
-    if quantize != "none":
-        from moee_topics.models import quantization
-
+    if quantize != "none" and quantization.stored_kind(config) != quantize:
+        _refuse_second_quantization(name_or_path, config, quantize)
         options["quantization_config"] = quantization.quantization_config(quantize)
     attention.register()
     with _loading_errors(name_or_path), _quiet():
         model = _decoder(source, config, options)
     _own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
-    if quantize != "none":
-        quantization.check_quantized(model, quantize)
+    if kind := quantization.stored_kind(model.config):
+        quantization.check_quantized(model, kind)
+    if place.type == "cpu":
+        experts.use(model)
     return model, load_tokenizer(name_or_path, revision=revision)
+
+
+def quantized_as(model: Any) -> str:
+    """How the weights of a loaded model are stored: "none", "int8", "nf4", or the method of a foreign quantizer."""
+    stored = getattr(model.config, "quantization_config", None)
+    return str(quantization.stored_kind(model.config) or getattr(stored, "quant_method", None) or "none")
+
+
+def _refuse_second_quantization(name_or_path: str | Path, config: Any, quantize: Quantize) -> None:
+    stored = getattr(config, "quantization_config", None)
+    if stored:
+        raise ModelError(
+            f"The checkpoint {name_or_path} is quantized already ({stored}); it cannot be quantized to {quantize} "
+            "again. Use quantize: none, which takes it as it is, or the original checkpoint."
+        )
 
 
 def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any:
