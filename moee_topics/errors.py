@@ -17,6 +17,9 @@ A message says what was given, what was expected and what to do.
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 
 class MoEETopicsError(Exception):
     """Base of every error that moee_topics raises on purpose."""
@@ -72,3 +75,15 @@ class Interrupted(MoEETopicsError):
     """The user stopped the run; finished work is kept and it can be resumed."""
 
     exit_code = 6
+
+
+def import_extra(package: str, extra: str) -> ModuleType:
+    """Imports a module of an optional package.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(package.partition(".")[0], extra) from error
