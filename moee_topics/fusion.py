@@ -60,12 +60,20 @@ def combine(blocks: Blocks, method: Method, *, alpha: float = 1.0) -> Matrix:
         return routing
     if method == "concat":
         return np.concatenate([hidden, routing], axis=1)
-    return np.concatenate([_unit(hidden), np.float32(np.sqrt(alpha)) * _unit(routing)], axis=1)
+    return np.concatenate([unit_rows(hidden), np.float32(np.sqrt(alpha)) * unit_rows(routing)], axis=1)
 
 
 def raw_blocks(embeddings: Embeddings) -> Blocks:
     """Hidden states (N, D) and flattened routing weights (N, L * E) as they are, in float32."""
     return embeddings.hidden_states.astype(np.float32), _flat_routing(embeddings).astype(np.float32)
+
+
+def unit_rows(block: Matrix) -> Matrix:
+    """Every row at length one, (N, d); rows of zeros stay zero."""
+    squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
+    norms = np.sqrt(squares)
+    norms[norms == 0] = 1.0
+    return np.asarray(block / norms[:, None].astype(np.float32), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -201,13 +209,6 @@ def _check_method(method: str, alpha: float, experts: int) -> None:
         raise InputError(f"This model has no routers, so {method!r} cannot be made. Use method 'hidden_states'.")
     if method == "weighted_sum" and not (np.isfinite(alpha) and alpha >= 0):
         raise InputError(f"alpha is the weight of the routing weights, 0 or more; got {alpha}.")
-
-
-def _unit(block: Matrix) -> Matrix:
-    squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
-    norms = np.sqrt(squares)
-    norms[norms == 0] = 1.0
-    return np.asarray(block / norms[:, None].astype(np.float32), dtype=np.float32)
 
 
 def _standardize(block: FloatArray, moments: Moments | None, name: str) -> Matrix:
