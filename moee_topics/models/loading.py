@@ -17,7 +17,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 from moee_topics.errors import ModelError
-from moee_topics.models import attention, experts, quantization
+from moee_topics.models import attention, deepseek, experts, quantization
 
 Quantize = Literal["none", "int8", "nf4"]
 QUANTIZATIONS: tuple[Quantize, ...] = ("none", "int8", "nf4")
@@ -94,6 +94,7 @@ def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any
     Raises:
         ModelError: there is none, or its model type is not known.
     """
+    deepseek.register()
     with _loading_errors(name_or_path):
         return AutoConfig.from_pretrained(resolve(name_or_path), revision=revision, trust_remote_code=False)
 
