@@ -5,5 +5,6 @@ from __future__ import annotations
 from moee_topics.corpus.document import Corpus, CorpusCounts, Document
 from moee_topics.corpus.options import CorpusOptions
 from moee_topics.corpus.sources import open_corpus
+from moee_topics.corpus.survey import Survey, Surveyor, survey
 
-__all__ = ["Corpus", "CorpusCounts", "CorpusOptions", "Document", "open_corpus"]
+__all__ = ["Corpus", "CorpusCounts", "CorpusOptions", "Document", "Survey", "Surveyor", "open_corpus", "survey"]

@@ -1,0 +1,28 @@
+"""The order of things: embed, fit, report, run and predict; the only place that knows it."""
+
+from __future__ import annotations
+
+from moee_topics.pipeline.encoding import Encoded, EncoderSource, corpus_of, embed, survey_of
+from moee_topics.pipeline.fitting import Fitted, check, fit
+from moee_topics.pipeline.predicting import PredictedTopic, Predictor, predict
+from moee_topics.pipeline.progress import Progress
+from moee_topics.pipeline.running import Run, StagePlan, report, run
+
+__all__ = [
+    "Encoded",
+    "EncoderSource",
+    "Fitted",
+    "PredictedTopic",
+    "Predictor",
+    "Progress",
+    "Run",
+    "StagePlan",
+    "check",
+    "corpus_of",
+    "embed",
+    "fit",
+    "predict",
+    "report",
+    "run",
+    "survey_of",
+]
