@@ -145,6 +145,11 @@ class EmbeddingStore:
         return bool(self._table.find(_hash_array([content]))[0][0] >= 0)
 
     @property
+    def writable(self) -> bool:
+        """Whether this process is the one that may write."""
+        return self._lock is not None
+
+    @property
     def shards(self) -> list[Shard]:
         """The finished shards by name."""
         return sorted(self._shards.values(), key=lambda shard: shard.name)

@@ -1,0 +1,81 @@
+"""Reads a fitted BERTopic: the words, name and representative documents of every topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.results import OUTLIERS, Topic
+
+Topics = NDArray[np.int64]
+
+
+def strengths(model: Any, topics: Topics) -> NDArray[np.float32]:
+    """(N,) strength of every document's membership: HDBSCAN's, or the best of a (N, topics) distribution."""
+    given = model.probabilities_
+    if given is None:
+        return np.where(topics == OUTLIERS, 0.0, 1.0).astype(np.float32)
+    values = np.asarray(given, dtype=np.float32)
+    values = values.max(axis=1) if values.ndim == 2 else values
+    return np.where(topics == OUTLIERS, 0.0, np.nan_to_num(values)).astype(np.float32)
+
+
+def describe(
+    model: Any, texts: Sequence[str], topics: Topics, strength: NDArray[np.float32], documents_per_topic: int = 5
+) -> list[Topic]:
+    """Every topic of a fitted BERTopic, outliers first where there are any, then by size.
+
+    Args:
+        model: the BERTopic, whose words and c-TF-IDF belong to these topics.
+        texts: N documents of the fit.
+        topics: (N,) their topics.
+        strength: (N,) their memberships; the strongest are looked at as representative documents.
+    """
+    counts = {int(topic): int(count) for topic, count in zip(*np.unique(topics, return_counts=True), strict=True)}
+    order = sorted(counts, key=lambda topic: (topic != OUTLIERS, -counts[topic], topic))
+    rows = {topic: representative_rows(model, texts, topics, strength, topic, documents_per_topic) for topic in order}
+    return [_topic(model, topic, counts[topic], rows[topic]) for topic in order]
+
+
+def _topic(model: Any, topic: int, count: int, rows: list[int]) -> Topic:
+    aspects = {name: found for name, words in model.topic_aspects_.items() if (found := _words(words.get(topic, ())))}
+    words = _words(model.topic_representations_[topic])
+    return Topic(topic, count, _name(model, topic, words, aspects), words, aspects, rows)
+
+
+def _words(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Without the empty words that BERTopic pads short topics with."""
+    return [(str(word), float(weight)) for word, weight in pairs if word]
+
+
+def _name(model: Any, topic: int, words: Sequence[tuple[str, float]], aspects: Mapping[str, Any]) -> str:
+    if topic == OUTLIERS:
+        return "outliers"
+    zeroshot = getattr(model, "_topic_id_to_zeroshot_topic_idx", {})
+    if model.zeroshot_topic_list and topic in zeroshot:
+        return str(model.zeroshot_topic_list[zeroshot[topic]])
+    if aspects.get("llm"):
+        return str(aspects["llm"][0][0])
+    return ", ".join(word for word, _ in words[:4]) or f"topic {topic}"
+
+
+def representative_rows(
+    model: Any, texts: Sequence[str], topics: Topics, strength: NDArray[np.float32], topic: int, count: int
+) -> list[int]:
+    """Rows of the documents whose words are most like their topic's, best first, no text twice.
+
+    Among the 500 strongest members, by the cosine of c-TF-IDF as BERTopic picks them, but as rows and in order.
+    """
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    members = np.flatnonzero(topics == topic)
+    members = members[np.argsort(-strength[members], kind="stable")][:500]
+    at = int(np.searchsorted(np.unique(topics), topic))
+    bags = model.ctfidf_model.transform(model.vectorizer_model.transform([texts[row] for row in members.tolist()]))
+    likeness = cosine_similarity(bags, model.c_tf_idf_[at]).ravel()
+    best: list[int] = members[np.argsort(-likeness, kind="stable")].tolist()
+    unique = {texts[row]: row for row in reversed(best)}
+    return [row for row in best if unique[texts[row]] == row][:count]

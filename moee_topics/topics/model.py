@@ -1,0 +1,163 @@
+"""A fitted topic model: BERTopic, its result as plain data, prediction, and saving without pickle."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from moee_topics.errors import InputError
+from moee_topics.results import TopicResult
+from moee_topics.topics.prediction import FILE as PREDICTION_FILE
+from moee_topics.topics.prediction import Prediction
+from moee_topics.topics.settings import TopicSettings
+
+SETTINGS_FILE = "topic_settings.json"
+BERTOPIC_FILES = ("config.json", "topics.json", "topic_embeddings.safetensors", "ctfidf.safetensors")
+
+
+class TopicModel:
+    """A fitted topic model.
+
+    Attributes:
+        model: the fitted BERTopic; all of its own methods work. After :meth:`load` its UMAP and HDBSCAN are gone, as
+            with every BERTopic that was saved without pickle.
+        result: topics, words and positions as plain data, rows in document order, outliers -1.
+        settings: what it was fitted with.
+        prediction: the rule for new documents.
+        X: (N, d) the vectors of the fit; None after :meth:`load`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        result: TopicResult,
+        settings: TopicSettings,
+        prediction: Prediction,
+        X: NDArray[np.floating] | None = None,
+    ) -> None:
+        self.model = model
+        self.result = result
+        self.settings = settings
+        self.prediction = prediction
+        self.X = X
+
+    def predict(
+        self, documents: Sequence[str] | str | None = None, X: ArrayLike | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The topic of each new document, -1 where it is amid outliers, and how sure that is from 0 to 1.
+
+        The rule is a vote of the 15 nearest documents of the fit (see :class:`Prediction`), the same before saving and
+        after loading. It is not the rule of the fit, which clusters all documents at once: a document of the corpus
+        can be given another topic here than in :attr:`result`.
+
+        Args:
+            documents: n texts, embedded by the model's backend where no vectors are given.
+            X: (n, d) their vectors.
+
+        Raises:
+            InputError: neither vectors nor a backend, or vectors of another width.
+        """
+        texts = [documents] if isinstance(documents, str) else list(documents or [])
+        if X is None:
+            X = self._embed(texts)
+        elif documents is not None and len(np.asarray(X)) != len(texts):
+            raise InputError(f"Got {len(texts)} documents and {len(np.asarray(X))} vectors; one of each is needed.")
+        return self.prediction.predict(X)
+
+    def _embed(self, texts: list[str]) -> ArrayLike:
+        backend = self.model.embedding_model
+        if not hasattr(backend, "embed_documents") or type(backend).__name__ == "BaseEmbedder":
+            raise InputError("predict needs the vectors X of the documents, or a model with a backend that makes them.")
+        if not texts:
+            return np.empty((0, self.prediction.vectors.shape[1]), dtype=np.float32)
+        vectors: ArrayLike = backend.embed_documents(texts)
+        return vectors
+
+    def save(self, folder: Path | str, *, with_result: bool = True) -> None:
+        """Writes the model into a folder, as safetensors and JSON only.
+
+        Args:
+            folder: made where it is missing.
+            with_result: also writes :attr:`result`; False where it is saved beside the folder, as in a run folder.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet_bertopic():
+            self.model.save(str(folder), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
+        text = json.dumps(self.settings.to_json(), indent=1)
+        (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        self.prediction.save(folder)
+        if with_result:
+            self.result.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path | str, backend: Any | None = None) -> TopicModel:
+        """Reads what :meth:`save` wrote; the result is taken from the folder or, in a run folder, from beside it.
+
+        Args:
+            folder: a saved model.
+            backend: embeds new documents and words, such as the ``MoEEBackend`` of the fit.
+
+        Raises:
+            InputError: the folder holds no model, or one that would load another model from the hub.
+        """
+        folder = Path(folder)
+        _check_folder(folder)
+        settings = TopicSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
+        here = (folder / "topics.parquet").is_file()
+        result = TopicResult.load(folder if here else folder.parent)
+        return cls(load_bertopic(folder, settings, backend), result, settings, Prediction.load(folder))
+
+    def with_topics(self, result: TopicResult) -> None:
+        """Takes over changed topics, in the result and for new documents."""
+        self.result = result
+        self.prediction = self.prediction.with_topics(result.topics)
+
+
+def load_bertopic(folder: Path, settings: TopicSettings, backend: Any | None) -> Any:
+    """A BERTopic from safetensors, with the vectorizer and the c-TF-IDF it was fitted with."""
+    from bertopic import BERTopic
+
+    from moee_topics.topics.representations import TopicVectorizer
+
+    with quiet_bertopic():
+        model = BERTopic.load(str(folder), embedding_model=backend)
+    if backend is None:
+        model.embedding_model = None
+    vectorizer = TopicVectorizer(**model.vectorizer_model.get_params())
+    vectorizer.vocabulary_ = model.vectorizer_model.vocabulary_
+    model.vectorizer_model = vectorizer
+    model.ctfidf_model.set_params(**settings.ctfidf)
+    return model
+
+
+def _check_folder(folder: Path) -> None:
+    """BERTopic would read pickled weights where the safetensors are missing, and load what a config names."""
+    for name in (*BERTOPIC_FILES, SETTINGS_FILE, PREDICTION_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} holds no saved topic model: {name} is missing. Fit and save it again.")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("embedding_model") is not None:
+        raise InputError(
+            f"{folder / 'config.json'} names an embedding model ({config['embedding_model']!r}) that BERTopic would "
+            "load by itself. Remove that line and pass backend=."
+        )
+
+
+@contextmanager
+def quiet_bertopic() -> Iterator[None]:
+    """Without BERTopic's warnings about what this package does on purpose."""
+    logger = logging.getLogger("BERTopic")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
