@@ -46,15 +46,12 @@ class Embeddings:
     mean_routing_weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        documents = len(self.hidden_states)
-        good = self.hidden_states.ndim == 2 and self.router_logits.ndim == 3
-        good = good and len(self.router_logits) == documents
-        if self.mean_routing_weights is not None:
-            good = good and self.mean_routing_weights.shape == self.router_logits.shape
-        if not good:
+        hidden, logits = np.shape(self.hidden_states), np.shape(self.router_logits)
+        weights = logits if self.mean_routing_weights is None else np.shape(self.mean_routing_weights)
+        if len(hidden) != 2 or len(logits) != 3 or hidden[0] != logits[0] or weights != logits:
             raise InputError(
-                "Embeddings need hidden_states (N, D) and router_logits (N, L, E) of the same N documents, got "
-                f"{self.hidden_states.shape} and {self.router_logits.shape}."
+                "Embeddings need hidden_states (N, D), router_logits (N, L, E) and, if any, mean_routing_weights "
+                f"(N, L, E) of the same N documents, got {hidden}, {logits} and {weights}."
             )
 
     def __len__(self) -> int:
@@ -78,8 +75,15 @@ class Embeddings:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Embeddings]) -> Embeddings:
-        """Joins embeddings of the same model, in the order given."""
+        """Joins embeddings of the same model, in the order given.
+
+        Raises:
+            InputError: there are none, or they differ in D, L, E or pooling.
+        """
         weights = [p.mean_routing_weights for p in parts if p.mean_routing_weights is not None]
+        layouts = {(p.hidden_states.shape[1:], p.router_logits.shape[1:]) for p in parts}
+        if len(layouts) != 1 or len(weights) not in (0, len(parts)):
+            raise InputError(f"Only embeddings of one model and one pooling can be joined, got {sorted(layouts)}.")
         return cls(
             np.concatenate([p.hidden_states for p in parts]),
             np.concatenate([p.router_logits for p in parts]),

@@ -7,6 +7,7 @@ This file knows nothing of BERTopic; it is what reports, scores and notebooks re
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class TopicResult:
         pq.write_table(self._topics_table(), folder / "topics.parquet")
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
         pq.write_table(documents, folder / "documents.parquet", compression="zstd")
-        info = json.dumps([_topic_to_json(topic) for topic in self.topic_info], indent=1)
+        info = json.dumps([_topic_to_json(topic) for topic in self.topic_info], indent=1, allow_nan=False)
         (folder / "topic_info.json").write_text(info, encoding="utf-8")
 
     def _topics_table(self) -> pa.Table:
@@ -122,11 +123,18 @@ class TopicResult:
         """Reads what :meth:`save` wrote.
 
         Raises:
-            InputError: the folder holds no finished topic model.
+            InputError: the folder holds no finished topic model, or a damaged one.
         """
         for name in ("topics.parquet", "documents.parquet", "topic_info.json"):
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
+        try:
+            return cls._read(folder)
+        except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"The topic model in {folder} is damaged ({error}). Fit it again.") from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> TopicResult:
         table = pq.read_table(folder / "topics.parquet").to_pydict()
         info = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
         return cls(
@@ -146,12 +154,15 @@ def _topic_to_json(topic: Topic) -> dict[str, Any]:
         "topic": topic.topic,
         "count": topic.count,
         "name": topic.name,
-        "words": [[word, round(float(weight), 6)] for word, weight in topic.words],
-        "aspects": {
-            name: [[word, round(float(weight), 6)] for word, weight in words] for name, words in topic.aspects.items()
-        },
+        "words": _words_to_json(topic.words),
+        "aspects": {name: _words_to_json(words) for name, words in topic.aspects.items()},
         "representative_docs": [int(row) for row in topic.representative_docs],
     }
+
+
+def _words_to_json(words: Words) -> list[list[str | float]]:
+    """Weights to six places; one that is no number becomes 0, since JSON has none."""
+    return [[word, round(float(weight), 6) if math.isfinite(weight) else 0.0] for word, weight in words]
 
 
 def _topic_from_json(topic: Mapping[str, Any]) -> Topic:
