@@ -119,10 +119,12 @@ class PromptTokenizer:
 
     def __init__(self, tokenizer: Any, prompt: Prompt, max_tokens: int) -> None:
         self.tokenizer, self.prompt, self.max_tokens = tokenizer, prompt, max_tokens
-        self.empty = self._encode([""])[0] or self._stand_in()
-        if len(self.empty) + self.smallest_room > max_tokens:
+        self._ends_with_eos = self._adds_eos()
+        alone = self._encode([""])[0]
+        self.empty, self.prompt_tokens = alone or self._stand_in(), len(alone)
+        if self.prompt_tokens + self.smallest_room > max_tokens:
             raise InputError(
-                f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {len(self.empty)} tokens, "
+                f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {len(alone)} tokens, "
                 f"and a document needs {self.smallest_room}. Give a larger max_tokens or a shorter prompt."
             )
 
@@ -151,7 +153,7 @@ class PromptTokenizer:
         return self._sequence(document, ids, self._count(text[end:]))
 
     def _sequence(self, document: int, ids: Sequence[int], lost: int = 0) -> TokenSequence:
-        return TokenSequence(tuple(ids), document, max(1, len(ids) - len(self.empty)), lost)
+        return TokenSequence(tuple(ids), document, max(1, len(ids) - self.prompt_tokens), lost)
 
     def _whole(self, texts: Sequence[str]) -> list[list[int] | None]:
         """Token ids of each text that fits, None for each that does not."""
@@ -184,7 +186,13 @@ class PromptTokenizer:
         return sum(map(len, self._ids(pieces, special=False)))
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._ids([self.prompt.wrap(text) for text in texts], special=True)
+        found = self._ids([self.prompt.wrap(text) for text in texts], special=True)
+        return [ids[:-1] for ids in found] if self._ends_with_eos else found
+
+    def _adds_eos(self) -> bool:
+        """Whether the tokenizer closes a text with EOS, which would stand after the prompt."""
+        bare, closed = (self._ids(["a"], special)[0] for special in (False, True))
+        return bool(closed[-1] == self.tokenizer.eos_token_id != bare[-1])
 
     def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
         if not texts:
