@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 from bertopic.backend import BaseEmbedder
@@ -71,7 +71,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         self.store = store
         self._source: Any = encoder
         self._options = encoder_options
-        self._encoder: Encoder | None = None if isinstance(encoder, str) or not _is_encoder(encoder) else encoder
+        self._encoder: Encoder | None = encoder if _is_encoder(encoder) else None
         self._words: dict[str, Matrix] = {}
         if encoder_options and not isinstance(encoder, str):
             raise InputError(
@@ -142,8 +142,10 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         self._words.update(zip(words, self._fused(words), strict=True))
 
     def _fused(self, texts: list[str]) -> Matrix:
-        options = {"alpha": self.alpha, "standardizer": self.standardizer}
-        return np.concatenate([fuse(block, self.method, **options) for block in self._blocks(texts)])
+        return np.concatenate([self._fuse(block) for block in self._blocks(texts)])
+
+    def _fuse(self, embeddings: Embeddings) -> Matrix:
+        return fuse(embeddings, self.method, alpha=self.alpha, standardizer=self.standardizer)
 
     def _raw(self, texts: list[str]) -> Embeddings:
         """Embeddings of texts from the store where it has them, through the encoder where not."""
@@ -166,7 +168,8 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
 
             return MoEEncoder.from_pretrained(self._source, **self._options)
         if callable(self._source):
-            return self._source()
+            encoder: Encoder = self._source()
+            return encoder
         raise ModelError(
             "The encoder is gone: it was released or not saved with the backend. Make the backend from a model's name "
             "or from a function, which can load it again."
@@ -175,7 +178,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Without weights, open store and memory of words; a copy loads its encoder again where it knows how."""
         source, options = _reloadable(self._source, self._options)
-        lost = {"_encoder": None, "store": None, "_words": {}}
+        lost: dict[str, Any] = {"_encoder": None, "store": None, "_words": {}}
         return {**self.__dict__, **lost, "_source": source, "_options": options}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MoEEBackend:
@@ -183,7 +186,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         return self
 
 
-def _is_encoder(source: object) -> bool:
+def _is_encoder(source: object) -> TypeGuard[Encoder]:
     return hasattr(source, "encode") and not isinstance(source, str)
 
 

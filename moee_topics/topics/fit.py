@@ -161,11 +161,22 @@ def _fit_bertopic(texts: list[str], X: Array, settings: TopicSettings, backend: 
     guided = settings.seed_topic_list is not None  # guided fits write into the vectors they are given
     with _upstream_errors(settings):
         model.fit_transform(texts, X.copy() if guided else X)
+    _restore_zeroshot_names(model, settings)
     model.embedding_model = backend
     topics = np.asarray(model.topics_)
     _check_topics(topics, model)
     model.topic_embeddings_ = centroids(X, topics)
     return model
+
+
+def _restore_zeroshot_names(model: Any, settings: TopicSettings) -> None:
+    """Where zero-shot topics take every document, upstream (0.17.4) forgets which topic has which name."""
+    from bertopic.cluster import BaseCluster
+
+    took_all = type(model.hdbscan_model) is BaseCluster and not model._topic_id_to_zeroshot_topic_idx
+    if settings.zeroshot_topic_list and settings.nr_topics is None and took_all:
+        mapping = model.topic_mapper_.get_mappings()
+        model._topic_id_to_zeroshot_topic_idx = {int(new): int(old) for old, new in mapping.items()}
 
 
 def _check_backend(settings: TopicSettings, backend: Any | None) -> None:

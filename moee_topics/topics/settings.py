@@ -187,7 +187,7 @@ def check_names(what: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """The end of an error message that names the nearest known name, where one is near."""
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
     return f"; the nearest known is {close[0]!r}." if close else "."
 
 

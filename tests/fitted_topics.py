@@ -1,0 +1,59 @@
+"""Topic models that several test files share: fitting compiles UMAP, which takes longer than all tests together."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+from bag_of_words import BagOfWords, themed_corpus
+
+from moee_topics.backend import MoEEBackend
+from moee_topics.topics import TopicModel, fit_topics
+
+DOCUMENTS, LABELS = themed_corpus()
+TIMESTAMPS = [f"1993-04-{1 + row % 28:02d}T10:00:00" for row in range(len(DOCUMENTS))]
+
+
+def backend() -> MoEEBackend:
+    return MoEEBackend(BagOfWords(), "hidden_states")
+
+
+@cache
+def vectors() -> np.ndarray:
+    found: np.ndarray = backend().embed_documents(DOCUMENTS)
+    found.flags.writeable = False
+    return found
+
+
+def fit(**options: Any) -> TopicModel:
+    given = {"backend": backend(), "labels": LABELS, "timestamps": TIMESTAMPS, **options}
+    return fit_topics(DOCUMENTS, vectors(), **given)
+
+
+@cache
+def fitted() -> TopicModel:
+    """The model with the defaults; not to be changed."""
+    return fit()
+
+
+@cache
+def saved() -> Path:
+    folder = Path(mkdtemp(prefix="moee-topics-test-")) / "model"
+    fitted().save(folder)
+    return folder
+
+
+def fresh(*, with_vectors: bool = True, outliers: int = 0) -> TopicModel:
+    """A copy of the fitted model that a test may change, with the first documents turned into outliers."""
+    from moee_topics.topics.toolbox import relabel
+
+    model = TopicModel.load(saved(), backend=backend())
+    model.X = vectors() if with_vectors else None
+    if outliers:
+        topics = model.result.topics.copy()
+        topics[:outliers] = -1
+        relabel(model, topics)
+    return model
