@@ -1,0 +1,183 @@
+"""Does choosing alpha without labels help? Beside the best alpha in hindsight, and beside fixed ones.
+
+    python benchmarks/alpha.py --data ../shared/data
+
+Encodes a sample of 20 Newsgroups and of arXiv abstracts with the embedded model under two read-outs, fuses them with
+each alpha, raw and standardized, and clusters by k-means with as many clusters as labels. Every rule then picks one
+alpha per case; its regret is the AMI of the best alpha less the AMI of the alpha it picked. Writes
+benchmarks/results/alpha.json and prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
+
+from moee_topics.alpha import ALPHAS, choose_alpha
+from moee_topics.corpus import CorpusOptions, Document, open_corpus
+from moee_topics.embeddings import Embeddings
+from moee_topics.encoder import MoEEncoder
+from moee_topics.errors import MoEETopicsError
+from moee_topics.fusion import Standardizer, fuse
+from moee_topics.store import EmbeddingStore, content_hash
+
+CRITERIA = ("neighbours", "spearman", "stability")
+READ_OUTS = (("prompteol", "last_token"), ("none", "mean"))
+SEEDS = (1, 2, 3)
+RESULTS = Path(__file__).with_name("results") / "alpha.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One corpus under one read-out and one scaling: the truth by alpha, and what each rule picked."""
+
+    corpus: str
+    documents: int
+    labels: int
+    read_out: str
+    scaling: str
+    ami: dict[float, float]
+    v_measure: dict[float, float]
+    picked: dict[str, float]
+    scores: dict[str, dict[float, float]]
+
+    def regret(self, alpha: float) -> float:
+        return max(self.ami.values()) - self.ami[alpha]
+
+
+def sample(source: str, options: CorpusOptions, size: int) -> list[Document]:
+    """So many different, labelled, not tiny documents, evenly drawn."""
+    unique = {document.text: document for document in open_corpus(source, options) if document.label is not None}
+    documents = [document for text, document in unique.items() if len(text) >= 40]
+    rows = np.random.default_rng(0).choice(len(documents), min(size, len(documents)), replace=False)
+    return [documents[row] for row in sorted(rows)]
+
+
+def corpora(data: Path, size: int) -> Iterator[tuple[str, list[Document]]]:
+    news = CorpusOptions(data_home=data / "scikit_learn_data")
+    yield "20 Newsgroups", sample("20newsgroups", news, size)
+    papers = data / "arxiv_clustering" / "archives.jsonl.gz"
+    yield "arXiv archives", sample(str(papers), CorpusOptions(text=("text", "abstract"), label="label"), size)
+
+
+def encode(encoder: MoEEncoder, texts: Sequence[str], root: Path) -> Embeddings:
+    """Through the store, so that a second run encodes nothing."""
+    hashes = [content_hash(text) for text in texts]
+    with EmbeddingStore.open(root, encoder.spec.key(), writable=True) as store:
+        missing = store.missing(hashes)
+        for start in range(0, len(missing), 500):
+            rows = missing[start : start + 500]
+            part = encoder.encode([texts[row] for row in rows])
+            store.write(part, [str(row) for row in rows], [hashes[row] for row in rows])
+        return store.read(hashes)
+
+
+def truth(
+    embeddings: Embeddings, labels: Sequence[str], standardizer: Standardizer | None
+) -> tuple[dict[float, float], dict[float, float]]:
+    """AMI and V-measure of k-means with the known number of clusters, by alpha, mean over seeds."""
+    ami, v_measure = {}, {}
+    for alpha in ALPHAS:
+        vectors = fuse(embeddings, "weighted_sum", alpha=alpha, standardizer=standardizer)
+        runs = [KMeans(len(set(labels)), n_init=3, random_state=seed).fit_predict(vectors) for seed in SEEDS]
+        ami[alpha] = mean(float(adjusted_mutual_info_score(labels, run)) for run in runs)
+        v_measure[alpha] = mean(float(v_measure_score(labels, run)) for run in runs)
+    return ami, v_measure
+
+
+def examine(corpus: str, read_out: str, embeddings: Embeddings, labels: Sequence[str], scaling: str) -> Case:
+    standardizer = Standardizer.fit([embeddings]) if scaling == "standardized" else None
+    ami, v_measure = truth(embeddings, labels, standardizer)
+    choices = {name: choose_alpha(embeddings, ALPHAS, name, standardizer=standardizer) for name in CRITERIA}  # type: ignore[arg-type]
+    return Case(
+        corpus=corpus,
+        documents=len(embeddings),
+        labels=len(set(labels)),
+        read_out=read_out,
+        scaling=scaling,
+        ami=ami,
+        v_measure=v_measure,
+        picked={name: choice.alpha for name, choice in choices.items()},
+        scores={name: dict(choice.scores) for name, choice in choices.items()},
+    )
+
+
+def cases(arguments: argparse.Namespace) -> Iterator[Case]:
+    samples = list(corpora(arguments.data, arguments.documents))
+    for prompt, pooling in READ_OUTS:
+        encoder = MoEEncoder.from_pretrained(arguments.model, prompt=prompt, pooling=pooling, max_tokens=256)  # type: ignore[arg-type]
+        for corpus, documents in samples:
+            embeddings = encode(encoder, [document.text for document in documents], arguments.store)
+            labels = [str(document.label) for document in documents]
+            for scaling in ("raw", "standardized"):
+                yield examine(corpus, f"{prompt}, {pooling}", embeddings, labels, scaling)
+
+
+def table_of_cases(found: Sequence[Case]) -> str:
+    """AMI of k-means at fixed alphas, at the best one, and at the one each criterion picked."""
+    lines = [
+        "| corpus | read-out | scaling | HS (0) | 0.5 | 1 | best | " + " | ".join(CRITERIA) + " |",
+        "|---|---|---|--:|--:|--:|--:|" + "--:|" * len(CRITERIA),
+    ]
+    for case in found:
+        best = max(case.ami, key=lambda alpha: case.ami[alpha])
+        fixed = [f"{case.ami[alpha]:.3f}" for alpha in (0.0, 0.5, 1.0)]
+        chosen = [f"{case.ami[alpha]:.3f} ({alpha:g})" for alpha in (best, *case.picked.values())]
+        lines.append("| " + " | ".join([case.corpus, case.read_out, case.scaling, *fixed, *chosen]) + " |")
+    return "\n".join(lines)
+
+
+def regrets(found: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Mean and largest loss of AMI against the best alpha, for each criterion and each fixed alpha."""
+    rules = {name: [case.regret(case.picked[name]) for case in found] for name in CRITERIA}
+    rules |= {f"always {alpha:g}": [case.regret(alpha) for case in found] for alpha in ALPHAS}
+    return {name: {"mean": mean(values), "largest": max(values)} for name, values in rules.items()}
+
+
+def table_of_regrets(rules: dict[str, dict[str, float]]) -> str:
+    rows = sorted(rules.items(), key=lambda item: item[1]["mean"])
+    lines = ["| rule | mean regret (AMI) | largest |", "|---|--:|--:|"]
+    return "\n".join(lines + [f"| {name} | {row['mean']:.4f} | {row['largest']:.4f} |" for name, row in rows])
+
+
+def environment(model: str) -> dict[str, Any]:
+    packages = ("moee-topics", "torch", "transformers", "scikit-learn", "numpy")
+    described: dict[str, Any] = {name: version(name) for name in packages}
+    training = Path(model) / "training.json"
+    if training.is_file():
+        described["model_training"] = json.loads(training.read_text(encoding="utf-8"))
+    return described | {"python": platform.python_version(), "machine": platform.machine(), "model": Path(model).name}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--documents", type=int, default=3000)
+    parser.add_argument("--store", type=Path, default=Path("runs/alpha_store"))
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    try:
+        found = list(cases(arguments))
+    except MoEETopicsError as error:
+        raise SystemExit(str(error)) from error
+    rules = regrets(found)
+    result = {"environment": environment(arguments.model), "regret": rules, "cases": [asdict(case) for case in found]}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(table_of_cases(found), table_of_regrets(rules), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()
