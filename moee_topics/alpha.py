@@ -24,8 +24,8 @@ Criterion = Literal["neighbours", "spearman", "stability"]
 Metric = Literal["v_measure", "ami", "ari"]
 
 ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights that are
-not standardized lie so close together that only a far larger alpha lets them count."""
+"""From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights lie so
+close together, unless standardized, that only a far larger alpha lets them count."""
 
 _NEIGHBOURS = 15
 _PAIRS = 20_000
