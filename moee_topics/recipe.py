@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from moee_topics.errors import InputError, RecipeError
+from moee_topics.errors import RecipeError
 
 Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
 Block = Literal["hidden_states", "routing_weights"]
@@ -108,9 +108,9 @@ class ReportSection(Section):
 
 
 class Recipe(Section):
-    """One whole run, from documents to a report."""
+    """One whole run, from documents to a report; a recipe that only scores a model has no corpus."""
 
-    corpus: CorpusSection
+    corpus: CorpusSection | None = None
     encoder: EncoderSection = EncoderSection()
     fusion: FusionSection = FusionSection()
     umap: Arguments = {}
@@ -122,6 +122,16 @@ class Recipe(Section):
     scores: list[ScoreName] = ["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
     report: ReportSection = ReportSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    def corpus_section(self) -> CorpusSection:
+        """The section ``corpus`` of a recipe that needs one.
+
+        Raises:
+            RecipeError: it is missing.
+        """
+        if self.corpus is None:
+            raise RecipeError("corpus is missing. Set corpus.source, such as corpus.source=posts.csv.")
+        return self.corpus
 
     def to_json(self) -> dict[str, Any]:
         """The whole recipe as plain JSON, defaults included."""
@@ -345,17 +355,3 @@ def _did_you_mean(given: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, options, n=1, cutoff=0.6)
     close = close or [last[name] for name in difflib.get_close_matches(given.rpartition(".")[2], last, n=1, cutoff=0.6)]
     return f" Did you mean {close[0]}?" if close else ""
-
-
-__all__ = [
-    "InputError",
-    "Recipe",
-    "RecipeError",
-    "RecipeFile",
-    "find_recipe",
-    "known_keys",
-    "load_recipe",
-    "parse_override",
-    "parse_recipe",
-    "shipped_recipes",
-]

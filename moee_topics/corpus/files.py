@@ -26,7 +26,7 @@ FIELD_LIMIT = 2**31 - 1
 def read_delimited(path: Path, options: CorpusOptions, delimiter: str) -> Iterator[Record]:
     """Records of a csv or tsv file with a header line; quoted fields may span lines."""
     csv.field_size_limit(FIELD_LIMIT)  # csv's own limit of 131,072 characters refuses long documents
-    rows = csv.reader(_text_lines(path, options), delimiter=delimiter)
+    rows = csv.reader(_text_lines(path, options), delimiter=delimiter, strict=True)
     header = next(rows, None)
     if header is None:
         raise InputError(f"{path} is empty; expected a header line with the names of the columns.")
@@ -45,7 +45,9 @@ def _csv_rows(rows: Any, path: Path) -> Iterator[list[str]]:
     try:
         yield from rows
     except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}: {error}.") from error
+        raise InputError(
+            f"{path}, line {rows.line_num}: {error}. Is a quotation mark left open, or not doubled inside a field?"
+        ) from error
 
 
 def read_json_lines(path: Path, options: CorpusOptions) -> Iterator[Record]:

@@ -15,7 +15,7 @@ from moee_topics.corpus import Corpus, CorpusOptions, Document, Survey, open_cor
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import ResourceError, StoreError
 from moee_topics.pipeline.progress import Progress, resumable
-from moee_topics.recipe import CorpusSection, EncoderSection, Recipe
+from moee_topics.recipe import EncoderSection, Recipe
 from moee_topics.store import EmbeddingStore, content_hash, key_digest
 
 if TYPE_CHECKING:
@@ -170,8 +170,9 @@ class EncoderSource:
         )
 
 
-def corpus_of(section: CorpusSection) -> Corpus:
+def corpus_of(recipe: Recipe) -> Corpus:
     """Opens the corpus of a recipe."""
+    section = recipe.corpus_section()
     given = section.model_dump(exclude={"source"})
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return open_corpus(section.source, CorpusOptions(**plain))
@@ -217,7 +218,7 @@ def embed(
         Interrupted: stopped by the user; run it again to go on.
     """
     progress = progress or Progress()
-    corpus = corpus or corpus_of(recipe.corpus)
+    corpus = corpus or corpus_of(recipe)
     encoder = encoder or EncoderSource.of(recipe)
     with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
         return embed_surveyed(corpus, survey_of(corpus, progress), encoder, store, progress)

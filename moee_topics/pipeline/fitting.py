@@ -22,6 +22,7 @@ from moee_topics.manifest import write_json
 from moee_topics.pipeline.encoding import Encoded, EncoderSource, corpus_of
 from moee_topics.pipeline.progress import Progress, resumable
 from moee_topics.pipeline.quality import score_topics
+from moee_topics.prompts import get_prompt
 from moee_topics.recipe import FusionSection, Recipe
 from moee_topics.results import OUTLIERS
 from moee_topics.store import EmbeddingStore, content_hash
@@ -109,17 +110,24 @@ def check(recipe: Recipe) -> None:
     Raises:
         RecipeError: something upstream would refuse.
     """
-    from moee_topics.prompts import get_prompt
+    check_settings(recipe)
+    for section, (find, but) in _UPSTREAM.items():
+        given = getattr(recipe, section)
+        if given:
+            _check_section(section, find(), given, but)
 
+
+def check_settings(recipe: Recipe) -> None:
+    """The part of :func:`check` that loads nothing heavy.
+
+    Raises:
+        RecipeError: a prompt or a setting of the topics that does not exist.
+    """
     topic_settings(recipe)
     try:
         get_prompt(recipe.encoder.prompt)
     except InputError as error:
         raise RecipeError(f"encoder.prompt: {error}") from error
-    for section, (find, but) in _UPSTREAM.items():
-        given = getattr(recipe, section)
-        if given:
-            _check_section(section, find(), given, but)
 
 
 def _check_section(section: str, upstream: Callable[..., Any], given: Mapping[str, Any], but: tuple[str, ...]) -> None:
@@ -193,7 +201,7 @@ def fit(
         Interrupted: stopped by the user; run it again.
     """
     steps = Steps(progress or Progress())
-    corpus = corpus or corpus_of(recipe.corpus)
+    corpus = corpus or corpus_of(recipe)
     with resumable("The embeddings are kept: run the same command again to fit the topics."):
         documents = _documents(corpus, encoded)
         with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):

@@ -31,7 +31,7 @@ from moee_topics.pipeline.encoding import (
     encoded_before,
     survey_of,
 )
-from moee_topics.pipeline.fitting import check, fit
+from moee_topics.pipeline.fitting import check, check_settings, fit
 from moee_topics.pipeline.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.store import EmbeddingStore
@@ -67,14 +67,17 @@ class Run:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder)
-        self.corpus: Corpus = corpus_of(self.recipe.corpus)
+        self.corpus: Corpus = corpus_of(self.recipe)
         self.encoder = EncoderSource.of(self.recipe)
+        self._started = _now()
 
     def everything(self) -> Path:
         """Runs or skips every stage, and gives the run folder."""
         with resumable(RESUME):
-            check(self.recipe)
+            check_settings(self.recipe)
             found = survey_of(self.corpus, self.progress)
+            if not self._is_fitted(found):
+                check(self.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
             self._write_report(self._fit(self._embed(found)))
         return self.folder
 
@@ -88,6 +91,10 @@ class Run:
             self._fit(self._counted(encoded, self.ledger.done("embed", record.inputs) or record))
         return self.folder
 
+    def _is_fitted(self, found: Survey) -> bool:
+        key = self.encoder.stored_key(self.store)
+        return key is not None and self.ledger.done("fit", _fit_inputs(self.recipe, found, key)) is not None
+
     def plan(self) -> list[StagePlan]:
         """What :meth:`everything` would do, without doing it; the corpus is read and counted."""
         check(self.recipe)
@@ -97,7 +104,7 @@ class Run:
         embed = StagePlan("embed", "run", f"{missing:,} of {found.unique:,} documents are not stored")
         if key is not None and not missing:
             embed = StagePlan("embed", "skip", f"all {found.unique:,} documents are stored")
-        fitted = key is not None and self.ledger.done("fit", _fit_inputs(self.recipe, found, key)) is not None
+        fitted = self._is_fitted(found)
         fit_plan = _stage_plan("fit", fitted, "its inputs are new or changed")
         reported = fitted and self.ledger.done("report", self._report_inputs()) is not None
         return [embed, fit_plan, _stage_plan("report", reported, "the fit or its own settings are new or changed")]
@@ -167,7 +174,7 @@ class Run:
         records = self.ledger.records
         manifest = {
             "name": self.folder.name,
-            "created": _created(self.folder),
+            "created": _created(self.folder) or self._started,
             "finished": finished,
             "versions": versions(),
             "seed": self.recipe.seed,
@@ -228,7 +235,8 @@ def _timed_report(folder: Path, progress: Progress) -> float:
 
 def encoder_facts(encoder: EncoderSource, key: Mapping[str, Any]) -> dict[str, Any]:
     """The encoder as the manifest describes it."""
-    return {**key, "source": encoder.section.model, **encoder.facts()}
+    section = encoder.section
+    return {**key, "source": section.model, "prompt": section.prompt, "template": key["prompt"], **encoder.facts()}
 
 
 def _embed_inputs(found: Survey, key: Mapping[str, Any]) -> str:
@@ -256,11 +264,11 @@ def _stages(record: StageRecord) -> list[dict[str, Any]]:
     return [{"name": name, "seconds": seconds, "skipped": record.skipped} for name, seconds in steps.items()]
 
 
-def _created(folder: Path) -> str:
+def _created(folder: Path) -> str | None:
     try:
         return str(read_manifest(folder)["created"])
     except InputError:
-        return _now()
+        return None
 
 
 def _now() -> str:

@@ -1,0 +1,202 @@
+"""Recipes: every shipped one is valid, an override changes one value, and a mistake is named with its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moee_topics.errors import RecipeError
+from moee_topics.pipeline import check
+from moee_topics.recipe import (
+    Recipe,
+    find_recipe,
+    known_keys,
+    load_recipe,
+    parse_override,
+    parse_recipe,
+    shipped_recipes,
+)
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = {"corpus": {"source": "docstrings"}}
+
+
+def refused(*overrides: str, data: dict[str, Any] | None = None) -> str:
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(SMALL if data is None else data, overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in shipped_recipes()])
+def test_every_shipped_recipe_is_valid_and_says_how_to_run_it(name: str) -> None:
+    check(load_recipe(name))
+    header = find_recipe(name).read_text(encoding="utf-8").split("\n\n")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert "moee-topics" in header and name.split("/")[-1] in header
+
+
+def test_the_promised_recipes_are_shipped_with_a_summary() -> None:
+    found = {recipe.name: recipe.summary for recipe in shipped_recipes()}
+    assert {"quickstart", "20newsgroups-pocket", "20newsgroups"} <= set(found)
+    assert all(found.values())
+
+
+def test_the_published_recipe_is_the_published_one() -> None:
+    recipe = load_recipe("20newsgroups")
+    assert recipe.encoder.model == "allenai/OLMoE-1B-7B-0924"
+    assert (recipe.encoder.quantize, recipe.encoder.prompt, recipe.encoder.pooling) == (
+        "nf4",
+        "prompteol",
+        "last_token",
+    )
+    assert recipe.umap == {"n_neighbors": 15, "n_components": 5, "min_dist": 0.0, "metric": "cosine"}
+    assert recipe.hdbscan == {"min_cluster_size": 15, "metric": "euclidean", "cluster_selection_method": "eom"}
+    assert (recipe.topics.stop_words, recipe.topics.representation) == ("english", "keybert")
+
+
+def test_a_recipe_survives_its_own_json() -> None:
+    recipe = load_recipe("20newsgroups", ["topics.outliers.target_share=0.1", "corpus.data_home=some/where"])
+    assert Recipe.model_validate(recipe.to_json()) == recipe
+
+
+def test_an_override_changes_its_value_and_no_other() -> None:
+    before, after = load_recipe("quickstart"), load_recipe("quickstart", ["fusion.alpha=0.75"])
+    assert after.fusion.alpha == 0.75
+    assert after == before.model_copy(update={"fusion": before.fusion.model_copy(update={"alpha": 0.75})})
+
+
+def test_the_last_override_wins_and_new_sections_are_made() -> None:
+    recipe = parse_recipe(SMALL, ["seed=1", "seed=2", "hdbscan.min_samples=3", "topics.outliers.target_share=0"])
+    assert (recipe.seed, recipe.hdbscan) == (2, {"min_samples": 3})
+    assert recipe.topics.outliers is not None and recipe.topics.outliers.target_share == 0
+
+
+@given(st.one_of(st.integers(), st.booleans(), st.none(), st.text("abc "), st.lists(st.integers(), max_size=3)))
+def test_override_values_are_yaml(value: Any) -> None:
+    keys, found = parse_override(f"umap.anything={yaml.safe_dump(value, default_flow_style=True).split('...')[0]}")
+    assert keys == ["umap", "anything"] and found == value
+
+
+@pytest.mark.parametrize("override", ["fusion.alpha", "=1", "a..b=1", ".=1"])
+def test_an_override_without_key_or_value_is_refused(override: str) -> None:
+    assert "Expected key=value" in refused(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("fusion.alfa=1", "fusion.alpha"),
+        ("fusoin.alpha=1", "fusion"),
+        ("alpha=1", "fusion.alpha"),
+        ("encoder.poolin=mean", "encoder.pooling"),
+        ("topics.outliers.target=0.1", "topics.outliers.target_share"),
+        ("hdbscn.min_cluster_size=3", "hdbscan"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(override: str, nearest: str) -> None:
+    message = refused(override)
+    assert "there is no key" in message and message.endswith(f"Did you mean {nearest}?")
+    assert nearest in set(known_keys())
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("fusion.alpha=x", "fusion.alpha is 'x', expected a number, at least 0."),
+        ("fusion.alpha=-1", "fusion.alpha is -1, expected a number, at least 0."),
+        ("encoder.quantize=int4", "encoder.quantize is 'int4', expected none | int8 | nf4."),
+        ("umap=3", "umap is 3, expected a mapping of keys to values."),
+        ("corpus.limit=0", "corpus.limit is 0, expected a whole number, at least 1 or null."),
+        ("fusion.standardize=maybe", "expected true or false or hidden_states | routing_weights."),
+        ("scores=[npmy]", "expected a list of (npmi | topic_diversity"),
+    ],
+)
+def test_a_wrong_value_gets_one_readable_message(override: str, expected: str) -> None:
+    message = refused(override)
+    assert expected in message and "\n" not in message
+
+
+def test_every_fault_is_named_once() -> None:
+    message = refused("seed=x", "fusion.alpha=y", "nonsense=1")
+    assert "3 faults" in message and len(message.splitlines()) == 4
+
+
+def test_a_recipe_without_corpus_says_what_to_set_where_one_is_needed() -> None:
+    with pytest.raises(RecipeError, match=r"corpus is missing. Set corpus.source"):
+        parse_recipe({}).corpus_section()
+    assert "corpus.source is missing" in refused(data={"corpus": {}})
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "", "just text", "a: [1", "corpus: !!python/object:os.system {}"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
+        load_recipe(path)
+
+
+def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
+    with pytest.raises(RecipeError, match=r"20newsgroups.*Did you mean quickstart\?"):
+        load_recipe("quickstrt")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("umap.n_neighbours=5", "umap: UMAP takes no argument 'n_neighbours'; the nearest known is 'n_neighbors'"),
+        ("hdbscan.min_cluster=5", "hdbscan: "),
+        ("vectorizer.ngrams=5", "vectorizer: CountVectorizer takes no argument 'ngrams'"),
+        ("ctfidf.bm25=true", "ctfidf: "),
+        ("bertopic.umap_model=x", "bertopic: "),
+        ("topics.representation=keyburt", "topics: "),
+        ("encoder.prompt=no text field", "encoder.prompt: "),
+    ],
+)
+def test_check_refuses_what_upstream_would(override: str, expected: str) -> None:
+    with pytest.raises(RecipeError, match=f"^{expected}"):
+        check(parse_recipe(SMALL, [override]))
+
+
+def test_reading_a_recipe_loads_neither_torch_nor_umap() -> None:
+    code = (
+        "import sys\nfrom moee_topics.recipe import load_recipe\nload_recipe('quickstart')\n"
+        "assert not {'torch', 'umap', 'bertopic', 'numba'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        ".",
+    ]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    recipes = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "recipes").rglob("*.yaml")}
+    assert {f"moee_topics/{path}" for path in recipes} <= names
+    assert {"moee_topics/models/pocket/model.safetensors", "moee_topics/py.typed"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "pocket/", "benchmarks/", "recipes/"))]
+    subprocess.run(
+        [sys.executable, "-c", "from moee_topics.recipe import load_recipe; load_recipe('quickstart')"],
+        cwd=tmp_path,
+        check=True,
+        env={"PYTHONPATH": str(wheel)},
+    )
