@@ -85,8 +85,8 @@ def evaluation_texts(data: Path) -> Iterator[str]:
             for line in lines:
                 record = json.loads(line)
                 yield from strings_in(record)
-                if isinstance(record, dict) and {"title", "abstract"} <= record.keys():
-                    yield f"{record['title']}\n{record['abstract']}"
+                if isinstance(record, dict) and {"text", "abstract"} <= record.keys():
+                    yield f"{record['text']}\n{record['abstract']}"
     for name in ("20news-bydate_py3.pkz", "20news-bydate.pkz"):
         yield from newsgroup_posts(data / "scikit_learn_data" / name)
 
@@ -147,7 +147,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, texts: list[str], budget: int) ->
 
 
 def pack(documents: list[np.ndarray], length: int, rng: np.random.Generator) -> np.ndarray:
-    """Join shuffled documents, cut rows of ``length + 1`` tokens and shuffle the rows: ``uint16 [rows, length + 1]``."""
+    """Join shuffled documents, cut and shuffle rows: ``uint16 [rows, length + 1]``."""
     stream = np.concatenate([documents[i] for i in rng.permutation(len(documents))])
     rows = len(stream) // (length + 1)
     return rng.permutation(stream[: rows * (length + 1)].reshape(rows, length + 1))
