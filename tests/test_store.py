@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moee_topics import store as store_module
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, ResourceError, StoreError
-from moee_topics.store import EmbeddingStore, content_hash, key_digest, write_shard
+from moee_topics.store import EmbeddingStore, content_hash, disk, key_digest, write_shard
 
 KEY = {"model": "tiny", "prompt": "none", "max_tokens": 512}
 DIMENSIONS, LAYERS, EXPERTS = 4, 2, 3
@@ -330,7 +329,7 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path
     folder = make(tmp_path, texts(2))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    host = store_module.socket.gethostname()
+    host = disk.socket.gethostname()
     gone = folder / f"shard-1.safetensors.{dead.pid}@{host}.tmp"
     alive = folder / f"shard-2.safetensors.{os.getppid()}@{host}.tmp"
     elsewhere, old = folder / "index.json.7@elsewhere.tmp", folder / "index.json.8@elsewhere.tmp"
@@ -496,7 +495,7 @@ def test_a_full_disk_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytest
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr(store_module.os, "fsync", full)
+            patch.setattr(disk.os, "fsync", full)
             with pytest.raises(ResourceError, match="disk is full"):
                 fill(store, texts(20))
         assert len(store) == 10

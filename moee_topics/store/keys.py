@@ -1,0 +1,41 @@
+"""What a document and a folder of the store are named by: content hashes and key digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from moee_topics.errors import StoreError
+
+JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
+
+HASH_BYTES = 16
+
+
+def content_hash(text: str) -> bytes:
+    """The 16 bytes by which the store knows a document: blake2b of its UTF-8 text."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
+
+
+def key_digest(key: Mapping[str, JSON]) -> str:
+    """The name of a key's folder: 32 hexadecimal digits that do not depend on the order of its entries."""
+    return hashlib.blake2b(canonical(key), digest_size=16).hexdigest()
+
+
+def plain(key: Mapping[str, JSON]) -> Any:
+    """The key as it comes back from JSON, tuples as lists."""
+    return json.loads(canonical(key))
+
+
+def canonical(key: Mapping[str, JSON]) -> bytes:
+    """The key as JSON with its entries in order.
+
+    Raises:
+        StoreError: it holds something that JSON does not.
+    """
+    try:
+        return json.dumps(key, sort_keys=True, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"A store's key holds text, numbers, booleans and lists of them only: {error}.") from error
