@@ -186,28 +186,11 @@ class Embedder:
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """The embeddings of texts in their order, all at once."""
-        found = list(self.blocks(texts))
-        return concatenate(found) if len(found) != 1 else found[0]
+        return Embeddings.concatenate(list(self.blocks(texts)))
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         self.encoded += len(texts)
         return self.encoder.encode(list(texts))
-
-
-def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-    """Embeddings one after another.
-
-    Raises:
-        InputError: there are none.
-    """
-    if not parts:
-        raise InputError("There is no text to embed.")
-    means = [part.mean_routing_weights for part in parts if part.mean_routing_weights is not None]
-    return Embeddings(
-        np.concatenate([part.hidden_states for part in parts]),
-        np.concatenate([part.router_logits for part in parts]),
-        np.concatenate(means) if len(means) == len(parts) else None,
-    )
 
 
 def fused(blocks: Iterable[Embeddings], rows: int, variant: Variant, standardizer: Standardizer | None) -> FloatMatrix:
@@ -248,7 +231,7 @@ class MTEBEncoder:
         embedder: where embeddings come from.
         variant: how they become a vector.
         standardizer: its fitted statistics, where the variant standardizes with those of a corpus.
-        statistics: names the corpus of these statistics, in the folder of a result.
+        statistics: names the corpus of these statistics (for ``reference`` the batches), in the folder of a result.
         mteb_model_meta: mteb's card of this variant; no two variants share one, so no two share a cached result.
     """
 
@@ -351,9 +334,7 @@ def _experiment(key: Mapping[str, JSON], variant: Variant, statistics: str) -> d
     if variant.method == "weighted_sum":
         named["alpha"] = variant.alpha
     if variant.standardize != "none":
-        named["standardize"] = variant.standardize
-    if variant.standardize in ("routing_weights", "both"):
-        named["statistics"] = statistics or "unnamed"
+        named |= {"standardize": variant.standardize, "statistics": statistics or "unnamed"}
     return named
 
 

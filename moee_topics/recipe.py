@@ -108,9 +108,9 @@ class ReportSection(Section):
 
 
 class Recipe(Section):
-    """One whole run, from documents to a report; a recipe that only scores a model has no corpus."""
+    """One whole run, from documents to a report."""
 
-    corpus: CorpusSection | None = None
+    corpus: CorpusSection
     encoder: EncoderSection = EncoderSection()
     fusion: FusionSection = FusionSection()
     umap: Arguments = {}
@@ -122,16 +122,6 @@ class Recipe(Section):
     scores: list[ScoreName] = ["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
     report: ReportSection = ReportSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-
-    def corpus_section(self) -> CorpusSection:
-        """The section ``corpus`` of a recipe that needs one.
-
-        Raises:
-            RecipeError: it is missing.
-        """
-        if self.corpus is None:
-            raise RecipeError("corpus is missing. Set corpus.source, such as corpus.source=posts.csv.")
-        return self.corpus
 
     def to_json(self) -> dict[str, Any]:
         """The whole recipe as plain JSON, defaults included."""
@@ -146,18 +136,23 @@ class RecipeFile:
         name: what the command line calls it.
         path: its file.
         summary: the first line of the comment it starts with.
+        kind: "run" for a corpus, "score" for scoring tasks (:mod:`moee_topics.scoring`).
     """
 
     name: str
     path: Path
     summary: str
+    kind: Literal["run", "score"] = "run"
 
 
 def shipped_recipes() -> list[RecipeFile]:
     """The recipes that come with the package, by name; those in folders are called ``folder/name``."""
     root = recipes_folder()
     paths = sorted(root.rglob("*.yaml"))
-    return [RecipeFile(path.relative_to(root).with_suffix("").as_posix(), path, _summary(path)) for path in paths]
+    return [
+        RecipeFile(path.relative_to(root).with_suffix("").as_posix(), path, _summary(path), recipe_kind(path))
+        for path in paths
+    ]
 
 
 def recipes_folder() -> Path:
@@ -202,7 +197,36 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         raise RecipeError(f"{path} is not YAML: {_one_line(error)}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe: expected sections such as 'corpus:' at the top.")
+    if "score" in data:
+        raise RecipeError(
+            f"{name_or_path} is a scoring recipe, without a corpus. Use: moee-topics score {name_or_path}"
+        )
+    if is_scoring(data):
+        raise RecipeError(
+            f"{name_or_path} scores a model and has no corpus. Run it with: moee-topics score {name_or_path}"
+        )
     return parse_recipe(data, overrides, name=str(name_or_path))
+
+
+def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
+    """The plain data of a recipe, not yet checked.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is no mapping of sections.
+    """
+    path = find_recipe(name_or_path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {_one_line(error)}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} is not a recipe: expected sections such as 'corpus:' at the top.")
+    return data
+
+
+def is_scoring(data: Mapping[str, Any]) -> bool:
+    """Whether plain data is a recipe of :mod:`moee_topics.scoring`, which has tasks instead of a corpus."""
+    return "score" in data and "corpus" not in data
 
 
 def parse_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe") -> Recipe:
@@ -243,6 +267,12 @@ def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dic
         return {**data, first: value}
     inside = data.get(first)
     return {**data, first: _overridden(inside if isinstance(inside, dict) else {}, rest, value)}
+
+
+def recipe_kind(path: Path) -> Literal["run", "score"]:
+    """Whether the file of a recipe runs a corpus or scores tasks: by its section ``score``."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "score" if any(line.startswith("score:") for line in lines) else "run"
 
 
 def _summary(path: Path) -> str:

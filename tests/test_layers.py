@@ -21,7 +21,8 @@ LAYERS = [
     ["encoder", "topics", "toolbox", "figures"],
     ["backend", "mteb_encoder", "mteb_tasks", "report"],
     ["recipe"],
-    ["manifest", "pipeline", "estimate", "doctor", "scoring"],
+    ["manifest", "pipeline", "estimate", "doctor"],
+    ["scoring"],
     ["cli"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -174,7 +174,7 @@ def test_no_two_variants_share_a_folder_of_results(tmp_path: Path) -> None:
             for corpus in ("one", "two"):
                 encoder = MTEBEncoder(embedder, variant, standardizer=statistics, statistics=corpus)
                 paths.add(cache.get_task_result_path("T", encoder.mteb_model_meta))
-    by_statistics = [v for v in variants if v.standardize in ("routing_weights", "both")]
+    by_statistics = [v for v in variants if v.standardize != "none"]
     assert len(paths) == 2 * (len(variants) + len(by_statistics))
 
 

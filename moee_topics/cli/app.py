@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from moee_topics.cli import models, recipes, topics
+from moee_topics.cli import models, recipes, scoring, topics
 from moee_topics.cli.root import app, main
 
 topics.register(app)
 recipes.register(app)
 models.register(app)
-# cli/scoring.py registers here: scoring.register(app)
+scoring.register(app)
 
 __all__ = ["app", "main"]

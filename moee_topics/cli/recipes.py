@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moee_topics.cli.root import Commands, Json, Overrides, RecipeName, print_json
+
+if TYPE_CHECKING:
+    from moee_topics.recipe import Recipe
+    from moee_topics.scoring.recipe import ScoreRecipe
+
+if TYPE_CHECKING:
+    from moee_topics.recipe import Recipe
+    from moee_topics.scoring.recipe import ScoreRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -36,9 +44,9 @@ def ls(as_json: Json = False) -> None:
 
 def show(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
     """Print a recipe: its file, or with overrides or --json every value it comes to."""
-    from moee_topics.recipe import find_recipe, load_recipe
+    from moee_topics.recipe import find_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = _load(recipe, overrides)
     if as_json:
         print_json(loaded.to_json())
     elif overrides:
@@ -73,11 +81,24 @@ def cp(
 
 def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check a recipe: its keys and values, and what UMAP, HDBSCAN, BERTopic and the prompt would say to it."""
-    from moee_topics.pipeline import check as check_recipe
-    from moee_topics.recipe import load_recipe
+    from moee_topics.recipe import Recipe
 
-    check_recipe(load_recipe(recipe, overrides or []))
+    loaded = _load(recipe, overrides or [])
+    if isinstance(loaded, Recipe):
+        from moee_topics.pipeline import check as check_recipe
+
+        check_recipe(loaded)
     if as_json:
         print_json({"recipe": recipe, "valid": True})
     else:
         typer.echo(f"{recipe} is valid.")
+
+
+def _load(recipe: str, overrides: list[str]) -> Recipe | ScoreRecipe:
+    from moee_topics.recipe import is_scoring, load_recipe, read_recipe
+
+    if is_scoring(read_recipe(recipe)):
+        from moee_topics.scoring.recipe import load_score_recipe
+
+        return load_score_recipe(recipe, overrides)
+    return load_recipe(recipe, overrides)

@@ -1,0 +1,211 @@
+"""``moee-topics score`` and ``compare``: vectors on tasks, and hidden states beside routing weights."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from moee_topics.cli.root import RUNS, Json, Offline, Overrides, Quiet, Store, go_offline, print_json
+
+if TYPE_CHECKING:
+    from moee_topics.scoring.board import Table
+    from moee_topics.scoring.recipe import ScoreRecipe
+
+REFERENCE = "Names of the reference implementation (tianyi-lab/MoE-Embedding, eval_mteb.py)"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    app.command("score")(score)
+
+
+def score(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A scoring recipe, or nothing and options.", metavar="[RECIPE]")
+    ] = None,
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option("--model", "--base_model", help="Hub name, folder or pocket.")] = None,
+    quantize: Annotated[Literal["none", "int8", "nf4"] | None, typer.Option(help="Bits of the weights.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "--embed_method", help="Name of a prompt, or a template with {text}.")
+    ] = None,
+    pooling: Annotated[Literal["last_token", "mean"] | None, typer.Option(help="Which tokens.")] = None,
+    tasks: Annotated[str | None, typer.Option("--tasks", "--task_names", help="Tasks of mteb, by comma.")] = None,
+    task_types: Annotated[
+        str | None,
+        typer.Option(
+            "--task-types", "--task_types", help="Task types, by comma: alone, the paper's data sets of them."
+        ),
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="A benchmark of mteb, such as 'MTEB(eng, v2)'.")] = None,
+    local: Annotated[
+        list[str] | None,
+        typer.Option(help="[TYPE=]FILE[,key=value...], for example Clustering=posts.csv,label=group,sample=2000."),
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="HS, RW, concat, sum, by comma.")] = None,
+    alpha: Annotated[
+        str | None, typer.Option("--alpha", "--similarity_weights", help="Weights of RW in sum, by comma, or auto.")
+    ] = None,
+    standardize: Annotated[
+        str | None, typer.Option(help="By comma: none, both, routing_weights, reference (the published per-batch one).")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch_size", help="Of mteb; only 'reference' depends on it.")
+    ] = None,
+    skip_missing: Annotated[bool, typer.Option(help="Leave out tasks whose data cannot be had.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Count texts and tokens, and do nothing.")] = False,
+    use_4bit: Annotated[bool, typer.Option("--use_4bit", hidden=True)] = False,
+    emb_info: Annotated[Literal["HS", "RW", "MoEE"] | None, typer.Option("--emb_info", hidden=True)] = None,
+    similarity_ensemble: Annotated[bool, typer.Option("--similarity_ensemble", hidden=True)] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = RUNS / "scores",
+    store: Store = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Score vectors on MTEB tasks or on labelled files of your own; what is scored already is not scored again.
+
+    The reference implementation's flags are understood: --base_model, --use_4bit, --task_types, --batch_size,
+    --emb_info HS|RW|MoEE, --embed_method, --similarity_ensemble and --similarity_weights.
+    """
+    go_offline(offline)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    reference = reference_options(use_4bit, emb_info, similarity_ensemble)
+    given = {
+        "encoder.model": model,
+        "encoder.quantize": quantize or reference.get("quantize"),
+        "encoder.prompt": prompt,
+        "encoder.pooling": pooling,
+        "score.tasks": tasks,
+        "score.task_types": task_types,
+        "score.benchmark": benchmark,
+        "score.local": [local_option(text) for text in local] if local else None,
+        "score.methods": methods or reference.get("methods"),
+        "score.alpha": _alphas(alpha),
+        "score.standardize": standardize,
+        "score.batch_size": batch_size,
+        "score.skip_missing": skip_missing or None,
+    }
+    opened = open_recipe(recipe, overrides or [], given)
+    if estimate:
+        _estimate(opened, as_json)
+        return
+    _score(opened, output, store, quiet, as_json)
+
+
+def reference_options(use_4bit: bool, emb_info: str | None, ensemble: bool) -> dict[str, str]:
+    """What the reference implementation's flags come to: 4 bits are nf4, MoEE is concat, an ensemble is the sum."""
+    names = {"HS": "HS", "RW": "RW", "MoEE": "concat"}
+    found = {"quantize": "nf4"} if use_4bit else {}
+    if ensemble:
+        found["methods"] = "sum"
+    elif emb_info:
+        found["methods"] = names[emb_info]
+    return found
+
+
+def local_option(text: str) -> dict[str, Any]:
+    """A task section from ``[TYPE=]FILE[,key=value...]``; other keys than a section's name columns.
+
+    Raises:
+        RecipeError: a part is not key=value.
+    """
+    from moee_topics.errors import RecipeError
+    from moee_topics.scoring.recipe import LocalSection
+
+    first, *rest = text.split(",")
+    kind, equals, file = first.partition("=")
+    section: dict[str, Any] = {"file": str(Path(file if equals else first).absolute())}
+    if equals:
+        section["type"] = kind
+    for part in rest:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise RecipeError(f"{part!r} in --local {text!r} is not key=value.")
+        if key == "text":
+            section[key] = value.split("+")
+        elif key == "train":
+            section[key] = str(Path(value).absolute())
+        elif key in LocalSection.model_fields:
+            section[key] = value
+        else:
+            section.setdefault("columns", {})[key] = value
+    return section
+
+
+def _alphas(text: str | None) -> str | list[str] | None:
+    return text if text is None or text == "auto" else text.split(",")
+
+
+def open_recipe(name: str | None, overrides: Sequence[str], given: Mapping[str, Any]) -> ScoreRecipe:
+    """A recipe with options laid over it, and overrides over both; without a recipe, one made of options."""
+    import yaml
+
+    from moee_topics.scoring.recipe import load_score_recipe, parse_score_recipe
+
+    # A first argument that is an override belongs to no recipe.
+    if name is not None and "=" in name and not Path(name).exists():
+        return open_recipe(None, [name, *overrides], given)
+    laid = [f"{key}={yaml.safe_dump(value, default_flow_style=True).strip().removesuffix('...')}"
+            for key, value in given.items() if value is not None]  # fmt: skip
+    if name is None:
+        return parse_score_recipe({"score": {}}, [*laid, *overrides], name="options")
+    return load_score_recipe(name, [*laid, *overrides])
+
+
+def _score(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, as_json: bool) -> None:
+    from moee_topics.cli.progress import progress_for
+    from moee_topics.scoring.report import write
+    from moee_topics.scoring.run import score as score_recipe
+
+    board = score_recipe(recipe, output, store=store, progress=progress_for(quiet))
+    found = write(board, recipe, output)
+    if as_json:
+        print_json(found.data)
+        return
+    for table in found.tables:
+        print_table(table)
+    typer.echo(f"Page: {output / 'scores.html'}")
+
+
+def _estimate(recipe: ScoreRecipe, as_json: bool) -> None:
+    from moee_topics.scoring.estimate import estimate_table, estimate_tasks, estimates_to_json
+    from moee_topics.scoring.run import bytes_per_text
+
+    found = estimate_tasks(recipe.sources(), bytes_per_text(recipe))
+    if as_json:
+        print_json(estimates_to_json(found))
+    else:
+        print_table(estimate_table(found))
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout: drawn in a terminal, Markdown elsewhere."""
+    if sys.stdout.isatty():
+        _draw(table)
+        return
+    from moee_topics.scoring.board import to_markdown
+
+    typer.echo(to_markdown(table))
+
+
+def _draw(table: Table) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=Text(table.title))
+    for i, header in enumerate(table.headers):
+        drawn.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold")
+    best = table.best or [None] * len(table.rows)
+    for row, top in zip(table.rows, best, strict=True):
+        drawn.add_row(*(Text(cell, style="bold" if i == top else "") for i, cell in enumerate(row)))
+    console = Console(highlight=False)
+    console.print(drawn)
+    for note in table.notes:
+        console.print(Text(f"- {note}"))

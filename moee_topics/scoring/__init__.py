@@ -1,0 +1,1 @@
+"""Scoring: vectors on tasks, beside the paper's numbers, and hidden states beside routing weights."""
