@@ -1,0 +1,232 @@
+"""A finished run in other forms: Markdown, tables, figures."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.report import reading
+from moee_topics.report.figures import COLOURS, GREY, layers_svg, map_places, map_svg, topics_svg
+from moee_topics.report.page import references
+from moee_topics.report.payload import sampled_rows, topic_colours
+from moee_topics.report.run_folder import RunFolder, title
+from moee_topics.results import OUTLIERS
+
+Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+Table = list[dict[str, Any]]
+
+
+def export_report(run_folder: Path, formats: Sequence[Format], output: Path) -> list[Path]:
+    """Writes a finished run in other forms into a folder.
+
+    Args:
+        run_folder: the folder of a finished run.
+        formats: ``markdown`` (report.md), ``csv`` and ``parquet`` (topics, documents, experts), ``json`` (report.json),
+            ``svg`` (map, topics, layers), ``png`` (the map; needs matplotlib), ``datamapplot`` (its picture of the
+            map; needs that extra).
+        output: the folder to write into; made where it is missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: an unknown format, or no finished run.
+        MissingExtraError: a package that a figure needs is not installed.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
+    run = RunFolder.read(Path(run_folder))
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, output)]
+
+
+def topic_table(run: RunFolder) -> Table:
+    """One row per topic, the outliers last."""
+    every = [*run.topics, *([run.outliers] if run.outliers else [])]
+    return [
+        {
+            "topic": topic.topic,
+            "name": title(topic),
+            "documents": topic.count,
+            "words": ", ".join(word for word, _ in topic.words if word),
+            **{f"words_{name}": ", ".join(word for word, _ in words if word) for name, words in topic.aspects.items()},
+        }
+        for topic in every
+    ]
+
+
+def document_table(run: RunFolder) -> Table:
+    """One row per document, in the order of the corpus."""
+    names = {topic.topic: title(topic) for topic in run.result.topic_info}
+    result = run.result
+    columns: dict[str, Sequence[Any]] = {
+        "id": result.ids,
+        "topic": result.topics.tolist(),
+        "name": [names.get(topic, "") for topic in result.topics.tolist()],
+        "probability": [round(float(value), 4) for value in result.probabilities],
+        "x": [round(float(value), 4) for value in run.positions[:, 0]],
+        "y": [round(float(value), 4) for value in run.positions[:, 1]],
+    }
+    optional = {"label": result.labels, "timestamp": result.timestamps, "text": result.texts}
+    columns |= {name: values for name, values in optional.items() if values is not None}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def expert_table(run: RunFolder) -> Table:
+    """One row per topic and expert that stands out for it."""
+    if run.experts is None:
+        return []
+    return [
+        {"topic": topic.topic, "documents": topic.count, **vars(pair)}
+        for topic in run.experts.topics
+        for pair in topic.experts
+    ]
+
+
+def markdown(run: RunFolder) -> str:
+    """The report as Markdown: the corpus, the scores, the topics with their experts, whom to cite."""
+    experts = {topic.topic: topic.experts for topic in run.experts.topics} if run.experts else {}
+    lines = [f"# {reading.markdown_text(run.name)}", "", _opening(run), ""]
+    lines += ["## Scores", "", "| score | value | reading |", "|---|--:|---|"]
+    for name, score in run.scores.items():
+        read = reading.read_score(name, score)
+        lines.append(
+            f"| {reading.markdown_text(name)} | {read.value} | {reading.markdown_text(read.text or read.description)} |"
+        )
+    lines += ["", "## Topics", "", "| nr | topic | documents | words | experts (lift) |", "|--:|---|--:|---|---|"]
+    for topic in run.topics:
+        words = reading.markdown_text(", ".join(word for word, _ in list(topic.words)[:10] if word))
+        fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.1f})" for e in list(experts.get(topic.topic, ()))[:3])
+        lines.append(f"| {topic.topic} | {reading.markdown_text(title(topic))} | {topic.count:,} | {words} | {fired} |")
+    lines += ["", "## How to cite", ""]
+    lines += [
+        f"- {reading.markdown_text(text)} {reading.markdown_text(key)} ({purpose})"
+        for text, key, purpose in references(run)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _opening(run: RunFolder) -> str:
+    corpus, encoder = run.section("corpus"), run.section("encoder")
+    source = f" from {reading.markdown_text(corpus['source'])}" if corpus.get("source") else ""
+    model = f", read by {reading.markdown_text(encoder['model'])}," if encoder.get("model") else ""
+    left = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
+    return f"{len(run.result):,} documents{source}{model} in {len(run.topics)} topics; {reading.percent(left)} in none."
+
+
+def _write_markdown(run: RunFolder, output: Path) -> list[Path]:
+    return [_write(output / "report.md", markdown(run))]
+
+
+def _write_json(run: RunFolder, output: Path) -> list[Path]:
+    content = {
+        "run": run.manifest,
+        "scores": run.scores,
+        "topics": topic_table(run),
+        "hierarchy": run.hierarchy,
+        "over_time": run.over_time,
+        "experts": run.experts.to_json() if run.experts else None,
+        "stability": run.stability,
+    }
+    return [_write(output / "report.json", json.dumps(content, ensure_ascii=False, indent=1))]
+
+
+def _tables(run: RunFolder) -> dict[str, Table]:
+    tables = {"topics": topic_table(run), "documents": document_table(run), "experts": expert_table(run)}
+    return {name: table for name, table in tables.items() if table}
+
+
+def _write_csv(run: RunFolder, output: Path) -> list[Path]:
+    written = []
+    for name, table in _tables(run).items():
+        path = output / f"{name}.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(table[0]), restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+        written.append(path)
+    return written
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet takes text with a leading = + - @ for a formula; a quote keeps it text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def _write_parquet(run: RunFolder, output: Path) -> list[Path]:
+    written = []
+    for name, table in _tables(run).items():
+        pq.write_table(pa.Table.from_pylist(table), output / f"{name}.parquet", compression="zstd")
+        written.append(output / f"{name}.parquet")
+    return written
+
+
+def _write_svg(run: RunFolder, output: Path) -> list[Path]:
+    figures = {"map": map_svg(run), "topics": topics_svg(run)}
+    if run.experts:
+        figures["layers"] = layers_svg(run.experts)
+    return [_write(output / f"{name}.svg", figure) for name, figure in figures.items()]
+
+
+def _write_png(run: RunFolder, output: Path) -> list[Path]:
+    _need("matplotlib")
+    from matplotlib.figure import Figure
+
+    rows, places, colours = sampled_rows(run.result.topics, 20_000), map_places(run), topic_colours(run)
+    topics = run.result.topics[rows].tolist()
+    figure = Figure(figsize=(9, 9), dpi=160)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    paint = [GREY if topic == OUTLIERS else COLOURS[colours.get(topic, 0)] for topic in topics]
+    axes.scatter(places[rows, 0], places[rows, 1], s=4, c=paint, alpha=0.7, linewidths=0)
+    for topic in run.topics[:20]:
+        x, y = np.median(places[run.result.topics == topic.topic], axis=0)
+        box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+        axes.text(x, y, title(topic).replace("$", r"\$"), ha="center", va="center", fontsize=8, bbox=box)
+    figure.savefig(output / "map.png")
+    return [output / "map.png"]
+
+
+def _write_datamapplot(run: RunFolder, output: Path) -> list[Path]:
+    _need("datamapplot")
+    import datamapplot
+
+    names = {topic.topic: title(topic) for topic in run.topics}
+    labels = np.array([names.get(topic, "Unlabelled") for topic in run.result.topics.tolist()], dtype=object)
+    figure, _ = datamapplot.create_plot(run.positions, labels, noise_label="Unlabelled", title=run.name)
+    figure.savefig(output / "datamap.png", bbox_inches="tight", dpi=160)
+    return [output / "datamap.png"]
+
+
+def _need(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(package, "datamap")
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", errors="replace")
+    return path
+
+
+_WRITERS: dict[str, Callable[[RunFolder, Path], list[Path]]] = {
+    "markdown": _write_markdown,
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+    "json": _write_json,
+    "svg": _write_svg,
+    "png": _write_png,
+    "datamapplot": _write_datamapplot,
+}

@@ -1,0 +1,244 @@
+"""What the page's script gets: a small part at once, and the documents as compressed text.
+
+Texts come from anywhere, so nothing here may close a script element: JSON is escaped, and the rest is base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.experts import ExpertReport
+from moee_topics.report.run_folder import RunFolder, title
+from moee_topics.results import Topic
+
+Floats = NDArray[np.floating]
+
+LONGEST_TEXT = 2_000
+SHORTEST_TEXT = 80
+TEXT_BYTES = 28_000_000
+PACKED_BYTES = 12_500_000
+PALETTE_SIZE = 10
+RELATED = 6
+EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that is safe inside a script element of any type."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(EMBEDDED_ESCAPES)
+
+
+def packed_json(value: Any) -> str:
+    """JSON, gzipped, as base64."""
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(plain.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii")
+
+
+def first_payload(run: RunFolder, sample: int) -> dict[str, Any]:
+    """What the first screen needs: the topics, and the map as packed numbers."""
+    words = word_similarity(run.topics)
+    colours = topic_colours(run)
+    points = map_points(run, sample)
+    topics = [_topic(run, topic, colours.get(topic.topic, -1)) for topic in run.result.topic_info]
+    return {
+        "documents": len(run.result),
+        "topics": topics,
+        "map": points,
+        "related": _related(run.topics, words),
+        "wordMap": np.round(classical_map(words), 4).tolist(),
+        "hierarchy": [_merger(row) for row in run.hierarchy],
+        "overTime": [_moment(row) for row in run.over_time],
+        "labels": sorted(set(run.labels) - {""}) if run.labels else [],
+    }
+
+
+def documents_payload(run: RunFolder) -> tuple[str, int]:
+    """Every document, and the experts, packed; and how many characters of a text were kept at most.
+
+    Texts are cut where all of them would make the file too large, the longest first.
+    """
+    limit = _longest_text(run.result.texts)
+    while True:
+        packed = packed_json(_documents(run, limit))
+        if len(packed) * 0.75 <= PACKED_BYTES * 1.3 or limit <= SHORTEST_TEXT:
+            return packed, limit
+        limit = int(limit * 0.6)
+
+
+def _documents(run: RunFolder, limit: int) -> dict[str, Any]:
+    result = run.result
+    kept = {row for topic in result.topic_info for row in topic.representative_docs}
+    texts = [_cut(text, LONGEST_TEXT if row in kept else limit) for row, text in enumerate(result.texts)]
+    label_numbers = {label: number for number, label in enumerate(sorted(set(run.labels or []) - {""}))}
+    return {
+        "ids": [str(key) for key in result.ids],
+        "texts": texts,
+        "cut": [row for row, text in enumerate(result.texts) if len(text or "") > len(texts[row])],
+        "topics": result.topics.tolist(),
+        "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities).tolist()],
+        "labels": [label_numbers.get(label, -1) for label in run.labels] if run.labels else None,
+        "times": [str(time or "") for time in result.timestamps] if result.timestamps else None,
+        "experts": _experts(run.experts) if run.experts else None,
+    }
+
+
+def _experts(experts: ExpertReport) -> dict[str, Any]:
+    order = np.argsort(-(experts.similarity - 2 * np.eye(len(experts.topics))), axis=1)[:, :RELATED]
+    related = {
+        topic.topic: [
+            [experts.topics[other].topic, round(float(experts.similarity[place, other]), 2)]
+            for other in order[place]
+            if other != place
+        ]
+        for place, topic in enumerate(experts.topics)
+    }
+    return experts.to_json() | {"related": related, "corpus": None, "similarity": None}
+
+
+def _cut(text: str | None, limit: int) -> str:
+    text = text or ""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def _longest_text(texts: Sequence[str]) -> int:
+    """The longest cut at which all texts together fit the file."""
+    sizes = [min(len((text or "").encode("utf-8", "replace")), LONGEST_TEXT) for text in texts]
+    room = TEXT_BYTES
+    for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        limit = room // left
+        if limit <= size:
+            return max(limit, SHORTEST_TEXT)
+        room -= size
+    return LONGEST_TEXT
+
+
+def _topic(run: RunFolder, topic: Topic, colour: int) -> dict[str, Any]:
+    inside = run.result.topics == topic.topic
+    centre = np.median(run.positions[inside], axis=0) if inside.any() else np.zeros(2)
+    return {
+        "id": topic.topic,
+        "name": title(topic),
+        "count": topic.count,
+        "words": _words(topic.words),
+        "aspects": {name: _words(words) for name, words in topic.aspects.items()},
+        "rows": [int(row) for row in topic.representative_docs if 0 <= row < len(run.result)],
+        "colour": colour,
+        "at": np.round(to_unit(centre[None], run.positions)[0], 4).tolist(),
+    }
+
+
+def _words(words: Sequence[tuple[str, float]]) -> list[list[Any]]:
+    return [[str(word), round(float(weight), 4) if np.isfinite(weight) else 0.0] for word, weight in words if word]
+
+
+def to_unit(points: Floats, positions: Floats) -> Floats:
+    """Map positions in a unit square that keeps their shape."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    side = max(float((high - low).max()), 1e-9)
+    return np.asarray((points - (low + high) / 2) / side + 0.5)
+
+
+def map_points(run: RunFolder, sample: int) -> dict[str, Any]:
+    """At most `sample` documents of the map, evenly from all topics, as base64 of 16-bit numbers."""
+    rows = sampled_rows(run.result.topics, sample)
+    unit = np.round(to_unit(run.positions[rows], run.positions) * 65535) if len(rows) else np.zeros((0, 2))
+    numbers = {topic.topic: place for place, topic in enumerate(run.result.topic_info)}
+    places = np.array([numbers.get(int(topic), 0) for topic in run.result.topics[rows]])
+    return {
+        "x": _base64(unit[:, 0], np.uint16),
+        "y": _base64(65535 - unit[:, 1], np.uint16),
+        "topic": _base64(places, np.uint16),
+        "row": _base64(rows, np.uint32),
+        "shown": len(rows),
+    }
+
+
+def sampled_rows(topics: NDArray[np.integer], sample: int) -> NDArray[np.integer]:
+    """Rows of at most `sample` documents, in which every topic keeps its share."""
+    if len(topics) <= sample:
+        return np.arange(len(topics))
+    by_topic = np.argsort(topics, kind="stable")
+    return np.sort(by_topic[np.linspace(0, len(topics) - 1, sample).astype(int)])
+
+
+def _base64(values: NDArray[Any], kind: type[np.unsignedinteger[Any]]) -> str:
+    return base64.b64encode(
+        np.clip(values, 0, np.iinfo(kind).max).astype(f"<{np.dtype(kind).str[1:]}").tobytes()
+    ).decode()
+
+
+def topic_colours(run: RunFolder) -> dict[int, int]:
+    """A colour number for every topic: the ten largest have their own, and no two near neighbours share one."""
+    centres = {t.topic: np.median(run.positions[run.result.topics == t.topic], axis=0) for t in run.topics if t.count}
+    colours: dict[int, int] = {}
+    for topic in run.topics:
+        if len(colours) < PALETTE_SIZE:
+            colours[topic.topic] = len(colours)
+            continue
+        at = centres.get(topic.topic, np.zeros(2))
+        nearest = dict.fromkeys(range(PALETTE_SIZE), np.inf)
+        for other, colour in colours.items():
+            nearest[colour] = min(nearest[colour], float(np.linalg.norm(centres.get(other, at) - at)))
+        colours[topic.topic] = max(nearest, key=lambda colour: nearest[colour])
+    return colours
+
+
+def word_similarity(topics: Sequence[Topic]) -> Floats:
+    """(K, K) cosines of the topics' word weights."""
+    vocabulary: dict[str, int] = {}
+    for topic in topics:
+        for word, _ in topic.words:
+            vocabulary.setdefault(word, len(vocabulary))
+    weights = np.zeros((len(topics), max(len(vocabulary), 1)))
+    for place, topic in enumerate(topics):
+        for word, weight in topic.words:
+            weights[place, vocabulary[word]] = max(float(weight), 0.0) if np.isfinite(weight) else 0.0
+    weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
+    return np.asarray(weights @ weights.T)
+
+
+def classical_map(similarity: Floats) -> Floats:
+    """(K, 2) positions whose distances follow a similarity (classical scaling)."""
+    topics = len(similarity)
+    positions = np.zeros((topics, 2))
+    if topics < 2:
+        return positions
+    centred = similarity - similarity.mean(0) - similarity.mean(1)[:, None] + similarity.mean()
+    values, vectors = np.linalg.eigh(centred)
+    positions[:, : min(2, topics)] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :2]
+    return positions
+
+
+def _related(topics: Sequence[Topic], similarity: Floats) -> dict[int, list[list[float]]]:
+    order = np.argsort(-similarity, axis=1, kind="stable")
+    return {
+        topic.topic: [
+            [topics[other].topic, round(float(similarity[place, other]), 2)]
+            for other in order[place, : RELATED + 1]
+            if other != place and similarity[place, other] > 0
+        ][:RELATED]
+        for place, topic in enumerate(topics)
+    }
+
+
+def _merger(row: Mapping[str, Any]) -> list[Any]:
+    return [
+        int(row["parent"]),
+        int(row["left"]),
+        int(row["right"]),
+        round(float(row["distance"]), 4),
+        str(row.get("name", "")),
+    ]
+
+
+def _moment(row: Mapping[str, Any]) -> list[Any]:
+    words = row.get("words") or ""
+    spoken = words if isinstance(words, str) else ", ".join(str(w[0] if isinstance(w, list) else w) for w in words)
+    return [int(row["topic"]), str(row["timestamp"]), int(row["frequency"]), spoken]

@@ -1,0 +1,155 @@
+"""What numbers mean, in plain words. The bounds are rules of thumb from published topic models, and say so."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Level = Literal["good", "fair", "weak", "none"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one score is read: its short name, two bounds, and a sentence for each side of them."""
+
+    title: str
+    fair: float
+    good: float
+    weak_text: str
+    fair_text: str
+    good_text: str
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One score, read."""
+
+    name: str
+    title: str
+    value: str
+    level: Level
+    text: str
+    description: str
+
+
+RULES = {
+    "npmi": Rule(
+        "Coherence",
+        0.03,
+        0.12,
+        "The words of many topics seldom meet in one document: read the topics with care.",
+        "The words of a topic meet more often than by chance, in some topics loosely.",
+        "The words of a topic clearly belong together.",
+    ),
+    "topic_diversity": Rule(
+        "Diversity",
+        0.55,
+        0.75,
+        "Topics share many of their words: there may be too many of them.",
+        "Some topics share words.",
+        "Topics hardly share words: each is about something of its own.",
+        percent=True,
+    ),
+    "outlier_share": Rule(
+        "Outliers",
+        0.4,
+        0.2,
+        "Many documents fit no topic. Reduce the outliers, or ask for smaller clusters.",
+        "A usual share for this way of clustering.",
+        "Nearly every document has a topic.",
+        percent=True,
+    ),
+    "ami": Rule(
+        "Agreement with labels",
+        0.25,
+        0.5,
+        "The topics are mostly another division than the labels.",
+        "The topics follow the labels in part.",
+        "The topics follow the labels closely.",
+    ),
+    "ari": Rule(
+        "Pairs as in the labels",
+        0.1,
+        0.4,
+        "Documents of one label are rarely kept together, or topics are finer than labels.",
+        "Pairs of documents agree with the labels in part.",
+        "Pairs of documents are mostly together where the labels are.",
+    ),
+    "stability": Rule(
+        "Stability",
+        0.5,
+        0.75,
+        "Another seed gives rather different topics.",
+        "Another seed moves some documents.",
+        "Another seed gives nearly the same topics.",
+    ),
+}
+HEADLINE = ("npmi", "topic_diversity", "outlier_share", "ami", "ari", "stability")
+
+
+def read_score(name: str, score: Mapping[str, Any]) -> Reading:
+    """A score with what it means; one that has no rule keeps its description."""
+    value = score.get("value")
+    description = str(score.get("description") or "")
+    rule = RULES.get(name)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return Reading(name, rule.title if rule else _words(name), "–", "none", "Could not be computed.", description)
+    if rule is None:
+        return Reading(name, _words(name), f"{value:.3f}", "none", "", description)
+    level = _level(rule, float(value))
+    shown = percent(value) if rule.percent else f"{value:.2f}"
+    text = {"good": rule.good_text, "fair": rule.fair_text, "weak": rule.weak_text}[level]
+    return Reading(name, rule.title, shown, level, text, description)
+
+
+def percent(share: float) -> str:
+    """A share as per cent, with one decimal where it would read as 0 or 100."""
+    near_the_end = 0 < share < 0.01 or 0.99 < share < 1
+    return f"{100 * share:.{1 if near_the_end else 0}f} %"
+
+
+def number(value: Any) -> str:
+    """A count with thousands separators; a dash where there is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–"
+    return f"{value:,.0f}"
+
+
+def bytes_read(value: Any) -> str:
+    """A number of bytes in GB or MB."""
+    if not isinstance(value, (int, float)):
+        return "–"
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+
+
+def seconds_read(value: Any) -> str:
+    """A number of seconds as a person would say it."""
+    if not isinstance(value, (int, float)):
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def markdown_text(text: Any) -> str:
+    """Text that stays text in Markdown: no markup, no table cell, one line."""
+    line = html.escape(" ".join(str(text).split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", line)
+
+
+def _level(rule: Rule, value: float) -> Level:
+    sign = 1 if rule.good > rule.fair else -1
+    if sign * value >= sign * rule.good:
+        return "good"
+    return "fair" if sign * value >= sign * rule.fair else "weak"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
