@@ -190,17 +190,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: there is no such recipe, or it or an override is not valid.
     """
-    path = find_recipe(name_or_path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {_one_line(error)}") from error
-    if not isinstance(data, dict):
-        raise RecipeError(f"{path} is not a recipe: expected sections such as 'corpus:' at the top.")
-    if "score" in data:
-        raise RecipeError(
-            f"{name_or_path} is a scoring recipe, without a corpus. Use: moee-topics score {name_or_path}"
-        )
+    data = read_recipe(name_or_path)
     if is_scoring(data):
         raise RecipeError(
             f"{name_or_path} scores a model and has no corpus. Run it with: moee-topics score {name_or_path}"

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from moee_topics.recipe import Recipe
     from moee_topics.scoring.recipe import ScoreRecipe
 
-if TYPE_CHECKING:
-    from moee_topics.recipe import Recipe
-    from moee_topics.scoring.recipe import ScoreRecipe
-
 
 def register(app: typer.Typer) -> None:
     """Adds the group to the application."""
@@ -46,7 +42,7 @@ def show(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
     """Print a recipe: its file, or with overrides or --json every value it comes to."""
     from moee_topics.recipe import find_recipe
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides or [])
     if as_json:
         print_json(loaded.to_json())
     elif overrides:

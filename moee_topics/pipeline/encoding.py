@@ -172,7 +172,7 @@ class EncoderSource:
 
 def corpus_of(recipe: Recipe) -> Corpus:
     """Opens the corpus of a recipe."""
-    section = recipe.corpus_section()
+    section = recipe.corpus
     given = section.model_dump(exclude={"source"})
     plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return open_corpus(section.source, CorpusOptions(**plain))
