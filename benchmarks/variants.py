@@ -1,0 +1,97 @@
+"""The ways of encoding that are compared. Each takes a checkpoint folder and gives a function from texts to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+Texts = list[str]
+PROMPT = 'This sentence : "{text}" means in one word:"'
+MAX_TOKENS = 512
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Last-token hidden states (N, D), and router logits (N, L, E) where the way gives them."""
+
+    hidden_states: np.ndarray
+    router_logits: np.ndarray | None
+
+
+Encode = Callable[[Texts], Vectors]
+
+
+def reference(folder: Path, device: str) -> tuple[Any, Encode]:
+    """As the published code runs it: a causal LM, left padding, arrival order, everything returned and kept."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+
+    def encode(texts: Texts) -> Vectors:
+        hidden, routers = [], []
+        for start in range(0, len(texts), BATCH):
+            batch = [PROMPT.format(text=text) for text in texts[start : start + BATCH]]
+            inputs = tokenizer(batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+            inputs = {name: inputs[name].to(device) for name in ("input_ids", "attention_mask")}
+            with torch.no_grad():
+                out = model(**inputs, output_hidden_states=True, output_router_logits=True)
+            hidden.append(out.hidden_states[-1][:, -1].float().cpu())
+            layers = [logits.float().cpu().view(len(batch), -1, logits.shape[-1]) for logits in out.router_logits]
+            routers.append(torch.stack([logits[:, -1] for logits in layers], dim=1))
+        return Vectors(torch.cat(hidden).numpy(), torch.cat(routers).numpy())
+
+    return model, encode
+
+
+def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
+    """The encode of sentence-transformers: the base model, sorted by length, right padding, no router scores."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    options = {"model_kwargs": {"dtype": torch.bfloat16}, "max_seq_length": MAX_TOKENS}
+    transformer = Transformer(str(folder), **options)
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="lasttoken")
+    model = SentenceTransformer(modules=[transformer, pooling], device=device)
+
+    def encode(texts: Texts) -> Vectors:
+        prompted = [PROMPT.format(text=text) for text in texts]
+        return Vectors(model.encode(prompted, batch_size=BATCH, show_progress_bar=False).astype(np.float32), None)
+
+    return model, encode
+
+
+def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Encode]:
+    """``MoEEncoder`` of this package."""
+    from moee_topics.encoder import MoEEncoder
+
+    encoder = MoEEncoder.from_pretrained(
+        folder, quantize=quantize, prompt=PROMPT, max_tokens=MAX_TOKENS, device=device, dtype=dtype
+    )
+
+    def encode(texts: Texts) -> Vectors:
+        embeddings = encoder.encode(texts)
+        return Vectors(embeddings.hidden_states, embeddings.router_logits)
+
+    return encoder.model, encode
+
+
+def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
+    """The model and the encode function of a variant."""
+    if name == "reference":
+        return reference(folder, device)
+    if name == "sentence-transformers":
+        return sentence_transformers(folder, device)
+    quantize, dtype = {"fp32": ("none", "float32"), "bf16": ("none", "bfloat16")}.get(name, (name, "bfloat16"))
+    return ours(folder, device, quantize, dtype)
+
+
+NAMES = ("reference", "sentence-transformers", "bf16", "int8", "nf4")
+EXACT = "fp32"
+BYTES_PER_PARAMETER = {"fp32": 4.0, "int8": 1.1, "nf4": 0.6}
