@@ -51,9 +51,10 @@ def fresh(*, with_vectors: bool = True, outliers: int = 0) -> TopicModel:
     from moee_topics.topics.toolbox import relabel
 
     model = TopicModel.load(saved(), backend=backend())
-    model.X = vectors() if with_vectors else None
+    model.X = vectors()
     if outliers:
         topics = model.result.topics.copy()
         topics[:outliers] = -1
         relabel(model, topics)
+    model.X = vectors() if with_vectors else None
     return model

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_of_words import THEMES
+from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, fresh, saved
+
+from moee_topics.errors import InputError
+from moee_topics.topics import (
+    TopicModel,
+    hierarchical_topics,
+    merge_topics,
+    reduce_outliers,
+    reduce_topics,
+    topics_over_time,
+    topics_per_class,
+)
+from moee_topics.topics.settings import Strategy
+from moee_topics.topics.toolbox import best_topics, refresh, relabel, threshold_for
+
+OUTLIERS = 40
+
+
+def assert_consistent(model: TopicModel) -> None:
+    """Topics, words, vectors and prediction all speak of the same topics."""
+    bertopic, result = model.model, model.result
+    known = np.unique(result.topics)
+    assert bertopic.topics_ == result.topics.tolist()
+    assert len(bertopic.topic_embeddings_) == bertopic.c_tf_idf_.shape[0] == len(known)
+    assert sorted(bertopic.topic_representations_) == sorted(topic.topic for topic in result.topic_info) == list(known)
+    assert {topic.topic: topic.count for topic in result.topic_info} == {
+        int(topic): int((result.topics == topic).sum()) for topic in known
+    }
+    assert np.array_equal(model.prediction.topics, result.topics[model.prediction.rows])
+    for topic in result.topic_info:
+        assert all(result.topics[row] == topic.topic for row in topic.representative_docs)
+
+
+@pytest.mark.parametrize("strategy", ["embeddings", "c-tf-idf", "distributions"])
+def test_outliers_go_back_to_the_topic_they_came_from(strategy: Strategy) -> None:
+    model = fresh(outliers=OUTLIERS)
+    change = reduce_outliers(model, strategy=strategy)
+    themed = [row for row in range(OUTLIERS) if LABELS[row] in THEMES]
+    assert np.array_equal(model.result.topics[themed], fitted().result.topics[themed])
+    assert change.before == pytest.approx(OUTLIERS / len(DOCUMENTS))
+    assert change.after == pytest.approx(np.mean(model.result.topics == -1))
+    assert_consistent(model)
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+def test_no_topic_gets_its_neighbours_vector_when_the_last_outlier_is_gone(with_vectors: bool) -> None:
+    model = fresh(outliers=OUTLIERS, with_vectors=with_vectors)
+    before = np.asarray(model.model.topic_embeddings_)[1:]
+    reduce_outliers(model)
+    after = np.asarray(model.model.topic_embeddings_)
+    cosines = after @ before.T / np.linalg.norm(after, axis=1)[:, None] / np.linalg.norm(before, axis=1)
+    assert cosines.argmax(axis=1).tolist() == [0, 1, 2, 3]
+    assert_consistent(model)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2])
+def test_a_target_share_of_outliers_is_met_by_the_surest_documents(share: float) -> None:
+    model = fresh(outliers=OUTLIERS)
+    _, score = best_topics(model, np.arange(OUTLIERS), "embeddings")
+    change = reduce_outliers(model, target_share=share)
+    left = model.result.topics[:OUTLIERS] == -1
+    assert left.sum() == int(share * len(DOCUMENTS))
+    assert not left.any() or score[left].max() <= score[~left].min()
+    assert change.after <= share
+
+
+def test_a_share_that_is_already_met_changes_nothing() -> None:
+    model = fresh(outliers=OUTLIERS)
+    before = model.result
+    reduce_outliers(model, target_share=0.9)
+    assert model.result is before
+
+
+def test_without_outliers_there_is_nothing_to_do() -> None:
+    assert reduce_outliers(fresh()).after == 0.0
+
+
+@pytest.mark.parametrize(("strategy", "threshold"), [("embeddings", 0.6), ("c-tf-idf", 0.2)])
+def test_scores_and_thresholds_are_those_of_bertopic(strategy: Strategy, threshold: float) -> None:
+    model = fresh(outliers=OUTLIERS)
+    texts, topics = list(model.result.texts), model.result.topics.tolist()
+    expected = model.model.reduce_outliers(
+        texts, topics, strategy=strategy, threshold=threshold, embeddings=np.asarray(model.X)
+    )
+    reduce_outliers(model, strategy=strategy, threshold=threshold)
+    assert model.result.topics.tolist() == [int(topic) for topic in expected]
+
+
+def test_probabilities_reduce_outliers_where_they_were_computed() -> None:
+    model = fit(bertopic={"calculate_probabilities": True}, representation="ctfidf")
+    topics = model.result.topics.copy()
+    topics[:OUTLIERS] = -1
+    relabel(model, topics)
+    reduce_outliers(model, strategy="probabilities")
+    themed = [row for row in range(OUTLIERS) if LABELS[row] in THEMES and model.result.topics[row] >= 0]
+    assert np.array_equal(model.result.topics[themed], fitted().result.topics[themed])
+    with pytest.raises(InputError, match="calculate_probabilities"):
+        reduce_outliers(fresh(outliers=OUTLIERS), strategy="probabilities")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "embedding"}, "'embeddings'"),
+        ({"target_share": 1.5}, "from 0 to 1"),
+        ({"target_share": -1}, "0 to"),
+    ],
+)
+def test_impossible_reductions_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        reduce_outliers(fresh(outliers=OUTLIERS), **options)
+
+
+def test_the_threshold_leaves_the_asked_number_above_it() -> None:
+    score = np.array([0.1, 0.9, 0.5, 0.3])
+    assert [float(threshold_for(score, count)) for count in (0, 1, 2, 4, 9)] == [float("inf"), 0.9, 0.5, 0.1, 0.1]
+
+
+def test_words_after_a_reduction_come_from_the_vectorizer_and_representation_of_the_fit() -> None:
+    """BERTopic #2114: update_topics falls back to defaults, so stop words come back and KeyBERT is gone."""
+    model = fresh(outliers=OUTLIERS)
+    reduce_outliers(model)
+    assert not set(model.model.vectorizer_model.vocabulary_) & {"the", "and", "with"}
+    for topic in model.result.topic_info:
+        assert {word for word, _ in topic.words} == {word for word, _ in fitted().result.topic(topic.topic).words}
+
+
+def test_merged_topics_hold_the_documents_of_both() -> None:
+    model = fresh()
+    before = model.result.topics
+    merge_topics(model, [[1, 3]])
+    assert len(model.result.topic_info) == 3
+    merged = model.result.topics[np.isin(before, [1, 3])]
+    assert len(set(merged.tolist())) == 1
+    assert (model.result.topics == merged[0]).sum() == np.isin(before, [1, 3]).sum()
+    assert_consistent(model)
+
+
+@pytest.mark.parametrize("groups", [[], [[1]], [[1, 9]], [[1, -1]], [[0, 1], [1, 2]]])
+def test_groups_that_cannot_be_merged_are_refused(groups: list[list[int]]) -> None:
+    with pytest.raises(InputError, match="groups of at least two topics"):
+        merge_topics(fresh(), groups)
+
+
+def test_topics_are_reduced_to_the_number_asked() -> None:
+    model = fresh()
+    reduce_topics(model, 2)
+    assert len(model.result.topic_info) == 2
+    assert_consistent(model)
+    with pytest.raises(InputError, match="from 2"):
+        reduce_topics(model, 1)
+
+
+def test_a_loaded_model_without_backend_says_what_it_needs() -> None:
+    with pytest.raises(InputError, match="backend="):
+        merge_topics(TopicModel.load(saved()), [[0, 1]])
+
+
+def test_a_change_by_bertopics_own_method_is_taken_over() -> None:
+    model = fresh()
+    model.model.merge_topics(DOCUMENTS, [0, 1])
+    refresh(model)
+    assert_consistent(model)
+
+
+def test_the_hierarchy_joins_all_topics_in_one_row_less_than_there_are() -> None:
+    frame = hierarchical_topics(fitted())
+    assert len(frame) == 3
+    assert sorted(frame.iloc[0]["topics"]) == [0, 1, 2, 3]
+    assert list(frame["distance"]) == sorted(frame["distance"], reverse=True)
+    assert set(frame["parent"]) == {4, 5, 6}
+    children = [*frame["left"], *frame["right"]]
+    assert sorted(children) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_hierarchy_is_silent_and_leaves_the_model_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = fitted().model.representation_model
+    hierarchical_topics(fitted())
+    assert capsys.readouterr() == ("", "")
+    assert fitted().model.representation_model is before
+
+
+def test_one_topic_has_no_hierarchy() -> None:
+    model = fresh()
+    merge_topics(model, [[0, 1, 2, 3]])
+    assert len(hierarchical_topics(model)) == 0
+
+
+def test_every_document_is_counted_once_over_time() -> None:
+    frame = topics_over_time(fitted(), bins=5)
+    assert frame["frequency"].sum() == len(DOCUMENTS)
+    assert frame["timestamp"].nunique() == 5
+    assert list(frame.columns) == ["topic", "timestamp", "frequency", "words"]
+    april = [row for row, time in enumerate(TIMESTAMPS) if time < "1993-04-07"]
+    first = frame[frame["timestamp"] == frame["timestamp"].min()]
+    counts = {topic: int((fitted().result.topics[april] == topic).sum()) for topic in first["topic"]}
+    assert dict(zip(first["topic"], first["frequency"], strict=True)) == counts
+
+
+def test_few_times_stay_as_they_are_and_missing_ones_are_left_out() -> None:
+    times = ["1993-04-01" if row % 2 else "" for row in range(len(DOCUMENTS))]
+    frame = topics_over_time(fitted(), times)
+    assert {str(time)[:10] for time in frame["timestamp"]} == {"1993-04-01"}
+    assert frame["frequency"].sum() == len(DOCUMENTS) // 2
+
+
+@pytest.mark.parametrize("times", [["soon"] * len(DOCUMENTS), [""] * len(DOCUMENTS), ["1993-04-01"]])
+def test_unreadable_times_are_refused(times: list[str]) -> None:
+    with pytest.raises(InputError, match=r"[Tt]imestamp"):
+        topics_over_time(fitted(), times)
+
+
+def test_every_document_is_counted_once_per_class() -> None:
+    frame = topics_per_class(fitted())
+    assert frame["frequency"].sum() == len(DOCUMENTS)
+    for topic, label, frequency in frame[["topic", "label", "frequency"]].itertuples(index=False):
+        assert frequency == sum(
+            of == topic and name == label for of, name in zip(fitted().result.topics, LABELS, strict=True)
+        )
+
+
+def test_words_of_a_class_are_words_of_its_theme() -> None:
+    frame = topics_per_class(fitted())
+    for label, words in THEMES.items():
+        row = frame[frame["label"] == label].iloc[0]
+        assert set(row["words"].split(", ")) & set(words.split())
+
+
+def test_looking_at_time_and_classes_does_not_change_the_model() -> None:
+    """BERTopic's own methods normalize the c-TF-IDF in place."""
+    before = fitted().model.c_tf_idf_.toarray().copy()
+    topics_over_time(fitted())
+    topics_per_class(fitted())
+    assert np.array_equal(fitted().model.c_tf_idf_.toarray(), before)
+
+
+def test_labels_must_be_one_per_document() -> None:
+    with pytest.raises(InputError, match="172 documents"):
+        topics_per_class(fitted(), ["a", "b"])
+
+
+def test_the_backend_of_a_model_is_the_one_given_after_every_change() -> None:
+    mine = backend()
+    model = TopicModel.load(saved(), backend=mine)
+    model.X = mine.embed_documents(DOCUMENTS)
+    merge_topics(model, [[0, 1]])
+    assert model.model.embedding_model is mine
