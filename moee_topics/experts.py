@@ -60,7 +60,7 @@ class TopicExperts:
         topic: its id.
         count: number of documents.
         significant: how many (layer, expert) pairs pass the false discovery control.
-        experts: the strongest of those, the highest lower end of the lift first.
+        experts: those of them with the required lift, the strongest by a cautious estimate of the lift first.
         lift: (L, E) lift of every pair, significant or not.
     """
 
@@ -124,7 +124,6 @@ class ExpertReport:
         topics: the experts of every topic, by topic id, outliers left out.
         information: what every layer's routing carries.
         similarity: (K, K) cosine of the topics' centred routing profiles, in the order of `topics`.
-        positions: (K, 2) a map of the topics by those profiles (classical scaling).
         expert_documents: the heaviest users of the experts that are listed for a topic.
     """
 
@@ -138,7 +137,6 @@ class ExpertReport:
     topics: Sequence[TopicExperts]
     information: Sequence[LayerInformation]
     similarity: Floats
-    positions: Floats
     expert_documents: Sequence[ExpertDocuments]
 
     def to_json(self) -> dict[str, Any]:
@@ -150,7 +148,6 @@ class ExpertReport:
             "topics": [_topic_to_json(topic) for topic in self.topics],
             "information": [asdict(layer) for layer in self.information],
             "similarity": _rounded(self.similarity, 3),
-            "positions": _rounded(self.positions, 4),
             "expert_documents": [asdict(documents) for documents in self.expert_documents],
         }
 
@@ -217,6 +214,7 @@ def find_experts(
     shuffles: int = 40,
     resamples: int = 200,
     fdr: float = 0.05,
+    least_lift: float = 1.2,
     experts_per_topic: int = 12,
     documents_per_expert: int = 5,
 ) -> ExpertReport:
@@ -238,6 +236,7 @@ def find_experts(
         shuffles: how many shuffles of the topics the control rests on, at least 1/fdr.
         resamples: bootstrap resamples of a topic's documents for the interval of the lift.
         fdr: the share of listed pairs that may be chance.
+        least_lift: the lift from which a pair is listed; a large corpus makes sure of differences too small to matter.
         experts_per_topic: how many pairs to keep for a topic.
         documents_per_expert: how many documents to keep for a listed expert.
 
@@ -250,12 +249,11 @@ def find_experts(
     profile = _profile(routing_weights, of_topic, len(labels), rng, shuffles)
     threshold = _threshold(profile.z, profile.null, shuffles, fdr)
     found = []
-    for number, pairs in enumerate(_listed_pairs(profile, threshold, experts_per_topic)):
+    for number, pairs in enumerate(_listed_pairs(profile, threshold, least_lift, experts_per_topic)):
         rows = np.flatnonzero(of_topic == number)
         interval = _bootstrap_interval(_columns(routing_weights, rows, pairs), resamples, rng)
         lifts = _expert_lifts(profile, number, pairs, interval)
         found.append(_topic_experts(profile, number, int(labels[number]), lifts, threshold))
-    similarity, positions = _topic_map(profile)
     return ExpertReport(
         layers=routing_weights.shape[1],
         experts=routing_weights.shape[2],
@@ -266,8 +264,7 @@ def find_experts(
         corpus=profile.corpus,
         topics=found,
         information=profile.information,
-        similarity=similarity,
-        positions=positions,
+        similarity=_similarity(profile),
         expert_documents=_heaviest_users(routing_weights, found, documents_per_expert),
     )
 
@@ -366,14 +363,14 @@ def _threshold(z: Floats, null: Rows, shuffles: int, fdr: float) -> float | None
     return float(np.flatnonzero(good)[0] * Z_STEP)
 
 
-def _listed_pairs(profile: _Profile, threshold: float | None, limit: int) -> list[Rows]:
+def _listed_pairs(profile: _Profile, threshold: float | None, least_lift: float, limit: int) -> list[Rows]:
     """Flat (layer, expert) numbers of every topic's strongest pairs above the threshold, by lift."""
     if threshold is None:
         return [np.empty(0, dtype=np.int64) for _ in profile.counts]
     topics = len(profile.counts)
     lift, z = (profile.means / profile.corpus).reshape(topics, -1), profile.z.reshape(topics, -1)
     cautious = 1 + (lift - 1) * np.maximum(1 - 2 / np.maximum(z, 1e-6), 0)
-    cautious[_bins(z).reshape(z.shape) < round(threshold / Z_STEP)] = -np.inf
+    cautious[(_bins(z).reshape(z.shape) < round(threshold / Z_STEP)) | (lift < least_lift)] = -np.inf
     best = np.argsort(-cautious, axis=1, kind="stable")[:, :limit]
     return [row[np.isfinite(cautious[topic, row])] for topic, row in enumerate(best)]
 
@@ -458,27 +455,14 @@ def _recovered(weights: Floats, numbers: Rows) -> float:
     return hits / len(held)
 
 
-def _topic_map(profile: _Profile) -> tuple[Floats, Floats]:
-    """(K, K) cosines of the topics' routing above the corpus, and a (K, 2) map of them.
+def _similarity(profile: _Profile) -> Floats:
+    """(K, K) cosines of the topics' routing above the corpus.
 
     A pair counts by how far it stands out in units of its spread over the corpus, not by its load.
     """
-    topics = len(profile.counts)
-    spread = np.sqrt(profile.counts)[:, None, None]
-    centred = (profile.z / spread).reshape(topics, -1).astype(np.float64)
+    centred = (profile.z / np.sqrt(profile.counts)[:, None, None]).reshape(len(profile.counts), -1).astype(np.float64)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    cosine = centred @ centred.T
-    values, vectors = np.linalg.eigh(cosine - cosine.mean(0) - cosine.mean(1)[:, None] + cosine.mean())
-    positions = np.zeros((topics, 2))
-    axes = min(2, topics)
-    positions[:, :axes] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :axes]
-    return cosine, positions * _signs(positions)
-
-
-def _signs(positions: Floats) -> Floats:
-    """Eigenvectors have no sign of their own: the largest coordinate of an axis is made positive."""
-    largest = positions[np.abs(positions).argmax(axis=0), np.arange(positions.shape[1])]
-    return np.where(largest < 0, -1.0, 1.0)
+    return np.asarray(centred @ centred.T)
 
 
 def _heaviest_users(
@@ -526,6 +510,5 @@ def _from_json(plain: Mapping[str, Any]) -> ExpertReport:
         topics=topics,
         information=[LayerInformation(**layer) for layer in plain["information"]],
         similarity=np.asarray(plain["similarity"]),
-        positions=np.asarray(plain["positions"]),
         expert_documents=[ExpertDocuments(**documents) for documents in plain["expert_documents"]],
     )

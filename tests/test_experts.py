@@ -118,8 +118,16 @@ def test_topics_with_the_same_expert_are_most_similar() -> None:
     np.testing.assert_allclose(np.diag(found.similarity), 1, atol=1e-6)
     partner = (found.similarity - 2 * np.eye(4)).argmax(1)
     assert partner.tolist() == [2, 3, 0, 1]
-    apart = np.linalg.norm(found.positions[:, None] - found.positions, axis=-1)
-    assert apart[0, 2] < apart[0, 1] and apart[1, 3] < apart[1, 2]
+
+
+def test_a_sure_but_small_difference_counts_and_is_not_listed() -> None:
+    rng = np.random.default_rng(0)
+    weights, topics = rng.dirichlet(np.full(E, 50), size=(4000, L)), rng.integers(0, 3, 4000)
+    weights[topics == 1, 0, 0] *= 1.12
+    found = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1)
+    assert found.topics[1].significant > 0 and not found.topics[1].experts
+    bold = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1, least_lift=1.02)
+    assert (bold.topics[1].experts[0].layer, bold.topics[1].experts[0].expert) == (0, 0)
 
 
 def test_the_documents_of_an_expert_are_its_heaviest_users(report: ExpertReport) -> None:

@@ -26,6 +26,7 @@ TEXT_BYTES = 28_000_000
 PACKED_BYTES = 12_500_000
 PALETTE_SIZE = 10
 RELATED = 6
+FEW_TOPICS = 8
 EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -52,7 +53,7 @@ def first_payload(run: RunFolder, sample: int) -> dict[str, Any]:
         "topics": topics,
         "map": points,
         "related": _related(run.topics, words),
-        "wordMap": np.round(classical_map(words), 4).tolist(),
+        "wordMap": np.round(topic_layout(words), 2).tolist(),
         "hierarchy": [_merger(row) for row in run.hierarchy],
         "overTime": [_moment(row) for row in run.over_time],
         "labels": sorted(set(run.labels) - {""}) if run.labels else [],
@@ -99,7 +100,12 @@ def _experts(experts: ExpertReport) -> dict[str, Any]:
         ]
         for place, topic in enumerate(experts.topics)
     }
-    return experts.to_json() | {"related": related, "corpus": None, "similarity": None}
+    return experts.to_json() | {
+        "related": related,
+        "positions": np.round(topic_layout(experts.similarity), 2).tolist(),
+        "corpus": None,
+        "similarity": None,
+    }
 
 
 def _cut(text: str | None, limit: int) -> str:
@@ -204,16 +210,17 @@ def word_similarity(topics: Sequence[Topic]) -> Floats:
     return np.asarray(weights @ weights.T)
 
 
-def classical_map(similarity: Floats) -> Floats:
-    """(K, 2) positions whose distances follow a similarity (classical scaling)."""
+def topic_layout(similarity: Floats) -> Floats:
+    """(K, 2) positions that put topics of high similarity side by side (t-SNE, seeded); a circle for a handful."""
     topics = len(similarity)
-    positions = np.zeros((topics, 2))
-    if topics < 2:
-        return positions
-    centred = similarity - similarity.mean(0) - similarity.mean(1)[:, None] + similarity.mean()
-    values, vectors = np.linalg.eigh(centred)
-    positions[:, : min(2, topics)] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :2]
-    return positions
+    if topics < FEW_TOPICS:
+        angles = 2 * np.pi * np.arange(topics) / max(topics, 1)
+        return np.column_stack([np.cos(angles), np.sin(angles)])
+    from sklearn.manifold import TSNE
+
+    perplexity = min(12.0, (topics - 1) / 3)
+    layout = TSNE(metric="precomputed", init="random", perplexity=perplexity, random_state=0)
+    return np.asarray(layout.fit_transform(np.clip(1 - similarity, 0, 2)))
 
 
 def _related(topics: Sequence[Topic], similarity: Floats) -> dict[int, list[list[float]]]:

@@ -472,11 +472,11 @@
     const serves = new Map(), users = new Map(experts.expert_documents.map((entry) => [expertName(entry), entry]));
     for (const topic of experts.topics) for (const pair of topic.experts) serves.set(expertName(pair), [...(serves.get(expertName(pair)) || []), { topic: topic.topic, ...pair }]);
     const chosen = $("expert-layer").value;
-    const shown = [...serves].filter(([, pairs]) => chosen === "" || pairs[0].layer === Number(chosen)).sort((a, b) => b[1].length - a[1].length || b[1][0].lift - a[1][0].lift);
+    const shown = [...serves].filter(([, pairs]) => chosen === "" || pairs[0].layer === Number(chosen)).map(([name, pairs]) => [name, pairs.sort((a, b) => b.lift - a.lift)]).sort((a, b) => b[1][0].lift - a[1][0].lift);
     $("expert-count").textContent = `${count(shown.length)} experts stand out for a topic`;
     $("expert-table").tBodies[0].replaceChildren(...shown.slice(0, 300).map(([name, pairs]) => {
       const user = users.get(name), row = user ? user.rows[0] : -1;
-      return h("tr", {}, h("th", { scope: "row", class: "nowrap" }, name), h("td", {}, pairs.sort((a, b) => b.lift - a.lift).slice(0, 8).map((pair) => topicButton(pair.topic, `× ${pair.lift.toFixed(1)}`)), pairs.length > 8 && h("small", {}, `and ${pairs.length - 8} more`)),
+      return h("tr", {}, h("th", { scope: "row", class: "nowrap" }, name), h("td", {}, pairs.slice(0, 8).map((pair) => topicButton(pair.topic, `× ${pair.lift.toFixed(1)}`)), pairs.length > 8 && h("small", {}, `and ${pairs.length - 8} more`)),
         h("td", { class: "wide excerpt" }, row >= 0 ? [h("small", {}, `${documents.ids[row]} puts ${percent(user.weights[0])} of the layer here. `), documents.texts[row].slice(0, 160)] : null));
     }));
   }
