@@ -85,10 +85,7 @@ def run(settings: Settings, shape: Shape, folder: Path) -> dict[str, Any]:
                     say(f"round {number + 1}: {worker.name} {took.seconds:.1f} s")
     exact = exact_vectors(texts[: settings.exact_documents], shape, folder, settings)
     work = Work(len(texts), sum(lengths), shape.flops(lengths), statistics.median(ceilings))
-    return {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(settings),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    return surroundings(settings) | {
         "settings": asdict(settings) | {"shape": asdict(shape), "batch_of_baselines": variants.BATCH},
         "work": asdict(work) | {"floor_seconds": work.flops / work.ceiling, "ceilings": ceilings},
         "variants": {name: summary(entry, work, measured, exact) for name, entry in measured.items()},
@@ -217,6 +214,15 @@ def machine(settings: Settings) -> dict[str, Any]:
     device = _cpu_name() if settings.device == "cpu" else torch.cuda.get_device_name()
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
     return {"device": device, "cores": os.cpu_count(), "system": platform.system(), "load_average_after": load}
+
+
+def surroundings(settings: Settings) -> dict[str, Any]:
+    """When, on what and with which versions."""
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(settings),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
 
 
 def _cpu_name() -> str:
