@@ -6,22 +6,30 @@ This file knows nothing of BERTopic; it is what reports, scores and notebooks re
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 OUTLIERS = -1
 """The topic id of documents that belong to no topic (HDBSCAN's noise)."""
+
+ROWS_SHOWN = 15
+"""Topics that a notebook shows of a result."""
 
 Words = Sequence[tuple[str, float]]
 
@@ -45,6 +53,13 @@ class Topic:
     words: Words
     aspects: Mapping[str, Words] = field(default_factory=dict)
     representative_docs: Sequence[int] = ()
+
+    def _repr_html_(self) -> str:
+        """Its words in every representation, for a notebook."""
+        rows = [("words", self.words), *self.aspects.items()]
+        cells = "".join(f"<tr><th>{html.escape(name)}</th>{_cell(_joined(words))}</tr>" for name, words in rows)
+        title = f"Topic {self.topic}: {self.name}, {self.count:,} documents"
+        return f"<p><b>{html.escape(title)}</b></p><table>{cells}</table>"
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,77 @@ class TopicResult:
         known = ", ".join(str(info.topic) for info in self.topic_info)
         raise InputError(f"There is no topic {topic}; this model has {known}.")
 
+    def documents_of(self, topic: int, most: int | None = None) -> list[str]:
+        """The texts of a topic, its representative ones first, then by strength of membership.
+
+        Raises:
+            InputError: there is no such topic.
+        """
+        first = list(self.topic(topic).representative_docs)
+        rows = np.flatnonzero(self.topics == topic)
+        ordered = rows[np.argsort(-self.probabilities[rows], kind="stable")].tolist()
+        return [self.texts[row] for row in dict.fromkeys([*first, *ordered])][:most]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per document: id, text, topic, name, probability, x, y, and label and timestamp where known."""
+        frame: pd.DataFrame = self._documents_table().to_pandas()
+        return frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """The same as :meth:`to_pandas`, for polars.
+
+        Raises:
+            MissingExtraError: polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError as error:
+            raise MissingExtraError("polars", "notebooks") from error
+        frame = polars.from_arrow(self._documents_table())
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def topics_frame(self) -> pd.DataFrame:
+        """One row per topic: topic, count, share, name, words, and a column per further representation."""
+        import pandas as pd
+
+        rows = [
+            {"topic": info.topic, "count": info.count, "share": info.count / len(self), "name": info.name}
+            | {"words": _joined(info.words)}
+            | {name: _joined(words) for name, words in info.aspects.items()}
+            for info in self.topic_info
+        ]
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        return f"TopicResult({self._summary()})"
+
+    def _repr_html_(self) -> str:
+        """Size and largest topics, for a notebook; everything from documents is escaped."""
+        shown = [info for info in self.topic_info if info.topic != OUTLIERS][:ROWS_SHOWN]
+        head = "".join(f"<th>{name}</th>" for name in ("topic", "documents", "name", "words"))
+        body = "".join(
+            f"<tr>{_cell(info.topic)}{_cell(f'{info.count:,}')}{_cell(info.name)}{_cell(_joined(info.words))}</tr>"
+            for info in shown
+        )
+        hidden = self.topic_count - len(shown)
+        more = f"<p>… and {hidden} smaller topics: <code>.topics_frame()</code></p>" if hidden else ""
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<p><b>{html.escape(self._summary())}</b></p>{table}{more}"
+
+    @property
+    def topic_count(self) -> int:
+        """Topics without the outliers."""
+        return sum(info.topic != OUTLIERS for info in self.topic_info)
+
+    @property
+    def outlier_share(self) -> float:
+        """Share of documents without a topic, 0 to 1."""
+        return float(np.mean(self.topics == OUTLIERS)) if len(self) else 0.0
+
+    def _summary(self) -> str:
+        return f"{len(self):,} documents, {self.topic_count} topics, {self.outlier_share:.1%} outliers"
+
     def save(self, folder: Path) -> None:
         """Writes ``topics.parquet``, ``documents.parquet`` and ``topic_info.json`` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +203,12 @@ class TopicResult:
         if self.timestamps is not None:
             columns["timestamp"] = list(self.timestamps)
         return pa.table(columns)
+
+    def _documents_table(self) -> pa.Table:
+        names = {info.topic: info.name for info in self.topic_info}
+        table = self._topics_table().add_column(1, "text", pa.array(list(self.texts)))
+        column = pa.array([names.get(int(topic), "") for topic in self.topics], type=pa.string())
+        return table.add_column(3, "name", column)
 
     @classmethod
     def load(cls, folder: Path) -> TopicResult:
@@ -147,6 +239,14 @@ class TopicResult:
             labels=table.get("label"),
             timestamps=table.get("timestamp"),
         )
+
+
+def _joined(words: Words) -> str:
+    return ", ".join(word for word, _ in words)
+
+
+def _cell(value: object) -> str:
+    return f"<td style='text-align:left'>{html.escape(str(value))}</td>"
 
 
 def _topic_to_json(topic: Topic) -> dict[str, Any]:

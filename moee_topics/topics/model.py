@@ -115,6 +115,12 @@ class TopicModel:
         result = TopicResult.load(folder if here else folder.parent)
         return cls(load_bertopic(folder, settings, backend), result, settings, Prediction.load(folder))
 
+    def __repr__(self) -> str:
+        return f"TopicModel({self.result!r})"
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()
+
     def with_topics(self, result: TopicResult) -> None:
         """Takes over changed topics, in the result and for new documents."""
         self.result = result
