@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
@@ -78,7 +79,8 @@ def choose_alpha(
         n_clusters: of k-means for ``stability``; the square root of half the documents unless told.
 
     Raises:
-        InputError: an unknown criterion, no alphas or a negative one, fewer than 20 documents, or no routers.
+        InputError: an unknown criterion, no alphas or a negative one, fewer than 20 documents, too many clusters for
+            them, or no routers.
     """
     if criterion not in get_args(Criterion):
         raise InputError(f"Unknown criterion {criterion!r}; it is one of {', '.join(get_args(Criterion))}.")
@@ -87,7 +89,7 @@ def choose_alpha(
     blocks = _blocks(embeddings[rows], standardizer)
     _check(alphas, blocks)
     if criterion == "stability":
-        clusters = n_clusters or round(float(np.sqrt(len(rows) / 2)))
+        clusters = _clusters(n_clusters, len(rows))
         return _best(
             criterion, alphas, lambda alpha: _stability(combine(blocks, "weighted_sum", alpha=alpha), clusters, seed)
         )
@@ -124,8 +126,9 @@ def grid_search_alpha(
     clusters = len(set(names))
 
     def score(alpha: float) -> float:
-        found = _k_means(combine(blocks, "weighted_sum", alpha=alpha), clusters, seed)
-        return float(_METRICS[metric](names, found.labels_))
+        with threadpool_limits(limits=1):
+            found = _k_means(clusters, seed, starts=3).fit_predict(combine(blocks, "weighted_sum", alpha=alpha))
+        return float(_METRICS[metric](names, found))
 
     return _best(metric, alphas, score)
 
@@ -155,6 +158,13 @@ def grid_search_alpha_pairs(
 def _best(criterion: str, alphas: Sequence[float], score: Callable[[float], float]) -> AlphaChoice:
     scores = {float(alpha): score(float(alpha)) for alpha in sorted(set(alphas))}
     return AlphaChoice(max(scores, key=lambda alpha: scores[alpha]), criterion, scores)
+
+
+def _clusters(asked: int | None, documents: int) -> int:
+    clusters = round(float(np.sqrt(documents / 2))) if asked is None else asked
+    if not 2 <= clusters <= documents // 2:
+        raise InputError(f"Halves of {documents} documents make 2 to {documents // 2} clusters, not {clusters}.")
+    return clusters
 
 
 def _blocks(embeddings: Embeddings, standardizer: Standardizer | None) -> Blocks:
@@ -212,14 +222,17 @@ def _spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 def _stability(vectors: Matrix, clusters: int, seed: int) -> float:
     generator = np.random.default_rng(seed)
-    scores = []
-    for _ in range(_SPLITS):
-        order = generator.permutation(len(vectors))
-        halves = order[: len(order) // 2], order[len(order) // 2 :]
-        found = [_k_means(vectors[half], clusters, seed).predict(vectors) for half in halves]
-        scores.append(adjusted_mutual_info_score(*found))
-    return float(np.mean(scores))
+    return float(np.mean([_split_agreement(vectors, clusters, seed, generator) for _ in range(_SPLITS)]))
 
 
-def _k_means(vectors: Matrix, clusters: int, seed: int) -> KMeans:
-    return KMeans(min(clusters, len(vectors)), n_init=3, random_state=seed).fit(vectors)
+def _split_agreement(vectors: Matrix, clusters: int, seed: int, generator: np.random.Generator) -> float:
+    order = generator.permutation(len(vectors))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    with threadpool_limits(limits=1):
+        found = [_k_means(clusters, seed, starts=1).fit(vectors[half]).predict(vectors) for half in halves]
+    return float(adjusted_mutual_info_score(*found))
+
+
+def _k_means(clusters: int, seed: int, starts: int) -> KMeans:
+    """To be run on one thread: with more it sums in another order, and the same seed can give other clusters."""
+    return KMeans(clusters, n_init=starts, random_state=seed)

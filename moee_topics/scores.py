@@ -109,6 +109,7 @@ def topic_diversity(topic_words: TopicWords, top: int = 10) -> Score:
 def inverted_rbo(topic_words: TopicWords, top: int = 10, persistence: float = 0.9) -> Score:
     """One minus the mean rank-biased overlap of every two topics: diversity that looks at first words most.
 
+    Topics with fewer than ``top`` words are left out.
     Source: extrapolated overlap of Webber, Moffat and Zobel (2010, equation 30) at equal length; as a diversity in
     Terragni et al. (2021).
     """

@@ -110,6 +110,7 @@ def test_input_is_checked() -> None:
         "at least one alpha": lambda: choose_alpha(embeddings, ()),
         "0 or more": lambda: choose_alpha(embeddings, (0.1, -1.0)),
         "at least 20 documents": lambda: choose_alpha(embeddings[:19]),
+        "2 to 15 clusters, not 16": lambda: choose_alpha(embeddings, criterion="stability", n_clusters=16),
         "one label per document": lambda: grid_search_alpha(embeddings, labels[:5]),
         "same pairs": lambda: grid_search_alpha_pairs(embeddings, embeddings, [1.0]),
         "no routers": lambda: choose_alpha(bare),
