@@ -588,6 +588,36 @@ def texts_of(source: TaskSource) -> list[str]:
     return list(recorder.texts)
 
 
+def clustering_rows(source: TaskSource, split: str = "test") -> tuple[list[str], list[int]]:
+    """The documents of a clustering task and the number of their label, sets of older tasks one after the other.
+
+    Hierarchical labels count at their first level; labels that repeat in several sets are the same.
+
+    Raises:
+        InputError: the data cannot be had.
+    """
+    task = load(source)
+    rows = task.dataset[split]
+    texts, labels = list(rows[task.input_column_name]), list(rows[task.label_column_name])
+    if texts and isinstance(texts[0], list):
+        texts, labels = ([item for part in column for item in part] for column in (texts, labels))
+    names = [str(label[0] if isinstance(label, list) else label) for label in labels]
+    number = {name: i for i, name in enumerate(sorted(set(names)))}
+    return texts, [number[name] for name in names]
+
+
+def pair_rows(source: TaskSource, split: str = "test") -> tuple[list[str], list[str], list[float]]:
+    """The first texts, second texts and known scores of the pairs of an STS task.
+
+    Raises:
+        InputError: the data cannot be had.
+    """
+    task = load(source)
+    rows = task.dataset[split]
+    first, second = (list(rows[name]) for name in task.column_names)
+    return first, second, [float(value) for value in rows["score"]]
+
+
 # --- AMI and ARI -----------------------------------------------------------------------------------------------------
 
 

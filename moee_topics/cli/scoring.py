@@ -22,6 +22,7 @@ REFERENCE = "Names of the reference implementation (tianyi-lab/MoE-Embedding, ev
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
     app.command("score")(score)
+    app.command("compare")(compare)
 
 
 def score(
@@ -96,6 +97,80 @@ def score(
         _estimate(opened, as_json)
         return
     _score(opened, output, store, quiet, as_json)
+
+
+def compare(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Two run folders; or a scoring recipe and changes to it.", metavar="[RUN_A RUN_B | RECIPE]"
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Hub name, folder or pocket.")] = None,
+    quantize: Annotated[Literal["none", "int8", "nf4"] | None, typer.Option(help="Bits of the weights.")] = None,
+    pooling: Annotated[Literal["last_token", "mean"] | None, typer.Option(help="Which tokens.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Names of prompts, by comma, or 'all'.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Clustering and STS tasks of mteb, by comma.")] = None,
+    local: Annotated[list[str] | None, typer.Option(help="Labelled files, as for score.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of RW in sum.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = RUNS / "comparison",
+    store: Store = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Set two runs side by side; or hidden states beside routing weights on clustering and STS tasks."""
+    go_offline(offline)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    words = what or []
+    if len(words) == 2 and all((Path(word) / "run.json").is_file() for word in words):
+        _compare_runs(Path(words[0]), Path(words[1]), output, as_json)
+        return
+    given = {
+        "encoder.model": model,
+        "encoder.quantize": quantize,
+        "encoder.pooling": pooling,
+        "score.prompts": _prompts(prompts),
+        "score.tasks": tasks,
+        "score.local": [local_option(text) for text in local] if local else None,
+        "score.alpha": alpha,
+    }
+    recipe = open_recipe(words[0] if words else None, words[1:], given)
+    _compare_views(recipe, output, store, quiet, as_json)
+
+
+def _prompts(text: str | None) -> list[str] | str | None:
+    if text != "all":
+        return text
+    from moee_topics.prompts import PROMPTS
+
+    # The paper compares its nine prompts, the bare text aside.
+    return [name for name in PROMPTS if name != "none"]
+
+
+def _compare_runs(first: Path, second: Path, output: Path, as_json: bool) -> None:
+    from moee_topics.report import write_comparison
+
+    page = write_comparison(first, second, output)
+    if as_json:
+        print_json({"page": page})
+    else:
+        typer.echo(page)
+
+
+def _compare_views(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, as_json: bool) -> None:
+    from moee_topics.cli.progress import progress_for
+    from moee_topics.scoring.compare import compare as compare_views
+    from moee_topics.scoring.run import STORE, embedders_of
+
+    embedder_for = embedders_of(recipe, store or output / STORE)
+    found = compare_views(recipe, output, embedder_for, progress=progress_for(quiet))
+    if as_json:
+        print_json(found.data)
+        return
+    for table in found.tables:
+        print_table(table)
+    typer.echo(f"Page: {output / 'comparison.html'}")
 
 
 def reference_options(use_4bit: bool, emb_info: str | None, ensemble: bool) -> dict[str, str]:

@@ -85,6 +85,7 @@ class ScoreSection(Section):
     standardize: tuple[Standardize, ...] = ("none",)
     statistics: Path | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
+    prompts: tuple[str, ...] = ()
     skip_missing: bool = False
     paper: PublishedSection | None = None
 
@@ -96,11 +97,14 @@ class ScoreSection(Section):
             raise ValueError(f"one or more of HS, RW, concat and sum, not {unknown}")
         return value
 
-    @field_validator("alpha", "standardize", "tasks", "task_types", "methods", mode="before")
+    @field_validator("alpha", "standardize", "tasks", "task_types", "methods", "prompts", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         if value == AUTO or isinstance(value, list):
             return value
+        # The commas of a prompt's template are its own.
+        if isinstance(value, str) and "{text}" in value:
+            return [value]
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
 
 

@@ -7,13 +7,14 @@ was, and a run that is repeated computes nothing.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +25,12 @@ from moee_topics.mteb_encoder import Embedder, MTEBEncoder, Variant, model_meta
 from moee_topics.mteb_tasks import TaskSource, texts_of
 from moee_topics.pipeline.encoding import EncoderSource, bytes_per_document
 from moee_topics.pipeline.progress import Progress, resumable
+from moee_topics.prompts import PromptTokenizer, get_prompt
 from moee_topics.scoring.board import Board, Scores, TaskScores
 from moee_topics.scoring.recipe import AUTO, ScoreRecipe
+
+if TYPE_CHECKING:
+    from moee_topics.encoder import MoEEncoder
 
 STORE = "store"
 CHOICE_SAMPLE = 2000
@@ -94,6 +99,25 @@ def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
     """The stored embeddings of a recipe's encoder; weights are loaded when a text is missing, not before."""
     source = EncoderSource(recipe.encoder)
     return Embedder(load=source, key=source.stored_key(root) or source.key(), root=root)
+
+
+def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
+    """Stored embeddings under any prompt; the weights are loaded once for all of them."""
+    base = EncoderSource(recipe.encoder)
+
+    def load(template: str) -> MoEEncoder:
+        encoder = copy.copy(base())
+        encoder.spec = replace(encoder.spec, prompt=template)
+        encoder.prompted = PromptTokenizer(encoder.tokenizer, get_prompt(template), encoder.spec.max_tokens)
+        return encoder
+
+    def embedder(prompt: str) -> Embedder:
+        template = get_prompt(prompt).template
+        source = EncoderSource(recipe.encoder.model_copy(update={"prompt": prompt}))
+        key = source.stored_key(root) or {**base.key(), "prompt": template}
+        return Embedder(load=lambda: load(template), key=key, root=root)
+
+    return embedder
 
 
 def bytes_per_text(recipe: ScoreRecipe) -> int:
