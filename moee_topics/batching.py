@@ -31,6 +31,12 @@ class Pack:
     filler: int = 0
     pad_id: int = 0
 
+    @classmethod
+    def of(cls, rows: Sequence[int], sequences: Sequence[tuple[int, ...]], *, filled: bool, pad_id: int = 0) -> Pack:
+        """A pack of these sequences in this order, filled up to whole rows of a matrix product if asked."""
+        tokens = sum(len(ids) for ids in sequences)
+        return cls(tuple(rows), tuple(sequences), -tokens % ROW_MULTIPLE if filled else 0, pad_id)
+
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each sequence, the filler not included."""
@@ -88,19 +94,17 @@ def plan_packs(
     order = sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row))
     group: list[int] = []
     used = 0
+
+    def packed() -> Pack:
+        return Pack.of(group, [sequences[row] for row in group], filled=not padded, pad_id=pad_id)
+
     for row in order:
         # Longest first: in a padded batch every later row is as wide as the first one.
         size = len(sequences[group[0]]) if padded and group else len(sequences[row])
         if group and used + size > budget:
-            yield _pack(group, sequences, pad_id, padded)
+            yield packed()
             group, used, size = [], 0, len(sequences[row])
         group.append(row)
         used += size
     if group:
-        yield _pack(group, sequences, pad_id, padded)
-
-
-def _pack(rows: list[int], sequences: Sequence[tuple[int, ...]], pad_id: int, padded: bool) -> Pack:
-    tokens = sum(len(sequences[row]) for row in rows)
-    filler = 0 if padded else -tokens % ROW_MULTIPLE
-    return Pack(tuple(rows), tuple(sequences[row] for row in rows), filler, pad_id)
+        yield packed()

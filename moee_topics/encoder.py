@@ -23,6 +23,7 @@ from moee_topics.prompts import PromptTokenizer, TokenSequence, get_prompt
 from moee_topics.router import RouterCapture, find_routers
 
 LongDocuments = Literal["truncate", "chunk"]
+Layout = Literal["packed", "padded", "alone"]
 LONG_DOCUMENTS: tuple[LongDocuments, ...] = ("truncate", "chunk")
 DOCUMENTS_PER_STEP = 2048
 TOKENS_PER_BATCH = 8192
@@ -111,8 +112,8 @@ class MoEEncoder:
         model: the base model, a transformers ``PreTrainedModel``.
         tokenizer: its tokenizer.
         spec: what the vectors depend on.
-        packed: whether documents run end to end without padding; where a model does not keep packed documents apart,
-            they run as rows padded on the right.
+        layout: how the documents of a forward pass lie: "packed" end to end without padding; "padded" on the right
+            where a model does not keep packed documents apart; "alone", one at a time, where not even that is exact.
         tokens_per_batch: tokens in one forward pass.
         report: running totals: documents, tokens, and what was cut.
     """
@@ -124,7 +125,7 @@ class MoEEncoder:
         self.tokens_per_batch = max(tokens_per_batch or TOKENS_PER_BATCH, spec.max_tokens)
         self.report = EncodingReport()
         self._pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-        self.packed = use_packing_if_exact(model, spec.max_tokens)
+        self.layout = choose_layout(model, spec.max_tokens)
 
     @classmethod
     def from_pretrained(
@@ -243,7 +244,7 @@ class MoEEncoder:
         """Vectors of all sequences, in their order."""
         plan = plan_packs(
             [sequence.ids for sequence in sequences],
-            self.tokens_per_batch,
+            1 if self.layout == "alone" else self.tokens_per_batch,
             pad_id=self._pad_id,
             padded=not self.packed,
         )
@@ -270,6 +271,11 @@ class MoEEncoder:
         if logits is None:
             return _Vectors(hidden, torch.zeros(len(hidden), 0, 0), None)
         return _Vectors(hidden, logits.cpu(), self._weights(logits, weights))
+
+    @property
+    def packed(self) -> bool:
+        """Whether documents run end to end, without padding."""
+        return self.layout == "packed"
 
     @property
     def _averages(self) -> bool:
@@ -318,44 +324,56 @@ def _flat_states(output: Any) -> Tensor:
     return states.reshape(-1, states.shape[-1])
 
 
-def use_packing_if_exact(model: Any, max_tokens: int) -> bool:
-    """Switches a model to packed attention if two packed documents stay apart; says whether it did.
+def choose_layout(model: Any, max_tokens: int) -> Layout:
+    """Finds the fastest layout in which documents of one batch do not change each other, and switches the model to it.
 
-    Models with recurrent or convolutional layers, attention sinks or sparse indexers do not; they keep their own
-    attention. The test runs at every load: two documents in one pack against each alone, and the second behind
-    another first one.
+    Packed rows go wrong with recurrent or convolutional layers and with attention that is no plain causal one, padded
+    rows with routing or sparse attention that looks at later tokens. Three made-up documents tell, at every load.
     """
     native = model.config._attn_implementation
+    alone = [_states(model, [document])[0] for document in _probes(model, max_tokens)]
+    if _packs_like_alone(model, alone, max_tokens):
+        return "packed"
+    model.set_attn_implementation(native)
+    padded = _states(model, _probes(model, max_tokens)[:2])
+    return "padded" if all(_same(model, *pair) for pair in zip(padded, alone, strict=False)) else "alone"
+
+
+def _packs_like_alone(model: Any, alone: list[Tensor], max_tokens: int) -> bool:
+    """Two documents in one pack against each alone, and the second again behind another first one."""
+    first, second, other = _probes(model, max_tokens)
     try:
         model.set_attn_implementation(PACKED)
-        exact = _packs_like_alone(model, native, max_tokens)
+        one, two = (_states(model, [before, second], packed=True) for before in (first, other))
     except (NotImplementedError, ValueError, TypeError, RuntimeError, AttributeError):
-        exact = False
-    model.set_attn_implementation(PACKED if exact else native)
-    return exact
+        return False
+    return _same(model, one[0], alone[0]) and _same(model, one[1], alone[1]) and _same(model, one[1], two[1], 0.1)
 
 
 @torch.inference_mode()
-def _packs_like_alone(model: Any, native: str, max_tokens: int) -> bool:
-    first, other, second = _probes(model, max_tokens)
-    pair, changed = (next(plan_packs([one, second], 1 << 20)) for one in (first, other))
-    one, two = (run_packed(model, pack)[len(first) : pack.tokens].float() for pack in (pair, changed))
-    model.set_attn_implementation(native)
-    alone = run_padded(model, Pack((0,), (second,))).float()
-    model.set_attn_implementation(PACKED)
-    scale = alone.abs().max()
+def _states(model: Any, documents: list[tuple[int, ...]], packed: bool = False) -> list[Tensor]:
+    """(T, D) last hidden states of each document, run together."""
+    pack = Pack.of(tuple(range(len(documents))), documents, filled=packed)
+    states = (run_packed if packed else run_padded)(model, pack).float()
+    starts = pack.starts() if packed else pack.padded_starts()
+    return [states[start : start + length] for start, length in zip(starts, pack.lengths, strict=True)]
+
+
+def _same(model: Any, one: Tensor, other: Tensor, strictness: float = 1.0) -> bool:
+    """Whether states differ by no more than rounding does; two runs of the same kernels can be held to less."""
     rounding = 1e-4 if model.dtype == torch.float32 else 0.1
-    return bool((one - two).abs().max() <= rounding / 10 * scale and (one - alone).abs().max() <= rounding * scale)
+    return bool((one - other).abs().max() <= rounding * strictness * other.abs().max())
 
 
 def _probes(model: Any, max_tokens: int) -> list[tuple[int, ...]]:
-    """Three documents of made-up tokens; the second is longer than a sliding window or chunk that would matter."""
+    """Documents of made-up tokens, all but the first longer than a sliding window or chunk that would matter."""
     config = model.config
     limits = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
     limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
     vocabulary = min(config.vocab_size, model.get_input_embeddings().num_embeddings)
-    length = min(limit + 8, max_tokens)
-    return [tuple((i * step + 7) % vocabulary for i in range(length)) for step in (5, 11, 17)]
+    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
+    shapes = ((5, short), (11, long), (17, short))
+    return [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
 
 
 def measure(model: Any) -> tuple[int, int, int]:

@@ -101,7 +101,7 @@ def test_the_padded_fallback_agrees_with_packing(tiny_olmoe: Path) -> None:
     for pooling in ("last_token", "mean"):
         packed, padded = encoder_of(tiny_olmoe, pooling=pooling), encoder_of(tiny_olmoe, pooling=pooling)
         padded.model.set_attn_implementation("sdpa")
-        padded.packed = False
+        padded.layout = "padded"
         assert_close(packed.encode(texts), padded.encode(texts), 1e-5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ def packed_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    s_aux: Tensor | None = None,
     **extra: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention of each packed document to itself, in the signature of transformers' attention functions.
@@ -50,6 +51,7 @@ def packed_attention(
         dropout: must be zero, as in evaluation.
         scaling: factor of the scores.
         sliding_window: tokens that a token sees, itself included; None for all.
+        s_aux: attention sinks, a score for each head that takes weight and gives nothing.
         extra: what a model asks for besides; anything that changes the arithmetic is refused.
 
     Returns:
@@ -61,28 +63,55 @@ def packed_attention(
     segments = _segments.get()
     if segments is None or sum(segments) != query.shape[2] or query.shape[0] != 1 or dropout:
         raise NotImplementedError("packed attention runs on one packed row, inside packed_segments(...)")
-    _refuse_unknown(extra)
+    _refuse_unknown(module, extra)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     parts = zip(*(torch.split(states, segments, dim=2) for states in (query, key, value)), strict=True)
-    done = [_attend(q, k, v, scaling, sliding_window) for q, k, v in parts]
-    return torch.cat(done, dim=2).transpose(1, 2), None
+    done = [_attend(q, k, v, _Rule(scaling, sliding_window, s_aux)).transpose(1, 2) for q, k, v in parts]
+    return torch.cat(done, dim=1), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+class _Rule(NamedTuple):
+    scaling: float | None
+    window: int | None
+    sinks: Tensor | None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
+    """Causal attention of one document, (1, heads, tokens, head size)."""
     length = query.shape[2]
-    if window is None or length <= window:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-    position = torch.arange(length, device=query.device)
+    windowed = rule.window is not None and rule.window < length
+    if rule.sinks is not None:
+        return _attend_with_sinks(query, key, value, rule)
+    if not windowed:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=rule.scaling)
+    seen = _seen(length, rule.window, query.device)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scaling)
+
+
+def _attend_with_sinks(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
+    """Attention whose softmax has one more score for each head, the sink, with no value (gpt-oss)."""
+    scale = query.shape[-1] ** -0.5 if rule.scaling is None else rule.scaling
+    scores = (query @ key.transpose(2, 3)).float() * scale
+    scores = scores.masked_fill(~_seen(query.shape[2], rule.window, query.device), -torch.inf)
+    sinks = cast(Tensor, rule.sinks).float().view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+    weights = torch.cat([scores, sinks], dim=-1).softmax(dim=-1)[..., :-1]
+    return weights.to(value.dtype) @ value
+
+
+def _seen(length: int, window: int | None, device: torch.device) -> Tensor:
+    """(tokens, tokens) mask of what each token sees: itself and at most ``window - 1`` before it."""
+    position = torch.arange(length, device=device)
     distance = position[:, None] - position[None, :]
-    seen = (distance >= 0) & (distance < window)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scaling)
+    return (distance >= 0) & (distance < (window or length))
 
 
-def _refuse_unknown(extra: dict[str, Any]) -> None:
-    """Refuses arguments that change the arithmetic: soft caps, sinks and biases."""
-    asked = [name for name in ("softcap", "s_aux", "position_bias", "indexer") if extra.get(name) is not None]
+def _refuse_unknown(module: nn.Module, extra: dict[str, Any]) -> None:
+    """Refuses what changes the arithmetic: soft caps, biases, other masks, and attention to later tokens."""
+    asked = [name for name in ("softcap", "position_bias", "indexer") if extra.get(name) is not None]
+    if not (extra.get("is_causal") or getattr(module, "is_causal", True)):
+        asked.append("attention to later tokens")
     if asked:
         raise NotImplementedError(f"packed attention has no {', '.join(asked)}")
 
