@@ -86,7 +86,7 @@ def run(settings: Settings, shape: Shape, folder: Path) -> dict[str, Any]:
     exact = exact_vectors(texts[: settings.exact_documents], shape, folder, settings)
     work = Work(len(texts), sum(lengths), shape.flops(lengths), statistics.median(ceilings))
     return surroundings(settings) | {
-        "settings": asdict(settings) | {"shape": asdict(shape), "batch_of_baselines": variants.BATCH},
+        "settings": asdict(settings) | {"shape": asdict(shape), "batches": BATCHES},
         "work": asdict(work) | {"floor_seconds": work.flops / work.ceiling, "ceilings": ceilings},
         "variants": {name: summary(entry, work, measured, exact) for name, entry in measured.items()},
     }
@@ -122,6 +122,7 @@ def summary(
     }
 
 
+BATCHES = {"reference": variants.BATCH_REFERENCE, "sentence-transformers": variants.BATCH_SENTENCE_TRANSFORMERS}
 IDLE_BYTES, WORKING_BYTES = 1e9, 3e9
 BASELINES = {"reference", "sentence-transformers"}
 

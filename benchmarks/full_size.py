@@ -32,9 +32,11 @@ GOALS = {"tensor_bytes": 4.0e9, "peak_memory_bytes": 6.0e9, "loading_peak_by_fin
 
 
 def make_checkpoint(folder: Path, shape: Shape) -> int:
-    """A random checkpoint with the tokenizer of the embedded model; returns its bytes."""
+    """A random checkpoint with the tokenizer of the embedded model, unless it is there; returns its bytes."""
     from moee_topics.models.loading import POCKET
 
+    if (folder / "tokenizer.json").exists():
+        return folder_bytes(folder)
     checkpoint.write_checkpoint(folder, shape)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(POCKET / name, folder / name)
@@ -121,7 +123,7 @@ def _send(connection: Connection, work: Callable[..., dict[str, Any]], given: tu
 
 def run(settings: bench.Settings, shape: Shape, folder: Path) -> dict[str, Any]:
     """The whole proof, ready for JSON."""
-    say(f"writing {shape.parameters / 1e9:.2f} billion random weights")
+    say(f"a checkpoint of {shape.parameters / 1e9:.2f} billion random weights")
     size = make_checkpoint(folder, shape)
     texts, source = posts(settings.documents)
     say("loading in nf4, encoding, saving")
@@ -143,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--documents", type=int, default=64)
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--folder", type=Path, help="where to write the checkpoint (kept); a temporary one by default")
+    parser.add_argument(
+        "--folder", type=Path, help="where the checkpoint is or is to be kept; by default a temporary folder"
+    )
     parser.add_argument("--output", type=Path, default=bench.RESULTS / "full-size-nf4.json")
     parser.add_argument("--note", default="", help="what else ran on the machine")
     given = parser.parse_args(arguments)

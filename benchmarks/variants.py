@@ -13,7 +13,7 @@ import torch
 Texts = list[str]
 PROMPT = 'This sentence : "{text}" means in one word:"'
 MAX_TOKENS = 512
-BATCH = 32
+BATCH_REFERENCE, BATCH_SENTENCE_TRANSFORMERS = 64, 32  # their own defaults
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def reference(folder: Path, device: str) -> tuple[Any, Encode]:
 
     def encode(texts: Texts) -> Vectors:
         hidden, routers = [], []
-        for start in range(0, len(texts), BATCH):
-            batch = [PROMPT.format(text=text) for text in texts[start : start + BATCH]]
+        for start in range(0, len(texts), BATCH_REFERENCE):
+            batch = [PROMPT.format(text=text) for text in texts[start : start + BATCH_REFERENCE]]
             inputs = tokenizer(batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
             inputs = {name: inputs[name].to(device) for name in ("input_ids", "attention_mask")}
             with torch.no_grad():
@@ -62,7 +62,10 @@ def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
 
     def encode(texts: Texts) -> Vectors:
         prompted = [PROMPT.format(text=text) for text in texts]
-        return Vectors(model.encode(prompted, batch_size=BATCH, show_progress_bar=False).astype(np.float32), None)
+        return Vectors(
+            model.encode(prompted, batch_size=BATCH_SENTENCE_TRANSFORMERS, show_progress_bar=False).astype(np.float32),
+            None,
+        )
 
     return model, encode
 

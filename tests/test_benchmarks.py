@@ -1,0 +1,112 @@
+"""The benchmark at tiny width: what it counts, what its result holds, and that the variants agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from benchmarks import bench, checkpoint, variants, workers
+from benchmarks.bench import Measured, Settings
+from benchmarks.checkpoint import Shape
+from benchmarks.workers import Loaded, Round
+
+TINY = Shape(layers=2, hidden=64, intermediate=64, experts=8, top_k=2, heads=2, vocabulary=128)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint.write_checkpoint(tmp_path_factory.mktemp("olmoe"), TINY)
+
+
+def test_the_shape_counts_the_weights_of_the_model(folder: Path) -> None:
+    model = AutoModel.from_pretrained(folder)
+    assert TINY.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_default_shape_is_the_published_model() -> None:
+    assert round(Shape().parameters / 1e9, 2) == 6.82
+
+
+def test_flops_are_two_per_active_weight_and_token_plus_attention() -> None:
+    active = 2 * (4 * 64 * 64 + 2 * 3 * 64 * 64 + 8 * 64)
+    seen = 3 * 4 // 2
+    assert TINY.flops([3]) == 2 * active * 3 + 2 * 4 * seen * 64
+    assert TINY.flops([3, 5]) == TINY.flops([3]) + TINY.flops([5])
+
+
+def test_each_word_is_one_token_and_the_prompt_is_known(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    (text,) = checkpoint.texts_of([7], TINY.vocabulary)
+    empty = tokenizer(variants.PROMPT.format(text=""))["input_ids"]
+    ids = tokenizer(variants.PROMPT.format(text=text))["input_ids"]
+    assert len(ids) == len(empty) + 7 or len(ids) == len(empty) + 8  # `""` is one piece, the quotes around a word two
+    assert tokenizer.unk_token_id not in ids
+
+
+def test_lengths_follow_the_quantiles_and_are_cut() -> None:
+    lengths = checkpoint.document_lengths(200, longest=500)
+    quantiles = json.loads(checkpoint.LENGTHS.read_text(encoding="utf-8"))["quantiles"]
+    assert abs(np.median(lengths) - quantiles[100]) <= 2
+    assert max(lengths) == 500
+    assert lengths == checkpoint.document_lengths(200, longest=500)
+    assert lengths != sorted(lengths)
+
+
+@pytest.mark.parametrize("name", variants.NAMES)
+def test_every_variant_gives_nearly_the_exact_vectors(folder: Path, name: str) -> None:
+    texts = checkpoint.texts_of([5, 40, 0, 17, 3], TINY.vocabulary)
+    exact = variants.load(variants.EXACT, folder, "cpu")[1](texts)
+    found = variants.load(name, folder, "cpu")[1](texts)
+    least = 0.97 if name == "nf4" else 0.999
+    assert all(value > least for value in bench.agreement(found, exact).values())
+    assert found.hidden_states.shape == (5, 64)
+    if name != "sentence-transformers":
+        assert found.router_logits.shape == (5, 2, 8)
+
+
+def test_a_run_writes_json_table_and_plot(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(documents=6, rounds=2, exact_documents=3, threads=1, variants=("reference", "nf4"))
+    result = bench.run(settings, TINY, folder)
+    bench.write(result, tmp_path, "tiny")
+    saved = json.loads((tmp_path / "tiny.json").read_text(encoding="utf-8"))
+    assert saved["variants"].keys() == {"reference", "nf4"}
+    assert saved["variants"]["reference"]["speed_up_over"] == {"reference": 1.0}
+    assert saved["variants"]["nf4"]["agreement_with_fp32"]["hidden_states_mean"] > 0.97
+    assert (
+        saved["variants"]["nf4"]["loading"]["tensor_bytes"] < saved["variants"]["reference"]["loading"]["tensor_bytes"]
+    )
+    assert len(saved["variants"]["nf4"]["rounds"]) == len(saved["work"]["ceilings"]) == 2
+    assert saved["machine"]["device"]
+    assert saved["versions"]["torch"] == torch.__version__
+    assert (tmp_path / "tiny.svg").stat().st_size > 1000
+    assert (tmp_path / "tiny.md").read_text(encoding="utf-8").count("\n") == 4
+
+
+def test_ratios_are_medians_over_the_same_rounds() -> None:
+    rounds = [[Round(s, s, 0) for s in seconds] for seconds in ([2.0, 8.0, 9.0], [1.0, 2.0, 4.5])]
+    slow, fast = (Measured(Loaded(0, 0, 0, 0), rounds=some) for some in rounds)
+    assert bench.speed_up(fast, slow) == 2.0
+    assert bench.speed_up(slow, slow) == 1.0
+
+
+def test_variants_that_do_not_fit_together_run_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(variants=("reference", "nf4"))
+    monkeypatch.setattr(bench, "free_memory", lambda device: 4e9)
+    assert bench.batches_that_fit(settings, replace(TINY, layers=16)) == [["reference"], ["nf4"]]
+    monkeypatch.setattr(bench, "free_memory", lambda device: 4e10)
+    assert bench.batches_that_fit(settings, TINY) == [["reference", "nf4"]]
+
+
+def test_memory_sees_what_was_allocated_and_freed() -> None:
+    with workers.Memory("cpu") as memory:
+        before = workers.anonymous_bytes()
+        block = np.ones(40_000_000)
+        del block
+        # the block is gone, but whoever looked in between saw it
+    assert memory.peak >= before
