@@ -37,6 +37,7 @@ from moee_topics.scoring.board import Table, percent
 from moee_topics.scoring.figures import box_plot, heatmap
 from moee_topics.scoring.recipe import ScoreRecipe
 from moee_topics.scoring.report import write_files
+from moee_topics.scoring.run import make_folder
 
 Vectors = Mapping[str, NDArray[np.float32]]
 VIEWS = ("HS", "RW", "HS z", "RW z")
@@ -246,6 +247,7 @@ def compare(
         Interrupted: stopped by the user; encoded texts are kept.
     """
     progress = progress or Progress()
+    make_folder(output)
     sources = [source for source in recipe.sources() if source.type in ("Clustering", "STS")]
     if not sources:
         raise InputError("Views are compared on Clustering and STS tasks, and the recipe has neither.")

@@ -90,9 +90,22 @@ def score(
     """
     progress = progress or Progress()
     root = store or output / STORE
+    make_folder(output)
     with resumable("Finished tasks and encoded texts are kept: run the same command again to go on."):
         run = _Run(recipe, output, embedder or embedder_of(recipe, root), progress)
         return run.board(recipe.sources())
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder of the results.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {path} cannot be made: {error.strerror}. Give another one as output.") from error
 
 
 def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
