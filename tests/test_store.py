@@ -441,6 +441,7 @@ def test_a_deleted_shard_is_named(tmp_path: Path) -> None:
     assert snapshot(path.parent) == snapshot(make(tmp_path / "whole", texts(20)))
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_shard_is_found(tmp_path: Path) -> None:
     folder = make(tmp_path, texts(2))
     (path,) = shard_paths(folder)
@@ -503,6 +504,20 @@ def test_a_full_disk_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytest
     assert_reads(tmp_path, texts(10))
     make(tmp_path, texts(20))
     assert snapshot(store.folder) == snapshot(make(tmp_path / "whole", texts(20)))
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        before = snapshot(store.folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.os, "fsync", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fill(store, texts(5))
+        assert snapshot(store.folder) == before
+        assert fill(store, texts(5)) == 5
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on file size")
