@@ -139,7 +139,7 @@ def bytes_per_text(recipe: ScoreRecipe) -> int:
     Raises:
         ModelError: there is no such model.
     """
-    from moee_topics.models import describe
+    from moee_topics.models.support import describe
 
     section = recipe.encoder
     card = describe(section.model, revision=section.revision)
