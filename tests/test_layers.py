@@ -16,8 +16,8 @@ PACKAGE = Path(moee_topics.__file__).parent
 LAYERS = [
     ["errors"],
     ["embeddings"],
-    ["corpus", "prompts", "fusion", "store", "scores", "experts", "agreement", "results"],
-    ["alpha", "batching", "router", "pooling", "models"],
+    ["corpus", "prompts", "fusion", "store", "scores", "experts", "agreement", "results", "router"],
+    ["alpha", "batching", "pooling", "models"],
     ["encoder", "topics", "toolbox", "figures"],
     ["backend", "mteb_encoder", "mteb_tasks", "report"],
     ["recipe"],

@@ -12,12 +12,20 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 from moee_topics.errors import ModelError
 from moee_topics.models import attention, deepseek, experts, quantization
+from moee_topics.models.families import UNSUPPORTED
 
 Quantize = Literal["none", "int8", "nf4"]
 QUANTIZATIONS: tuple[Quantize, ...] = ("none", "int8", "nf4")
@@ -141,11 +149,27 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 def _decoder(source: str, config: Any, options: dict[str, Any]) -> PreTrainedModel:
     """The base model; of a model of several parts (vision and text) only its text decoder."""
-    whole = config.get_text_config() is config
-    kind = AutoModel if whole else AutoModelForCausalLM
+    kind = loader_of(config)
     model, found = kind.from_pretrained(source, config=config, output_loading_info=True, **options)
     _refuse_incomplete(source, found)
-    return model if whole else model.get_decoder()
+    return model if kind is AutoModel else model.get_decoder()
+
+
+def loader_of(config: Any) -> Any:
+    """The class of transformers that loads a configuration's base model, or a whole that holds its text decoder.
+
+    Raises:
+        ModelError: the family is known not to work.
+    """
+    text = config.get_text_config()
+    if reason := UNSUPPORTED.get(config.model_type) or UNSUPPORTED.get(text.model_type):
+        raise ModelError(f"Models of type {config.model_type!r} are not supported: {reason}.")
+    if text is config:
+        return AutoModel
+    known = (
+        kind for kind in (AutoModelForCausalLM, AutoModelForImageTextToText) if type(config) in kind._model_mapping
+    )
+    return next(known, AutoModelForCausalLM)
 
 
 def _refuse_incomplete(source: str, found: dict[str, Any]) -> None:
