@@ -20,9 +20,9 @@ LAYERS = [
     ["alpha", "batching", "pooling", "models"],
     ["encoder", "topics", "toolbox", "figures"],
     ["backend", "mteb_encoder", "mteb_tasks", "report"],
-    ["recipe"],
-    ["manifest", "pipeline", "estimate", "doctor"],
-    ["scoring"],
+    ["recipe", "manifest"],
+    ["pipeline", "doctor"],
+    ["estimate", "scoring"],
     ["cli"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -113,7 +113,9 @@ def compare(
     tasks: Annotated[str | None, typer.Option(help="Clustering and STS tasks of mteb, by comma.")] = None,
     local: Annotated[list[str] | None, typer.Option(help="Labelled files, as for score.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of RW in sum.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = RUNS / "comparison",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the results; for two runs also a page.")
+    ] = RUNS / "comparison",
     store: Store = None,
     offline: Offline = False,
     quiet: Quiet = False,
@@ -151,7 +153,8 @@ def _prompts(text: str | None) -> list[str] | str | None:
 def _compare_runs(first: Path, second: Path, output: Path, as_json: bool) -> None:
     from moee_topics.report import write_comparison
 
-    page = write_comparison(first, second, output)
+    page = output if output.suffix in (".html", ".md") else output / f"{first.name}-{second.name}.html"
+    write_comparison(first, second, page)
     if as_json:
         print_json({"page": page})
     else:

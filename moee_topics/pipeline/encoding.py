@@ -136,10 +136,15 @@ class EncoderSource:
 
     def facts(self) -> dict[str, Any]:
         """Family and size of the model, from its configuration alone."""
-        from moee_topics.models import loading
+        from moee_topics.models import describe
 
-        config = loading.load_config(self.section.model, revision=self.section.revision)
-        return {"family": config.model_type}
+        card = describe(self.section.model, revision=self.section.revision)
+        return {
+            "family": card.family,
+            "parameters": card.parameters,
+            "active_parameters": card.active_parameters,
+            "experts_per_token": card.experts_per_token,
+        }
 
     def _default_dtype(self) -> str:
         from moee_topics.models import loading
