@@ -294,6 +294,9 @@ def test_a_topic_opens_by_keyboard_and_shows_its_expert(page: Browser) -> None:
     text = page.evaluate("document.getElementById('panel').innerText")
     assert "disk" in text and "L2 E2" in text and "Representative documents" in text
     assert "disk" in page.evaluate("[...document.querySelectorAll('#panel mark')].map((m) => m.textContent)")
+    cell = "document.querySelector('#panel canvas').getContext('2d').getImageData(2 * {0} + 3, 2 * {0} + 3, 1, 1).data"
+    red, _, blue, opaque = page.evaluate(f"[...{cell.format(16)}]")  # layer 2, expert 2
+    assert blue > red and opaque > 100
     page.press("Escape", 27)
     page.wait_for("!document.getElementById('panel').open")
 

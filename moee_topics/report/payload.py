@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.experts import ExpertReport
+from moee_topics.report.layout import topic_layout
 from moee_topics.report.run_folder import RunFolder, title
 from moee_topics.results import Topic
 
@@ -26,7 +27,6 @@ TEXT_BYTES = 28_000_000
 PACKED_BYTES = 12_500_000
 PALETTE_SIZE = 10
 RELATED = 6
-FEW_TOPICS = 8
 EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -208,19 +208,6 @@ def word_similarity(topics: Sequence[Topic]) -> Floats:
             weights[place, vocabulary[word]] = max(float(weight), 0.0) if np.isfinite(weight) else 0.0
     weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
     return np.asarray(weights @ weights.T)
-
-
-def topic_layout(similarity: Floats) -> Floats:
-    """(K, 2) positions that put topics of high similarity side by side (t-SNE, seeded); a circle for a handful."""
-    topics = len(similarity)
-    if topics < FEW_TOPICS:
-        angles = 2 * np.pi * np.arange(topics) / max(topics, 1)
-        return np.column_stack([np.cos(angles), np.sin(angles)])
-    from sklearn.manifold import TSNE
-
-    perplexity = min(12.0, (topics - 1) / 3)
-    layout = TSNE(metric="precomputed", init="random", perplexity=perplexity, random_state=0)
-    return np.asarray(layout.fit_transform(np.clip(1 - similarity, 0, 2)))
 
 
 def _related(topics: Sequence[Topic], similarity: Floats) -> dict[int, list[list[float]]]:

@@ -286,11 +286,18 @@
     return [...pieces, text.slice(at)];
   }
   const topicWords = (topic) => topic.words.flatMap((word) => [word[0], ...word[0].split(" ")]);
-  function documentItem(row, words, whole, long) {
-    const text = documents.texts[row], topic = byId.get(documents.topics[row]);
-    const short = long || text.length <= 420 ? text : text.slice(0, 400).trimEnd() + " …";
+  // One paragraph that starts shortly before the first word looked for.
+  function extract(text, words) {
+    const line = text.replace(/\s+/g, " ").trim();
+    if (line.length <= 420) return line;
+    const places = words.map((word) => line.toLowerCase().indexOf(word.toLowerCase())).filter((place) => place >= 0);
+    const start = places.length && Math.min(...places) > 300 ? Math.min(...places) - 120 : 0;
+    return `${start ? "… " : ""}${line.slice(start, start + 400).trim()}${start + 400 < line.length ? " …" : ""}`;
+  }
+  function documentItem(row, words, whole) {
+    const text = documents.texts[row], topic = byId.get(documents.topics[row]), short = extract(text, words);
     const body = h("p", { class: "text" }, marked(short, words, whole));
-    const more = short !== text && h("button", { type: "button", class: "link", "aria-expanded": "false", onclick: (event) => {
+    const more = (short.length < text.length - 40 || text.split("\n").length > 3) && h("button", { type: "button", class: "link", "aria-expanded": "false", onclick: (event) => {
       const open = event.target.getAttribute("aria-expanded") === "false";
       event.target.setAttribute("aria-expanded", String(open));
       event.target.textContent = open ? "Less" : "More";
@@ -304,11 +311,11 @@
   const labelOf = (row) => (documents.labels && documents.labels[row] >= 0 ? first.labels[documents.labels[row]] : "");
 
   // ---- small charts
-  function wordBars(words) {
+  function wordBars(words, shown = (weight) => weight.toPrecision(2)) {
     const most = Math.max(...words.map((word) => Math.abs(word[1])), 1e-9);
     return h("div", { class: "word-bars" }, words.map(([word, weight]) => [h("span", {}, word),
       s("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { class: "bar-value", width: Math.max(1, 100 * Math.abs(weight) / most), height: 10, rx: 1 })),
-      h("span", { class: "num" }, weight.toPrecision(2))]));
+      h("span", { class: "num" }, shown(weight))]));
   }
   function trend(moments, times, top, wide) {
     const width = wide ? 560 : 260, height = wide ? 120 : 70, base = height - 16;
@@ -337,7 +344,7 @@
     const context = canvas.getContext("2d"), up = colour("--heat"), down = colour("--heat-low");
     lift.forEach((line, layer) => line.forEach((value, expert) => {
       const strength = Math.max(-1, Math.min(1, Math.log2(Math.max(value, 0.05)) / 2));
-      context.fillStyle = `rgb(${strength > 0 ? up : down} / ${Math.abs(strength)})`;
+      context.fillStyle = `rgba(${strength > 0 ? up : down}, ${Math.abs(strength)})`;
       context.fillRect(expert * size, layer * size, size - 1, size - 1);
     }));
     context.strokeStyle = colour("--ink");
@@ -354,9 +361,11 @@
 
   // ---- one topic
   const panel = $("panel");
+  let opened = null;
   function openTopic(id) {
     const topic = byId.get(id);
     if (!topic) return;
+    opened = topic;
     fillPanel(topic);
     if (!panel.open) panel.showModal();
     panel.scrollTop = 0;
@@ -390,7 +399,7 @@
     const counts = new Map();
     documents.topics.forEach((id, row) => { if (id === topic.id && labelOf(row)) counts.set(labelOf(row), (counts.get(labelOf(row)) || 0) + 1); });
     const top = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 6);
-    return top.length ? [h("h3", {}, "Labels"), wordBars(top)] : null;
+    return top.length ? [h("h3", {}, "Labels"), wordBars(top, count)] : null;
   }
   function expertsPart(topic) {
     if (!document.getElementById("experts")) return null;
@@ -410,7 +419,7 @@
   }
   function documentsPart(topic) {
     if (!documents) return h("p", { class: "full" }, "Still unpacking the documents…");
-    return h("div", { class: "full" }, h("h3", {}, "Representative documents"), h("ol", { class: "documents" }, topic.rows.map((row) => documentItem(row, topicWords(topic), true, false))),
+    return h("div", { class: "full" }, h("h3", {}, "Representative documents"), h("ol", { class: "documents" }, topic.rows.map((row) => documentItem(row, topicWords(topic), true))),
       h("p", {}, h("button", { type: "button", onclick: () => { panel.close(); showDocuments(topic.id); } }, `All ${count(topic.count)} documents`), " ",
         h("button", { type: "button", onclick: () => { panel.close(); select(topic.id); $("overview").scrollIntoView(); } }, "Show on the map")));
   }
@@ -441,7 +450,8 @@
   function bubbles(positions, ids) {
     const width = 560, height = 380, known = ids.map((id) => byId.get(id));
     const xs = positions.map((at) => at[0]), ys = positions.map((at) => at[1]);
-    const scale = (values, from, to) => { const low = Math.min(...values), span = Math.max(Math.max(...values) - low, 1e-9); return values.map((value) => from + (value - low) / span * (to - from)); };
+    const scale = (values, from, to) => { const sorted = [...values].sort((a, b) => a - b), end = Math.floor(values.length * 0.04), low = sorted[end], span = Math.max(sorted[sorted.length - 1 - end] - low, 1e-9);
+      return values.map((value) => from + Math.min(1.04, Math.max(-0.04, (value - low) / span)) * (to - from)); };
     const x = scale(xs, 40, width - 40), y = scale(ys, height - 30, 30), most = Math.max(...known.map((topic) => (topic ? topic.count : 0)), 1);
     const taken = [], svg = s("svg", { class: "bubbles", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Map of the topics; near topics are alike. Each topic's panel lists its nearest." });
     const marks = known.map((topic, i) => topic && s("circle", { class: "bubble", cx: x[i], cy: y[i], r: 4 + 16 * Math.sqrt(topic.count / most), fill: colourOf(topic), onclick: () => openTopic(topic.id) }, s("title", {}, `${topic.name}, ${count(topic.count)} documents`)));
@@ -547,7 +557,7 @@
     const cells = (topic) => { const line = counts.get(topic.id), total = line.reduce((a, b) => a + b, 0) || 1; return labels.map((label) => {
       const share = mode === "topic" ? line[label] / total : mode === "label" ? line[label] / (sizes[label] || 1) : line[label] / most;
       const cell = h("td", { title: `${topic.name} × ${first.labels[label]}: ${count(line[label])} documents` }, line[label] === 0 ? "" : mode === "count" ? count(line[label]) : share < 0.005 ? "" : (100 * share).toFixed(0));
-      cell.style.background = `rgb(${heat} / ${Math.min(0.62, share * 0.75)})`;
+      cell.style.background = `rgba(${heat}, ${Math.min(0.62, share * 0.75)})`;
       return cell;
     }); };
     const more = first.labels.length > labels.length ? [h("caption", {}, `The ${labels.length} largest of ${count(first.labels.length)} labels.`)] : [];
@@ -581,7 +591,7 @@
     const pages = Math.max(1, Math.ceil(found.rows.length / PAGE)), start = found.page * PAGE;
     $("document-count").textContent = found.rows.length === documents.texts.length ? `${count(found.rows.length)} documents` : `${count(found.rows.length)} of ${count(documents.texts.length)} documents`;
     $("document-list").start = start + 1;
-    $("document-list").replaceChildren(...found.rows.slice(start, start + PAGE).map((row) => documentItem(row, found.words, false, false)));
+    $("document-list").replaceChildren(...found.rows.slice(start, start + PAGE).map((row) => documentItem(row, found.words, false)));
     $("page-number").textContent = `Page ${count(found.page + 1)} of ${count(pages)}`;
     $("page-back").disabled = found.page === 0;
     $("page-next").disabled = found.page >= pages - 1;
@@ -627,7 +637,7 @@
   const remembered = (() => { try { return localStorage.getItem("theme"); } catch { return null; } })();
   const asked = new URLSearchParams(location.search).get("theme") || remembered;
   if (asked === "light" || asked === "dark") document.documentElement.dataset.theme = asked;
-  function repaint() { map.draw(); drawBubbles(); drawTree(); drawConfusion(); }
+  function repaint() { map.draw(); drawBubbles(); drawTree(); drawConfusion(); if (panel.open) fillPanel(opened); }
   $("theme").addEventListener("click", () => {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches, now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
     document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
