@@ -343,6 +343,38 @@ def test_spacy_and_language_models_are_asked_for_by_extra(monkeypatch: pytest.Mo
             fit(representation=representation)
 
 
+def test_labels_of_a_language_model_name_the_topics_and_leave_the_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertopic.representation import BaseRepresentation
+
+    from moee_topics.topics import representations as module
+
+    class Shouting(BaseRepresentation):  # type: ignore[misc]
+        def __init__(self, model: str) -> None:
+            self.model = model
+
+        def extract_topics(self, topic_model: Any, documents: Any, c_tf_idf: Any, topics: Any) -> Any:
+            return {topic: [(f"{self.model} {words[0][0].upper()}", 1)] for topic, words in topics.items()}
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr(module.upstream, "LiteLLM", Shouting)
+    given = {"llm": {"model": "loud"}}
+    for representation in (given, ["ctfidf", given]):
+        for topic in fit(representation=representation).result.topic_info:
+            assert topic.name == f"loud {topic.words[0][0].upper()}"
+    with pytest.raises(InputError, match="'model'"):
+        fit(representation={"llm": {"modl": "loud"}})
+
+
+def test_a_topic_of_nearly_everything_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    from moee_topics.topics.fit import _warn_of_a_giant
+
+    _warn_of_a_giant(np.array([0] * 900 + [1] * 100))
+    assert "topic 0 holds 90 %" in caplog.text
+    caplog.clear()
+    _warn_of_a_giant(np.array([0] * 400 + [1] * 300 + [-1] * 300))
+    assert not caplog.text
+
+
 def test_settings_survive_json() -> None:
     settings = TopicSettings(
         umap={"n_neighbors": 3}, representation=["keybert", {"mmr": {"diversity": 0.2}}], outliers=OutlierReduction()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,10 @@ from moee_topics.topics.toolbox import reduce_outliers
 
 Array = NDArray[np.floating]
 
+logger = logging.getLogger(__name__)
+
 FEWEST_DOCUMENTS = 5
+MANY_DOCUMENTS = 500
 UMAP_APPROXIMATES_FROM = 4096
 """From so many documents on UMAP keeps its nearest neighbours, which the document map then uses again."""
 
@@ -165,6 +169,7 @@ def _fit_bertopic(texts: list[str], X: Array, settings: TopicSettings, backend: 
     model.embedding_model = backend
     topics = np.asarray(model.topics_)
     _check_topics(topics, model)
+    _warn_of_a_giant(topics)
     model.topic_embeddings_ = centroids(X, topics)
     return model
 
@@ -267,6 +272,19 @@ def _upstream_errors(settings: TopicSettings) -> Iterator[None]:
             f"BERTopic could not fit: {error}. Given: umap={dict(settings.umap)}, hdbscan={dict(settings.hdbscan)}, "
             f"nr_topics={settings.nr_topics!r}, zeroshot_min_similarity={settings.zeroshot_min_similarity!r}."
         ) from error
+
+
+def _warn_of_a_giant(topics: NDArray[np.int64]) -> None:
+    """HDBSCAN's "eom" sometimes keeps one cluster of nearly everything; a user should not take that for a finding."""
+    found, counts = np.unique(topics[topics != OUTLIERS], return_counts=True)
+    share = counts.max() / len(topics)
+    if len(topics) >= MANY_DOCUMENTS and share > 0.5:
+        logger.warning(
+            "topic %d holds %.0f %% of the documents; hdbscan={'cluster_selection_method': 'leaf'}, a smaller "
+            "min_cluster_size or another seed splits it",
+            found[counts.argmax()],
+            100 * share,
+        )
 
 
 def _check_topics(topics: NDArray[np.int64], model: Any) -> None:

@@ -25,12 +25,12 @@ from moee_topics.topics.settings import TopicSettings, check_arguments, check_ch
 Words = list[tuple[str, float]]
 PADDING: tuple[str, float] = ("", 0.00001)
 
-LLM_PROVIDERS: Mapping[str, tuple[str, str, str]] = {
-    "litellm": ("LiteLLM", "litellm", "llm"),
-    "openai": ("OpenAI", "openai", "llm"),
-    "text_generation": ("TextGeneration", "transformers", "llm"),
-    "llama_cpp": ("LlamaCPP", "llama_cpp", "llm"),
+LLM_PROVIDERS: Mapping[str, tuple[str, str]] = {
+    "litellm": ("LiteLLM", "litellm"),
+    "openai": ("OpenAI", "openai"),
+    "text_generation": ("TextGeneration", "transformers"),
 }
+"""BERTopic's class and the package it needs; a server on one's own machine is "openai" with its ``base_url``."""
 
 
 class KeyBERT(KeyBERTInspired):  # type: ignore[misc]
@@ -176,8 +176,8 @@ def _llm(arguments: dict[str, Any], seed: int) -> Any:
     arguments = dict(arguments)
     provider = str(arguments.pop("provider", "litellm"))
     check_choice("provider of language models", provider, list(LLM_PROVIDERS))
-    name, package, extra = LLM_PROVIDERS[provider]
-    _require(package, extra)
+    name, package = LLM_PROVIDERS[provider]
+    _require(package, "llm")
     model = getattr(upstream, name)
     if provider == "openai":
         arguments = _with_openai_client(arguments)
