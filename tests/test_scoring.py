@@ -519,6 +519,20 @@ def test_compare_from_the_command_line_with_a_real_model(
     assert json.loads(result.stdout)["pairs"][0]["names"] == ["HS none", "HS style", "RW none", "RW style"]
 
 
+def test_two_run_folders_are_set_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import moee_topics.report
+
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run_folder in runs:
+        run_folder.mkdir()
+        (run_folder / "run.json").write_text("{}")
+    asked: list[tuple[Path, Path, Path]] = []
+    monkeypatch.setattr(moee_topics.report, "write_comparison", lambda *places: asked.append(places))
+    result = cli("compare", str(runs[0]), str(runs[1]), "--output", str(tmp_path / "out"), "--json")
+    assert json.loads(result.stdout) == {"page": str(tmp_path / "out" / "a-b.html")}
+    assert asked == [(*runs, tmp_path / "out" / "a-b.html")]
+
+
 def test_errors_leave_with_their_exit_code(tmp_path: Path) -> None:
     absent = cli("score", "--local", str(tmp_path / "absent.csv"), "--json")
     assert absent.exit_code == 4

@@ -325,7 +325,7 @@ def _agreement_table(clusters: Sequence[ClusterComparison]) -> Table:
         for a in c.agreements
     ]
     notes = [
-        "'again' is the same view with another seed of k-means: the most that two views could agree.",
+        "'again' is the same view with another seed of k-means: about the most that two views could agree.",
         "The paper reports for HS and RW of DeepSeekMoE-16B AMI 0.29, NMI 0.29, Jaccard 0.06, exact match 0.4554; on "
         "which data, and with how many clusters, it does not say.",
     ]

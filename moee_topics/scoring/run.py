@@ -10,8 +10,9 @@ import contextlib
 import copy
 import hashlib
 import json
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ REFERENCE_NOTE = (
     "published numbers and for nothing else."
 )
 V_MEASURE_NOTE = "V-measure grows with the number of clusters; AMI and ARI are corrected for chance."
+Z_NOTE = "Columns marked z are standardized once, with the statistics of {statistics}."
 SUMMEVAL_NOTE = (
     "The task SummEval averages correlations with their p-values (mteb issue 1156); SummEvalSummarization.v2 does not."
 )
@@ -147,6 +149,18 @@ def bytes_per_text(recipe: ScoreRecipe) -> int:
     return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=averaged)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A task and the version of its data."""
+
+    source: TaskSource
+    revision: str
+
+    @classmethod
+    def of(cls, source: TaskSource) -> _Job:
+        return cls(source, str(source.make().metadata.revision))
+
+
 class _Run:
     """One scoring run: the columns of a recipe, task by task."""
 
@@ -155,14 +169,14 @@ class _Run:
         self.columns = columns_of(recipe)
         self.cache = import_extra("mteb", "mteb").ResultCache(output)
         self.choices = _Choices(output / "alphas.json")
-        self.statistics = self._saved_statistics()
+        self.statistics = _Statistics(self.section.statistics, self.section.batch_size, embedder)
         embedder.progress = lambda done, total: progress.advance(done, total, "texts")
 
     def board(self, sources: Sequence[TaskSource]) -> Board:
         tasks, skipped = [], {}
         for source in sources:
             try:
-                tasks.append(self._task(source))
+                tasks.append(self._task(_Job.of(source)))
             except InputError as error:
                 if not self.section.skip_missing:
                     raise
@@ -171,71 +185,61 @@ class _Run:
         if not tasks:
             raise InputError("No task could be scored: " + " ".join(skipped.values()))
         labels = [column.label for column in self.columns]
-        return Board(dict(self.embedder.key), labels, tasks, self._notes(tasks), skipped)
+        notes = _notes(self.columns, tasks, self.statistics.words)
+        return Board(dict(self.embedder.key), labels, tasks, notes, skipped)
 
-    def _task(self, source: TaskSource) -> TaskScores:
-        revision = str(source.make().metadata.revision)
-        found = {column.label: self._cached(source, column, revision) for column in self.columns}
-        if any(scores is None for scores in found.values()):
-            found = self._evaluate(source, found, revision)
-        else:
-            self.progress.skip(source.name, "scored before")
-        kept = {label: scores for label, scores in found.items() if scores is not None}
+    def _task(self, job: _Job) -> TaskScores:
+        known = {column.label: self._cached(job, column) for column in self.columns}
+        missing = [column for column in self.columns if known[column.label] is None]
+        if not missing:
+            self.progress.skip(job.source.name, "scored before")
+        found = self._evaluate(job, missing) if missing else {}
+        source = job.source
         return TaskScores(
-            source.name,
-            source.type,
-            source.main_score,
-            revision,
-            kept,
-            {column.label: self._alpha(source, column, revision) for column in self.columns if column.choose},
-            source.local,
-            source.left_out,
+            name=source.name,
+            type=source.type,
+            main_score=source.main_score,
+            revision=job.revision,
+            scores={label: found[label] if scores is None else scores for label, scores in known.items()},
+            alphas={column.label: self.choices.of(self._key(job, column)) for column in self.columns if column.choose},
+            local=source.local,
+            left_out=source.left_out,
         )
 
-    def _alpha(self, source: TaskSource, column: Column, revision: str) -> float:
-        return self.choices.known(self._choice_key(source, column, revision)) or 0.0
-
-    def _cached(self, source: TaskSource, column: Column, revision: str) -> Scores | None:
+    def _cached(self, job: _Job, column: Column) -> Scores | None:
         """What an earlier run found with the same vectors on the same data."""
         variant = column.variant
         if column.choose:
-            alpha = self.choices.known(self._choice_key(source, column, revision))
-            if alpha is None:
+            key = self._key(job, column)
+            if key not in self.choices:
                 return None
-            variant = replace(variant, alpha=alpha)
-        result = self.cache.load_task_result(source.name, self._meta(variant))
+            variant = replace(variant, alpha=self.choices.of(key))
+        result = self.cache.load_task_result(job.source.name, self._meta(variant))
         # mteb takes a complete result for valid even if the data has changed since.
-        if result is None or result.dataset_revision != revision:
-            return None
-        return scores_of(result)
+        return scores_of(result) if result is not None and result.dataset_revision == job.revision else None
 
-    def _evaluate(
-        self, source: TaskSource, found: Mapping[str, Scores | None], revision: str
-    ) -> dict[str, Scores | None]:
-        self.progress.begin(source.name, f"{source.type}")
+    def _evaluate(self, job: _Job, columns: Sequence[Column]) -> dict[str, Scores]:
+        name, started = job.source.name, time.perf_counter()
+        self.progress.begin(name, job.source.type)
         with _quiet():
-            texts = texts_of(source)
-        self.embedder.ensure(texts)
-        scores = dict(found)
-        missing = [column for column in self.columns if scores[column.label] is None]
-        for done, column in enumerate(missing):
-            self.progress.advance(done, len(missing), "vectors")
-            scores[column.label] = self._run(source, self._fixed(source, column, texts, revision), texts)
-        self.progress.advance(len(missing), len(missing), "vectors")
-        return scores
+            texts = texts_of(job.source)
+        encoded = self.embedder.ensure(texts)
+        found = {}
+        for done, column in enumerate(columns):
+            self.progress.advance(done, len(columns), "vectors")
+            found[column.label] = self._run(job, self._fixed(job, column, texts), texts)
+        outcome = f"{len(texts):,} texts, {encoded:,} encoded now"
+        self.progress.end(name, time.perf_counter() - started, outcome)
+        return found
 
-    def _run(self, source: TaskSource, variant: Variant, texts: Sequence[str]) -> Scores:
-        encoder = MTEBEncoder(
-            self.embedder,
-            variant,
-            standardizer=self._standardizer(variant, texts),
-            statistics=self._statistics_name(variant),
-        )
+    def _run(self, job: _Job, variant: Variant, texts: Sequence[str]) -> Scores:
+        name, standardizer = self.statistics.name(variant), self.statistics.fit(variant, texts)
+        encoder = MTEBEncoder(self.embedder, variant, standardizer=standardizer, statistics=name)
         options = {"batch_size": self.section.batch_size, "show_progress_bar": False}
         with _quiet():
             import_extra("mteb", "mteb").evaluate(
                 encoder,
-                source.make(),
+                job.source.make(),
                 cache=self.cache,
                 overwrite_strategy="always",
                 encode_kwargs=options,
@@ -243,65 +247,60 @@ class _Run:
                 show_progress_bar=False,
             )
         # Read back, because mteb rounds what it writes: a run that was resumed must give the same numbers.
-        return scores_of(self.cache.load_task_result(source.name, encoder.mteb_model_meta, raise_if_not_found=True))
+        meta = encoder.mteb_model_meta
+        return scores_of(self.cache.load_task_result(job.source.name, meta, raise_if_not_found=True))
 
-    def _fixed(self, source: TaskSource, column: Column, texts: Sequence[str], revision: str) -> Variant:
+    def _fixed(self, job: _Job, column: Column, texts: Sequence[str]) -> Variant:
+        """The column's variant with its alpha, chosen now if it was not before."""
         if not column.choose:
             return column.variant
-        key = self._choice_key(source, column, revision)
-        alpha = self.choices.known(key)
-        if alpha is None:
+        key = self._key(job, column)
+        if key not in self.choices:
             rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
             sample = self.embedder.embed([texts[i] for i in sorted(rows)])
-            alpha = choose_alpha(sample, standardizer=self._standardizer(column.variant, texts)).alpha
-            self.choices.remember(key, alpha)
-        return replace(column.variant, alpha=alpha)
+            standardizer = self.statistics.fit(column.variant, texts)
+            self.choices.remember(key, choose_alpha(sample, standardizer=standardizer).alpha)
+        return replace(column.variant, alpha=self.choices.of(key))
 
-    def _choice_key(self, source: TaskSource, column: Column, revision: str) -> str:
+    def _key(self, job: _Job, column: Column) -> str:
         meta = self._meta(column.variant)
-        return f"{source.name} {revision} {meta.name} {meta.revision} {meta.experiment_name}"
-
-    def _standardizer(self, variant: Variant, texts: Sequence[str]) -> Standardizer | None:
-        if variant.standardize not in ("routing_weights", "both"):
-            return None
-        if self.statistics is not None:
-            return self.statistics[1]
-        both = variant.standardize == "both"
-        return Standardizer.fit(self.embedder.blocks(texts), hidden_states=both)
-
-    def _saved_statistics(self) -> tuple[str, Standardizer] | None:
-        path = self.section.statistics
-        if path is None:
-            return None
-        standardizer = Standardizer.load(path)
-        return f"{path.stem}-{_file_digest(path)}", standardizer
+        return f"{job.source.name} {job.revision} {meta.name} {meta.revision} {meta.experiment_name}"
 
     def _meta(self, variant: Variant) -> Any:
-        return model_meta(self.embedder.key, variant, self._statistics_name(variant))
+        return model_meta(self.embedder.key, variant, self.statistics.name(variant))
 
-    def _statistics_name(self, variant: Variant) -> str:
-        if variant.standardize == "reference":
-            return f"batches-of-{self.section.batch_size}"
-        return self.statistics[0] if self.statistics else "task"
 
-    def _notes(self, tasks: Sequence[TaskScores]) -> list[str]:
-        used = {column.variant.plain().standardize for column in self.columns}
-        notes = []
-        if any(task.type == "Clustering" for task in tasks):
-            notes.append(V_MEASURE_NOTE)
-        if any(task.name == "SummEval" for task in tasks):
-            notes.append(SUMMEVAL_NOTE)
-        if used & {"routing_weights", "both"}:
-            notes.append(f"Columns marked z are standardized once, with the statistics of {self._statistics_words()}.")
-        if "reference" in used:
-            notes.append(REFERENCE_NOTE)
-        chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
-        if chosen:
-            notes.append(AUTO_NOTE.format(chosen="; ".join(chosen)))
-        return notes
+class _Statistics:
+    """What standardizes: the texts of the task, or statistics that were saved."""
 
-    def _statistics_words(self) -> str:
-        return f"{self.statistics[0]}" if self.statistics else "the different texts of the task, labels unseen"
+    def __init__(self, path: Path | None, batch_size: int, embedder: Embedder) -> None:
+        self.batch_size, self.embedder = batch_size, embedder
+        self.saved = Standardizer.load(path) if path else None
+        self.corpus = f"{path.stem}-{_file_digest(path)}" if path else "task"
+        self.words = self.corpus if path else "the different texts of the task, labels unseen"
+
+    def name(self, variant: Variant) -> str:
+        """Names the statistics in the folder of a result."""
+        return f"batches-of-{self.batch_size}" if variant.standardize == "reference" else self.corpus
+
+    def fit(self, variant: Variant, texts: Sequence[str]) -> Standardizer | None:
+        if variant.standardize not in ("routing_weights", "both"):
+            return None
+        both = variant.standardize == "both"
+        return self.saved or Standardizer.fit(self.embedder.blocks(texts), hidden_states=both)
+
+
+def _notes(columns: Sequence[Column], tasks: Sequence[TaskScores], statistics: str) -> list[str]:
+    used = {column.variant.plain().standardize for column in columns}
+    chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
+    every = {
+        V_MEASURE_NOTE: any(task.type == "Clustering" for task in tasks),
+        SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),
+        Z_NOTE.format(statistics=statistics): bool(used & {"routing_weights", "both"}),
+        REFERENCE_NOTE: "reference" in used,
+        AUTO_NOTE.format(chosen="; ".join(chosen)): bool(chosen),
+    }
+    return [note for note, wanted in every.items() if wanted]
 
 
 class _Choices:
@@ -313,8 +312,11 @@ class _Choices:
         if path.is_file():
             self._known = _read_choices(path)
 
-    def known(self, key: str) -> float | None:
-        return self._known.get(key)
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def of(self, key: str) -> float:
+        return self._known[key]
 
     def remember(self, key: str, alpha: float) -> None:
         self._known[key] = alpha
