@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_families import tiny_config, tiny_model
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from moee_topics.errors import InputError, ModelError
-from moee_topics.models import blockwise, experts, quantization
+from moee_topics.models import blockwise, deepseek, experts, families, quantization
 from moee_topics.models.blockwise import KINDS, Kind
 
 SMALL = {
@@ -50,15 +51,23 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "v_head_dim": 32,
         "topk_method": "greedy",
     },
+    "deepseek": {
+        "n_routed_experts": 8,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        "moe_intermediate_size": 64,
+        "intermediate_size": 128,
+    },
 }
 IDS = torch.arange(34).view(2, 17) % 97
 
 
 def make_checkpoint(family: str, folder: Path) -> Path:
     """A random checkpoint in hub layout: one tensor per expert and projection."""
+    deepseek.register()
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **SMALL, **FAMILIES[family])
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModel.from_config(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" not in name:
@@ -268,3 +277,24 @@ def test_measure_counts_every_tensor_once(olmoe: Path) -> None:
     assert (report.expert_weights, report.bytes_per_expert_weight) == (weights, 2.0)
     buffers = sum(buffer.nbytes for buffer in model.buffers())
     assert report.tensor_bytes == 2 * sum(p.numel() for p in model.parameters()) + buffers
+
+
+# --- every mixture in the library -----------------------------------------------------------------------------------
+
+FAMILIES_OF_THE_LIBRARY = families.FAMILIES.keys() - {"deepseek"}
+NOT_QUANTIZABLE = {"dbrx", "doge", "jetmoe", "llama4_text", "longcat_flash"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", sorted(FAMILIES_OF_THE_LIBRARY))
+def test_every_model_type_quantizes_exactly_or_says_that_it_cannot(model_type: str, tmp_path: Path) -> None:
+    plain = tiny_model(tiny_config(model_type))
+    plain.save_pretrained(tmp_path)
+    if model_type in NOT_QUANTIZABLE:
+        with pytest.raises(ModelError, match=r"cannot be quantized|could not be found"):
+            quantization.check_quantized(load(tmp_path, "nf4"), "nf4")
+        return
+    quantized = load(tmp_path, "nf4")
+    quantization.check_quantized(quantized, "nf4")
+    plain.load_state_dict(expanded_state(quantized))
+    torch.testing.assert_close(last_states(quantized), last_states(plain), atol=1e-4, rtol=1e-4)

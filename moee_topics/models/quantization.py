@@ -118,7 +118,12 @@ def _expert_sizes(module: nn.Module) -> tuple[int, int]:
 
 
 def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
-    """Whether a plain parameter holds several experts: three dimensions, or a class that is named so (dbrx)."""
+    """Whether a plain parameter holds several experts: three dimensions, or a class that is named so (dbrx).
+
+    Experts that every token goes through (InklingSharedExperts) are no routed experts and may stay in 16 bits.
+    """
+    if "Shared" in type(module).__name__:
+        return False
     if weight.dim() == 3:
         return not isinstance(module, nn.modules.conv._ConvNd) and weight.shape[-2] > 1
     return weight.dim() == 2 and "Expert" in type(module).__name__ and min(weight.shape) >= blockwise.BLOCK
