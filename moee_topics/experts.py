@@ -41,6 +41,7 @@ class ExpertLift:
         low: lower end of the 95 % bootstrap interval of the lift.
         high: upper end of it.
         z: standard errors above the mean of a random set of as many documents.
+        effect: how far the topic's mean is above the corpus, in standard deviations of a document.
     """
 
     layer: int
@@ -50,6 +51,7 @@ class ExpertLift:
     low: float
     high: float
     z: float
+    effect: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class TopicExperts:
         topic: its id.
         count: number of documents.
         significant: how many (layer, expert) pairs pass the false discovery control.
-        experts: those of them with the required lift, the strongest by a cautious estimate of the lift first.
+        experts: those of them with the required effect, the strongest by a cautious estimate of the lift first.
         lift: (L, E) lift of every pair, significant or not.
     """
 
@@ -214,7 +216,7 @@ def find_experts(
     shuffles: int = 40,
     resamples: int = 200,
     fdr: float = 0.05,
-    least_lift: float = 1.2,
+    least_effect: float = 0.2,
     experts_per_topic: int = 12,
     documents_per_expert: int = 5,
 ) -> ExpertReport:
@@ -236,7 +238,8 @@ def find_experts(
         shuffles: how many shuffles of the topics the control rests on, at least 1/fdr.
         resamples: bootstrap resamples of a topic's documents for the interval of the lift.
         fdr: the share of listed pairs that may be chance.
-        least_lift: the lift from which a pair is listed; a large corpus makes sure of differences too small to matter.
+        least_effect: standard deviations of a document above the corpus from which a pair is listed; a large corpus
+            makes sure of differences too small to matter, and 0.2 is what Cohen (1988) calls small.
         experts_per_topic: how many pairs to keep for a topic.
         documents_per_expert: how many documents to keep for a listed expert.
 
@@ -249,7 +252,7 @@ def find_experts(
     profile = _profile(routing_weights, of_topic, len(labels), rng, shuffles)
     threshold = _threshold(profile.z, profile.null, shuffles, fdr)
     found = []
-    for number, pairs in enumerate(_listed_pairs(profile, threshold, least_lift, experts_per_topic)):
+    for number, pairs in enumerate(_listed_pairs(profile, threshold, least_effect, experts_per_topic)):
         rows = np.flatnonzero(of_topic == number)
         interval = _bootstrap_interval(_columns(routing_weights, rows, pairs), resamples, rng)
         lifts = _expert_lifts(profile, number, pairs, interval)
@@ -277,6 +280,7 @@ class _Profile:
     means: Floats
     z: Floats
     counts: Rows
+    documents: int
     null: Rows
     information: Sequence[LayerInformation]
 
@@ -333,7 +337,7 @@ def _profile(
         for chance in by_chance:
             null += _histogram((chance @ centred) * scale)
         information.append(_layer_information(layer, weights, corpus[layer], numbers, shuffled[:5]))
-    return _Profile(corpus, means, z, counts, null, information)
+    return _Profile(corpus, means, z, counts, len(numbers), null, information)
 
 
 def _standard_errors(centred: Floats, counts: Rows) -> Floats:
@@ -363,14 +367,21 @@ def _threshold(z: Floats, null: Rows, shuffles: int, fdr: float) -> float | None
     return float(np.flatnonzero(good)[0] * Z_STEP)
 
 
-def _listed_pairs(profile: _Profile, threshold: float | None, least_lift: float, limit: int) -> list[Rows]:
+def _effects(profile: _Profile) -> Floats:
+    """(K, L·E) distance of a topic's mean from the corpus in standard deviations of a document."""
+    left = np.maximum(1 - profile.counts / profile.documents, 0.5 / profile.documents)
+    scale = np.sqrt(left / profile.counts)
+    return np.asarray((profile.z * scale[:, None, None]).reshape(len(scale), -1))
+
+
+def _listed_pairs(profile: _Profile, threshold: float | None, least_effect: float, limit: int) -> list[Rows]:
     """Flat (layer, expert) numbers of every topic's strongest pairs above the threshold, by lift."""
     if threshold is None:
         return [np.empty(0, dtype=np.int64) for _ in profile.counts]
     topics = len(profile.counts)
     lift, z = (profile.means / profile.corpus).reshape(topics, -1), profile.z.reshape(topics, -1)
     cautious = 1 + (lift - 1) * np.maximum(1 - 2 / np.maximum(z, 1e-6), 0)
-    cautious[(_bins(z).reshape(z.shape) < round(threshold / Z_STEP)) | (lift < least_lift)] = -np.inf
+    cautious[(_bins(z).reshape(z.shape) < round(threshold / Z_STEP)) | (_effects(profile) < least_effect)] = -np.inf
     best = np.argsort(-cautious, axis=1, kind="stable")[:, :limit]
     return [row[np.isfinite(cautious[topic, row])] for topic, row in enumerate(best)]
 
@@ -385,7 +396,8 @@ def _expert_lifts(profile: _Profile, number: int, pairs: Rows, interval: Floats)
     corpus, means, z = (values.ravel()[pairs] for values in (profile.corpus, profile.means[number], profile.z[number]))
     low, high = interval / corpus
     layer, expert = np.divmod(pairs, profile.corpus.shape[1])
-    columns = (means.round(5), (means / corpus).round(3), low.round(3), high.round(3), z.round(2))
+    effect = _effects(profile)[number, pairs]
+    columns = (means.round(5), (means / corpus).round(3), low.round(3), high.round(3), z.round(2), effect.round(2))
     rows = zip(*(column.astype(float).tolist() for column in columns), strict=True)
     return [ExpertLift(int(at), int(which), *row) for at, which, row in zip(layer, expert, rows, strict=True)]
 
@@ -460,7 +472,7 @@ def _similarity(profile: _Profile) -> Floats:
 
     A pair counts by how far it stands out in units of its spread over the corpus, not by its load.
     """
-    centred = (profile.z / np.sqrt(profile.counts)[:, None, None]).reshape(len(profile.counts), -1).astype(np.float64)
+    centred = _effects(profile).astype(np.float64)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     return np.asarray(centred @ centred.T)
 

@@ -78,6 +78,7 @@ def test_z_is_the_distance_from_a_random_set_of_as_many_documents(report: Expert
     column, size = weights[:, best.layer, best.expert], int((topics == 0).sum())
     rng = np.random.default_rng(5)
     draws = [rng.choice(column, size, replace=False).mean() for _ in range(3000)]
+    assert best.effect == pytest.approx((column[topics == 0].mean() - column.mean()) / column.std(), rel=0.02)
     assert best.z == pytest.approx((column[topics == 0].mean() - np.mean(draws)) / np.std(draws), rel=0.08)
 
 
@@ -123,10 +124,10 @@ def test_topics_with_the_same_expert_are_most_similar() -> None:
 def test_a_sure_but_small_difference_counts_and_is_not_listed() -> None:
     rng = np.random.default_rng(0)
     weights, topics = rng.dirichlet(np.full(E, 50), size=(4000, L)), rng.integers(0, 3, 4000)
-    weights[topics == 1, 0, 0] *= 1.12
+    weights[topics == 1, 0, 0] *= 1.03
     found = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1)
     assert found.topics[1].significant > 0 and not found.topics[1].experts
-    bold = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1, least_lift=1.02)
+    bold = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1, least_effect=0.02)
     assert (bold.topics[1].experts[0].layer, bold.topics[1].experts[0].expert) == (0, 0)
 
 

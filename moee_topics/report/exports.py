@@ -109,7 +109,7 @@ def markdown(run: RunFolder) -> str:
     lines += ["", "## Topics", "", "| nr | topic | documents | words | experts (lift) |", "|--:|---|--:|---|---|"]
     for topic in run.topics:
         words = reading.markdown_text(", ".join(word for word, _ in list(topic.words)[:10] if word))
-        fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.1f})" for e in list(experts.get(topic.topic, ()))[:3])
+        fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.2f})" for e in list(experts.get(topic.topic, ()))[:3])
         lines.append(f"| {topic.topic} | {reading.markdown_text(title(topic))} | {topic.count:,} | {words} | {fired} |")
     lines += ["", "## How to cite", ""]
     lines += [

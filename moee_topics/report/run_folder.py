@@ -67,8 +67,10 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The run's name, or its folder's."""
-        return str(self.manifest.get("name") or self.path.resolve().name)
+        """The title that the recipe gives the report, or the run's name, or its folder's."""
+        recipe = self.section("recipe").get("report")
+        given = recipe.get("title") if isinstance(recipe, Mapping) else None
+        return str(given or self.manifest.get("name") or self.path.resolve().name)
 
     @cached_property
     def topics(self) -> list[Topic]:

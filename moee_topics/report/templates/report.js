@@ -123,7 +123,7 @@
       let shown = 0;
       for (const topic of selected !== null && byId.has(selected) ? [byId.get(selected)] : real) {
         if (shown >= most || topic.id === -1) break;
-        const x = toX(topic.at[0] * 65535), y = toY((1 - topic.at[1]) * 65535);
+        const x = toX(topic.at[0] * 65535), y = toY((1 - topic.at[1]) * 65535) - (points.x.length < 2000 ? 16 : 0);
         if (x < 0 || y < 0 || x > width || y > height) continue;
         context.font = `600 ${shown < 10 ? 13 : 12}px system-ui, sans-serif`;
         const text = topic.name.length > 30 ? topic.name.slice(0, 28) + "…" : topic.name;
@@ -336,21 +336,24 @@
   for (const moment of first.overTime) momentsOf.set(moment[0], [...(momentsOf.get(moment[0]) || []), moment]);
   const highest = (moments) => Math.max(...moments.map((moment) => moment[2]), 1);
 
-  // Blue is above the corpus, red below it; a cell is one expert. Log scale, full colour from four times on.
+  // Blue is above the corpus, red below it; a cell is one expert. Log scale; mean routing differs by a tenth in some
+  // models and tenfold in others, so the topic's own strongest cells set what full colour means.
   function heatmap(lift, listed) {
+    const sizes = lift.flat().map((value) => Math.abs(Math.log2(Math.max(value, 0.05)))).sort((a, b) => a - b);
+    const full = Math.min(2, Math.max(0.07, sizes[Math.floor(0.995 * (sizes.length - 1))]));
     const layers = lift.length, width = lift[0].length, size = Math.max(6, Math.min(16, Math.floor(640 / width)));
     const canvas = h("canvas", { class: "heat", width: width * size, height: layers * size, role: "img",
       "aria-label": `Lift of ${layers} layers by ${width} experts; those that stand out are listed beside it` });
     const context = canvas.getContext("2d"), up = colour("--heat"), down = colour("--heat-low");
     lift.forEach((line, layer) => line.forEach((value, expert) => {
-      const strength = Math.max(-1, Math.min(1, Math.log2(Math.max(value, 0.05)) / 2));
+      const strength = Math.max(-1, Math.min(1, Math.log2(Math.max(value, 0.05)) / full));
       context.fillStyle = `rgba(${strength > 0 ? up : down}, ${Math.abs(strength)})`;
       context.fillRect(expert * size, layer * size, size - 1, size - 1);
     }));
     context.strokeStyle = colour("--ink");
     context.lineWidth = 1.5;
     for (const pair of listed) context.strokeRect(pair.expert * size + 0.5, pair.layer * size + 0.5, size - 2, size - 2);
-    const note = h("p", { class: "hint" }, "Rows are layers, the first on top; columns are experts. Blue: more than in the corpus, red: less; framed: listed here.");
+    const note = h("p", { class: "hint" }, `Rows are layers, the first on top; columns are experts. Blue: more than in the corpus, red: less, full colour from × ${(2 ** full).toFixed(2)} on; framed: listed here.`);
     canvas.addEventListener("pointermove", (event) => {
       const box = canvas.getBoundingClientRect();
       const layer = Math.min(layers - 1, Math.floor((event.clientY - box.top) / box.height * layers)), expert = Math.min(width - 1, Math.floor((event.clientX - box.left) / box.width * width));
@@ -406,9 +409,9 @@
     if (!experts) return [h("h3", {}, "Experts"), h("p", {}, "Still unpacking…")];
     const found = experts.topics.find((other) => other.topic === topic.id);
     if (!found) return null;
-    const list = found.experts.length ? h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Expert", "Lift", "95 % interval", "Weight"].map((name, i) => h("th", { scope: "col", class: i ? "num" : null }, name)))),
+    const list = found.experts.length ? h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["Expert", "Lift", "95 % interval", "Spread", "Weight"].map((name, i) => h("th", { scope: "col", class: i ? "num" : null }, name)))),
       h("tbody", {}, found.experts.slice(0, 8).map((pair) => h("tr", {}, h("th", { scope: "row" }, expertName(pair)), h("td", { class: "num" }, `× ${pair.lift.toFixed(2)}`),
-        h("td", { class: "num" }, `${pair.low.toFixed(2)} – ${pair.high.toFixed(2)}`), h("td", { class: "num" }, percent(pair.weight))))))) : null;
+        h("td", { class: "num" }, `${pair.low.toFixed(2)} – ${pair.high.toFixed(2)}`), h("td", { class: "num" }, `+${pair.effect.toFixed(1)} sd`), h("td", { class: "num" }, percent(pair.weight))))))) : null;
     const said = found.significant ? `${count(found.significant)} of ${count(experts.layers * experts.experts)} experts get more weight here than chance allows.` : "No expert gets more weight here than chance allows.";
     return [h("h3", {}, "Experts"), h("p", {}, said), heatmap(found.lift, found.experts), list];
   }
@@ -486,7 +489,7 @@
     $("expert-count").textContent = `${count(shown.length)} experts stand out for a topic`;
     $("expert-table").tBodies[0].replaceChildren(...shown.slice(0, 300).map(([name, pairs]) => {
       const user = users.get(name), row = user ? user.rows[0] : -1;
-      return h("tr", {}, h("th", { scope: "row", class: "nowrap" }, name), h("td", {}, pairs.slice(0, 8).map((pair) => topicButton(pair.topic, `× ${pair.lift.toFixed(1)}`)), pairs.length > 8 && h("small", {}, `and ${pairs.length - 8} more`)),
+      return h("tr", {}, h("th", { scope: "row", class: "nowrap" }, name), h("td", {}, pairs.slice(0, 8).map((pair) => topicButton(pair.topic, `× ${pair.lift.toFixed(2)}`)), pairs.length > 8 && h("small", {}, `and ${pairs.length - 8} more`)),
         h("td", { class: "wide excerpt" }, row >= 0 ? [h("small", {}, `${documents.ids[row]} puts ${percent(user.weights[0])} of the layer here. `), documents.texts[row].slice(0, 160)] : null));
     }));
   }
