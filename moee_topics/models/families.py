@@ -102,6 +102,7 @@ FAMILIES: dict[str, Family] = {family.model_type: family for family in _LISTED}
 UNSUPPORTED: dict[str, str] = {
     "ernie4_5_vl_moe": "text and images go through two sets of experts; ernie4_5_moe is the text model",
     "openai_privacy_filter": "a classifier that attends to later tokens, no language model",
+    "qwen3_omni_moe_thinker": "text, sound and images in one model, whose text part does not load by itself",
     "qwen3_vl_moe_vision": "the vision part of a model; its text part is qwen3_vl_moe_text",
     "switch_transformers": "an encoder and a decoder; only decoders are supported",
     "nllb-moe": "an encoder and a decoder; only decoders are supported",
