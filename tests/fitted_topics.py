@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,14 @@ def fitted() -> TopicModel:
 
 
 @cache
+def temporary() -> TemporaryDirectory[str]:
+    """Goes when the tests end."""
+    return TemporaryDirectory(prefix="moee-topics-test-")
+
+
+@cache
 def saved() -> Path:
-    folder = Path(mkdtemp(prefix="moee-topics-test-")) / "model"
+    folder = Path(temporary().name) / "model"
     fitted().save(folder)
     return folder
 

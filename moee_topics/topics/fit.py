@@ -159,7 +159,7 @@ def _fit_bertopic(texts: list[str], X: Array, settings: TopicSettings, backend: 
     from moee_topics.topics.representations import KnownDocuments
 
     _check_backend(settings, backend)
-    model = build_bertopic(settings, texts, len(X), X.shape[1])
+    model = build_bertopic(settings, texts)
     if settings.needs_words:
         model.embedding_model = KnownDocuments(texts, X, backend)
     guided = settings.seed_topic_list is not None  # guided fits write into the vectors they are given
@@ -192,7 +192,7 @@ def _check_backend(settings: TopicSettings, backend: Any | None) -> None:
         )
 
 
-def build_bertopic(settings: TopicSettings, texts: Sequence[str], documents: int, dimensions: int) -> Any:
+def build_bertopic(settings: TopicSettings, texts: Sequence[str]) -> Any:
     """An unfitted BERTopic with the parts that the settings ask for.
 
     Raises:
@@ -212,7 +212,7 @@ def build_bertopic(settings: TopicSettings, texts: Sequence[str], documents: int
     check_arguments(ClassTfidfTransformer, settings.ctfidf)
     return BERTopic(
         **{"language": "multilingual", **settings.bertopic},
-        umap_model=build_umap(settings, documents, dimensions),
+        umap_model=build_umap(settings, len(texts)),
         hdbscan_model=HDBSCAN(**{**HDBSCAN_DEFAULTS, **settings.hdbscan}),
         vectorizer_model=TopicVectorizer(**vectorizer_arguments(settings, texts)),
         ctfidf_model=ClassTfidfTransformer(**settings.ctfidf),
@@ -233,7 +233,7 @@ def vectorizer_arguments(settings: TopicSettings, texts: Sequence[str]) -> dict[
     return given
 
 
-def build_umap(settings: TopicSettings, documents: int, dimensions: int, **changed: Any) -> Any:
+def build_umap(settings: TopicSettings, documents: int, **changed: Any) -> Any:
     """A seeded UMAP, with fewer neighbours and components where the corpus is too small for the settings."""
     from umap import UMAP
 
@@ -257,7 +257,7 @@ def document_map(X: Array, settings: TopicSettings, fitted: Any | None = None) -
     changed: dict[str, Any] = {"n_components": 2, "min_dist": 0.1}
     if fitted is not None and len(X) >= UMAP_APPROXIMATES_FROM and settings.seed_topic_list is None:
         changed["precomputed_knn"] = (fitted._knn_indices, fitted._knn_dists, fitted._knn_search_index)
-    return np.asarray(build_umap(settings, len(X), X.shape[1], **changed).fit_transform(X), dtype=np.float32)
+    return np.asarray(build_umap(settings, len(X), **changed).fit_transform(X), dtype=np.float32)
 
 
 @contextmanager
