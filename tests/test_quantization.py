@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def olmoe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint("olmoe", tmp_path_factory.mktemp("olmoe") / "model")
 
 
+@cache
 def load(folder: Path, kind: Kind, dtype: torch.dtype = torch.float32) -> Any:
     return AutoModel.from_pretrained(folder, quantization_config=quantization.quantization_config(kind), dtype=dtype)
 
@@ -268,6 +270,14 @@ def test_experts_of_a_class_without_a_replaceable_forward_are_refused(tmp_path: 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ModelError, match="nf4"):
         quantization.quantization_config("fp4")  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_of_other_blocks_is_refused(olmoe: Path, tmp_path: Path) -> None:
+    folder = quantization.save_quantized(load(olmoe, "nf4"), tmp_path / "saved")
+    config = folder / "config.json"
+    config.write_text(config.read_text(encoding="utf-8").replace('"block": 64', '"block": 32'), encoding="utf-8")
+    with pytest.raises(ModelError, match="blocks of 32"):
+        AutoModel.from_pretrained(folder)
 
 
 def test_measure_counts_every_tensor_once(olmoe: Path) -> None:

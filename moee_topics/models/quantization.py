@@ -61,6 +61,11 @@ class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
         self.quant_method = METHOD
         self.kind = kind
         self.block = saved.get("block", blockwise.BLOCK)
+        if self.block != blockwise.BLOCK:
+            raise ModelError(
+                f"This checkpoint was quantized in blocks of {self.block}; this version reads {blockwise.BLOCK}. "
+                "Quantize the original checkpoint again."
+            )
 
 
 def quantization_config(kind: Kind) -> BlockwiseConfig:
