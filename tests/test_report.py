@@ -278,7 +278,7 @@ def test_a_missing_package_and_an_unknown_format_are_clear_errors(
         with pytest.raises(MissingExtraError, match=r"moee-topics\[datamap\]"):
             export_report(run, [name], tmp_path)
     with pytest.raises(InputError, match="no export format 'docx'"):
-        export_report(run, ["docx"], tmp_path)  # type: ignore[list-item]
+        export_report(run, ["docx"], tmp_path)
 
 
 def test_a_run_compared_with_itself_agrees_in_everything(run: Path, tmp_path: Path) -> None:

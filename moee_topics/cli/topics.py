@@ -115,13 +115,23 @@ def fit(
     _print_run(_open_run(recipe, overrides, (output, store, name), quiet).fit_only(), as_json)
 
 
-def report(run: RunFolder, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Write the report of a fitted run again."""
+def report(
+    run: RunFolder,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another form to write beside it: markdown, csv, parquet, json, svg, png or datamapplot."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a fitted run again, and other forms of it into its folder exports/."""
     from moee_topics.cli.progress import progress_for
     from moee_topics.pipeline import report as write
+    from moee_topics.report import export_report
 
     path = write(run, progress=progress_for(quiet))
-    _print({"report": path}, str(path), as_json)
+    exports = export_report(run, also, run / "exports") if also else []
+    _print({"report": path, "exports": exports}, "\n".join(map(str, [path, *exports])), as_json)
 
 
 def predict(

@@ -27,7 +27,7 @@ FORMATS: tuple[str, ...] = get_args(Format)
 Table = list[dict[str, Any]]
 
 
-def export_report(run_folder: Path, formats: Sequence[Format], output: Path) -> list[Path]:
+def export_report(run_folder: Path, formats: Sequence[Format] | Sequence[str], output: Path) -> list[Path]:
     """Writes a finished run in other forms into a folder.
 
     Args:

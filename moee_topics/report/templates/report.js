@@ -662,6 +662,7 @@
     experts = documents.experts;
     drawExperts();
     drawConfusion();
+    if (panel.open) fillPanel(opened);
     await searchDocuments();
     document.documentElement.dataset.ready = "yes";
   })));
