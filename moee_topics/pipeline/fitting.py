@@ -280,7 +280,10 @@ def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, sta
     shutil.rmtree(target, ignore_errors=True)
     model.save(target, with_result=False)
     write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
-    write_json(target / ENCODER_FILE, {"options": recipe.encoder.model_dump(mode="json"), "key": dict(sorted(encoded.key.items()))})
+    write_json(
+        target / ENCODER_FILE,
+        {"options": recipe.encoder.model_dump(mode="json"), "key": dict(sorted(encoded.key.items()))},
+    )
     if standardizer is not None:
         standardizer.save(target / STANDARDIZER_FILE)
 
