@@ -83,7 +83,8 @@ class LocalTask:
             title column makes a sentence-to-sentence task, title and abstract a paragraph-to-paragraph one.
         columns: names of other columns where they differ from the usual ones: label, sentence1, sentence2, score,
             query, positive, negative, candidate, machine_summaries, human_summaries, relevance.
-        sample: rows to keep, drawn with the seed (queries, where rows are grouped by query); None keeps all.
+        sample: rows to keep, drawn with the seed (queries, where rows are grouped by query), and of training rows four
+            times as many; None keeps all.
         samples_per_label: rows per label that a classifier is trained on, ten times over; 8 is mteb's default.
         seed: of the sample and of the task.
     """
@@ -217,20 +218,21 @@ def _sampled(rows: list[dict[str, Any]], spec: LocalTask) -> list[dict[str, Any]
         raise InputError(f"A sample of {spec.sample} rows of {spec.file} is too small; take 2 or more.")
     query = spec.column("query")
     if query not in rows[0] or spec.column("positive") in rows[0]:
-        return _draw(rows, spec)
-    chosen = set(_draw(list(dict.fromkeys(str(row.get(query)) for row in rows)), spec))
+        return _draw(rows, spec.seed, spec.sample)
+    chosen = set(_draw(list(dict.fromkeys(str(row.get(query)) for row in rows)), spec.seed, spec.sample))
     return [row for row in rows if str(row.get(query)) in chosen]
 
 
-def _draw(items: list[Item], spec: LocalTask) -> list[Item]:
-    kept = random.Random(spec.seed).sample(range(len(items)), min(spec.sample or 0, len(items)))
-    return [items[i] for i in sorted(kept)]
+def _draw(items: list[Item], seed: int, count: int | None) -> list[Item]:
+    if count is None or count >= len(items):
+        return items
+    return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), count))]
 
 
 def _train_rows(spec: LocalTask) -> list[dict[str, Any]]:
     if spec.train is None:
         raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
-    return read_rows(spec.train)
+    return _draw(read_rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
 
 
 def _needed(kind: LocalType, spec: LocalTask, rows: Sequence[Row]) -> list[str]:

@@ -211,6 +211,22 @@ def test_alpha_is_chosen_for_each_task_and_named(files: dict[str, Path], tmp_pat
         assert any(f"{task.name}: sum auto {alpha:g}" in note for note in board.notes)
 
 
+def test_alpha_is_searched_on_a_development_file(files: dict[str, Path], tmp_path: Path) -> None:
+    from moee_topics.alpha import grid_search_alpha_pairs
+
+    development = {"file": str(files["STS"]), "type": "STS", "name": "Dev"}
+    made = recipe(local(files, "PairClassification"), methods="sum", alpha="auto", development=development)
+    board = run(made, tmp_path)
+    rows = [json.loads(line) for line in files["STS"].read_text().splitlines()]
+    sides = [HashEncoder().encode([row[side] for row in rows]) for side in ("sentence1", "sentence2")]
+    best = grid_search_alpha_pairs(sides[0], sides[1], [row["score"] for row in rows]).alpha
+    assert board.tasks[0].alphas == {"sum auto": best}
+    assert any("development file Dev" in note for note in board.notes)
+    wrong = {**development, "file": str(files["Reranking"]), "type": "Reranking"}
+    with pytest.raises(InputError, match="for Clustering or STS"):
+        run(recipe(local(files, "STS"), methods="sum", alpha="auto", development=wrong), tmp_path)
+
+
 def test_the_reference_mode_says_what_it_is(files: dict[str, Path], tmp_path: Path) -> None:
     board = run(recipe(local(files, "STS"), standardize="reference"), tmp_path)
     assert board.variants == ["HS", "RW batch-z", "concat batch-z", "sum 1"]

@@ -52,6 +52,9 @@ def score(
     alpha: Annotated[
         str | None, typer.Option("--alpha", "--similarity_weights", help="Weights of RW in sum, by comma, or auto.")
     ] = None,
+    development: Annotated[
+        str | None, typer.Option(help="A labelled file, as for --local, that alpha is searched on; with --alpha auto.")
+    ] = None,
     standardize: Annotated[
         str | None, typer.Option(help="By comma: none, both, routing_weights, reference (the published per-batch one).")
     ] = None,
@@ -87,7 +90,8 @@ def score(
         "score.benchmark": benchmark,
         "score.local": [local_option(text) for text in local] if local else None,
         "score.methods": methods or reference.get("methods"),
-        "score.alpha": _alphas(alpha),
+        "score.alpha": _alphas(alpha) or ("auto" if development else None),
+        "score.development": local_option(development) if development else None,
         "score.standardize": standardize,
         "score.batch_size": batch_size,
         "score.skip_missing": skip_missing or None,

@@ -82,6 +82,7 @@ class ScoreSection(Section):
     local: tuple[LocalSection, ...] = ()
     methods: tuple[str, ...] = ("HS", "RW", "concat", "sum")
     alpha: tuple[float, ...] | Literal["auto"] = (1.0,)
+    development: LocalSection | None = None
     standardize: tuple[Standardize, ...] = ("none",)
     statistics: Path | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moee_topics.alpha import choose_alpha
+from moee_topics.alpha import AlphaChoice, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.errors import InputError, import_extra
 from moee_topics.fusion import Standardizer
 from moee_topics.mteb_encoder import Embedder, MTEBEncoder, Variant, model_meta
-from moee_topics.mteb_tasks import TaskSource, texts_of
+from moee_topics.mteb_tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.pipeline.encoding import EncoderSource, bytes_per_document
 from moee_topics.pipeline.progress import Progress, resumable
 from moee_topics.prompts import PromptTokenizer, get_prompt
@@ -45,7 +45,8 @@ Z_NOTE = "Columns marked z are standardized once, with the statistics of {statis
 SUMMEVAL_NOTE = (
     "The task SummEval averages correlations with their p-values (mteb issue 1156); SummEvalSummarization.v2 does not."
 )
-AUTO_NOTE = "alpha was chosen for each task without labels, by shared neighbours (moee_topics.alpha). {chosen}."
+AUTO_NOTE = "alpha was chosen {how}. {chosen}."
+WITHOUT_LABELS = "for each task without labels, by shared neighbours (see moee_topics.alpha)"
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,9 @@ class _Run:
         self.columns = columns_of(recipe)
         self.cache = import_extra("mteb", "mteb").ResultCache(output)
         self.choices = _Choices(output / "alphas.json")
+        development = self.section.development
+        folder = self.section.data or Path()
+        self.development = _Job.of(local_task(development.task(folder, recipe.seed))) if development else None
         self.statistics = _Statistics(self.section.statistics, self.section.batch_size, embedder)
         embedder.progress = lambda done, total: progress.advance(done, total, "texts")
 
@@ -185,7 +189,8 @@ class _Run:
         if not tasks:
             raise InputError("No task could be scored: " + " ".join(skipped.values()))
         labels = [column.label for column in self.columns]
-        notes = _notes(self.columns, tasks, self.statistics.words)
+        how = f"on the development file {self.development.source.name}" if self.development else WITHOUT_LABELS
+        notes = _notes(self.columns, tasks, self.statistics.words, how)
         return Board(dict(self.embedder.key), labels, tasks, notes, skipped)
 
     def _task(self, job: _Job) -> TaskScores:
@@ -256,15 +261,33 @@ class _Run:
             return column.variant
         key = self._key(job, column)
         if key not in self.choices:
-            rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
-            sample = self.embedder.embed([texts[i] for i in sorted(rows)])
-            standardizer = self.statistics.fit(column.variant, texts)
-            self.choices.remember(key, choose_alpha(sample, standardizer=standardizer).alpha)
+            self.choices.remember(key, self._choose(column.variant, texts).alpha)
         return replace(column.variant, alpha=self.choices.of(key))
+
+    def _choose(self, variant: Variant, texts: Sequence[str]) -> AlphaChoice:
+        if self.development is not None:
+            return self._search(variant, self.development.source)
+        rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
+        sample = self.embedder.embed([texts[i] for i in sorted(rows)])
+        return choose_alpha(sample, standardizer=self.statistics.fit(variant, texts))
+
+    def _search(self, variant: Variant, source: TaskSource) -> AlphaChoice:
+        """The best alpha of the grid on a development file with labels or scores."""
+        if source.type == "STS":
+            first, second, gold = pair_rows(source)
+            standardizer = self.statistics.fit(variant, list(dict.fromkeys([*first, *second])))
+            sides = self.embedder.embed(first), self.embedder.embed(second)
+            return grid_search_alpha_pairs(*sides, gold, standardizer=standardizer)
+        if source.type == "Clustering":
+            texts, labels = clustering_rows(source)
+            standardizer = self.statistics.fit(variant, texts)
+            return grid_search_alpha(self.embedder.embed(texts), labels, metric="ami", standardizer=standardizer)
+        raise InputError(f"A development file is for Clustering or STS, and this one is for {source.type}.")
 
     def _key(self, job: _Job, column: Column) -> str:
         meta = self._meta(column.variant)
-        return f"{job.source.name} {job.revision} {meta.name} {meta.revision} {meta.experiment_name}"
+        key = f"{job.source.name} {job.revision} {meta.name} {meta.revision} {meta.experiment_name}"
+        return key if self.development is None else f"{key} development {self.development.revision}"
 
     def _meta(self, variant: Variant) -> Any:
         return model_meta(self.embedder.key, variant, self.statistics.name(variant))
@@ -290,7 +313,7 @@ class _Statistics:
         return self.saved or Standardizer.fit(self.embedder.blocks(texts), hidden_states=both)
 
 
-def _notes(columns: Sequence[Column], tasks: Sequence[TaskScores], statistics: str) -> list[str]:
+def _notes(columns: Sequence[Column], tasks: Sequence[TaskScores], statistics: str, how: str) -> list[str]:
     used = {column.variant.plain().standardize for column in columns}
     chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
     every = {
@@ -298,7 +321,7 @@ def _notes(columns: Sequence[Column], tasks: Sequence[TaskScores], statistics: s
         SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),
         Z_NOTE.format(statistics=statistics): bool(used & {"routing_weights", "both"}),
         REFERENCE_NOTE: "reference" in used,
-        AUTO_NOTE.format(chosen="; ".join(chosen)): bool(chosen),
+        AUTO_NOTE.format(how=how, chosen="; ".join(chosen)): bool(chosen),
     }
     return [note for note, wanted in every.items() if wanted]
 
