@@ -17,11 +17,18 @@ import pytest
 from test_report_browser import HOSTILE, small_run, write_json
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.experts import find_experts
 from moee_topics.report import export_report, write_comparison, write_report
 from moee_topics.report import exports as exports_module
 from moee_topics.report.comparison import compare_runs
 from moee_topics.report.layout import topic_layout
-from moee_topics.report.payload import documents_payload, embedded_json, sampled_rows, topic_colours
+from moee_topics.report.payload import (
+    alike_in_routing_only,
+    documents_payload,
+    embedded_json,
+    sampled_rows,
+    topic_colours,
+)
 from moee_topics.report.reading import markdown_text, percent, read_score, seconds_read
 from moee_topics.report.run_folder import RunFolder, title
 from moee_topics.results import Topic, TopicResult
@@ -191,6 +198,22 @@ def test_like_topics_are_drawn_side_by_side_and_always_at_the_same_place() -> No
     assert (group[apart.argmin(axis=1)] == group).all()
     np.testing.assert_array_equal(positions, topic_layout(vectors @ vectors.T))
     assert topic_layout(np.ones((1, 1))).tolist() == [[0, 0]]
+
+
+def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> None:
+    rng, topics = np.random.default_rng(0), np.repeat(np.arange(4), 60)
+    weights = rng.dirichlet(np.full(8, 2.0), (240, 2))
+    for topic, expert in {0: 1, 1: 6, 2: 1, 3: 6}.items():
+        weights[topics == topic, 1, expert] += 1
+    words = {0: ["alpha", "beta"], 1: ["gamma", "delta"], 2: ["eta", "theta"], 3: ["gamma", "delta"]}
+    info = [Topic(t, 60, f"{t}_x", [(word, 1.0) for word in words[t]]) for t in range(4)]
+    positions = rng.normal(size=(240, 2)).astype(np.float32)
+    ids = [str(i) for i in range(240)]
+    TopicResult(ids, ids, topics, np.ones(240, np.float32), positions, info).save(tmp_path)
+    experts = find_experts(weights, topics, rng=rng, resamples=5)
+    found = alike_in_routing_only(RunFolder.read(tmp_path), experts)
+    assert [(a, b, shared) for a, b, _, shared in found] == [(0, 2, 0.0)]  # 1 and 3 share their words
+    assert found[0][2] > 0.8
 
 
 @pytest.mark.parametrize(

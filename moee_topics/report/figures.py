@@ -39,8 +39,8 @@ def map_places(run: RunFolder) -> np.ndarray:
     positions = run.positions
     if not len(positions):
         return positions
-    low, high = np.quantile(positions, [0.003, 0.997], axis=0)
-    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), 0, 1) * 0.94 + 0.03)
+    low, high = np.quantile(positions, [0.01, 0.99], axis=0)
+    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), 0, 1) * 0.88 + 0.06)
 
 
 def topics_svg(run: RunFolder, topics: int = 20) -> str:

@@ -27,6 +27,9 @@ TEXT_BYTES = 28_000_000
 PACKED_BYTES = 12_500_000
 PALETTE_SIZE = 10
 RELATED = 6
+SURPRISES = 7
+LIKE_ROUTING = 0.2
+UNLIKE_WORDS = 0.1
 EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -86,11 +89,11 @@ def _documents(run: RunFolder, limit: int) -> dict[str, Any]:
         "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities).tolist()],
         "labels": [label_numbers.get(label, -1) for label in run.labels] if run.labels else None,
         "times": [str(time or "") for time in result.timestamps] if result.timestamps else None,
-        "experts": _experts(run.experts) if run.experts else None,
+        "experts": _experts(run, run.experts) if run.experts else None,
     }
 
 
-def _experts(experts: ExpertReport) -> dict[str, Any]:
+def _experts(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
     order = np.argsort(-(experts.similarity - 2 * np.eye(len(experts.topics))), axis=1)[:, :RELATED]
     related = {
         topic.topic: [
@@ -102,10 +105,24 @@ def _experts(experts: ExpertReport) -> dict[str, Any]:
     }
     return experts.to_json() | {
         "related": related,
+        "surprises": alike_in_routing_only(run, experts),
         "positions": np.round(topic_layout(experts.similarity), 2).tolist(),
         "corpus": None,
         "similarity": None,
     }
+
+
+def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[float]]:
+    """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
+    places = {topic.topic: place for place, topic in enumerate(run.topics)}
+    known = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
+    by_routing, by_words = (np.array(column, dtype=int) for column in (zip(*known, strict=True) if known else ((), ())))
+    words = word_similarity(run.topics)[np.ix_(by_words, by_words)]
+    routing = experts.similarity[np.ix_(by_routing, by_routing)] if known else words
+    pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (words < UNLIKE_WORDS), k=1))
+    strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
+    ids = [experts.topics[place].topic for place in by_routing]
+    return [[ids[a], ids[b], round(float(routing[a, b]), 2), round(float(words[a, b]), 2)] for a, b in strongest]
 
 
 def _cut(text: str | None, limit: int) -> str:

@@ -468,18 +468,11 @@
     return svg;
   }
   function surprises() {
-    const words = new Map();
-    for (const [id, list] of Object.entries(first.related)) for (const [other, value] of list) words.set(`${id} ${other}`, value);
-    const found = [];
-    for (const [id, list] of Object.entries(experts.related)) for (const [other, value] of list) {
-      const shared = words.get(`${id} ${other}`) || words.get(`${other} ${id}`) || 0;
-      if (Number(id) < other && value > 0.2 && shared < 0.1) found.push([Number(id), other, value, shared]);
-    }
-    found.sort((a, b) => b[2] - a[2]);
+    const found = experts.surprises;
     if (!found.length) return [h("p", {}, "No two topics share experts without sharing words.")];
     return [h("p", {}, "The model routes these topics through the same experts although they have hardly a word in common."),
       h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Two topics"), h("th", { scope: "col", class: "num" }, "routing"), h("th", { scope: "col", class: "num" }, "words"))),
-        h("tbody", {}, found.slice(0, 7).map(([a, b, routing, shared]) => h("tr", {}, h("td", {}, topicLink(a), " – ", topicLink(b)), h("td", { class: "num" }, routing.toFixed(2)), h("td", { class: "num" }, shared.toFixed(2))))))];
+        h("tbody", {}, found.map(([a, b, routing, shared]) => h("tr", {}, h("td", {}, topicLink(a), " – ", topicLink(b)), h("td", { class: "num" }, routing.toFixed(2)), h("td", { class: "num" }, shared.toFixed(2))))))];
   }
   function expertRows() {
     const serves = new Map(), users = new Map(experts.expert_documents.map((entry) => [expertName(entry), entry]));
