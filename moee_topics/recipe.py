@@ -101,10 +101,10 @@ class TopicsSection(Section):
 
 
 class ReportSection(Section):
-    """The report file."""
+    """The report file: whether to write it, and how many documents its map shows at most."""
 
     html: bool = True
-    title: str | None = None
+    map_documents: Annotated[int, Field(ge=1)] = 20_000
 
 
 class Recipe(Section):

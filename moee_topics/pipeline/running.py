@@ -33,7 +33,7 @@ from moee_topics.pipeline.encoding import (
 )
 from moee_topics.pipeline.fitting import check, check_settings, fit
 from moee_topics.pipeline.progress import Progress, resumable
-from moee_topics.recipe import Recipe
+from moee_topics.recipe import Recipe, ReportSection
 from moee_topics.store import EmbeddingStore
 
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
@@ -157,7 +157,7 @@ class Run:
         else:
             self.ledger.begin("report")
             self._write_manifest(encoded, finished=None)
-            seconds = _timed_report(self.folder, self.progress) if wanted else 0.0
+            seconds = _timed_report(self.folder, self.recipe.report, self.progress) if wanted else 0.0
             self._finish("report", inputs, seconds, {})
         self._write_manifest(encoded, finished=_now())
 
@@ -217,17 +217,17 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
     Raises:
         InputError: the folder holds no fitted run.
     """
-    read_manifest(folder)
-    _timed_report(folder, progress or Progress())
+    section = read_manifest(folder).get("recipe", {}).get("report", {})
+    _timed_report(folder, ReportSection.model_validate(section), progress or Progress())
     return folder / "report.html"
 
 
-def _timed_report(folder: Path, progress: Progress) -> float:
+def _timed_report(folder: Path, section: ReportSection, progress: Progress) -> float:
     from moee_topics.report import write_report
 
-    progress.begin("report", "")
+    progress.begin("report", f"a map of at most {section.map_documents:,} documents")
     started = time.perf_counter()
-    path = write_report(folder)
+    path = write_report(folder, sample=section.map_documents)
     seconds = time.perf_counter() - started
     progress.end("report", seconds, str(path))
     return seconds
