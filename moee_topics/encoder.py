@@ -133,8 +133,8 @@ class MoEEncoder:
         name_or_path: str | Path,
         *,
         quantize: loading.Quantize = "none",
-        prompt: str = "prompteol",
-        pooling: Pooling = "last_token",
+        prompt: str | None = None,
+        pooling: Pooling | None = None,
         max_tokens: int = 512,
         long_documents: LongDocuments = "truncate",
         device: str | torch.device | None = None,
@@ -148,8 +148,10 @@ class MoEEncoder:
         Args:
             name_or_path: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
             quantize: "none", "int8" or "nf4" weights.
-            prompt: the name of a built-in prompt, or a template with one ``{text}``.
-            pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too).
+            prompt: the name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", the paper's;
+                for "pocket", which is too small to answer it, "none".
+            pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By default
+                "last_token"; for "pocket" "mean".
             max_tokens: longest sequence, prompt included.
             long_documents: "truncate" cuts the end away; "chunk" takes the mean over pieces, weighted by tokens.
             device: by default the GPU if there is one.
@@ -162,6 +164,9 @@ class MoEEncoder:
             ModelError: the model is missing or not supported, has no routers, or was not quantized as asked.
             InputError: an option has none of its values.
         """
+        small = loading.resolve(name_or_path) == str(loading.POCKET)
+        prompt = prompt or ("none" if small else "prompteol")
+        pooling = pooling or ("mean" if small else "last_token")
         _check("quantize", quantize, loading.QUANTIZATIONS)
         _check("pooling", pooling, POOLINGS)
         _check("long_documents", long_documents, LONG_DOCUMENTS)

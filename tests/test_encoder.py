@@ -15,6 +15,7 @@ from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encoder import EncodingReport, MoEEncoder
 from moee_topics.errors import InputError, ModelError
 from moee_topics.models import loading
+from moee_topics.prompts import get_prompt
 
 WORDS = ("the", "court", "heard", "a", "case", "while", "space", "probes", "orbit", "planets", "and", "goalie", "puck")
 
@@ -293,3 +294,9 @@ def test_the_embedded_model_has_a_name_and_encodes() -> None:
     found = encoder.encode(["Hockey players skate and score.", "The goalie saves the puck.", "Tax law and courts."])
     assert encoder.spec.model == "pocket" and encoder.packed
     assert found.router_logits.shape == (3, encoder.spec.layers, encoder.spec.experts)
+
+
+def test_the_embedded_model_is_read_as_it_reads_best_and_others_as_in_the_paper(tiny_olmoe: Path) -> None:
+    pocket, other = MoEEncoder.from_pretrained("pocket").spec, MoEEncoder.from_pretrained(tiny_olmoe).spec
+    assert (pocket.prompt, pocket.pooling) == ("{text}", "mean")
+    assert (other.prompt, other.pooling) == (get_prompt("prompteol").template, "last_token")

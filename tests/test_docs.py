@@ -1,0 +1,47 @@
+"""What the README says is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from moee_topics.cli.root import app
+from moee_topics.recipe import shipped_recipes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(set(re.findall(r"^moee-topics (\w+)", README, flags=re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_exists(command: str) -> None:
+    assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_every_recipe_of_the_readme_ships() -> None:
+    named = set(re.findall(r"^moee-topics (?:run|estimate|score) ([\w-]+)", README, flags=re.MULTILINE))
+    assert named <= {recipe.name for recipe in shipped_recipes()}
+
+
+def test_every_file_of_the_map_exists() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", README, flags=re.MULTILINE)
+    for row in rows:
+        folder = ROOT
+        for name in re.findall(r"`([^`]+)`", row):
+            folder = ROOT / "moee_topics" if name.startswith("moee_topics/") else folder
+            path = ROOT / name if "/" in name and name.split("/")[0] in ("moee_topics",) else folder / name
+            assert path.exists() or (ROOT / name).exists(), name
+
+
+def test_the_two_commands_of_the_readme_are_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_links_inside_the_repository_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).exists(), link

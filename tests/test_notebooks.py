@@ -1,0 +1,36 @@
+"""The notebooks run from top to bottom; the first with every test run, the others with the slow ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the notebooks need the extra [notebooks]")
+nbclient = pytest.importorskip("nbclient", reason="the notebooks need the extra [notebooks]")
+pytest.importorskip("matplotlib", reason="the notebooks need the extra [notebooks]")
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+MOST_BYTES = 600_000
+
+
+def marked(path: Path) -> object:
+    return pytest.param(path, id=path.stem, marks=() if path.stem.startswith("01") else pytest.mark.slow)
+
+
+def test_there_are_five_notebooks_of_a_small_size() -> None:
+    assert len(NOTEBOOKS) == 5
+    assert all(path.stat().st_size < MOST_BYTES for path in NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", [marked(path) for path in NOTEBOOKS])
+def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    if "05" in path.stem:
+        pytest.importorskip("mteb", reason="notebook 05 needs the extra [mteb]")
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}})
+    client.execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert any(cell.outputs for cell in cells)
