@@ -231,6 +231,17 @@ def test_recipes_are_listed_shown_and_copied(tmp_path: Path) -> None:
     assert changed["fusion"]["alpha"] == 0.9 and changed["encoder"]["model"] == "pocket"
 
 
+def test_a_model_is_quantized_once_and_then_loaded_as_it_was_saved(tiny_olmoe: Path, tmp_path: Path) -> None:
+    assert "0.516 bytes per expert weight" in call("models", "quantize", tiny_olmoe, tmp_path / "saved").stdout
+    assert (
+        json.loads((tmp_path / "saved" / "config.json").read_text(encoding="utf-8"))["quantization_config"]["kind"]
+        == "nf4"
+    )
+    assert "parameters" in call("models", "inspect", tmp_path / "saved").stdout
+    again = call("models", "quantize", tiny_olmoe, tmp_path / "saved")
+    assert again.exit_code == 4
+
+
 def test_models_are_listed_and_inspected(tiny_olmoe: Path) -> None:
     assert "olmoe" in call("models", "ls").stdout
     assert {"olmoe", "qwen2_moe", "deepseek"} <= {

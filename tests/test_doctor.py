@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -60,6 +62,13 @@ def test_a_missing_embedded_model_is_named(tmp_path: Path, monkeypatch: pytest.M
     check = doctor.embedded_model()
     assert not check.ok
     assert "config.json" in check.detail
+
+
+def test_little_memory_is_told_and_too_little_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, ok, told in ((8e9, True, False), (4e9, True, True), (1e9, False, True)):
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free))
+        check = doctor.memory()
+        assert (check.ok, bool(check.advice)) == (ok, told)
 
 
 def test_an_error_in_a_check_is_a_failed_check_not_a_crash() -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     models = typer.Typer(cls=Commands, help="Supported models, and what one of them is.", no_args_is_help=True)
     models.command("ls")(models_ls)
     models.command("inspect")(models_inspect)
+    models.command("quantize")(models_quantize)
     app.add_typer(models, name="models")
     stores = typer.Typer(cls=Commands, help="What a store of embeddings holds, and whether it is whole.")
     stores.command("ls")(store_ls)
@@ -60,6 +61,24 @@ def models_inspect(
         return
     for line in _lines(card):
         typer.echo(line)
+
+
+def models_quantize(
+    name: Annotated[str, typer.Argument(help="Hub name or checkpoint folder.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for the quantized checkpoint.")],
+    kind: Annotated[Literal["nf4", "int8"], typer.Option("--to", help="Bits of the weights.")] = "nf4",
+    offline: Offline = False,
+) -> None:
+    """Quantize a model once and save it: encoder.model=FOLDER then starts without quantizing again."""
+    go_offline(offline)
+    from moee_topics.models import loading, quantization
+
+    model, tokenizer = loading.load_model(name, quantize=kind)
+    quantization.save_quantized(model, folder, tokenizer)
+    report = quantization.check_quantized(model, kind)
+    typer.echo(
+        f"{folder}: {report.tensor_bytes / 1e9:.2f} GB, {report.bytes_per_expert_weight:.3f} bytes per expert weight"
+    )
 
 
 def doctor(as_json: Json = False) -> None:
