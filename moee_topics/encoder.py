@@ -148,10 +148,10 @@ class MoEEncoder:
         Args:
             name_or_path: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
             quantize: "none", "int8" or "nf4" weights.
-            prompt: the name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", the paper's;
-                for "pocket", which is too small to answer it, "none".
-            pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By default
-                "last_token"; for "pocket" "mean".
+            prompt: the name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", as in the
+                paper; for "pocket", which is too small to answer it, "none".
+            pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By
+                default "last_token"; for "pocket" "mean".
             max_tokens: longest sequence, prompt included.
             long_documents: "truncate" cuts the end away; "chunk" takes the mean over pieces, weighted by tokens.
             device: by default the GPU if there is one.
