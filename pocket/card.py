@@ -126,6 +126,17 @@ def chosen(results: dict[str, Any]) -> str:
     return f"{setting}: the best AMI on {found['chosen_on']}. AMI: {ami}."
 
 
+def softmax(plan: dict[str, Any], vocabulary: int) -> str:
+    """Say over what part of the vocabulary the loss was taken."""
+    if not plan["sampled"]:
+        return "The softmax is over the whole vocabulary."
+    until = f"{plan['full_from']:.0%}".replace("%", " %")
+    return (
+        f"Until {until} of the time the softmax is over the batch's own targets and a random draw of the rest, "
+        f"{plan['sampled']:,} of {vocabulary:,} ids in all; after that over the whole vocabulary."
+    )
+
+
 def card(training: dict[str, Any], results: dict[str, Any]) -> str:
     """Fill the template."""
     shape, data = training["shape"], training["data"]
@@ -134,6 +145,8 @@ def card(training: dict[str, Any], results: dict[str, Any]) -> str:
     return Template((HERE / "card.md").read_text()).substitute(
         shape,
         parameters=f"{training['parameters'] / 1e6:.1f} M",
+        batch=training["plan"]["batch"],
+        softmax=softmax(training["plan"], data["vocabulary"]),
         vocabulary=f"{data['vocabulary']:,}",
         tokens=f"{training['tokens'] / 1e6:.1f} million",
         steps=f"{training['steps']:,}",

@@ -298,6 +298,7 @@ class Trainer:
         (fresh / "training.json").write_text(json.dumps(record, indent=1) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
         for path in fresh.iterdir():
+            path.chmod(0o644)  # safetensors leaves its file unreadable to others
             path.replace(folder / path.name)
         fresh.rmdir()
 
