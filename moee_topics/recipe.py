@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from moee_topics.errors import RecipeError
 
@@ -53,7 +53,10 @@ class CorpusSection(Section):
 
 
 class EncoderSection(Section):
-    """What turns documents into vectors; see :class:`moee_topics.encoder.MoEEncoder`."""
+    """What turns documents into vectors; see :class:`moee_topics.encoder.MoEEncoder`.
+
+    Prompt and pooling are those of the paper by default, and for the embedded model those it reads best with.
+    """
 
     model: str = "pocket"
     revision: str | None = None
@@ -65,6 +68,13 @@ class EncoderSection(Section):
     max_tokens: Annotated[int, Field(ge=1)] = 512
     long_documents: Literal["truncate", "chunk"] = "truncate"
     tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_model(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("model", "pocket") != "pocket":
+            return data
+        return {"prompt": "none", "pooling": "mean", **data}
 
 
 class FusionSection(Section):

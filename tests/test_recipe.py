@@ -68,6 +68,16 @@ def test_the_published_recipe_is_the_published_one() -> None:
     assert (recipe.topics.stop_words, recipe.topics.representation) == ("english", "keybert")
 
 
+def test_prompt_and_pooling_follow_the_model_unless_they_are_given() -> None:
+    def read(*overrides: str) -> tuple[str, str]:
+        encoder = parse_recipe(SMALL, overrides).encoder
+        return encoder.prompt, encoder.pooling
+
+    assert read() == read("encoder.model=pocket") == ("none", "mean")
+    assert read("encoder.model=allenai/OLMoE-1B-7B-0924") == ("prompteol", "last_token")
+    assert read("encoder.prompt=tone") == ("tone", "mean")
+
+
 def test_a_recipe_survives_its_own_json() -> None:
     recipe = load_recipe("20newsgroups", ["topics.outliers.target_share=0.1", "corpus.data_home=some/where"])
     assert Recipe.model_validate(recipe.to_json()) == recipe
