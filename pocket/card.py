@@ -123,7 +123,10 @@ def chosen(results: dict[str, Any]) -> str:
     found = results["defaults"]
     setting = ", ".join(f"`{key}: {str(value).lower()}`" for key, value in found["setting"].items())
     ami = ", ".join(f"{value:.1f} on {name}" for name, value in found["ami"].items())
-    return f"{setting}: the best AMI on {found['chosen_on']}. AMI: {ami}."
+    return (
+        f"{setting}. They were chosen on {found['chosen_on']} alone: among the settings within one deviation of the best "
+        f"AMI, a weighted sum goes first. AMI: {ami}."
+    )
 
 
 def softmax(plan: dict[str, Any], vocabulary: int) -> str:
@@ -137,7 +140,18 @@ def softmax(plan: dict[str, Any], vocabulary: int) -> str:
     )
 
 
-def card(training: dict[str, Any], results: dict[str, Any]) -> str:
+def verdict(results: dict[str, Any]) -> str:
+    """Say how the best variant stands to TF-IDF + SVD on each corpus."""
+    lines = []
+    for name, found in results["corpora"].items():
+        other = [row["ami"] for row in found["rows"] if row["method"].startswith("TF-IDF")]
+        best = max(row["ami"] for row in found["rows"] if "pooling" in row and "control" not in row)
+        if other:
+            lines.append(f"{best:.1f} against {other[0]:.1f} on {name} ({'above' if best > other[0] else 'below'} it)")
+    return f"Best AMI of this model against TF-IDF + SVD: {', '.join(lines)}." if lines else ""
+
+
+def card(training: dict[str, Any], results: dict[str, Any], note: str = "") -> str:
     """Fill the template."""
     shape, data = training["shape"], training["data"]
     corpora = ", ".join(f"{found['documents']:,} texts of {name}" for name, found in results["corpora"].items())
@@ -146,6 +160,8 @@ def card(training: dict[str, Any], results: dict[str, Any]) -> str:
         shape,
         parameters=f"{training['parameters'] / 1e6:.1f} M",
         batch=training["plan"]["batch"],
+        note=note,
+        verdict=verdict(results),
         softmax=softmax(training["plan"], data["vocabulary"]),
         vocabulary=f"{data['vocabulary']:,}",
         tokens=f"{training['tokens'] / 1e6:.1f} million",
@@ -173,13 +189,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=Path("moee_topics/models/pocket"))
     parser.add_argument("--log", type=Path, default=HERE / "train_log.jsonl")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
+    parser.add_argument("--note", default="", help="a sentence for the card's section on training")
     options = parser.parse_args(arguments)
     records = thin(read_log(options.log))
     (HERE / "train_log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     draw(records, options.model / "loss.png")
     training = json.loads((options.model / "training.json").read_text())
     results = json.loads(options.results.read_text())
-    (options.model / "MODEL_CARD.md").write_text(card(training, results))
+    (options.model / "MODEL_CARD.md").write_text(card(training, results, options.note))
 
 
 if __name__ == "__main__":

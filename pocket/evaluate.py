@@ -240,9 +240,15 @@ def score_of(setting: dict[str, Any], rows: list[dict[str, Any]]) -> float:
 
 
 def choose(corpora: dict[str, Any]) -> dict[str, Any]:
-    """Take the pocket variant with the best AMI on ``arxiv`` and look up its AMI on every corpus."""
+    """Choose the pocket setting by AMI on ``arxiv`` and look up its AMI on every corpus.
+
+    Settings within one deviation of the best count as equal; among these a weighted sum is preferred, because it is the
+    one that surely uses both views (raw routing weights are too short to matter in a concatenation).
+    """
     candidates = [row for row in corpora["arxiv"]["rows"] if "pooling" in row and "control" not in row]
     best = max(candidates, key=lambda row: row["ami"])
+    equal = [row for row in candidates if row["ami"] >= best["ami"] - best["ami_std"]]
+    best = max(equal, key=lambda row: (row["method"] == "weighted_sum", row["ami"]))
     setting = {key: best[key] for key in SETTING if key in best}
     same = {name: score_of(setting, found["rows"]) for name, found in corpora.items()}
     return {"chosen_on": "arxiv", "setting": setting, "ami": same}
