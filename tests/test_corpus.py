@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import gzip
 import io
@@ -21,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.corpus import Corpus, CorpusOptions, Document, open_corpus, survey
+from moee_topics.corpus import Corpus, CorpusOptions, Document, docstrings, open_corpus, survey
 from moee_topics.corpus.docstrings import first_prose, package_docstrings, thin
 from moee_topics.corpus.document import LONGEST_DOCUMENT, Record, iso_timestamp
 from moee_topics.errors import InputError, MissingExtraError
@@ -371,6 +372,16 @@ def other():
         ("madeup._impl.Sorter", f"{prose}\nIt is *stable*, see x.Other and key."),
         ("madeup._impl.Sorter.again", prose),
     ]
+
+
+def test_reading_few_docstrings_parses_few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[Path] = []
+    monkeypatch.setattr(docstrings, "_parse", lambda path: parsed.append(path) or ast.parse(path.read_bytes()))
+    few = package_docstrings.__wrapped__("jinja2", 20)
+    few_files = len(parsed)
+    every = package_docstrings.__wrapped__("jinja2")
+    assert len(few) == 20 and few_files < len(parsed) - few_files
+    assert set(few) <= set(every) and few == package_docstrings.__wrapped__("jinja2", 20)
 
 
 def test_docstring_sections_end_the_prose() -> None:

@@ -7,6 +7,7 @@ Each public class, function and method gives one document: the prose before the 
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -51,9 +52,9 @@ MARKUP = (
 
 
 def read_docstrings(options: CorpusOptions) -> Iterator[Record]:
-    """The docstrings of each package in turn, evenly thinned to ``per_package``, each text once."""
+    """The docstrings of each package in turn, at most ``per_package`` of each, each text once."""
     for package in options.packages or PACKAGES:
-        yield from thin(package_docstrings(package), options.per_package)
+        yield from package_docstrings(package, options.per_package)
 
 
 def thin(records: Sequence[Record], most: int) -> Sequence[Record]:
@@ -64,20 +65,33 @@ def thin(records: Sequence[Record], most: int) -> Sequence[Record]:
 
 
 @cache
-def package_docstrings(package: str) -> tuple[Record, ...]:
-    """All public docstrings of an installed package or sub-package, in the order of its files.
+def package_docstrings(package: str, most: int = 0) -> tuple[Record, ...]:
+    """Public docstrings of an installed package or sub-package, in the order of its files.
+
+    With ``most``, only just enough files are read, scattered over the package in an order that is always the same.
 
     Raises:
         InputError: the package is not installed, or has no Python source.
     """
     seen: set[str] = set()
-    records = []
-    for name, docstring in _docstrings(package):
+    records: dict[Path, list[Record]] = {}
+    for path, module in _scattered(_modules(package)):
+        records[path] = list(_new_records(path, module, package, seen))
+        if 0 < most <= len(seen):
+            break
+    return tuple(thin([record for path in sorted(records) for record in records[path]], most))
+
+
+def _scattered(modules: Iterator[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    return sorted(modules, key=lambda module: hashlib.blake2b(module[1].encode(), digest_size=8).digest())
+
+
+def _new_records(path: Path, module: str, package: str, seen: set[str]) -> Iterator[Record]:
+    for name, docstring in _public_docstrings(_parse(path), module):
         prose = first_prose(docstring)
         if len(prose.split()) >= SHORTEST and prose not in seen:
             seen.add(prose)
-            records.append(Record(name, prose, id=name, label=package))
-    return tuple(records)
+            yield Record(name, prose, id=name, label=package)
 
 
 def first_prose(docstring: str) -> str:
@@ -93,14 +107,13 @@ def first_prose(docstring: str) -> str:
     return prose
 
 
-def _docstrings(package: str) -> Iterator[tuple[str, str]]:
+def _modules(package: str) -> Iterator[tuple[Path, str]]:
+    """Every public source file of a package and the module it is."""
     folder = _package_folder(package)
-    for path in sorted(folder.rglob("*.py")):
+    for path in folder.rglob("*.py"):
         parts = path.relative_to(folder).with_suffix("").parts
-        if not _is_public_path(parts):
-            continue
-        module = ".".join([package, *(part for part in parts if part != "__init__")])
-        yield from _public_docstrings(_parse(path), module)
+        if _is_public_path(parts):
+            yield path, ".".join([package, *(part for part in parts if part != "__init__")])
 
 
 def _package_folder(package: str) -> Path:
