@@ -130,7 +130,8 @@ def _quantize_nf4(matrix: Tensor) -> tuple[Tensor, Tensor]:
     # Four times as fast on a CPU as quantize_4bit of 0.50.2, which calls torch.bucketize: the 8-bit kernel with each of
     # the 16 values 16 times in its table. The value is then the high half of the code.
     wide, absmax = _ops().quantize_blockwise.default(matrix.view(-1, BLOCK), _nf4_code_of_256(), BLOCK)
-    wide[absmax == 0] = _ZERO << 4  # the kernel divides by the scale
+    if not bool(absmax.all()):
+        wide[absmax == 0] = _ZERO << 4  # the kernel divides by the scale
     first, second = wide.view(-1, 2).unbind(1)
     return first.bitwise_and(0xF0).bitwise_or_(second >> 4), absmax
 
