@@ -65,7 +65,7 @@ class TaskSource:
     name: str
     type: str
     main_score: str
-    make: Callable[[], Any]
+    make: Callable[[], Any] = field(repr=False)
     local: bool = False
     left_out: int = 0
 
