@@ -398,9 +398,9 @@ def test_a_fingerprint_sees_values_but_not_the_order_of_keys() -> None:
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_gives_the_same_result(tmp_path: Path, tiny_olmoe: Path) -> None:
-    corpus = write_corpus(tmp_path / "posts.jsonl", 3000)
+    corpus = write_corpus(tmp_path / "posts.jsonl", 2200)
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(json.dumps(recipe_of(corpus, tiny_olmoe, "encoder.tokens_per_batch=256").to_json()))
+    recipe.write_text(json.dumps(recipe_of(corpus, tiny_olmoe).to_json()))
 
     def start(output: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "moee_topics", "run", str(recipe), "--quiet", "-o", str(tmp_path / output)]
@@ -409,7 +409,7 @@ def test_a_run_killed_again_and_again_gives_the_same_result(tmp_path: Path, tiny
     assert start("whole").wait() == 0
     for shards in (1, 2):
         process = start("killed")
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while len(list((tmp_path / "killed").rglob("shard-*.safetensors"))) < shards and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
