@@ -31,7 +31,7 @@ TESTED = {
 
 GB = 1e9
 MEMORY_FOR_OLMOE = 6 * GB
-"""Working memory of OLMoE-1B-7B in nf4, see benchmarks/results."""
+"""Working memory of OLMoE-1B-7B in nf4, rounded up: 3.7 GB of tensors, 5.1 GB seen in use (benchmarks/LOG.md)."""
 MEMORY_FOR_POCKET = 2 * GB
 """Working memory of the embedded model and a topic model of some ten thousand documents."""
 
