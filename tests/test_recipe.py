@@ -216,9 +216,10 @@ def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
     assert {f"moee_topics/{path}" for path in recipes} <= names
     assert {"moee_topics/models/pocket/model.safetensors", "moee_topics/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests/", "pocket/", "benchmarks/", "recipes/"))]
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     subprocess.run(
         [sys.executable, "-c", "from moee_topics.recipe import load_recipe; load_recipe('quickstart')"],
         cwd=tmp_path,
         check=True,
-        env={"PYTHONPATH": str(wheel)},
+        env={"PYTHONPATH": str(tmp_path / "installed")},
     )

@@ -127,7 +127,8 @@ def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
 
     Experts that every token goes through (InklingSharedExperts) are no routed experts and may stay in 16 bits.
     """
-    if "Shared" in type(module).__name__:
+    # GraniteMoeSharedExperts are the routed experts of the model GraniteMoeShared.
+    if "Shared" in type(module).__name__.removeprefix("GraniteMoeShared"):
         return False
     if weight.dim() == 3:
         return not isinstance(module, nn.modules.conv._ConvNd) and weight.shape[-2] > 1

@@ -123,6 +123,9 @@ def _without_weights(config: Any) -> Any:
 
 def _memory(config: Any, model: nn.Module) -> Iterator[tuple[Precision, int]]:
     yield "none", _bytes(model)
+    family = FAMILIES.get(config.model_type)
+    if family and "16-bit only" in family.note:
+        return
     for kind in ("int8", "nf4"):
         quantized = _without_weights(config)
         try:
