@@ -13,10 +13,8 @@ import gzip
 import hashlib
 import json
 import logging
-import pickle
 import re
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from sklearn.datasets import fetch_20newsgroups
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -67,15 +66,13 @@ def strings_in(value: Any) -> Iterator[str]:
         yield from (text for item in value for text in strings_in(item))
 
 
-def newsgroup_posts(cache: Path) -> Iterator[str]:
-    """Yield all 20 Newsgroups posts, whole and without their headers, from scikit-learn's own cache file."""
-    if not cache.exists():
+def newsgroup_posts(data_home: Path) -> Iterator[str]:
+    """Yield all 20 Newsgroups posts, whole and without their headers, as scikit-learn reads its own cache."""
+    if not data_home.is_dir():
         return
-    # The cache is a zlib-compressed pickle that scikit-learn wrote; it is read only from the user's own data folder.
-    for bunch in pickle.loads(zlib.decompress(cache.read_bytes(), bufsize=1 << 26)).values():  # noqa: S301
-        for post in bunch.data:
-            yield post
-            yield post.partition("\n\n")[2]
+    for post in fetch_20newsgroups(data_home=data_home, subset="all", download_if_missing=False).data:
+        yield post
+        yield post.partition("\n\n")[2]
 
 
 def evaluation_texts(data: Path) -> Iterator[str]:
@@ -87,8 +84,7 @@ def evaluation_texts(data: Path) -> Iterator[str]:
                 yield from strings_in(record)
                 if isinstance(record, dict) and {"text", "abstract"} <= record.keys():
                     yield f"{record['text']}\n{record['abstract']}"
-    for name in ("20news-bydate_py3.pkz", "20news-bydate.pkz"):
-        yield from newsgroup_posts(data / "scikit_learn_data" / name)
+    yield from newsgroup_posts(data / "scikit_learn_data")
 
 
 def forbidden_hashes(data: Path) -> set[bytes]:
