@@ -250,6 +250,27 @@ def stability(runs: Sequence[TopicRun], *, top: int = 10) -> Stability:
     )
 
 
+def topic_stability(run: TopicRun, refits: Sequence[TopicRun]) -> dict[int, float]:
+    """How well other fits of the corpus find each topic of a run again.
+
+    For every refit, the best Jaccard that any of its topics has with the topic on the documents both fits saw, and of
+    these the mean; outliers are no topic. This is the cluster-wise stability of Hennig (2007), "Cluster-wise assessment
+    of cluster stability", Computational Statistics & Data Analysis 52, 258-271. The author's R package fpc
+    (``clusterboot``) takes a cluster for dissolved at one half or below, and a mean from 0.75 on for a stable one.
+
+    Returns:
+        Topic to mean, 0 to 1. A topic of which no refit saw any document is left out.
+
+    Raises:
+        InputError: a refit that shares no document with the run.
+    """
+    found: dict[int, list[float]] = {}
+    for refit in refits:
+        for topic, jaccard in _best_jaccards(*_common(run, refit)).items():
+            found.setdefault(topic, []).append(jaccard)
+    return {topic: float(np.mean(found[topic])) for topic in sorted(found)}
+
+
 def similarity_correlations(similarities: Mapping[str, Values]) -> tuple[list[str], NDArray[np.float64]]:
     """Spearman correlation of the similarities that several embeddings give the same pairs.
 
@@ -374,6 +395,14 @@ def _common(first: TopicRun, second: TopicRun) -> tuple[NDArray[Any], NDArray[An
     if len(common) == 0:
         raise InputError("Two of the runs share no document, so they cannot be compared. Draw larger samples.")
     return a[at_a], b[at_b]
+
+
+def _best_jaccards(first: NDArray[Any], second: NDArray[Any]) -> dict[int, float]:
+    rows, columns = np.unique(first), np.unique(second)
+    overlap = np.asarray(contingency_matrix(first, second), dtype=np.int64)
+    either = overlap.sum(axis=1, keepdims=True) + overlap.sum(axis=0) - overlap
+    best = (overlap / either)[:, columns != _OUTLIERS].max(axis=1, initial=0.0)
+    return {int(topic): float(value) for topic, value in zip(rows, best, strict=True) if topic != _OUTLIERS}
 
 
 def _word_overlaps(

@@ -17,6 +17,7 @@ from moee_topics.agreement import (
     match_topics,
     similarity_correlations,
     stability,
+    topic_stability,
 )
 from moee_topics.errors import InputError
 
@@ -147,6 +148,25 @@ def test_bootstrap_runs_are_compared_on_the_documents_both_saw() -> None:
         stability([TopicRun([0, 1], rows=[0, 1]), TopicRun([0, 1], rows=[2, 3])])
     with pytest.raises(InputError, match="at least 2"):
         stability([TopicRun([0])])
+
+
+def test_a_topic_is_as_stable_as_its_best_overlap_on_average() -> None:
+    run = TopicRun([0, 0, 0, 0, 1, 1, 1, 1, -1, -1])
+    same = TopicRun([5, 5, 5, 5, 3, 3, 3, 3, -1, -1])
+    split = TopicRun([0, 0, 0, 1, 2, 2, -1, -1, 2, 2])
+    assert topic_stability(run, [same]) == {0: 1.0, 1: 1.0}
+    assert topic_stability(run, [split]) == pytest.approx({0: 3 / 4, 1: 2 / 6})
+    assert topic_stability(run, [same, split]) == pytest.approx({0: 7 / 8, 1: 2 / 3})
+
+
+def test_a_topic_s_stability_knows_only_documents_that_both_fits_saw() -> None:
+    run = TopicRun([0, 0, 0, 0, 1, 1])
+    assert topic_stability(run, [TopicRun([7, 7, 8], rows=[0, 1, 2])]) == pytest.approx({0: 2 / 3})
+    assert topic_stability(run, [TopicRun([7, 7], rows=[0, 4])]) == {0: 0.5, 1: 0.5}
+    everything_outside = TopicRun([-1] * 6)
+    assert topic_stability(run, [everything_outside]) == {0: 0.0, 1: 0.0}
+    with pytest.raises(InputError, match="share no document"):
+        topic_stability(TopicRun([0], rows=[0]), [TopicRun([0], rows=[1])])
 
 
 def test_half_the_words_shared_is_a_third_of_their_union() -> None:
