@@ -6,6 +6,7 @@ prints the message and leaves with the class's exit code::
     MoEETopicsError            1
     ├── RecipeError            3   a recipe or an override that is not valid
     ├── InputError             4   a corpus, a file or an argument that is missing or cannot be used
+    │   └── NoTopicsError      4   a fit that leaves every document an outlier
     ├── ModelError             4   a model that is missing, unsupported or did not quantize
     ├── StoreError             4   an embedding store that is damaged, locked or holds something else
     ├── MissingExtraError      4   an optional package that is not installed
@@ -37,6 +38,10 @@ class InputError(MoEETopicsError):
     """A corpus, a file or an argument is missing or cannot be used."""
 
     exit_code = 4
+
+
+class NoTopicsError(InputError):
+    """A fit found no topic: every document is an outlier."""
 
 
 class ModelError(MoEETopicsError):

@@ -43,7 +43,7 @@ class StageRecord:
     """A finished stage of a run.
 
     Attributes:
-        name: embed, fit or report.
+        name: embed, fit, stability or report.
         inputs: fingerprint of everything its result depends on.
         seconds: how long it took.
         skipped: whether the last run found it done already.
@@ -64,7 +64,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LEDGER
-        self.records = {name: StageRecord(**record) for name, record in _read_json(self._path, {}).items()}
+        self.records = {name: StageRecord(**record) for name, record in read_json(self._path, {}).items()}
 
     def done(self, name: str, inputs: str) -> StageRecord | None:
         """The record of a stage that was finished with these inputs, None if there is none."""
@@ -109,13 +109,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds none.
     """
-    manifest = _read_json(folder / MANIFEST, None)
+    manifest = read_json(folder / MANIFEST, None)
     if manifest is None:
         raise InputError(f"{folder} holds no finished run: {MANIFEST} is missing. Fit it with: moee-topics run RECIPE")
     return dict(manifest)
 
 
-def _read_json(path: Path, default: Any) -> Any:
+def read_json(path: Path, default: Any) -> Any:
+    """What a JSON file holds, the default where there is none.
+
+    Raises:
+        InputError: it cannot be read, or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -110,6 +110,18 @@ class TopicsSection(Section):
     experts: bool = True
 
 
+class StabilitySection(Section):
+    """How many more fits say how stable the topics are: with other seeds, and on bootstrap samples; none by default."""
+
+    seeds: Annotated[int, Field(ge=0)] = 0
+    bootstraps: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether stability is to be measured at all."""
+        return self.seeds + self.bootstraps > 0
+
+
 class ReportSection(Section):
     """The report file: whether to write it, and how many documents its map shows at most."""
 
@@ -130,6 +142,7 @@ class Recipe(Section):
     bertopic: Arguments = {}
     topics: TopicsSection = TopicsSection()
     scores: list[ScoreName] = ["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
+    stability: StabilitySection = StabilitySection()
     report: ReportSection = ReportSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 

@@ -207,7 +207,8 @@ def _print(data: Any, text: str, as_json: bool) -> None:
 
 def _print_plan(run: Run, as_json: bool) -> None:
     plan = run.plan()
-    lines = [f"{stage.name:<7} {stage.action:<5} {stage.reason}" for stage in plan]
+    width = max(len(stage.name) for stage in plan)
+    lines = [f"{stage.name:<{width}} {stage.action:<5} {stage.reason}" for stage in plan]
     data = {"folder": run.folder, "store": run.store, "stages": [asdict(stage) for stage in plan]}
     _print(data, "\n".join([f"{run.folder}  (embeddings in {run.store})", *lines]), as_json)
 

@@ -207,7 +207,7 @@ def fit(
         with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):
             standardizer = fit_standardizer(encoded, recipe.fusion)
             X = fused(encoded, recipe.fusion, standardizer)
-        with _backend(recipe, encoded, standardizer, encoder or EncoderSource.of(recipe)) as backend:
+        with word_backend(recipe, encoded, standardizer, encoder or EncoderSource.of(recipe)) as backend:
             with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
                 texts = [document.text for document in documents]
                 model = fit_with_settings(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
@@ -263,7 +263,7 @@ def fused(encoded: Encoded, fusion: FusionSection, standardizer: Standardizer | 
 
 
 @contextmanager
-def _backend(
+def word_backend(
     recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None, encoder: EncoderSource
 ) -> Iterator[Any]:
     """What embeds words; it keeps their embeddings too, so that fitting again needs no model."""

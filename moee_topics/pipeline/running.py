@@ -1,4 +1,4 @@
-"""The whole road: embed, fit, report, each skipped where its inputs have not changed since it was finished."""
+"""The whole road: embed, fit, stability, report; a stage whose inputs have not changed since it was done is skipped."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from moee_topics.pipeline.encoding import (
 )
 from moee_topics.pipeline.fitting import check, check_settings, fit
 from moee_topics.pipeline.progress import Progress, resumable
+from moee_topics.pipeline.stability import STABILITY_FILE, drop_refits, drop_stability, measure_stability
 from moee_topics.recipe import Recipe, ReportSection
 from moee_topics.store import EmbeddingStore
 
@@ -78,7 +79,7 @@ class Run:
             found = survey_of(self.corpus, self.progress)
             if not self._is_fitted(found):
                 check(self.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
-            self._write_report(self._fit(self._embed(found)))
+            self._write_report(self._measure(self._fit(self._embed(found))))
         return self.folder
 
     def fit_only(self) -> Path:
@@ -107,7 +108,17 @@ class Run:
         fitted = self._is_fitted(found)
         fit_plan = _stage_plan("fit", fitted, "its inputs are new or changed")
         reported = fitted and self.ledger.done("report", self._report_inputs()) is not None
-        return [embed, fit_plan, _stage_plan("report", reported, "the fit or its own settings are new or changed")]
+        report_plan = _stage_plan("report", reported, "the fit or its own settings are new or changed")
+        return [embed, fit_plan, *self._stability_plan(fitted), report_plan]
+
+    def _stability_plan(self, fitted: bool) -> list[StagePlan]:
+        section = self.recipe.stability
+        if not section.wanted:
+            return []
+        reason = (
+            f"{section.seeds} more fits with other seeds and {section.bootstraps} on bootstrap samples are asked for"
+        )
+        return [_stage_plan("stability", fitted and self._measured() is not None, reason)]
 
     def _embed(self, found: Survey) -> Encoded:
         key = self.encoder.stored_key(self.store)
@@ -136,8 +147,10 @@ class Run:
             self.progress.skip("fit", "nothing it depends on has changed")
             self.ledger.skip(record)
             return encoded
-        self.ledger.begin("fit")
+        for stage in ("fit", "stability"):
+            self.ledger.begin(stage)
         (self.folder / MANIFEST).unlink(missing_ok=True)
+        drop_refits(self.folder)
         started = time.perf_counter()
         fitted = fit(
             self.recipe, encoded, self.folder, corpus=self.corpus, encoder=self.encoder, progress=self.progress
@@ -146,6 +159,39 @@ class Run:
         self._finish("fit", inputs, time.perf_counter() - started, facts)
         self._write_manifest(encoded, finished=None)
         return encoded
+
+    def _measure(self, encoded: Encoded) -> Encoded:
+        inputs, record = self._stability_inputs(), self._measured()
+        if record is not None:
+            self.progress.skip("stability", "nothing it depends on has changed")
+            self.ledger.skip(record)
+            return encoded
+        self.ledger.begin("stability")
+        if inputs is None:
+            drop_stability(self.folder)
+            return encoded
+        self._refit(encoded, inputs)
+        return encoded
+
+    def _refit(self, encoded: Encoded, inputs: str) -> None:
+        started, fitted = time.perf_counter(), self.ledger.records["fit"].inputs
+        found = measure_stability(
+            self.recipe, encoded, self.folder, fitted, encoder=self.encoder, progress=self.progress
+        )
+        seconds = time.perf_counter() - started
+        values = [f"AMI {found[kind]['ami']:.2f} {kind}" for kind in ("seeds", "bootstrap") if kind in found]
+        self.progress.end("stability", seconds, ", ".join(values))
+        self._finish("stability", inputs, seconds, {})
+
+    def _measured(self) -> StageRecord | None:
+        inputs = self._stability_inputs()
+        there = inputs is not None and (self.folder / STABILITY_FILE).is_file()
+        return self.ledger.done("stability", inputs) if inputs is not None and there else None
+
+    def _stability_inputs(self) -> str | None:
+        """The fit and how often it is to be repeated; None where stability is not asked for or nothing is fitted."""
+        fitted, section = self.ledger.records.get("fit"), self.recipe.stability
+        return fingerprint(fitted.inputs, section.model_dump()) if fitted and section.wanted else None
 
     def _write_report(self, encoded: Encoded) -> None:
         inputs = self._report_inputs()
@@ -163,7 +209,8 @@ class Run:
 
     def _report_inputs(self) -> str:
         fitted = self.ledger.records.get("fit")
-        return fingerprint(fitted.inputs if fitted else None, self.recipe.report.model_dump(), __version__)
+        measured = [inputs] if (inputs := self._stability_inputs()) else []
+        return fingerprint(fitted.inputs if fitted else None, self.recipe.report.model_dump(), __version__, *measured)
 
     def _finish(self, name: str, inputs: str, seconds: float, facts: Mapping[str, Any]) -> None:
         self.ledger.finish(

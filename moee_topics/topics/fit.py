@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, NoTopicsError
 from moee_topics.results import OUTLIERS, TopicResult
 from moee_topics.topics.describe import describe, strengths
 from moee_topics.topics.model import TopicModel
@@ -78,7 +78,8 @@ def fit_topics(
 
     Raises:
         InputError: vectors and documents do not fit together, an argument upstream does not know, too few documents,
-            no topic, or no words.
+            or no words.
+        NoTopicsError: every document is an outlier.
         MissingExtraError: a representation needs a package that is not installed.
     """
     settings = TopicSettings(
@@ -107,8 +108,19 @@ def fit_with_settings(
     ids: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     timestamps: Sequence[str] | None = None,
+    positions: ArrayLike | None = None,
 ) -> TopicModel:
-    """:func:`fit_topics` with its settings as one value."""
+    """:func:`fit_topics` with its settings as one value.
+
+    Args:
+        documents: and X, backend, ids, labels, timestamps: see :func:`fit_topics`.
+        settings: everything else of it.
+        positions: (N, 2) the document map, where it is known or nobody looks at it; a second UMAP makes it otherwise.
+
+    Raises:
+        InputError: as :func:`fit_topics`.
+        NoTopicsError: every document is an outlier.
+    """
     texts = list(documents)
     vectors = _checked_vectors(texts, X)
     names = [str(row) for row in range(len(texts))] if ids is None else list(ids)
@@ -121,7 +133,7 @@ def fit_with_settings(
         texts=texts,
         topics=topics,
         probabilities=strength,
-        positions=document_map(vectors, settings, model.umap_model),
+        positions=document_map(vectors, settings, model.umap_model) if positions is None else np.asarray(positions),
         topic_info=describe(model, texts, topics, strength),
         labels=None if labels is None else list(labels),
         timestamps=None if timestamps is None else list(timestamps),
@@ -291,7 +303,7 @@ def _check_topics(topics: NDArray[np.int64], model: Any) -> None:
     if (topics != OUTLIERS).any():
         return
     size = getattr(model.hdbscan_model, "min_cluster_size", None)
-    raise InputError(
+    raise NoTopicsError(
         f"No topic was found: all {len(topics)} documents are outliers with min_cluster_size={size}. "
         f"Try hdbscan={{'min_cluster_size': {max(2, min(size or 10, len(topics)) // 3)}}}."
     )
