@@ -21,6 +21,7 @@ from moee_topics.errors import InputError
 from moee_topics.report import reading
 from moee_topics.report.payload import documents_payload, embedded_json, first_payload
 from moee_topics.report.run_folder import RunFolder, title
+from moee_topics.report.stability import stability_chapter
 from moee_topics.results import OUTLIERS, Topic
 
 EXCERPT = 220
@@ -71,7 +72,7 @@ def render_report(run: RunFolder, sample: int) -> str:
         first=Markup(embedded_json(first_payload(run, sample))),
         packed=Markup(packed),
         longest=longest,
-        stability=_stability(run),
+        stability=stability_chapter(run),
         circular=run.section("fusion").get("method") not in (None, "hidden_states"),
     )
 
@@ -235,10 +236,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
     return str(value)
-
-
-def _stability(run: RunFolder) -> list[tuple[str, str]]:
-    return _flat(run.stability) if run.stability else []
 
 
 REFERENCES = {

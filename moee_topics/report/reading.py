@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,11 +84,20 @@ RULES = {
         "Stability",
         0.5,
         0.75,
-        "Another seed gives rather different topics.",
-        "Another seed moves some documents.",
-        "Another seed gives nearly the same topics.",
+        "Fitted again, the corpus gives rather different topics.",
+        "Fitted again, the corpus gives the same topics in part.",
+        "Fitted again, the corpus gives nearly the same topics.",
+    ),
+    "stability_bootstrap": Rule(
+        "Stability on samples",
+        0.5,
+        0.75,
+        "Samples of the corpus give rather different topics.",
+        "Samples of the corpus give the same topics in part.",
+        "Samples of the corpus give nearly the same topics.",
     ),
 }
+DISSOLVED, STABLE = 0.5, 0.75
 HEADLINE = ("npmi", "topic_diversity", "outlier_share", "ami", "ari", "stability")
 
 
@@ -105,6 +114,23 @@ def read_score(name: str, score: Mapping[str, Any]) -> Reading:
     shown = percent(value) if rule.percent else f"{value:.2f}"
     text = {"good": rule.good_text, "fair": rule.fair_text, "weak": rule.weak_text}[level]
     return Reading(name, rule.title, shown, level, text, description)
+
+
+def read_found_again(jaccard: float | None) -> tuple[Level, str]:
+    """How well other fits find a topic again, in a word; the bounds are Hennig's (see ``topic_stability``)."""
+    if jaccard is None:
+        return "none", ""
+    if jaccard < DISSOLVED:
+        return "weak", "dissolves"
+    return ("good", "stable") if jaccard >= STABLE else ("fair", "in part")
+
+
+def read_stability(agreement: float | None, found_again: Sequence[float]) -> str:
+    """A sentence on the topics as a whole, and one on how many of them can be relied on."""
+    text = read_score("stability", {"value": agreement}).text
+    stable = sum(jaccard >= STABLE for jaccard in found_again)
+    dissolved = sum(jaccard < DISSOLVED for jaccard in found_again)
+    return f"{text} Of {len(found_again)} topics {stable} are stable and {dissolved} dissolve."
 
 
 def percent(share: float) -> str:
