@@ -121,6 +121,60 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path: Path, reci
     assert data["action"] == "run" and not (tmp_path / "runs").exists()
 
 
+def test_stability_is_a_stage_of_a_run_only_where_it_is_asked_for(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(finished, tmp_path / "runs"))
+    asked = ("run", recipe, "stability.seeds=1", "--output", output)
+    plan = call(*asked, "--dry-run").stdout.splitlines()[1:]
+    assert [line.split()[:2] for line in plan] == [
+        ["embed", "skip"],
+        ["fit", "skip"],
+        ["stability", "run"],
+        ["report", "run"],
+    ]
+    summary = json.loads(call(*asked, "--json").stdout)
+    assert -1 <= summary["scores"]["stability"] <= 1
+    assert [stage["name"] for stage in summary["stages"] if not stage["skipped"]] == ["stability", "report"]
+    assert call("run", recipe, "stability.seeds=-1", "--output", output).exit_code == 3
+
+
+def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
+    finished: Path, recipe: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(finished, tmp_path / "runs"))
+    result = call("compare", recipe, "--methods", "all", "--output", output, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    names = ["hidden_states", "routing_weights", "concat", "weighted_sum"]
+    assert list(found["methods"]) == names and [len(row) for row in found["ami"]] == [4] * 4
+    for name in names:
+        folder = output / f"mine-{name}"
+        assert found["methods"][name]["run"] == str(folder) and (folder / "report.html").is_file()
+        assert json.loads((folder / "run.json").read_text())["fusion"]["method"] == name
+        assert json.loads((folder / "stages.json").read_text())["embed"]["facts"]["encoded"] == 0, "all were stored"
+    pages = output / "mine-methods"
+    assert found["page"] == str(pages / "methods.html") and len(list(pages.iterdir())) == 1 + 6
+    again = call("compare", recipe, "--methods", "concat,weighted_sum", "--output", output)
+    assert not [line for line in again.stderr.splitlines() if line.startswith(("fuse", "topics", "stability"))]
+    assert "| topics |" in again.stdout and again.stdout.rstrip().endswith("methods.html")
+
+
+def test_methods_want_a_recipe_with_a_corpus(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    scoring = tmp_path / "scoring.yaml"
+    scoring.write_text("score: {tasks: [STS12]}")
+    run = finished / "mine"
+    for arguments, told in [
+        ((scoring, "--methods", "all"), "score.methods"),
+        ((run, run, "--methods", "all"), "compared without it"),
+        (("--methods", "all"), "Got no recipe"),
+        ((recipe, "--methods", "concat"), "two or more of hidden_states"),
+        ((recipe, "--methods", "concat,HS"), "'HS' is none of them"),
+        ((recipe, "--methods", "all", "--alpha", "1"), "change the recipe instead"),
+        ((recipe, "fusion.method=concat", "--methods", "all"), "both say which method"),
+    ]:
+        result = call("compare", *arguments, "--output", tmp_path)
+        assert result.exit_code == 3 and told in result.stderr, (arguments, result.output)
+
+
 def test_embed_fills_a_store_from_any_file_and_fit_uses_it(tmp_path: Path, recipe: Path) -> None:
     posts = tmp_path / "other.csv"
     posts.write_text("body,group\n" + "".join(f'"{text}, again",g\n' for text in TEXTS))

@@ -22,6 +22,7 @@ from moee_topics.report import export_report, write_comparison, write_report
 from moee_topics.report import exports as exports_module
 from moee_topics.report.comparison import compare_runs
 from moee_topics.report.layout import topic_layout
+from moee_topics.report.methods import ScoreRow, compare_methods, write_methods
 from moee_topics.report.payload import (
     alike_in_routing_only,
     documents_payload,
@@ -31,6 +32,7 @@ from moee_topics.report.payload import (
 )
 from moee_topics.report.reading import markdown_text, percent, read_score, seconds_read
 from moee_topics.report.run_folder import RunFolder, title
+from moee_topics.report.stability import stability_chapter
 from moee_topics.results import Topic, TopicResult
 
 
@@ -302,6 +304,82 @@ def test_a_missing_package_and_an_unknown_format_are_clear_errors(
             export_report(run, [name], tmp_path)
     with pytest.raises(InputError, match="no export format 'docx'"):
         export_report(run, ["docx"], tmp_path)
+
+
+STABILITY = {
+    "seeds": {"fits": 5, "ami": 0.812, "ami_lowest": 0.7, "pairwise_ami": [], "words": 0.61, "topics": [4, 4, 3, 5, 4]},
+    "bootstrap": {"fits": 3, "ami": 0.6, "ami_lowest": 0.55, "pairwise_ami": [], "words": None, "topics": [4, 4, 4]},
+    "topics": {
+        "0": {"seeds": 0.95, "bootstrap": 0.9},
+        "1": {"seeds": 0.9, "bootstrap": 0.49},
+        "2": {"seeds": 0.6, "bootstrap": 0.8},
+        "3": {"seeds": 0.75, "bootstrap": 0.75},
+    },
+}
+
+
+def test_the_report_shows_how_stable_the_topics_are_the_least_stable_first(tmp_path: Path) -> None:
+    folder = small_run(tmp_path / "run")
+    write_json(folder / "stability.json", STABILITY)
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    scores["stability"] = {"value": 0.812, "description": "of 5 fits", "higher_is_better": True}
+    write_json(folder / "scores.json", scores)
+    chapter = stability_chapter(RunFolder.read(folder))
+    assert chapter is not None
+    assert [(row.topic.topic, row.mark) for row in chapter.topics] == [
+        (1, "dissolves"), (2, "in part"), (3, "stable"), (0, "stable"),
+    ]  # fmt: skip
+    assert chapter.topics[0].figures == ["0.90", "0.49"]
+    assert [(row.fits, row.ami, row.words, row.topics) for row in chapter.fits] == [
+        ("5", "0.81", "0.61", "3 to 5"), ("3", "0.60", "–", "4"),
+    ]  # fmt: skip
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "nearly the same topics. Of 4 topics 2 are stable and 1 dissolve." in page
+    assert "<dt>Stability</dt>" in page.split('id="topics"')[0], "a card in the overview"
+    (text,) = export_report(folder, ["markdown"], tmp_path)
+    assert "| stability | 0.81 | Fitted again, the corpus gives nearly the same topics. |" in text.read_text()
+
+
+def test_stability_with_seeds_alone_or_with_nothing_that_can_be_read(tmp_path: Path) -> None:
+    folder = small_run(tmp_path / "run", hostile=True)
+    write_json(folder / "stability.json", {"seeds": {**STABILITY["seeds"], "ami": HOSTILE[0]}, "topics": {"0": {}}})
+    chapter = stability_chapter(RunFolder.read(folder))
+    assert chapter is not None and chapter.kinds == ["Other seeds"]
+    assert {row.mark for row in chapter.topics} == {""} and chapter.fits[0].ami == "–"
+    assert 'id="stability"' in write_report(folder).read_text(encoding="utf-8")
+    write_json(folder / "stability.json", {"ami": 0.5})
+    assert stability_chapter(RunFolder.read(folder)) is None
+
+
+def test_methods_are_set_side_by_side_with_a_page_for_every_two(run: Path, tmp_path: Path) -> None:
+    other = small_run(tmp_path / "other", seed=1)
+    found = write_methods({"concat": run, "hidden_states": other, "mine": run}, tmp_path / "out", name=HOSTILE[0])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "methods.html", "concat-hidden_states.html", "concat-mine.html", "hidden_states-mine.html",
+    }  # fmt: skip
+    assert found.ami[0, 2] == pytest.approx(1) and abs(found.ami[0, 1]) < 0.1
+    assert np.array_equal(found.ami, found.ami.T)
+    page = (tmp_path / "out" / "methods.html").read_text(encoding="utf-8")
+    parsed = Scripts(page)
+    links = {value for name, value in parsed.attributes if name == "href" and value[:1] not in "#d"}
+    assert {f"{a}-{b}.html" for a, b in [("concat", "hidden_states"), ("concat", "mine")]} <= links
+    assert all((tmp_path / "out" / link).is_file() for link in links)
+    assert "img" not in parsed.tags and len(parsed.content) == 1
+    assert any(value.startswith("default-src 'none'") for name, value in parsed.attributes if name == "content")
+    rows = {row.name: row for row in found.rows}
+    assert rows["topics"].shown() == ["4", "4", "4"] and rows["ami"].shown() == ["–"] * 3
+    assert rows["npmi"].best is None, "all the same"
+
+
+def test_the_best_of_a_measure_is_by_its_direction() -> None:
+    values = (0.3, None, 0.1)
+    assert [ScoreRow("x", "", values, better).best for better in (True, False, None)] == [0, 2, None]
+    assert ScoreRow("x", "", values, False, percent=True).shown() == ["30 %", "–", "10 %"]
+
+
+def test_one_method_cannot_be_compared(run: Path) -> None:
+    with pytest.raises(InputError, match="at least 2"):
+        compare_methods({"concat": run})
 
 
 def test_a_run_compared_with_itself_agrees_in_everything(run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``moee-topics score`` and ``compare``: vectors on tasks, and hidden states beside routing weights."""
+"""``moee-topics score`` and ``compare``: vectors on tasks, two runs, methods, hidden states beside routing weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import typer
 from moee_topics.cli.root import RUNS, Json, Offline, Overrides, Quiet, Store, go_offline, print_json
 
 if TYPE_CHECKING:
+    from moee_topics.report.methods import MethodsComparison
     from moee_topics.scoring.board import Table
     from moee_topics.scoring.recipe import ScoreRecipe
 
+COMPARISON = RUNS / "comparison"
 REFERENCE = "Names of the reference implementation (tianyi-lab/MoE-Embedding, eval_mteb.py)"
 
 
@@ -107,7 +109,8 @@ def compare(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Two run folders; or a scoring recipe and changes to it.", metavar="[RUN_A RUN_B | RECIPE]"
+            help="Two run folders; or a recipe and changes to it: with --methods one of a corpus, else a scoring one.",
+            metavar="[RUN_A RUN_B | RECIPE [KEY=VALUE]...]",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Hub name, folder or pocket.")] = None,
@@ -117,20 +120,30 @@ def compare(
     tasks: Annotated[str | None, typer.Option(help="Clustering and STS tasks of mteb, by comma.")] = None,
     local: Annotated[list[str] | None, typer.Option(help="Labelled files, as for score.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of RW in sum.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="hidden_states, routing_weights, concat, weighted_sum, by comma, or 'all': run RECIPE so."),
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the results; for two runs also a page.")
-    ] = RUNS / "comparison",
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the results; for two runs also a page [default: runs/comparison; with --methods runs].",
+        ),
+    ] = None,
     store: Store = None,
     offline: Offline = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Set two runs side by side; or hidden states beside routing weights on clustering and STS tasks."""
+    """Set two runs side by side; or a corpus by several methods; or hidden states beside routing weights on tasks."""
     go_offline(offline)
     os.environ.setdefault("TQDM_DISABLE", "1")
     words = what or []
-    if len(words) == 2 and all((Path(word) / "run.json").is_file() for word in words):
-        _compare_runs(Path(words[0]), Path(words[1]), output, as_json)
+    two_runs = len(words) == 2 and all((Path(word) / "run.json").is_file() for word in words)
+    if two_runs and methods is None:
+        _compare_runs(Path(words[0]), Path(words[1]), output or COMPARISON, as_json)
         return
     given = {
         "encoder.model": model,
@@ -141,8 +154,12 @@ def compare(
         "score.local": [local_option(text) for text in local] if local else None,
         "score.alpha": alpha,
     }
+    if methods is not None:
+        _check_methods(words, two_runs, given)
+        _compare_methods(words, methods, output or RUNS, store, quiet, as_json)
+        return
     recipe = open_recipe(words[0] if words else None, words[1:], given)
-    _compare_views(recipe, output, store, quiet, as_json)
+    _compare_views(recipe, output or COMPARISON, store, quiet, as_json)
 
 
 def _prompts(text: str | None) -> list[str] | str | None:
@@ -163,6 +180,62 @@ def _compare_runs(first: Path, second: Path, output: Path, as_json: bool) -> Non
         print_json({"page": page})
     else:
         typer.echo(page)
+
+
+def _check_methods(words: Sequence[str], two_runs: bool, given: Mapping[str, Any]) -> None:
+    """Refuses what --methods cannot run: anything but a recipe with a corpus and changes to it."""
+    from moee_topics.errors import RecipeError
+    from moee_topics.recipe import is_scoring, read_recipe
+
+    expected = "--methods runs a recipe with a corpus, such as: moee-topics compare quickstart --methods all"
+    if two_runs:
+        raise RecipeError(f"{expected}. Two run folders are compared without it.")
+    if not words or "=" in words[0]:
+        raise RecipeError(f"{expected}. Got no recipe.")
+    if is_scoring(read_recipe(words[0])):
+        raise RecipeError(f"{expected}. {words[0]} scores a model; its methods are its key score.methods.")
+    options = [key for key, value in given.items() if value is not None]
+    if options:
+        raise RecipeError(f"{expected}. {options[0]} as an option is for scoring recipes; change the recipe instead.")
+    changed = [word for word in words[1:] if word.startswith("fusion.method=")]
+    if changed:
+        raise RecipeError(f"{changed[0]} and --methods both say which method. Leave one of them out.")
+
+
+def _compare_methods(
+    words: Sequence[str], methods: str, output: Path, store: Path | None, quiet: bool, as_json: bool
+) -> None:
+    from moee_topics.cli.progress import progress_for
+    from moee_topics.pipeline import parse_methods, run_methods
+    from moee_topics.recipe import load_recipe
+    from moee_topics.report.methods import PAGE, write_methods
+
+    name = Path(words[0]).stem
+    folders = {method: output / f"{name}-{method}" for method in parse_methods(methods)}
+    run_methods(load_recipe(words[0], words[1:]), folders, store or output / "store", progress=progress_for(quiet))
+    pages = output / f"{name}-methods"
+    found = write_methods(folders, pages, name=name)
+    if as_json:
+        print_json({"page": pages / PAGE, **found.to_json()})
+        return
+    for table in _method_tables(found):
+        print_table(table)
+    typer.echo(f"Page: {pages / PAGE}")
+
+
+def _method_tables(found: MethodsComparison) -> list[Table]:
+    from moee_topics.scoring.board import Table
+
+    methods = list(found.runs)
+    better = {None: "", True: "higher", False: "lower"}
+    rows = [[row.name, better[row.higher_is_better], *row.shown()] for row in found.rows]
+    best = [None if row.best is None else row.best + 2 for row in found.rows]
+    counts = [str(len(run.topics)) for run in found.runs.values()]
+    ami = [[m, n, *(f"{value:.2f}" for value in line)] for m, n, line in zip(methods, counts, found.ami, strict=True)]
+    return [
+        Table("Topics and scores of each method", ["measure", "better", *methods], rows, best),
+        Table("Agreement of every two methods (AMI)", ["method", "topics", *methods], ami),
+    ]
 
 
 def _compare_views(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, as_json: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from moee_topics.pipeline.encoding import Encoded, EncoderSource, corpus_of, embed, survey_of
 from moee_topics.pipeline.fitting import Fitted, check, fit
+from moee_topics.pipeline.methods import METHODS, parse_methods, run_methods
 from moee_topics.pipeline.predicting import PredictedTopic, Predictor, predict
 from moee_topics.pipeline.progress import Progress
 from moee_topics.pipeline.running import Run, StagePlan, report, run
 
 __all__ = [
+    "METHODS",
     "Encoded",
     "EncoderSource",
     "Fitted",
@@ -21,8 +23,10 @@ __all__ = [
     "corpus_of",
     "embed",
     "fit",
+    "parse_methods",
     "predict",
     "report",
     "run",
+    "run_methods",
     "survey_of",
 ]

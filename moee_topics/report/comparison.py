@@ -63,7 +63,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
         InputError: a folder holds no finished run, or the two share no document.
     """
     a, b = RunFolder.read(Path(first)), RunFolder.read(Path(second))
-    topics_a, topics_b = _common_topics(a, b)
+    topics_a, topics_b = common_topics(a, b)
     inside = (topics_a != OUTLIERS) & (topics_b != OUTLIERS)
     return Comparison(
         first=a,
@@ -126,7 +126,12 @@ def _name(run: RunFolder, other: RunFolder, place: int) -> str:
     return run.name if run.name != other.name else f"{run.name} ({place})"
 
 
-def _common_topics(a: RunFolder, b: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+def common_topics(a: RunFolder, b: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    """The topics that two runs give the documents both have, matched by id, in the order of the first.
+
+    Raises:
+        InputError: they share no document.
+    """
     rows = {key: row for row, key in enumerate(b.result.ids)}
     common = [(row, rows[key]) for row, key in enumerate(a.result.ids) if key in rows]
     if not common:

@@ -128,6 +128,8 @@ def read_found_again(jaccard: float | None) -> tuple[Level, str]:
 def read_stability(agreement: float | None, found_again: Sequence[float]) -> str:
     """A sentence on the topics as a whole, and one on how many of them can be relied on."""
     text = read_score("stability", {"value": agreement}).text
+    if not found_again:
+        return text
     stable = sum(jaccard >= STABLE for jaccard in found_again)
     dissolved = sum(jaccard < DISSOLVED for jaccard in found_again)
     return f"{text} Of {len(found_again)} topics {stable} are stable and {dissolved} dissolve."
