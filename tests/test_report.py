@@ -334,7 +334,7 @@ def test_the_report_shows_how_stable_the_topics_are_the_least_stable_first(tmp_p
         ("5", "0.81", "0.61", "3 to 5"), ("3", "0.60", "–", "4"),
     ]  # fmt: skip
     page = write_report(folder).read_text(encoding="utf-8")
-    assert "nearly the same topics. Of 4 topics 2 are stable and 1 dissolve." in page
+    assert "nearly the same topics. Of 4 topics 2 are stable and 1 dissolves." in page
     assert "<dt>Stability</dt>" in page.split('id="topics"')[0], "a card in the overview"
     (text,) = export_report(folder, ["markdown"], tmp_path)
     assert "| stability | 0.81 | Fitted again, the corpus gives nearly the same topics. |" in text.read_text()

@@ -132,7 +132,8 @@ def read_stability(agreement: float | None, found_again: Sequence[float]) -> str
         return text
     stable = sum(jaccard >= STABLE for jaccard in found_again)
     dissolved = sum(jaccard < DISSOLVED for jaccard in found_again)
-    return f"{text} Of {len(found_again)} topics {stable} are stable and {dissolved} dissolve."
+    verbs = ("is" if stable == 1 else "are", "dissolves" if dissolved == 1 else "dissolve")
+    return f"{text} Of {len(found_again)} topics {stable} {verbs[0]} stable and {dissolved} {verbs[1]}."
 
 
 def percent(share: float) -> str:
