@@ -1,10 +1,15 @@
-"""Attention of packed documents: each attends to itself alone, and no mask of quadratic size is made."""
+"""Attention of packed documents: each attends to itself alone, and no mask of quadratic size is made.
+
+On a GPU that has torch's flash attention for rows of several lengths, one kernel does a whole row; elsewhere each
+document goes through ``scaled_dot_product_attention`` by itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,13 +20,28 @@ from transformers import AttentionInterface, AttentionMaskInterface
 PACKED = "moee_packed"
 
 # The lengths travel beside the call: many models do not hand unknown keyword arguments down to their attention.
-_segments: ContextVar[list[int] | None] = ContextVar("packed_segments", default=None)
+_segments: ContextVar[_Segments | None] = ContextVar("packed_segments", default=None)
+
+
+class _Segments:
+    """Lengths of the documents of a row, and where they begin and end, put on the device once for all layers."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+        self._bounds: Tensor | None = None
+
+    def bounds(self, device: torch.device) -> Tensor:
+        """(documents + 1,) int32: the first token of each document, and the end of the row."""
+        if self._bounds is None or self._bounds.device != device:
+            ends = torch.tensor([0, *self.lengths]).cumsum(0)
+            self._bounds = ends.to(device=device, dtype=torch.int32)
+        return self._bounds
 
 
 @contextmanager
 def packed_segments(lengths: list[int]) -> Iterator[None]:
     """While open, packed attention splits its row into stretches of these lengths."""
-    token = _segments.set(lengths)
+    token = _segments.set(_Segments(lengths))
     try:
         yield
     finally:
@@ -61,21 +81,68 @@ def packed_attention(
         NotImplementedError: the model asks for something that this attention does not do, or no segments are set.
     """
     segments = _segments.get()
-    if segments is None or sum(segments) != query.shape[2] or query.shape[0] != 1 or dropout:
+    if segments is None or sum(segments.lengths) != query.shape[2] or query.shape[0] != 1 or dropout:
         raise NotImplementedError("packed attention runs on one packed row, inside packed_segments(...)")
     _refuse_unknown(module, extra)
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    parts = zip(*(torch.split(states, segments, dim=2) for states in (query, key, value)), strict=True)
-    done = [_attend(q, k, v, _Rule(scaling, sliding_window, s_aux)).transpose(1, 2) for q, k, v in parts]
-    return torch.cat(done, dim=1), None
+    rule = _Rule(scaling, sliding_window, s_aux)
+    run = _whole_row if _fits_kernel(query, value, rule) else _one_by_one
+    return run(query, key, value, segments, rule), None
 
 
 class _Rule(NamedTuple):
     scaling: float | None
     window: int | None
     sinks: Tensor | None
+
+
+def _fits_kernel(query: Tensor, value: Tensor, rule: _Rule) -> bool:
+    sizes = query.shape[-1], value.shape[-1]
+    return rule.sinks is None and sizes[0] == sizes[1] and has_kernel(query.device, query.dtype, sizes[0])
+
+
+@cache
+def has_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+    """Whether the device has flash attention for rows of several lengths, and it gives what SDPA gives."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    query, key, value = torch.randn(3, 1, 2, 80, head_size, device=device, dtype=dtype)
+    given = query, key, value, _Segments([33, 47]), _Rule(None, None, None)
+    try:
+        found = _whole_row(*given)
+    except (ImportError, NotImplementedError, RuntimeError, ValueError):
+        return False
+    return torch.allclose(found.float(), _one_by_one(*given).float(), atol=0.02)
+
+
+def _whole_row(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
+    """(1, T, heads, head size) by one kernel; without split keys, whose sums depend on the longest document."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    bounds, longest = segments.bounds(query.device), max(segments.lengths)
+    done = varlen_attn(
+        q,
+        k,
+        v,
+        bounds,
+        bounds,
+        longest,
+        longest,
+        scale=rule.scaling,
+        window_size=(-1 if rule.window is None else rule.window - 1, 0),
+        enable_gqa=q.shape[1] != k.shape[1],
+        num_splits=1,
+    )
+    return cast(Tensor, done)[None]
+
+
+def _one_by_one(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
+    """(1, T, heads, value head size), document by document."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    parts = zip(*(torch.split(states, segments.lengths, dim=2) for states in (query, key, value)), strict=True)
+    return torch.cat([_attend(q, k, v, rule).transpose(1, 2) for q, k, v in parts], dim=1)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
