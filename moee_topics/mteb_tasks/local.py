@@ -1,38 +1,22 @@
-"""mteb tasks: those of its registry, and labelled local files with mteb's own protocols.
-
-A ``TaskSource`` makes a fresh task object for each evaluation, because mteb's tasks use up a random state: the same
-object evaluated twice gives two scores. Clustering tasks report AMI and ARI beside V-measure, which is not corrected
-for chance and grows with the number of clusters.
-"""
+"""Labelled local files as tasks, with mteb's own protocols."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-import gzip
 import hashlib
-import io
 import json
 import random
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
+from moee_topics.errors import InputError
+from moee_topics.mteb_tasks.cluster_scores import add_cluster_scores
+from moee_topics.mteb_tasks.files import LocalType, guess_type, read_rows
+from moee_topics.mteb_tasks.source import TaskSource, mteb
 
-from moee_topics.errors import InputError, MoEETopicsError, import_extra
-from moee_topics.store import content_hash
-
-LocalType = Literal[
-    "Clustering", "STS", "PairClassification", "Reranking", "Retrieval", "Classification", "Summarization"
-]
 LOCAL_TYPES: tuple[LocalType, ...] = get_args(LocalType)
 MAIN_SCORES: Mapping[LocalType, str] = {
     "Clustering": "v_measure",
@@ -47,27 +31,6 @@ Row = Mapping[str, Any]
 Table = dict[str, list[Any]]
 LARGEST_SAMPLE = 16_384
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class TaskSource:
-    """A task that can be made again and again.
-
-    Attributes:
-        name: its name in results and tables.
-        type: mteb's task type.
-        main_score: the score mteb ranks it by.
-        make: makes a fresh mteb task object.
-        local: whether its data is a local file.
-        left_out: rows of the file that lack a text or a label.
-    """
-
-    name: str
-    type: str
-    main_score: str
-    make: Callable[[], Any] = field(repr=False)
-    local: bool = False
-    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,88 +65,6 @@ class LocalTask:
     def column(self, role: str) -> str:
         """The name of the column that has a role."""
         return self.columns.get(role, role)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a csv, tsv, jsonl or parquet file, the text formats also gzipped.
-
-    Raises:
-        InputError: the file is missing, of another kind, empty, or cannot be read.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}. Give a csv, tsv, jsonl or parquet file with a header.")
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    if kind not in _READERS:
-        raise InputError(f"{path} is none of: {', '.join(_READERS)} (the text formats also as .gz).")
-    try:
-        rows = _READERS[kind](path)
-    except (ValueError, OSError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as {kind}: {error}.") from error
-    if not rows:
-        raise InputError(f"{path} has no rows.")
-    return rows
-
-
-def _text_of(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-
-
-def _read_delimited(path: Path, delimiter: str) -> list[dict[str, Any]]:
-    return list(csv.DictReader(io.StringIO(_text_of(path)), delimiter=delimiter))
-
-
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in _text_of(path).splitlines() if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("each line must be an object")
-    return rows
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    return rows
-
-
-_READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
-    "csv": partial(_read_delimited, delimiter=","),
-    "tsv": partial(_read_delimited, delimiter="\t"),
-    "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-}
-
-
-def guess_type(columns: Iterable[str]) -> LocalType:
-    """The task type that a file with these columns is for.
-
-    Raises:
-        InputError: the columns fit no type.
-    """
-    names = set(columns)
-    for needed, kind in _SIGNATURES:
-        if needed <= names:
-            return kind
-    raise InputError(
-        f"Columns {sorted(names)} fit no task type. "
-        + "; ".join(f"{kind}: {', '.join(sorted(needed))}" for needed, kind in _SIGNATURES)
-        + ". Say the type, and name the columns where they are called otherwise."
-    )
-
-
-_SIGNATURES: tuple[tuple[set[str], LocalType], ...] = (
-    ({"machine_summaries", "human_summaries", "relevance"}, "Summarization"),
-    ({"query", "positive", "negative"}, "Reranking"),
-    ({"query", "candidate", "label"}, "Reranking"),
-    ({"sentence1", "sentence2", "score"}, "STS"),
-    ({"sentence1", "sentence2", "label"}, "PairClassification"),
-    ({"text", "label"}, "Clustering"),
-)
-
-
-# --- local tasks -----------------------------------------------------------------------------------------------------
 
 
 def local_task(spec: LocalTask) -> TaskSource:
@@ -381,7 +262,7 @@ def _default_name(spec: LocalTask, kind: LocalType) -> str:
 
 
 def _make(name: str, kind: LocalType, splits: dict[str, Table], spec: LocalTask) -> Any:
-    base = getattr(_mteb("abstasks"), _BASES[kind])
+    base = getattr(mteb("abstasks"), _BASES[kind])
     metadata = _metadata(name, kind, _digest(splits, spec))
 
     def load_data(self: Any, num_proc: int | None = None, **kwargs: Any) -> None:
@@ -405,7 +286,7 @@ _BASES: Mapping[LocalType, str] = {
 
 
 def _metadata(name: str, kind: LocalType, revision: str) -> Any:
-    return _mteb().TaskMetadata(
+    return mteb().TaskMetadata(
         name=name,
         description=f"A local file as a {kind} task.",
         dataset={"path": f"local/{name}", "revision": revision},
@@ -468,249 +349,3 @@ def _searched(table: Table) -> Candidates:
     queries = [{"id": f"q{i}", "text": query} for i, query in enumerate(table["query"])]
     relevant = {f"q{i}": {ids[text]: 1 for text in texts} for i, texts in enumerate(table["positive"])}
     return queries, [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()], relevant, None
-
-
-# --- tasks of mteb ---------------------------------------------------------------------------------------------------
-
-
-def hub_task(name: str) -> TaskSource:
-    """A task of mteb's registry; its data comes from the hub, or from the hub's cache on this machine.
-
-    Raises:
-        InputError: mteb has no text task of that name.
-    """
-    registry = _registry()
-    if name not in registry:
-        close = difflib.get_close_matches(name, registry, n=3, cutoff=0.4)
-        hint = f" Nearest: {', '.join(close)}." if close else ""
-        raise InputError(f"mteb has no task {name!r}.{hint} A local file is given with local, not by name.")
-    metadata = registry[name].metadata
-    if set(metadata.modalities) != {"text"}:
-        raise InputError(f"The task {name} is about {', '.join(metadata.modalities)}; only text can be scored.")
-    return TaskSource(name, metadata.type, metadata.main_score, partial(_make_hub_task, name))
-
-
-@cache
-def _registry() -> Mapping[str, Any]:
-    registry: Mapping[str, Any] = _mteb("get_tasks")._TASKS_REGISTRY
-    return registry
-
-
-def _make_hub_task(name: str) -> Any:
-    with warnings.catch_warnings():
-        # The paper's tasks are older versions on purpose.
-        warnings.simplefilter("ignore")
-        task = _mteb().get_task(name)
-    return add_cluster_scores(task) if task.metadata.type == "Clustering" else task
-
-
-def benchmark_tasks(name: str) -> list[TaskSource]:
-    """The text tasks of one of mteb's benchmarks, for example ``MTEB(eng, v2)``.
-
-    Raises:
-        InputError: mteb has no benchmark of that name.
-    """
-    mteb = _mteb()
-    try:
-        tasks = mteb.get_benchmark(name).tasks
-    except KeyError as error:
-        raise InputError(f"mteb has no benchmark {name!r}; its list is in mteb.get_benchmarks().") from error
-    names = [task.metadata.name for task in tasks if task.metadata.modalities == ["text"]]
-    return [hub_task(task) for task in names]
-
-
-def load(source: TaskSource) -> Any:
-    """A fresh task with its data loaded.
-
-    Raises:
-        InputError: the data is neither on this machine nor to be had from the hub.
-    """
-    task = source.make()
-    try:
-        task.load_data()
-    except (OSError, ValueError, RuntimeError) as error:
-        path = task.metadata.dataset["path"]
-        raise InputError(
-            f"The data of the task {source.name} ({path}) is not on this machine and could not be fetched: "
-            f"{type(error).__name__}: {_first_line(error)}. Run once with a network, copy the hub's cache (HF_HOME), "
-            "leave the task out, or give a labelled file of your own as a local task."
-        ) from error
-    return task
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
-
-
-@dataclass
-class TextRecorder:
-    """An encoder that remembers which texts mteb asks for, and answers with small vectors made of their hashes.
-
-    A run of a task with it finds the texts that the task will encode, its own sampling included, at the cost of scoring
-    a few dimensions: they can then be counted, encoded in one go, or taken as the corpus of a standardizer.
-    """
-
-    texts: dict[str, None] = field(default_factory=dict)
-    dimensions: int = 4
-
-    @property
-    def mteb_model_meta(self) -> Any:
-        """A ``ModelMeta`` for mteb; the recorder's results are never kept."""
-        return _mteb("models.model_meta").ModelMeta.create_empty(overwrites={"name": "moee-topics/recorder"})
-
-    def encode(self, inputs: Iterable[Mapping[str, Any]], **kwargs: Any) -> NDArray[np.float32]:
-        """Small vectors (N, dimensions) that depend on the texts."""
-        texts = [text for batch in inputs for text in batch["text"]]
-        self.texts.update(dict.fromkeys(texts))
-        rows = [np.frombuffer(content_hash(text), dtype=np.uint16)[: self.dimensions] for text in texts]
-        return (np.stack(rows) / 2**15 - 1).astype(np.float32)
-
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of all pairs."""
-        return _mteb("similarity_functions").cos_sim(embeddings1, embeddings2)
-
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of corresponding rows."""
-        return _mteb("similarity_functions").pairwise_cos_sim(embeddings1, embeddings2)
-
-
-def texts_of(source: TaskSource) -> list[str]:
-    """The distinct texts that an evaluation of the task encodes, mteb's own sampling included, in its order.
-
-    Raises:
-        InputError: the data of the task cannot be had.
-    """
-    task = load(source)
-    recorder = TextRecorder()
-    with warnings.catch_warnings():
-        # The scores of the recorder's vectors mean nothing, and neither do the warnings about them.
-        warnings.simplefilter("ignore")
-        for split in task.eval_splits:
-            task.evaluate(recorder, split, encode_kwargs={"batch_size": 512, "show_progress_bar": False})
-    return list(recorder.texts)
-
-
-def clustering_rows(source: TaskSource, split: str = "test") -> tuple[list[str], list[int]]:
-    """The documents of a clustering task and the number of their label, sets of older tasks one after the other.
-
-    Hierarchical labels count at their first level; labels that repeat in several sets are the same.
-
-    Raises:
-        InputError: the data cannot be had.
-    """
-    task = load(source)
-    rows = task.dataset[split]
-    texts, labels = list(rows[task.input_column_name]), list(rows[task.label_column_name])
-    if texts and isinstance(texts[0], list):
-        texts, labels = ([item for part in column for item in part] for column in (texts, labels))
-    names = [str(label[0] if isinstance(label, list) else label) for label in labels]
-    number = {name: i for i, name in enumerate(sorted(set(names)))}
-    return texts, [number[name] for name in names]
-
-
-def pair_rows(source: TaskSource, split: str = "test") -> tuple[list[str], list[str], list[float]]:
-    """The first texts, second texts and known scores of the pairs of an STS task.
-
-    Raises:
-        InputError: the data cannot be had.
-    """
-    task = load(source)
-    rows = task.dataset[split]
-    first, second = (list(rows[name]) for name in task.column_names)
-    return first, second, [float(value) for value in rows["score"]]
-
-
-# --- AMI and ARI -----------------------------------------------------------------------------------------------------
-
-
-def add_cluster_scores(task: Any) -> Any:
-    """Makes a clustering task report AMI and ARI beside V-measure, and returns it.
-
-    mteb's newer tasks report V-measure and AMI, its older ones V-measure alone. The clusters are mteb's own.
-    """
-    older = hasattr(task, "_compute_metrics")
-    return _score_sets(task) if older else _score_samples(task)
-
-
-def _score_sets(task: Any) -> Any:
-    """For mteb's older tasks, which cluster each set of documents once."""
-    found: list[tuple[float, float]] = []
-    compute, evaluate = task._compute_metrics, task._evaluate_subset
-
-    def compute_metrics(labels: Any, assignment: Any, *args: Any, **kwargs: Any) -> Any:
-        found.append(_ami_ari(labels, assignment))
-        return compute(labels, assignment, *args, **kwargs)
-
-    def evaluate_subset(*args: Any, **kwargs: Any) -> Any:
-        found.clear()
-        scores = evaluate(*args, **kwargs)
-        return {**scores, **_means(found)}
-
-    task._compute_metrics, task._evaluate_subset = compute_metrics, evaluate_subset
-    return task
-
-
-def _score_samples(task: Any) -> Any:
-    """For mteb's newer tasks, which cluster bootstrap samples: the samples are drawn again to see their labels."""
-    kept: list[Mapping[str, Any]] = []
-    evaluate, save = task._evaluate_subset, task._save_task_predictions
-
-    def save_predictions(predictions: Any, model: Any, prediction_folder: Path, **kwargs: Any) -> None:
-        kept.append(predictions)
-        if prediction_folder != _NOWHERE:
-            save(predictions, model, prediction_folder, **kwargs)
-
-    def evaluate_subset(model: Any, data_split: Any, *, prediction_folder: Path | None = None, **kwargs: Any) -> Any:
-        kept.clear()
-        state = task.rng_state.getstate()
-        scores = evaluate(model, data_split, prediction_folder=prediction_folder or _NOWHERE, **kwargs)
-        pairs = list(_replayed(task, data_split, state, kept[0]))
-        _check_replay(pairs, scores)
-        return {**scores, **_means([_ami_ari(labels, clusters) for labels, clusters in pairs])}
-
-    task._save_task_predictions, task._evaluate_subset = save_predictions, evaluate_subset
-    return task
-
-
-_NOWHERE = Path("nowhere")
-
-
-def _replayed(task: Any, data_split: Any, state: Any, assignments: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Labels and clusters of each bootstrap sample, drawn as mteb.abstasks.clustering draws them."""
-    rng = random.Random()
-    rng.setstate(state)
-    labels = [label if isinstance(label, list) else [label] for label in data_split[task.label_column_name]]
-    limit = task.max_document_to_embed
-    if task.max_fraction_of_documents_to_embed is not None:
-        limit = int(task.max_fraction_of_documents_to_embed * len(labels))
-    if limit is not None:
-        labels = [labels[i] for i in rng.sample(range(len(labels)), k=min(limit, len(labels)))]
-    for level, samples in enumerate(assignments.values()):
-        known = np.array([label[level] if len(label) > level else -1 for label in labels])
-        known = known[np.array([label != -1 for label in known])]
-        for clusters in samples:
-            yield known[rng.choices(range(len(known)), k=task.max_documents_per_cluster)], clusters
-
-
-def _check_replay(pairs: Sequence[tuple[Any, Any]], scores: Mapping[str, Any]) -> None:
-    mine = np.mean([v_measure_score(labels, clusters) for labels, clusters in pairs])
-    if abs(mine - scores["v_measure"]) > 1e-6:
-        raise MoEETopicsError(
-            "This version of mteb draws its clustering samples otherwise than 2.26, so ARI cannot be computed for its "
-            "clusters. Install mteb>=2.26,<2.27."
-        )
-
-
-def _ami_ari(labels: Any, clusters: Any) -> tuple[float, float]:
-    return float(adjusted_mutual_info_score(labels, clusters)), float(adjusted_rand_score(labels, clusters))
-
-
-def _means(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
-    if not pairs:
-        return {}
-    ami, ari = np.mean(pairs, axis=0)
-    return {"ami": float(ami), "ari": float(ari)}
-
-
-def _mteb(module: str = "") -> Any:
-    return import_extra(f"mteb.{module}" if module else "mteb", "mteb")

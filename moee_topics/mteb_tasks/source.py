@@ -1,0 +1,39 @@
+"""What a task is here: a name and a way to make it afresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from moee_topics.errors import import_extra
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """A task that can be made again and again.
+
+    Attributes:
+        name: its name in results and tables.
+        type: mteb's task type.
+        main_score: the score mteb ranks it by.
+        make: makes a fresh mteb task object.
+        local: whether its data is a local file.
+        left_out: rows of the file that lack a text or a label.
+    """
+
+    name: str
+    type: str
+    main_score: str
+    make: Callable[[], Any] = field(repr=False)
+    local: bool = False
+    left_out: int = 0
+
+
+def mteb(module: str = "") -> Any:
+    """mteb, or one of its modules; it is an extra.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return import_extra(f"mteb.{module}" if module else "mteb", "mteb")
