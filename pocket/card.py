@@ -75,7 +75,7 @@ def label(row: dict[str, Any]) -> str:
         name += f", alpha {row['alpha']:g}"
     if "control" in row:
         name = f"control, {row['control']}: {name}"
-    return name
+    return f"{name}, on {row['documents']:,} texts" if "documents" in row else name
 
 
 def scores(results: dict[str, Any]) -> str:
@@ -98,7 +98,9 @@ def scores(results: dict[str, Any]) -> str:
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """What makes two rows of different corpora the same variant."""
-    return tuple(row.get(key) for key in ("control", "pooling", "prompt", "method", "alpha", "standardize"))
+    return tuple(
+        row.get(key) for key in ("control", "documents", "pooling", "prompt", "method", "alpha", "standardize")
+    )
 
 
 def sources(data: dict[str, Any]) -> str:
@@ -144,7 +146,7 @@ def verdict(results: dict[str, Any]) -> str:
     """Say how the best variant stands to TF-IDF + SVD on each corpus."""
     lines = []
     for name, found in results["corpora"].items():
-        other = [row["ami"] for row in found["rows"] if row["method"].startswith("TF-IDF")]
+        other = [row["ami"] for row in found["rows"] if row["method"].startswith("TF-IDF") and "documents" not in row]
         best = max(row["ami"] for row in found["rows"] if "pooling" in row and "control" not in row)
         if other:
             lines.append(f"{best:.1f} against {other[0]:.1f} on {name} ({'above' if best > other[0] else 'below'} it)")
