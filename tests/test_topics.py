@@ -13,7 +13,7 @@ from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, f
 from moee_topics.backend import MoEEBackend
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.results import TopicResult
-from moee_topics.topics import OutlierReduction, Prediction, TopicModel, TopicSettings, fit_topics
+from moee_topics.topics import OutlierReduction, Prediction, TopicModel, TopicSettings, fit_topics, fit_with_settings
 from moee_topics.topics.prediction import centroids
 from moee_topics.topics.settings import frequent_words, representations
 
@@ -40,6 +40,14 @@ def test_rows_of_the_result_are_the_documents_in_their_order() -> None:
     assert list(result.timestamps or []) == TIMESTAMPS
     assert result.positions.shape == (len(DOCUMENTS), 2)
     assert result.topics.tolist() == fitted().model.topics_
+
+
+def test_positions_that_are_given_are_kept_and_change_no_topic() -> None:
+    settings, places = TopicSettings(representation="ctfidf"), np.arange(2.0 * len(DOCUMENTS)).reshape(-1, 2)
+    result = fit_with_settings(DOCUMENTS, vectors(), settings, positions=places).result
+    assert np.array_equal(result.positions, places) and result.topics.tolist() == fitted().result.topics.tolist()
+    with pytest.raises(InputError, match="positions needs one entry per document"):
+        fit_with_settings(DOCUMENTS, vectors(), settings, positions=places[1:])
 
 
 def test_topics_are_listed_by_size_and_count_every_document_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
@@ -124,7 +124,8 @@ def fit_with_settings(
     texts = list(documents)
     vectors = _checked_vectors(texts, X)
     names = [str(row) for row in range(len(texts))] if ids is None else list(ids)
-    _check_columns(len(texts), {"ids": names, "labels": labels, "timestamps": timestamps})
+    places = None if positions is None else np.asarray(positions, dtype=np.float32)
+    _check_columns(len(texts), {"ids": names, "labels": labels, "timestamps": timestamps, "positions": places})
     model = _fit_bertopic(texts, vectors, settings, backend)
     topics = np.asarray(model.topics_, dtype=np.int64)
     strength = strengths(model, topics)
@@ -133,7 +134,7 @@ def fit_with_settings(
         texts=texts,
         topics=topics,
         probabilities=strength,
-        positions=document_map(vectors, settings, model.umap_model) if positions is None else np.asarray(positions),
+        positions=document_map(vectors, settings, model.umap_model) if places is None else places,
         topic_info=describe(model, texts, topics, strength),
         labels=None if labels is None else list(labels),
         timestamps=None if timestamps is None else list(timestamps),
@@ -160,7 +161,7 @@ def _checked_vectors(texts: Sequence[str], X: ArrayLike) -> Array:
     return vectors
 
 
-def _check_columns(documents: int, columns: Mapping[str, Sequence[str] | None]) -> None:
+def _check_columns(documents: int, columns: Mapping[str, Sized | None]) -> None:
     for name, column in columns.items():
         if column is not None and len(column) != documents:
             raise InputError(f"{name} needs one entry per document: got {len(column)} for {documents} documents.")
