@@ -374,7 +374,8 @@ def test_methods_are_set_side_by_side_with_a_page_for_every_two(run: Path, tmp_p
 def test_the_best_of_a_measure_is_by_its_direction() -> None:
     values = (0.3, None, 0.1)
     assert [ScoreRow("x", "", values, better).best for better in (True, False, None)] == [0, 2, None]
-    assert ScoreRow("x", "", values, False, percent=True).shown() == ["30 %", "–", "10 %"]
+    assert ScoreRow("x", "", (0.2, 0.2001, 0.1), True).best is None, "two that read the same"
+    assert ScoreRow("x", "", values, False, percent=True).shown() == ["30.0 %", "–", "10.0 %"]
 
 
 def test_one_method_cannot_be_compared(run: Path) -> None:

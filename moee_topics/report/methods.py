@@ -44,11 +44,12 @@ class ScoreRow:
 
     @property
     def best(self) -> int | None:
-        """Which method is best, None where all are the same or there is no better."""
-        given = [value for value in self.values if value is not None]
-        if self.higher_is_better is None or len(set(given)) < 2:
+        """Which method is best by three digits, None where several are or there is no better."""
+        rounded = [None if value is None else round(value, 3) for value in self.values]
+        given = sorted((value for value in rounded if value is not None), reverse=bool(self.higher_is_better))
+        if self.higher_is_better is None or len(given) < 2 or given[0] == given[1]:
             return None
-        return self.values.index(max(given) if self.higher_is_better else min(given))
+        return rounded.index(given[0])
 
     def shown(self) -> list[str]:
         """The values as text."""
@@ -176,4 +177,4 @@ def _shown(value: float | None, row: ScoreRow) -> str:
         return "–"
     if row.higher_is_better is None:
         return reading.number(value)
-    return reading.percent(value) if row.percent else f"{value:.3f}"
+    return f"{100 * value:.1f} %" if row.percent else f"{value:.3f}"
