@@ -521,6 +521,7 @@ def test_refits_change_the_seed_or_the_documents_and_nothing_else() -> None:
     assert (other.seed, other.umap, other.representation) == (1, {"random_state": 9, "n_neighbors": 5}, "ctfidf")
     sample = measuring.Refit("bootstrap", 2)
     assert sample.settings(settings).umap == settings.umap and sample.settings(settings).seed == settings.seed
+    assert [sample.settings(settings, share).hdbscan["min_cluster_size"] for share in (1, 0.63, 0.01)] == [15, 9, 2]
     rows = sample.rows(5000, seed=1)
     assert rows is not None and len(set(rows.tolist())) == len(rows) == pytest.approx(5000 * (1 - np.exp(-1)), rel=0.02)
     assert (np.diff(rows) > 0).all() and np.array_equal(rows, sample.rows(5000, seed=1))

@@ -114,11 +114,13 @@ class Browser:
             assert time.monotonic() < deadline, f"never true: {expression}"
             time.sleep(0.05)
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path, fragment: str = "") -> None:
+        if fragment:  # from another page, or the browser would stay where it is and only scroll
+            self.call("Page.navigate", {"url": "about:blank"})
         self.messages.clear()
         self.requests.clear()
-        self.call("Page.navigate", {"url": path.resolve().as_uri()})
-        self.wait_for("document.readyState === 'complete'")
+        self.call("Page.navigate", {"url": path.resolve().as_uri() + fragment})
+        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
 
     def type(self, key: str, text: str) -> None:
         """Puts text into a field, as typing would."""
@@ -133,6 +135,10 @@ class Browser:
     def press(self, key: str, code: int) -> None:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code})
+
+    def touch(self, kind: str, *fingers: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+        self.call("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def screenshot(self, path: Path, width: int = 1400, height: int = 1000, *, dark: bool = False) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -299,6 +305,127 @@ def test_a_topic_opens_by_keyboard_and_shows_its_expert(page: Browser) -> None:
     assert blue > red and opaque > 100
     page.press("Escape", 27)
     page.wait_for("!document.getElementById('panel').open")
+
+
+OPEN = "document.getElementById('panel').open"
+TOTAL = "document.getElementById('document-count').textContent"
+READY = "document.documentElement.dataset.ready === 'yes'"
+
+
+def test_a_link_opens_its_topic_and_closing_stays_on_the_page(browser: Browser, report: Path) -> None:
+    browser.open(report, "#topic-2")
+    browser.wait_for(READY)
+    assert browser.evaluate(OPEN) and "disk" in browser.evaluate("document.getElementById('panel').innerText")
+    browser.press("Escape", 27)
+    browser.wait_for(f"!{OPEN}")
+    browser.wait_for("location.hash === '#topics'")
+    assert browser.messages == []
+
+
+def test_an_opened_topic_is_in_the_address_and_back_closes_it(page: Browser) -> None:
+    before = page.evaluate("history.length")
+    page.click("#topic-table button[data-topic='1']")
+    assert page.evaluate("location.hash") == "#topic-1"
+    page.click("#panel [aria-label='Larger topic']:not(:disabled), #panel [aria-label='Smaller topic']:not(:disabled)")
+    other = page.evaluate("location.hash")
+    assert other.startswith("#topic-") and page.evaluate("history.length") <= before + 1
+    page.evaluate("history.back()")
+    page.wait_for(f"!{OPEN}")
+    assert page.evaluate("location.hash") == ""
+    page.evaluate("history.forward()")
+    page.wait_for(f"{OPEN} && location.hash === {other!r}")
+    page.click("#panel [aria-label='Close']")
+    page.wait_for(f"!{OPEN} && location.hash === ''")
+
+
+def test_a_link_repeats_a_search_of_documents(browser: Browser, report: Path) -> None:
+    browser.open(report, "#documents?q=hockey+number&label=label%201&order=long&page=2")
+    browser.wait_for(READY)
+    fields = "['search', 'topic', 'label', 'order'].map((name) => document.getElementById('document-' + name).value)"
+    assert browser.evaluate(fields) == ["hockey number", "", "1", "long"]
+    assert browser.evaluate("document.getElementById('page-number').textContent").startswith("Page 2 of ")
+    browser.wait_for("Math.abs(document.getElementById('documents').getBoundingClientRect().top) < 300")
+    browser.type("document-search", "goal")
+    browser.wait_for("location.hash === '#documents?q=goal&label=label+1&order=long'")
+    browser.click("#outliers [data-documents]")
+    browser.wait_for("location.hash.startsWith('#documents?topic=-1')")
+    browser.evaluate("location.hash = '#documents?topic=0'")
+    browser.wait_for(f"{fields}[1] === '0'")
+    assert browser.evaluate(fields) == ["", "0", "", "row"]
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#topic-99", "#documents?topic=x&label=none&page=-7", "#overview?topic=", "#%3Cimg%3E"]
+)
+def test_a_link_to_what_is_not_there_shows_the_report(browser: Browser, report: Path, fragment: str) -> None:
+    browser.open(report, fragment)
+    browser.wait_for(READY)
+    assert not browser.evaluate(OPEN) and browser.evaluate(TOTAL) == "240 documents"
+    assert browser.messages == []
+
+
+def test_a_hostile_link_stays_text(browser: Browser, report: Path) -> None:
+    browser.open(report, "#documents?q=%3Cimg%20src%3Dx%20onerror%3D%22window.hacked%3D1%22%3E&topic=%22%3E%3Csvg%3E")
+    browser.wait_for(READY)
+    assert browser.evaluate("document.getElementById('document-search').value").startswith("<img src=x")
+    assert browser.evaluate("typeof window.hacked + document.querySelectorAll('img').length") == "undefined0"
+    assert browser.messages == []
+
+
+ZOOM = "document.getElementById('map-zoom').textContent"
+
+
+def test_two_fingers_zoom_and_move_the_map_and_not_the_page(page: Browser) -> None:
+    page.call("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    page.evaluate("document.getElementById('map').scrollIntoView({ block: 'center', behavior: 'instant' })")
+    box = page.evaluate("document.getElementById('map').getBoundingClientRect().toJSON()")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    try:
+        page.touch("touchStart", (x - 40, y), (x + 40, y))
+        page.touch("touchMove", (x - 80, y), (x + 80, y))
+        page.wait_for(f"{ZOOM} === '2.0 ×'")
+        scrolled = page.evaluate("window.before = document.getElementById('map').toDataURL(), scrollY")
+        page.touch("touchMove", (x - 80, y + 60), (x + 80, y + 60))
+        page.wait_for("document.getElementById('map').toDataURL() !== window.before")
+        page.touch("touchEnd")
+        assert page.evaluate(ZOOM) == "2.0 ×"
+        assert page.evaluate("visualViewport.scale") == 1 and page.evaluate("scrollY") == scrolled
+        assert page.evaluate("document.getElementById('map-card').hidden")  # nothing was picked
+    finally:
+        page.call("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_the_map_zooms_by_keyboard_and_says_how_far(page: Browser) -> None:
+    page.evaluate("document.getElementById('map').focus()")
+    assert "+ − 0" in page.evaluate("document.getElementById('map-help').innerText")
+    page.press("+", 187)
+    assert page.evaluate(ZOOM) == "1.4 ×"
+    page.press("-", 189)
+    page.press("-", 189)
+    assert page.evaluate(ZOOM) == "0.7 ×"
+    page.press("0", 48)
+    assert page.evaluate(ZOOM) == "1.0 ×"
+
+
+def test_print_is_light_and_an_open_topic_is_printed_alone(browser: Browser, report: Path) -> None:
+    ground = "getComputedStyle(document.body).getPropertyValue('--accent')"
+    browser.open(report)
+    browser.wait_for(READY)
+    light = browser.evaluate(ground)
+    browser.evaluate("document.documentElement.dataset.theme = 'dark'")
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate(ground) == light
+    browser.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert browser.evaluate(ground) != light
+    browser.call("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert browser.evaluate("document.querySelector('main').checkVisibility()")
+        browser.evaluate("location.hash = '#topic-2'")
+        browser.wait_for(OPEN)
+        assert not browser.evaluate("document.querySelector('main').checkVisibility()")
+        assert browser.evaluate("document.getElementById('panel').getBoundingClientRect().top") == 0
+    finally:
+        browser.call("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_every_control_has_a_name_and_ids_are_unique(page: Browser) -> None:

@@ -25,6 +25,7 @@ from moee_topics.recipe import Recipe, StabilitySection
 from moee_topics.results import OUTLIERS
 from moee_topics.scores import Score
 from moee_topics.topics import TopicModel, TopicSettings, fit_with_settings
+from moee_topics.topics.settings import HDBSCAN_DEFAULTS
 
 Kind = Literal["seeds", "bootstrap"]
 Rows = NDArray[np.int64]
@@ -64,11 +65,16 @@ class Refit:
             return None
         return np.unique(np.random.default_rng([seed, self.number]).integers(0, documents, documents))
 
-    def settings(self, settings: TopicSettings) -> TopicSettings:
-        """Those of the run with the words of c-TF-IDF alone, and another seed where that is what changes."""
+    def settings(self, settings: TopicSettings, share: float = 1.0) -> TopicSettings:
+        """Those of the run with the words of c-TF-IDF alone, and another seed where that is what changes.
+
+        A sample's ``min_cluster_size`` is that of the run times its share of the documents: it is a number of
+        documents, and a topic that just reaches it in the corpus could not be found in any sample otherwise.
+        """
         plain = replace(settings, representation="ctfidf")
         if self.kind == "bootstrap":
-            return plain
+            size = settings.hdbscan.get("min_cluster_size", HDBSCAN_DEFAULTS["min_cluster_size"])
+            return replace(plain, hdbscan={**settings.hdbscan, "min_cluster_size": max(2, round(share * size))})
         umap = dict(settings.umap)
         if umap.get("random_state") is not None:  # it goes before the seed
             umap["random_state"] = (umap["random_state"] + self.number) % SEEDS
@@ -112,8 +118,8 @@ class Refitter:
         return TopicRun(kept["topics"], {int(topic): words for topic, words in kept["words"].items()}, rows)
 
     def _fitted(self, refit: Refit, rows: Rows | None) -> dict[str, Any]:
-        settings = refit.settings(topic_settings(self.recipe))
         texts = self.texts if rows is None else [self.texts[row] for row in rows.tolist()]
+        settings = refit.settings(topic_settings(self.recipe), len(texts) / len(self.texts))
         X = self._vectors if rows is None else self._vectors[rows]
         nowhere = np.zeros((len(texts), 2), dtype=np.float32)
         try:

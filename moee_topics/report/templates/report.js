@@ -73,6 +73,7 @@
     })();
     Object.assign(view, { x: home.x, y: home.y });
     let width = 0, height = 0, frame = 0, drag = null, moved = false;
+    const fingers = new Map();
     const inner = () => [Math.max(width - 40, 1), Math.max(height - 40, 1)];
     const side = () => Math.min(inner()[0] / home.width, inner()[1] / home.height) * view.scale;
     // A wide box is filled by widening the map, at most 1.7 times: UMAP's axes have no units.
@@ -171,9 +172,10 @@
       view.scale = Math.min(60, Math.max(0.2, view.scale * factor));
       view.x += x - fromX(px);
       view.y += y - fromY(py);
-      draw();
+      zoomed();
     }
-    function reset() { Object.assign(view, { scale: 1, x: home.x, y: home.y }); draw(); }
+    function reset() { Object.assign(view, { scale: 1, x: home.x, y: home.y }); zoomed(); }
+    function zoomed() { $("map-zoom").textContent = `${view.scale.toFixed(view.scale < 10 ? 1 : 0)} ×`; draw(); }
     function move(dx, dy) { view.x -= dx / side() / stretch(); view.y -= dy / side(); draw(); }
     function resize() {
       const box = canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
@@ -182,13 +184,27 @@
       canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
       paint();
     }
+    // Two fingers: what lay between them stays between them. One finger scrolls the page, as everywhere else on it.
+    const hold = () => { const [a, b] = [...fingers.values()]; return { x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, apart: Math.max(Math.hypot(a[0] - b[0], a[1] - b[1]), 1) }; };
+    function pinch(event) {
+      if (!fingers.has(event.pointerId)) return;
+      const before = fingers.size === 2 ? hold() : null;
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      if (!before) return;
+      const after = hold(), box = canvas.getBoundingClientRect();
+      moved = true; tip.hidden = true;
+      move(after.x - before.x, after.y - before.y);
+      zoom(after.apart / before.apart, after.x - box.left, after.y - box.top);
+    }
+    for (const name of ["touchstart", "touchmove"]) canvas.addEventListener(name, (event) => { if (event.touches.length > 1 && event.cancelable) event.preventDefault(); }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
-      moved = false;
-      if (event.pointerType === "touch") return;
+      if (!fingers.size) moved = false;
+      if (event.pointerType === "touch") return void fingers.set(event.pointerId, [event.clientX, event.clientY]);
       drag = [event.clientX, event.clientY];
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerType === "touch") return pinch(event);
       if (!drag) return hover(event);
       const dx = event.clientX - drag[0], dy = event.clientY - drag[1];
       if (!moved && Math.abs(dx) + Math.abs(dy) < 4) return;
@@ -196,7 +212,7 @@
       drag = [event.clientX, event.clientY];
       move(dx, dy);
     });
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { drag = null; canvas.classList.remove("moving"); });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => { fingers.delete(event.pointerId); drag = null; canvas.classList.remove("moving"); });
     canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
     canvas.addEventListener("click", (event) => {
       if (moved) return;
@@ -232,10 +248,11 @@
         h("button", { type: "button", onclick: () => select(null) }, "Clear"));
     }
     new ResizeObserver(resize).observe(canvas);
-    return { draw, describe };
+    return { draw, describe, paint };
   })();
-  function select(id) {
+  function select(id, say = true) {
     selected = id;
+    if (say) setLink(id === null ? "overview" : `overview?topic=${id}`);
     $("map-topic").value = id === null ? "" : String(id);
     for (const button of document.querySelectorAll(".topic-link")) button.setAttribute("aria-pressed", String(Number(button.dataset.topic) === id));
     map.describe();
@@ -370,9 +387,16 @@
     if (!topic) return;
     opened = topic;
     fillPanel(topic);
+    setLink(`topic-${id}`, !panel.open);
     if (!panel.open) panel.showModal();
     panel.scrollTop = 0;
   }
+  // Back closes the panel, and closing it goes back, so that a look at a topic leaves nothing behind in the history.
+  panel.addEventListener("close", () => {
+    if (linkedTopic() === null) return;
+    if (history.state === "panel") history.back();
+    else setLink("topics");
+  });
   function neighbour(id, step) {
     const place = real.findIndex((topic) => topic.id === id);
     return place < 0 ? null : real[place + step];
@@ -423,8 +447,8 @@
   function documentsPart(topic) {
     if (!documents) return h("p", { class: "full" }, "Still unpacking the documents…");
     return h("div", { class: "full" }, h("h3", {}, "Representative documents"), h("ol", { class: "documents" }, topic.rows.map((row) => documentItem(row, topicWords(topic), true))),
-      h("p", {}, h("button", { type: "button", onclick: () => { panel.close(); showDocuments(topic.id); } }, `All ${count(topic.count)} documents`), " ",
-        h("button", { type: "button", onclick: () => { panel.close(); select(topic.id); $("overview").scrollIntoView(); } }, "Show on the map")));
+      h("p", {}, h("button", { type: "button", onclick: () => showDocuments(topic.id) }, `All ${count(topic.count)} documents`), " ",
+        h("button", { type: "button", onclick: () => { select(topic.id); panel.close(); $("overview").scrollIntoView(); } }, "Show on the map")));
   }
   panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
   document.addEventListener("click", (event) => {
@@ -448,7 +472,7 @@
       s("text", { class: "soft", x, y: height - 6, "text-anchor": "middle" }, information.length > 30 && i % 4 ? "" : String(layer.layer))]; });
     const best = information.reduce((a, b) => (b.information - b.information_shuffled > a.information - a.information_shuffled ? b : a));
     return [s("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Information about the topics in each layer's routing; the table below has the numbers" }, ticks, bars),
-      h("p", { class: "hint" }, `Dark bars: the layer; pale bars: the same for shuffled topics. Layer ${best.layer} tells most: ${percent(best.information)}, by chance ${percent(best.information_shuffled)}.`)];
+      h("p", { class: "hint" }, `Blue bars: the layer; grey bars: the same for shuffled topics. Layer ${best.layer} tells most: ${percent(best.information)}, by chance ${percent(best.information_shuffled)}.`)];
   }
   function bubbles(positions, ids) {
     const width = 560, height = 380, known = ids.map((id) => byId.get(id));
@@ -565,7 +589,7 @@
   const found = { rows: [], page: 0, words: [], turn: 0 };
   let lowered = null;
   const pause = () => new Promise((resolve) => setTimeout(resolve));
-  async function searchDocuments() {
+  async function searchDocuments(page = 0) {
     if (!documents) return;
     const turn = ++found.turn, topic = $("document-topic").value, label = $("document-label") ? $("document-label").value : "";
     const words = $("document-search").value.toLowerCase().split(/\s+/).filter(Boolean), hits = [];
@@ -580,7 +604,7 @@
     const strength = documents.strengths, order = $("document-order").value;
     const compare = { strength: (a, b) => strength[b] - strength[a], weak: (a, b) => strength[a] - strength[b], long: (a, b) => documents.texts[b].length - documents.texts[a].length }[order];
     if (compare) hits.sort((a, b) => compare(a, b) || a - b);
-    Object.assign(found, { rows: hits, page: 0, words });
+    Object.assign(found, { rows: hits, page: Math.min(page, Math.max(0, Math.ceil(hits.length / PAGE) - 1)), words });
     showPage();
   }
   function showPage() {
@@ -592,13 +616,35 @@
     $("page-back").disabled = found.page === 0;
     $("page-next").disabled = found.page >= pages - 1;
   }
-  function turnPage(step) { found.page += step; showPage(); $("documents").scrollIntoView(); }
+  function turnPage(step) { found.page += step; showPage(); setLink(searchLink()); $("documents").scrollIntoView(); }
+  function searchAgain() { found.page = 0; setLink(searchLink()); searchDocuments(); }
   function showDocuments(topic) {
-    if (panel.open) panel.close();
     $("document-topic").value = String(topic);
     $("document-search").value = "";
-    searchDocuments();
+    if ($("document-label")) $("document-label").value = "";
+    searchAgain();
+    if (panel.open) panel.close();
     $("documents").scrollIntoView();
+  }
+  // The search as part of the address: labels by name, which survives another fit; fields left alone are not there.
+  function searchLink() {
+    const label = $("document-label") && $("document-label").value, order = $("document-order").value;
+    const said = Object.entries({ q: $("document-search").value.trim(), topic: $("document-topic").value, label: label && first.labels[Number(label)], order: order === "row" ? "" : order, page: found.page ? found.page + 1 : "" });
+    const asked = new URLSearchParams(said.filter(([, value]) => value)).toString();
+    return asked ? `documents?${asked}` : "documents";
+  }
+  function choose(id, value) {
+    if (!$(id)) return;
+    $(id).value = value;
+    if ($(id).selectedIndex < 0) $(id).selectedIndex = 0;
+  }
+  function readSearch(asked) {
+    const label = first.labels.indexOf(asked.get("label"));
+    $("document-search").value = asked.get("q") || "";
+    choose("document-topic", asked.get("topic") || "");
+    choose("document-label", label < 0 ? "" : String(label));
+    choose("document-order", asked.get("order") || "row");
+    return searchDocuments(Math.max(0, (Number.parseInt(asked.get("page"), 10) || 1) - 1));
   }
   // A spreadsheet takes a leading = + - @ for a formula.
   const field = (value) => `"${String(value).replace(/^([=+\-@\t\r])/, "'$1").replace(/"/g, '""')}"`;
@@ -611,9 +657,9 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
   let typing = 0;
-  $("document-search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(searchDocuments, 150); });
-  $("document-form").addEventListener("submit", (event) => { event.preventDefault(); searchDocuments(); });
-  $("document-form").addEventListener("change", (event) => { if (event.target.tagName === "SELECT") searchDocuments(); });
+  $("document-search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(searchAgain, 150); });
+  $("document-form").addEventListener("submit", (event) => { event.preventDefault(); searchAgain(); });
+  $("document-form").addEventListener("change", (event) => { if (event.target.tagName === "SELECT") searchAgain(); });
   $("document-csv").addEventListener("click", saveCsv);
   $("page-back").addEventListener("click", () => turnPage(-1));
   $("page-next").addEventListener("click", () => turnPage(1));
@@ -629,6 +675,31 @@
     $("confusion-more").addEventListener("click", () => { allRows = true; drawConfusion(); });
   }
 
+  // ---- links: #topic-7, #documents?q=space+orbit&topic=3, #overview?topic=7
+  function setLink(link, push = false) {
+    if (location.hash === `#${link}`) return;
+    try {
+      if (push) history.pushState("panel", "", `#${link}`);
+      else history.replaceState(link.startsWith("topic-") ? history.state : null, "", `#${link}`);
+    } catch { /* a page inside another one may have no address of its own */ }
+  }
+  function linkedTopic() {
+    const match = /^#topic-(-?\d+)$/.exec(location.hash);
+    return match && byId.has(Number(match[1])) ? Number(match[1]) : null;
+  }
+  async function follow() {
+    const name = location.hash.slice(1).split("?")[0], asked = new URLSearchParams(location.hash.slice(name.length + 2)), topic = linkedTopic();
+    if (topic !== null) return openTopic(topic);
+    if (panel.open) panel.close();
+    if (name === "overview" && byId.has(Number(asked.get("topic") ?? NaN))) return select(Number(asked.get("topic")), false);
+    if (name !== "documents" || location.hash === `#${searchLink()}`) return;
+    const show = () => $("documents").scrollIntoView({ behavior: "instant" });
+    show();
+    await readSearch(asked);
+    requestAnimationFrame(show);
+  }
+  addEventListener("hashchange", follow);
+
   // ---- light and dark
   const remembered = (() => { try { return localStorage.getItem("theme"); } catch { return null; } })();
   const asked = new URLSearchParams(location.search).get("theme") || remembered;
@@ -641,9 +712,20 @@
     repaint();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  // Paper is white, also where the screen is dark; what is drawn on a canvas knows nothing of the print style.
+  let screenTheme = null;
+  function dress(theme) {
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+    repaint();
+    map.paint();
+  }
+  addEventListener("beforeprint", () => { screenTheme = document.documentElement.dataset.theme || ""; dress("light"); });
+  addEventListener("afterprint", () => { if (screenTheme !== null) dress(screenTheme); screenTheme = null; });
 
   drawTree();
   drawTimes();
+  if (!location.hash.startsWith("#documents")) follow();
   document.addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => setTimeout(async () => {
     try {
       documents = await unpack();
@@ -657,6 +739,7 @@
     drawConfusion();
     if (panel.open) fillPanel(opened);
     await searchDocuments();
+    if (location.hash.startsWith("#documents")) await follow();
     document.documentElement.dataset.ready = "yes";
   })));
 })();
