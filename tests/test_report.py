@@ -295,6 +295,15 @@ def test_the_map_is_written_as_png(run: Path, tmp_path: Path) -> None:
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_the_datamapplot_picture_is_drawn_without_a_network(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datamapplot", reason="needs the extra [datamap]")
+    monkeypatch.setattr("requests.sessions.Session.request", lambda *_, **__: pytest.fail("it asks the network"))
+    (path,) = export_report(run, ["datamapplot"], tmp_path)
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
 def test_a_missing_package_and_an_unknown_format_are_clear_errors(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

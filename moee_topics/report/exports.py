@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -189,11 +191,21 @@ def _write_png(run: RunFolder, output: Path) -> list[Path]:
     topics = run.result.topics[rows].tolist()
     figure = Figure(figsize=(9, 9), dpi=160)
     axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_axis_off()
     paint = [GREY if topic == OUTLIERS else COLOURS[colours.get(topic, 0)] for topic in topics]
-    axes.scatter(places[rows, 0], places[rows, 1], s=4, c=paint, alpha=0.7, linewidths=0)
+    axes.scatter(
+        places[rows, 0],
+        places[rows, 1],
+        s=float(np.clip(30_000 / max(len(rows), 1), 3, 14)),
+        c=paint,
+        alpha=0.7,
+        linewidths=0,
+    )
     for topic in run.topics[:20]:
         x, y = np.median(places[run.result.topics == topic.topic], axis=0)
+        half = min(0.0034 * len(title(topic)) + 0.005, 0.5)  # of the picture's width, at this size of letters
+        x = min(max(x, half), 1 - half)
         box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
         axes.text(x, y, title(topic).replace("$", r"\$"), ha="center", va="center", fontsize=8, bbox=box)
     figure.savefig(output / "map.png")
@@ -206,9 +218,25 @@ def _write_datamapplot(run: RunFolder, output: Path) -> list[Path]:
 
     names = {topic.topic: title(topic) for topic in run.topics}
     labels = np.array([names.get(topic, "Unlabelled") for topic in run.result.topics.tolist()], dtype=object)
-    figure, _ = datamapplot.create_plot(run.positions, labels, noise_label="Unlabelled", title=run.name)
+    with _no_font_download():
+        figure, _ = datamapplot.create_plot(run.positions, labels, noise_label="Unlabelled", title=run.name)
     figure.savefig(output / "datamap.png", bbox_inches="tight", dpi=160)
     return [output / "datamap.png"]
+
+
+@contextmanager
+def _no_font_download() -> Iterator[None]:
+    """The package (seen in 0.2.2) asks fonts.googleapis.com for its fonts, and fails without a network."""
+    rendering = importlib.import_module("datamapplot.plot_rendering")
+    offline = {"get_google_font": lambda *_, **__: None, "can_reach_google_fonts": lambda *_, **__: False}
+    before = {name: getattr(rendering, name) for name in offline if hasattr(rendering, name)}
+    for name in before:
+        setattr(rendering, name, offline[name])
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(rendering, name, function)
 
 
 def _need(package: str) -> None:

@@ -40,7 +40,7 @@ def map_places(run: RunFolder) -> np.ndarray:
     if not len(positions):
         return positions
     low, high = np.quantile(positions, [0.01, 0.99], axis=0)
-    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), 0, 1) * 0.88 + 0.06)
+    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), -0.06, 1.06) * 0.88 + 0.06)
 
 
 def topics_svg(run: RunFolder, topics: int = 20) -> str:
