@@ -28,12 +28,13 @@ from moee_topics.manifest import Ledger, StageRecord, fingerprint, read_manifest
 from moee_topics.pipeline import encoding
 from moee_topics.pipeline import stability as measuring
 from moee_topics.recipe import Recipe, parse_recipe
+from moee_topics.store.disk import writing_alone
 from moee_topics.topics import TopicSettings
 
 DOCUMENTS = 80
 FILES = {
     "run.json", "stages.json", "topics.parquet", "documents.parquet", "topic_info.json", "scores.json", "model",
-    "experts.json", "hierarchy.json", "over_time.json", "per_class.json",
+    "experts.json", "hierarchy.json", "over_time.json", "per_class.json", "writer.lock",
 }  # fmt: skip
 
 
@@ -127,6 +128,12 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the weights were loaded")
 
     monkeypatch.setattr(MoEEncoder, "from_pretrained", refuse)
+
+
+def test_two_runs_do_not_write_one_folder(root: Path, corpus: Path, tiny_olmoe: Path) -> None:
+    with writing_alone(root / "run"), pytest.raises(StoreError, match="is writing to"):
+        pipeline.run(recipe_of(corpus, tiny_olmoe), root / "run", root / "store")
+    assert pipeline.run(recipe_of(corpus, tiny_olmoe), root / "run", root / "store") == root / "run"
 
 
 def test_a_run_folder_holds_everything_the_report_reads(finished: Path) -> None:

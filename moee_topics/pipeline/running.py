@@ -36,6 +36,7 @@ from moee_topics.pipeline.progress import Progress, resumable
 from moee_topics.pipeline.stability import STABILITY_FILE, drop_refits, drop_stability, measure_stability
 from moee_topics.recipe import Recipe, ReportSection
 from moee_topics.store import EmbeddingStore
+from moee_topics.store.disk import writing_alone
 
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."
@@ -79,7 +80,8 @@ class Run:
             found = survey_of(self.corpus, self.progress)
             if not self._is_fitted(found):
                 check(self.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
-            self._write_report(self._measure(self._fit(self._embed(found))))
+            with writing_alone(self.folder):
+                self._write_report(self._measure(self._fit(self._embed(found))))
         return self.folder
 
     def fit_only(self) -> Path:
@@ -89,7 +91,8 @@ class Run:
             found = survey_of(self.corpus, self.progress)
             encoded = encoded_before(self.recipe, found, self.store, self.encoder)
             record = StageRecord("embed", _embed_inputs(found, encoded.key), 0.0, skipped=True)
-            self._fit(self._counted(encoded, self.ledger.done("embed", record.inputs) or record))
+            with writing_alone(self.folder):
+                self._fit(self._counted(encoded, self.ledger.done("embed", record.inputs) or record))
         return self.folder
 
     def _is_fitted(self, found: Survey) -> bool:
@@ -265,7 +268,8 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
         InputError: the folder holds no fitted run.
     """
     section = read_manifest(folder).get("recipe", {}).get("report", {})
-    _timed_report(folder, ReportSection.model_validate(section), progress or Progress())
+    known = {name: value for name, value in section.items() if name in ReportSection.model_fields}
+    _timed_report(folder, ReportSection.model_validate(known), progress or Progress())
     return folder / "report.html"
 
 

@@ -84,7 +84,7 @@ def lock_writer(folder: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StoreError(
-            f"{_writer(folder)} is writing to the store {folder} (lock file {folder / 'writer.lock'}). Wait until it "
+            f"{_writer(folder)} is writing to {folder} (lock file {folder / 'writer.lock'}). Wait until it "
             "has finished, or stop it."
         ) from error
     holder = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -96,6 +96,21 @@ def unlock_writer(folder: Path, lock: FileLock) -> None:
     """Gives the place of the writer back."""
     (folder / "writer.json").unlink(missing_ok=True)
     lock.release()
+
+
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps other writers out of it while open.
+
+    Raises:
+        StoreError: another process writes there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_writer(folder)
+    try:
+        yield
+    finally:
+        unlock_writer(folder, lock)
 
 
 def _writer(folder: Path) -> str:
