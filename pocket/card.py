@@ -147,7 +147,7 @@ def verdict(results: dict[str, Any]) -> str:
     lines = []
     for name, found in results["corpora"].items():
         other = [row["ami"] for row in found["rows"] if row["method"].startswith("TF-IDF") and "documents" not in row]
-        best = max(row["ami"] for row in found["rows"] if "pooling" in row and "control" not in row)
+        best = max(row["ami"] for row in found["rows"] if "pooling" in row and not {"control", "documents"} & set(row))
         if other:
             lines.append(f"{best:.1f} against {other[0]:.1f} on {name} ({'above' if best > other[0] else 'below'} it)")
     return f"Best AMI of this model against TF-IDF + SVD: {', '.join(lines)}." if lines else ""

@@ -195,16 +195,21 @@ def baselines(corpus: Labelled, cache: Path | None, most: int) -> Iterator[tuple
 def pocket_rows(
     corpus: Labelled, options: argparse.Namespace, speeds: list[int]
 ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """Yield all variants and controls of the pocket model; tokens per second go into ``speeds``."""
+    """Yield all variants and controls of the pocket model; tokens per second go into ``speeds``.
+
+    The mean of tokens reads every text, the prompt a sample of them.
+    """
     for pooling in options.poolings:
-        prompt = POOLINGS[pooling]
+        prompt, part = POOLINGS[pooling], corpus if pooling == "mean" else corpus.sample(options.sample)
         encoder = MoEEncoder.from_pretrained(
             options.model, prompt=prompt, pooling=pooling, max_tokens=options.max_tokens
         )
         started = time.perf_counter()
-        found = encoder.encode(corpus.texts)
+        found = encoder.encode(part.texts)
         speeds.append(round(encoder.report.tokens / (time.perf_counter() - started)))
-        where = {"pooling": pooling, "prompt": prompt}
+        where: dict[str, Any] = {"pooling": pooling, "prompt": prompt}
+        if len(part.texts) < len(corpus.texts):
+            where["documents"] = len(part.texts)
         for kind, rows in variants(found):
             yield where | kind, rows
         if pooling == "mean":
@@ -215,7 +220,7 @@ def pocket_rows(
 def evaluate(corpus: Labelled, options: argparse.Namespace) -> dict[str, Any]:
     """Score everything on one corpus."""
     table, speeds = [], []
-    sources = [] if options.rows == "pocket" else [baselines(corpus, options.cache, options.minilm_limit)]
+    sources = [] if options.rows == "pocket" else [baselines(corpus, options.cache, options.sample)]
     if options.rows != "baselines":
         sources.append(pocket_rows(corpus, options, speeds))
     for source in sources:
@@ -245,10 +250,12 @@ def score_of(setting: dict[str, Any], rows: list[dict[str, Any]]) -> float:
 def choose(corpora: dict[str, Any]) -> dict[str, Any]:
     """Choose the pocket setting by AMI on ``arxiv`` and look up its AMI on every corpus.
 
-    Settings within one deviation of the best count as equal; among these a weighted sum is preferred, because it is the
-    one that surely uses both views (raw routing weights are too short to matter in a concatenation).
+    Only rows over all texts take part. Settings within one deviation of the best count as equal; among these a weighted
+    sum is preferred, because it is the one that surely uses both views (raw routing weights are too short to matter in
+    a concatenation).
     """
-    candidates = [row for row in corpora["arxiv"]["rows"] if "pooling" in row and "control" not in row]
+    whole = [row for row in corpora["arxiv"]["rows"] if "documents" not in row]
+    candidates = [row for row in whole if "pooling" in row and "control" not in row]
     best = max(candidates, key=lambda row: row["ami"])
     equal = [row for row in candidates if row["ami"] >= best["ami"] - best["ami_std"]]
     best = max(equal, key=lambda row: (row["method"] == "weighted_sum", row["ami"]))
@@ -265,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("pocket/results.json"))
     parser.add_argument("--cache", type=Path, help="folder that keeps the embeddings of the baseline model")
     parser.add_argument("--limit", type=int, help="documents of each corpus, a seeded sample; default all")
-    parser.add_argument("--minilm-limit", type=int, default=2500, help="documents that the baseline model reads")
+    parser.add_argument("--sample", type=int, default=2500, help="documents for the prompt and the baseline model")
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=list(CORPORA))
     parser.add_argument("--poolings", nargs="+", choices=list(POOLINGS), default=list(POOLINGS))

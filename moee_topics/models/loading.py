@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,7 +23,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
 from moee_topics.errors import ModelError
-from moee_topics.models import attention, deepseek, experts, quantization
+from moee_topics.models import attention, deepseek, experts, memory, quantization
 from moee_topics.models.families import UNSUPPORTED
 
 Quantize = Literal["none", "int8", "nf4"]
@@ -72,8 +71,9 @@ def load_model(
     attention.register()
     with _loading_errors(name_or_path), _quiet():
         model = _decoder(source, config, options)
-    _own_memory(model)
+    memory.own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
+    memory.give_back()
     if kind := quantization.stored_kind(model.config):
         quantization.check_quantized(model, kind)
     if place.type == "cpu":
@@ -194,13 +194,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _own_memory(model: nn.Module) -> None:
-    """Copies every weight that still lies in the mapped file: one such weight keeps the pages of its shard."""
-    for parameter in model.parameters():
-        if type(parameter) is nn.Parameter and parameter.device.type == "cpu":
-            parameter.data = parameter.data.clone()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.errors import InputError, ModelError
-from moee_topics.models import blockwise, experts
+from moee_topics.models import blockwise, experts, memory
 from moee_topics.models.blockwise import KINDS, Kind
 
 METHOD = "moee_topics"
@@ -212,6 +212,7 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
         self.kind = kind
 
     def convert(self, input_dict: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
+        memory.give_back()  # what the weight before this one took in 16 bits
         return {
             name + ending: nn.Parameter(tensor, requires_grad=False)
             for name, weight in input_dict.items()
