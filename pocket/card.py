@@ -126,8 +126,8 @@ def chosen(results: dict[str, Any]) -> str:
     setting = ", ".join(f"`{key}: {str(value).lower()}`" for key, value in found["setting"].items())
     ami = ", ".join(f"{value:.1f} on {name}" for name, value in found["ami"].items())
     return (
-        f"{setting}. They were chosen on {found['chosen_on']} alone: among the settings within one deviation of the "
-        f"best AMI, a weighted sum goes first. AMI: {ami}."
+        f"{setting}. They were chosen on {found['chosen_on']} alone: among the settings whose AMI is within "
+        f"one deviation (its own and theirs) of the best, a weighted sum goes first. AMI: {ami}."
     )
 
 

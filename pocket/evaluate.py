@@ -250,14 +250,14 @@ def score_of(setting: dict[str, Any], rows: list[dict[str, Any]]) -> float:
 def choose(corpora: dict[str, Any]) -> dict[str, Any]:
     """Choose the pocket setting by AMI on ``arxiv`` and look up its AMI on every corpus.
 
-    Only rows over all texts take part. Settings within one deviation of the best count as equal; among these a weighted
-    sum is preferred, because it is the one that surely uses both views (raw routing weights are too short to matter in
-    a concatenation).
+    Only rows over all texts take part. Settings within one deviation of the best, its own and theirs, count as equal;
+    among these a weighted sum is preferred, because it is the one that surely uses both views (raw routing weights are
+    too short to matter in a concatenation).
     """
     whole = [row for row in corpora["arxiv"]["rows"] if "documents" not in row]
     candidates = [row for row in whole if "pooling" in row and "control" not in row]
     best = max(candidates, key=lambda row: row["ami"])
-    equal = [row for row in candidates if row["ami"] >= best["ami"] - best["ami_std"]]
+    equal = [row for row in candidates if row["ami"] + row["ami_std"] >= best["ami"] - best["ami_std"]]
     best = max(equal, key=lambda row: (row["method"] == "weighted_sum", row["ami"]))
     setting = {key: best[key] for key in SETTING if key in best}
     same = {name: score_of(setting, found["rows"]) for name, found in corpora.items()}
