@@ -312,6 +312,15 @@ TOTAL = "document.getElementById('document-count').textContent"
 READY = "document.documentElement.dataset.ready === 'yes'"
 
 
+@pytest.mark.parametrize("chapter", ["experts", "documents", "run"])
+def test_a_link_to_a_chapter_ends_at_its_heading(browser: Browser, report: Path, chapter: str) -> None:
+    browser.open(report, f"#{chapter}")
+    browser.wait_for(READY)
+    top = f"document.getElementById('{chapter}').getBoundingClientRect().top"
+    end = "innerHeight + scrollY >= document.documentElement.scrollHeight - 2"
+    browser.wait_for(f"({top} > -20 && {top} < 120) || ({end})")
+
+
 def test_a_link_opens_its_topic_and_closing_stays_on_the_page(browser: Browser, report: Path) -> None:
     browser.open(report, "#topic-2")
     browser.wait_for(READY)

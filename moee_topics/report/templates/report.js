@@ -692,12 +692,21 @@
     if (topic !== null) return openTopic(topic);
     if (panel.open) panel.close();
     if (name === "overview" && byId.has(Number(asked.get("topic") ?? NaN))) return select(Number(asked.get("topic")), false);
-    if (name !== "documents" || location.hash === `#${searchLink()}`) return;
+    if (name !== "documents" || location.hash === `#${searchLink()}`) return settle(name);
     const show = () => $("documents").scrollIntoView({ behavior: "instant" });
     show();
     await readSearch(asked);
     requestAnimationFrame(show);
   }
+  // Chapters get their height when they come into view, which moves those below: a jump to one is done again.
+  function settle(name, again = 3) {
+    const chapter = document.getElementById(name);
+    if (!chapter || chapter.tagName !== "SECTION") return;
+    chapter.scrollIntoView({ behavior: "instant" });
+    if (again) requestAnimationFrame(() => settle(name, again - 1));
+  }
+  let touched = false;
+  for (const name of ["wheel", "touchstart", "pointerdown", "keydown"]) addEventListener(name, () => { touched = true; }, { once: true, passive: true });
   addEventListener("hashchange", follow);
 
   // ---- light and dark
@@ -740,6 +749,7 @@
     if (panel.open) fillPanel(opened);
     await searchDocuments();
     if (location.hash.startsWith("#documents")) await follow();
+    else if (!touched && !panel.open) settle(location.hash.slice(1));
     document.documentElement.dataset.ready = "yes";
   })));
 })();
