@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,7 @@ class Run:
             found = survey_of(self.corpus, self.progress)
             if not self._is_fitted(found):
                 check(self.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
-            with writing_alone(self.folder):
+            with self._writing():
                 self._write_report(self._measure(self._fit(self._embed(found))))
         return self.folder
 
@@ -91,9 +92,16 @@ class Run:
             found = survey_of(self.corpus, self.progress)
             encoded = encoded_before(self.recipe, found, self.store, self.encoder)
             record = StageRecord("embed", _embed_inputs(found, encoded.key), 0.0, skipped=True)
-            with writing_alone(self.folder):
+            with self._writing():
                 self._fit(self._counted(encoded, self.ledger.done("embed", record.inputs) or record))
         return self.folder
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keeps other processes out of the folder, and knows what they finished before."""
+        with writing_alone(self.folder):
+            self.ledger = Ledger(self.folder)
+            yield
 
     def _is_fitted(self, found: Survey) -> bool:
         key = self.encoder.stored_key(self.store)

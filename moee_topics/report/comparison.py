@@ -62,8 +62,16 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     Raises:
         InputError: a folder holds no finished run, or the two share no document.
     """
-    a, b = RunFolder.read(Path(first)), RunFolder.read(Path(second))
-    topics_a, topics_b = common_topics(a, b)
+    return compare_folders(RunFolder.read(Path(first)), RunFolder.read(Path(second)))
+
+
+def compare_folders(a: RunFolder, b: RunFolder) -> Comparison:
+    """:func:`compare_runs` of two runs that have been read.
+
+    Raises:
+        InputError: they share no document.
+    """
+    topics_a, topics_b = _common_topics(a, b)
     inside = (topics_a != OUTLIERS) & (topics_b != OUTLIERS)
     return Comparison(
         first=a,
@@ -83,8 +91,11 @@ def write_comparison(run_a: Path, run_b: Path, output: Path) -> Path:
     Raises:
         InputError: a folder holds no finished run, or the two share no document.
     """
-    comparison = compare_runs(run_a, run_b)
-    output = Path(output)
+    return write_compared(compare_runs(run_a, run_b), Path(output))
+
+
+def write_compared(comparison: Comparison, output: Path) -> Path:
+    """:func:`write_comparison` of two runs that have been compared."""
     template = "comparison.md.j2" if output.suffix == ".md" else "comparison.html.j2"
     page = render(template, script=template_text("comparison.js"), **_values(comparison))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +137,7 @@ def _name(run: RunFolder, other: RunFolder, place: int) -> str:
     return run.name if run.name != other.name else f"{run.name} ({place})"
 
 
-def common_topics(a: RunFolder, b: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+def _common_topics(a: RunFolder, b: RunFolder) -> tuple[np.ndarray, np.ndarray]:
     """The topics that two runs give the documents both have, matched by id, in the order of the first.
 
     Raises:

@@ -14,10 +14,9 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.agreement import clustering_agreement
 from moee_topics.errors import InputError
 from moee_topics.report import reading
-from moee_topics.report.comparison import common_topics, write_comparison
+from moee_topics.report.comparison import Comparison, compare_folders, write_compared
 from moee_topics.report.page import render, template_text
 from moee_topics.report.run_folder import RunFolder
 
@@ -65,12 +64,14 @@ class MethodsComparison:
         documents: how many.
         ami: (M, M) adjusted mutual information of every two, outliers as one cluster.
         rows: topics, outliers and every score that a run has.
+        pairs: every two methods, compared.
     """
 
     runs: Mapping[str, RunFolder]
     documents: int
     ami: NDArray[np.float64]
     rows: Sequence[ScoreRow]
+    pairs: Mapping[tuple[str, str], Comparison]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: each method with its run, topics, outliers and scores, and the agreement of every two."""
@@ -99,9 +100,11 @@ def compare_methods(folders: Mapping[str, Path]) -> MethodsComparison:
         raise InputError(f"Methods are compared two by two, so at least 2 runs are needed, got {len(folders)}.")
     runs = {method: RunFolder.read(Path(folder)) for method, folder in folders.items()}
     ami = np.eye(len(runs))
-    for (i, first), (j, second) in combinations(enumerate(runs.values()), 2):
-        ami[i, j] = ami[j, i] = clustering_agreement(*common_topics(first, second)).ami
-    return MethodsComparison(runs, min(len(run.result) for run in runs.values()), ami, _rows(list(runs.values())))
+    pairs = {(a, b): compare_folders(runs[a], runs[b]) for a, b in combinations(runs, 2)}
+    for (i, a), (j, b) in combinations(enumerate(runs), 2):
+        ami[i, j] = ami[j, i] = pairs[a, b].agreement.ami
+    documents = min(len(run.result) for run in runs.values())
+    return MethodsComparison(runs, documents, ami, _rows(list(runs.values())), pairs)
 
 
 def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> MethodsComparison:
@@ -116,8 +119,8 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
         InputError: see :func:`compare_methods`.
     """
     found = compare_methods(folders)
-    for first, second in combinations(folders, 2):
-        write_comparison(Path(folders[first]), Path(folders[second]), output / pair_page(first, second))
+    for (first, second), pair in found.pairs.items():
+        write_compared(pair, output / pair_page(first, second))
     page = render("methods.html.j2", script=template_text("theme.js"), **_values(found, output, name))
     (output / PAGE).write_text(page, encoding="utf-8", errors="replace")
     return found
@@ -130,7 +133,7 @@ def pair_page(first: str, second: str) -> str:
 
 def _values(found: MethodsComparison, output: Path, name: str) -> dict[str, Any]:
     methods = list(found.runs)
-    pages = {(a, b): pair_page(a, b) for a, b in combinations(methods, 2)}
+    pages = {pair: pair_page(*pair) for pair in found.pairs}
     links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
     pairs = [(found.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
     return {
