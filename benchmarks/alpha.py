@@ -24,12 +24,12 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 
-from moee_topics.alpha import ALPHAS, choose_alpha
 from moee_topics.corpus import CorpusOptions, Document, open_corpus
 from moee_topics.embeddings import Embeddings
-from moee_topics.encoder import MoEEncoder
+from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import MoEETopicsError
-from moee_topics.fusion import Standardizer, fuse
+from moee_topics.fuse.alpha import ALPHAS, choose_alpha
+from moee_topics.fuse.fusion import Standardizer, fuse
 from moee_topics.store import EmbeddingStore, content_hash
 
 CRITERIA = ("neighbours", "spearman", "stability")

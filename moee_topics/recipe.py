@@ -53,7 +53,7 @@ class CorpusSection(Section):
 
 
 class EncoderSection(Section):
-    """What turns documents into vectors; see :class:`moee_topics.encoder.MoEEncoder`.
+    """What turns documents into vectors; see :class:`moee_topics.encode.encoder.MoEEncoder`.
 
     Prompt and pooling are those of the paper by default, and for the embedded model those it reads best with.
     """
@@ -78,7 +78,7 @@ class EncoderSection(Section):
 
 
 class FusionSection(Section):
-    """How hidden states and routing weights become one vector; see :mod:`moee_topics.fusion`."""
+    """How hidden states and routing weights become one vector; see :mod:`moee_topics.fuse.fusion`."""
 
     method: Method = "weighted_sum"
     alpha: Annotated[float, Field(ge=0)] = 0.5

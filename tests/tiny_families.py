@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from conftest import VOCABULARY
+from tiny_models import VOCABULARY
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.models.auto.configuration_auto import model_type_to_module_name
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES

@@ -11,8 +11,8 @@ import typer
 from moee_topics.cli.root import Commands, Json, Overrides, RecipeName, print_json
 
 if TYPE_CHECKING:
+    from moee_topics.mteb.score_recipe import ScoreRecipe
     from moee_topics.recipe import Recipe
-    from moee_topics.scoring.recipe import ScoreRecipe
 
 
 def register(app: typer.Typer) -> None:
@@ -81,7 +81,7 @@ def check(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False
 
     loaded = _load(recipe, overrides or [])
     if isinstance(loaded, Recipe):
-        from moee_topics.pipeline import check as check_recipe
+        from moee_topics.run import check as check_recipe
 
         check_recipe(loaded)
     if as_json:
@@ -94,7 +94,7 @@ def _load(recipe: str, overrides: list[str]) -> Recipe | ScoreRecipe:
     from moee_topics.recipe import is_scoring, load_recipe, read_recipe
 
     if is_scoring(read_recipe(recipe)):
-        from moee_topics.scoring.recipe import load_score_recipe
+        from moee_topics.mteb.score_recipe import load_score_recipe
 
         return load_score_recipe(recipe, overrides)
     return load_recipe(recipe, overrides)

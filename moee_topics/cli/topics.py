@@ -28,8 +28,8 @@ from moee_topics.cli.root import (
 )
 
 if TYPE_CHECKING:
-    from moee_topics.pipeline import Run
     from moee_topics.recipe import Recipe
+    from moee_topics.run import Run
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished run, such as runs/quickstart.", metavar="RUN")]
 TOPICS_SHOWN = 10
@@ -77,9 +77,9 @@ def embed(
 ) -> None:
     """Encode the documents that the store lacks, and nothing more."""
     go_offline(offline)
-    from moee_topics.cli.progress import progress_for
-    from moee_topics.pipeline import Run
-    from moee_topics.pipeline import embed as embed_corpus
+    from moee_topics.cli.bars import progress_for
+    from moee_topics.run import Run
+    from moee_topics.run import embed as embed_corpus
 
     loaded = _load(recipe, overrides)
     if dry_run:
@@ -125,9 +125,9 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a fitted run again, and other forms of it into its folder exports/."""
-    from moee_topics.cli.progress import progress_for
-    from moee_topics.pipeline import report as write
+    from moee_topics.cli.bars import progress_for
     from moee_topics.report import export_report
+    from moee_topics.run import report as write
 
     path = write(run, progress=progress_for(quiet))
     exports = export_report(run, also, run / "exports") if also else []
@@ -149,7 +149,7 @@ def predict(
     """Give new documents a topic of a finished run: id, topic, name and probability, one row each."""
     go_offline(offline)
     from moee_topics.corpus import CorpusOptions, open_corpus
-    from moee_topics.pipeline import predict as predict_topics
+    from moee_topics.run import predict as predict_topics
 
     documents = open_corpus(source, CorpusOptions(text=text, id=id, label="none", timestamp="none"))
     rows = (asdict(row) for row in predict_topics(run, documents, device=device))
@@ -171,8 +171,8 @@ def estimate(
 ) -> None:
     """Say what a run needs before it is begun: tokens, memory, disk and time."""
     go_offline(offline)
-    from moee_topics.cli.progress import progress_for
-    from moee_topics.estimate import estimate as estimate_recipe
+    from moee_topics.cli.bars import progress_for
+    from moee_topics.run.estimate import estimate as estimate_recipe
 
     found = estimate_recipe(
         _load(recipe, overrides), store or output / "store", trial=trial, progress=progress_for(quiet)
@@ -190,8 +190,8 @@ def _open_run(
     recipe: str, overrides: list[str] | None, places: tuple[Path, Path | None, str | None], quiet: bool
 ) -> Run:
     loaded = _load(recipe, overrides)
-    from moee_topics.cli.progress import progress_for
-    from moee_topics.pipeline import Run
+    from moee_topics.cli.bars import progress_for
+    from moee_topics.run import Run
 
     output, store, name = places
     folder = output / (name or Path(recipe).stem)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from moee_topics.corpus.document import Corpus, CorpusCounts, Document
-from moee_topics.corpus.options import CorpusOptions
-from moee_topics.corpus.sources import open_corpus
+from moee_topics.corpus.open import open_corpus
+from moee_topics.corpus.settings import CorpusOptions
 from moee_topics.corpus.survey import Survey, Surveyor, survey
 
 __all__ = ["Corpus", "CorpusCounts", "CorpusOptions", "Document", "Survey", "Surveyor", "open_corpus", "survey"]

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.options import CorpusOptions
+from moee_topics.corpus.settings import CorpusOptions
 from moee_topics.errors import InputError
 
 PACKAGES = (

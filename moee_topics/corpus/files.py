@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.options import Columns, CorpusOptions, choose_columns
+from moee_topics.corpus.settings import Columns, CorpusOptions, choose_columns
 from moee_topics.errors import InputError
 
 ROWS_PER_READ = 1024

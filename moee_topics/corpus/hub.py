@@ -7,7 +7,7 @@ from typing import Any
 
 from moee_topics.corpus.document import Record
 from moee_topics.corpus.files import table_record
-from moee_topics.corpus.options import CorpusOptions, choose_columns
+from moee_topics.corpus.settings import CorpusOptions, choose_columns
 from moee_topics.errors import InputError, MissingExtraError
 
 

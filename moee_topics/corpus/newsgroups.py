@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.options import CorpusOptions
+from moee_topics.corpus.settings import CorpusOptions
 from moee_topics.errors import InputError
 
 

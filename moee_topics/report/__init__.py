@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from moee_topics.report.comparison import write_comparison
+from moee_topics.report.comparison_page import write_comparison
 from moee_topics.report.exports import FORMATS, Format, export_report
-from moee_topics.report.methods import write_methods
+from moee_topics.report.methods_page import write_methods
 from moee_topics.report.page import write_report
-from moee_topics.report.run_folder import RunFolder
+from moee_topics.run_folder import RunFolder
 
 __all__ = ["FORMATS", "Format", "RunFolder", "export_report", "write_comparison", "write_methods", "write_report"]

@@ -16,7 +16,7 @@ from safetensors.numpy import save as to_safetensors
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.disk import write_atomically
+from moee_topics.store.files import write_atomically
 from moee_topics.store.keys import HASH_BYTES, JSON, plain
 from moee_topics.store.table import hash_array
 

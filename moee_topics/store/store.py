@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.disk import disk_errors, lock_writer, remove_leftovers, unlock_writer, write_json
+from moee_topics.store.files import disk_errors, lock_writer, remove_leftovers, unlock_writer, write_json
 from moee_topics.store.keys import HASH_BYTES, JSON, canonical, key_digest, plain
 from moee_topics.store.shard import (
     FORMAT,

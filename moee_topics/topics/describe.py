@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.results import OUTLIERS, Topic
+from moee_topics.topics.result import OUTLIERS, Topic
 
 Topics = NDArray[np.int64]
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError, NoTopicsError
-from moee_topics.results import OUTLIERS, TopicResult
 from moee_topics.topics.describe import describe, strengths
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.prediction import Prediction, centroids
+from moee_topics.topics.result import OUTLIERS, TopicResult
 from moee_topics.topics.settings import (
     HDBSCAN_DEFAULTS,
     OWNED_BY_FIT,

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.results import TopicResult
 from moee_topics.topics.prediction import FILE as PREDICTION_FILE
 from moee_topics.topics.prediction import Prediction
+from moee_topics.topics.result import TopicResult
 from moee_topics.topics.settings import TopicSettings
 
 SETTINGS_FILE = "topic_settings.json"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
 
 from moee_topics.errors import InputError
-from moee_topics.results import OUTLIERS
+from moee_topics.topics.result import OUTLIERS
 
 FILE = "prediction.safetensors"
 BLOCK = 1024

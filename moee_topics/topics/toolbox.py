@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.results import OUTLIERS
 from moee_topics.topics.describe import describe, strengths
 from moee_topics.topics.model import TopicModel, quiet_bertopic
 from moee_topics.topics.prediction import centroids, unit_rows
+from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import STRATEGIES, OutlierReduction, Strategy, check_choice
 
 Scores = NDArray[np.floating]

@@ -1,0 +1,165 @@
+"""The forward of a mixture's experts: fast on a CPU, and from quantized weights on any device.
+
+transformers calls the experts of most models through a table of implementations; this adds one, ``IMPLEMENTATION``.
+It takes plain and quantized weights. On a CPU it goes through the experts one at a time, which also keeps only one
+expert's weights in 16 bits; on a GPU it expands the layer and leaves the multiplications to the grouped kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
+
+from moee_topics.encode.models import blockwise
+from moee_topics.encode.models.blockwise import Kind
+
+IMPLEMENTATION = "moee_topics"
+
+ROWS = 64
+"""On a CPU the rows of an expert are filled up to a multiple of this. oneDNN keeps a compiled kernel per number of
+rows: unpadded, the full OLMoE grows by 5 GB in use. It also makes an embedding independent of its pack."""
+
+
+def experts_modules(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Name and module of all experts whose forward can be replaced (those with ``@use_experts_implementation``)."""
+    for name, module in model.named_modules():
+        if hasattr(module, "has_gate") and hasattr(module, "is_concatenated"):
+            yield name, module
+
+
+def weight_names(experts: Any) -> tuple[str, str]:
+    """The two projections of an experts module, in the order they are applied."""
+    return ("gate_up_proj" if experts.has_gate else "up_proj", "down_proj")
+
+
+def use(model: nn.Module) -> int:
+    """Gives the experts of a model this forward; returns how many layers took it (0: their class allows no other)."""
+    layers = [experts for _, experts in experts_modules(model)]
+    for experts in layers:
+        experts.config._experts_implementation = IMPLEMENTATION
+    return len(layers)
+
+
+class Matrices(Sequence[Tensor]):
+    """The matrices of one projection, one per expert; quantized ones are expanded when they are asked for."""
+
+    def __init__(self, experts: Any, name: str, dtype: torch.dtype) -> None:
+        self.bias: Tensor | None = getattr(experts, f"{name}_bias") if experts.has_bias else None
+        self._weight: Tensor = getattr(experts, name)
+        self._kind: Kind | None = getattr(experts, "quantized_kind", None)
+        self._dtype = dtype
+        self._shape: tuple[int, ...] = tuple(self._weight.shape)
+        if self._kind is not None:
+            parts = quantized_parts(experts, name)
+            self._shape = experts.quantized_shapes[name]
+            self._absmax = blockwise.scales(parts, self._kind).view(self._shape[0], -1)
+            self._weight = self._weight.view(self._shape[0], -1)
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+        if self._kind is None:
+            return self._weight[index]
+        flat = blockwise.dequantize(self._weight[index], self._absmax[index], self._kind, self._dtype)
+        return flat.view(self._shape[1:])
+
+    def all(self) -> Tensor:
+        """Every matrix, shape (experts, rows, columns)."""
+        if self._kind is None:
+            return self._weight
+        flat = blockwise.dequantize(self._weight.view(-1), self._absmax.view(-1), self._kind, self._dtype)
+        return flat.view(self._shape)
+
+
+def quantized_parts(module: nn.Module, name: str) -> dict[str, Tensor]:
+    """Ending -> tensor of a quantized weight of a module, see ``blockwise.stored_as``."""
+    return {
+        parameter.removeprefix(name): value
+        for parameter, value in module.named_parameters(recurse=False)
+        if parameter == name or parameter.startswith(f"{name}_absmax")
+    }
+
+
+def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """Sum over each token's chosen experts, weighted by its routing weights.
+
+    Args:
+        experts: a module with ``@use_experts_implementation``, its weights plain or quantized.
+        hidden_states: (T, D).
+        top_k_index: the chosen experts of each token, (T, k).
+        top_k_weights: their weights, (T, k).
+
+    Returns:
+        (T, D) in the dtype of ``hidden_states``.
+    """
+    run = _one_by_one if hidden_states.device.type == "cpu" else _grouped
+    return run(experts, hidden_states, top_k_index, top_k_weights)
+
+
+@torch.no_grad()
+def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    up, down = (Matrices(experts, name, hidden_states.dtype) for name in weight_names(experts))
+    chosen, order = top_k_index.reshape(-1).sort(stable=True)
+    tokens = order // top_k_index.shape[-1]
+    weights = top_k_weights.reshape(-1)[order].float()[:, None]
+    total = torch.zeros(hidden_states.shape, dtype=torch.float32, device=hidden_states.device)
+    for expert, rows in _segments(chosen, len(up)):
+        states = _filled_up(hidden_states, tokens[rows])
+        output = _project(experts, _activated(experts, _project(experts, states, up, expert)), down, expert)
+        if experts.has_post_expert_norm:
+            output = experts.post_expert_norm(output)
+        total.index_add_(0, tokens[rows], output[: rows.stop - rows.start].float().mul_(weights[rows]))
+    return total.to(hidden_states.dtype)
+
+
+def _segments(chosen: Tensor, experts: int) -> Iterator[tuple[int, slice]]:
+    """Expert and its slice of the sorted choices; the one place where the layer waits for the device."""
+    start = 0
+    for expert, count in enumerate(torch.bincount(chosen, minlength=experts)[:experts].tolist()):
+        if count:
+            yield expert, slice(start, start + count)
+        start += count
+
+
+def _filled_up(hidden_states: Tensor, tokens: Tensor) -> Tensor:
+    rows = -(-len(tokens) // ROWS) * ROWS
+    states = hidden_states.new_zeros(rows, hidden_states.shape[-1])
+    torch.index_select(hidden_states, 0, tokens, out=states[: len(tokens)])
+    return states
+
+
+def _project(experts: Any, states: Tensor, matrices: Matrices, expert: int) -> Tensor:
+    output = states @ matrices[expert] if experts.is_transposed else functional.linear(states, matrices[expert])
+    return output if matrices.bias is None else output.add_(matrices.bias[expert])
+
+
+def _activated(experts: Any, output: Tensor) -> Tensor:
+    activated: Tensor = experts._apply_gate(output) if experts.has_gate else experts.act_fn(output)
+    return activated
+
+
+class _Expanded:
+    """An experts module whose weights have been expanded, as the grouped forward of transformers reads it."""
+
+    def __init__(self, experts: Any, dtype: torch.dtype) -> None:
+        self._experts = experts
+        for name in weight_names(experts):
+            setattr(self, name, Matrices(experts, name, dtype).all())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._experts, name)
+
+
+def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    expanded = _Expanded(experts, hidden_states.dtype)
+    output: Tensor = grouped_mm_experts_forward(expanded, hidden_states, top_k_index, top_k_weights)
+    return output
+
+
+ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, experts_forward)

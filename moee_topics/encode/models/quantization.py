@@ -1,0 +1,302 @@
+"""Quantization of a whole mixture while it is loaded: linear layers, shared experts and the routed experts.
+
+``BitsAndBytesConfig(load_in_4bit=True)`` of transformers 5 replaces ``nn.Linear`` only, and the routed experts, which
+hold nine tenths of the weights, are no longer linear layers: they stay in 16 bit without a word. This module registers
+a quantizer of its own that quantizes them too, one projection of one layer at a time as the files are read. Routers,
+norms and embeddings keep their precision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.core_model_loading import ConversionOps
+from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from moee_topics.encode.models import blockwise, experts, memory
+from moee_topics.encode.models.blockwise import KINDS, Kind
+from moee_topics.errors import InputError, ModelError
+
+METHOD = "moee_topics"
+"""``quant_method`` in the config.json of a checkpoint that was saved quantized."""
+
+MOST_BYTES_PER_EXPERT_WEIGHT: dict[Kind, float] = {"nf4": 0.53, "int8": 1.07}
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What a model's weights really take, measured on its tensors."""
+
+    kind: str
+    expert_weights: int
+    expert_bytes: int
+    tensor_bytes: int
+    """All parameters and buffers of the model."""
+
+    @property
+    def bytes_per_expert_weight(self) -> float:
+        """Bytes that one weight of the routed experts takes, its share of the scales included."""
+        return self.expert_bytes / max(1, self.expert_weights)
+
+
+@register_quantization_config(METHOD)
+class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    """What ``from_pretrained(quantization_config=...)`` takes, and what config.json of a quantized checkpoint holds."""
+
+    def __init__(self, kind: Kind = "nf4", **saved: Any) -> None:
+        if kind not in KINDS:
+            raise ModelError(f"The quantization {kind!r} is not known. Known are: {', '.join(KINDS)}.")
+        self.quant_method = METHOD
+        self.kind = kind
+        self.block = saved.get("block", blockwise.BLOCK)
+        if self.block != blockwise.BLOCK:
+            raise ModelError(
+                f"This checkpoint was quantized in blocks of {self.block}; this version reads {blockwise.BLOCK}. "
+                "Quantize the original checkpoint again."
+            )
+
+
+def quantization_config(kind: Kind) -> BlockwiseConfig:
+    """The object to hand to ``from_pretrained(quantization_config=...)``.
+
+    Raises:
+        ModelError: the kind is not known.
+    """
+    return BlockwiseConfig(kind)
+
+
+def stored_kind(config: Any) -> Kind | None:
+    """How the checkpoint of a configuration was saved by ``save_quantized``; None if it was not."""
+    stored = getattr(config, "quantization_config", None)
+    stored = stored.to_dict() if isinstance(stored, QuantizationConfigMixin) else stored or {}
+    return stored["kind"] if stored.get("quant_method") == METHOD else None
+
+
+def check_quantized(model: nn.Module, kind: str) -> QuantizationReport:
+    """Measures a loaded model and refuses it if its experts are not in the precision that was asked for.
+
+    Raises:
+        ModelError: the experts take more bytes than the kind allows, as with ``load_in_4bit``.
+    """
+    report = measure(model, kind)
+    if not report.expert_weights and _routers(model):
+        raise ModelError(f"The experts of this {type(model).__name__} could not be found, so not quantized to {kind}.")
+    most = MOST_BYTES_PER_EXPERT_WEIGHT.get(kind, math.inf)  # type: ignore[call-overload]
+    if report.bytes_per_expert_weight > most:
+        raise ModelError(
+            f"The experts of this {type(model).__name__} take {report.bytes_per_expert_weight:.3f} bytes per weight; "
+            f"{kind} must take at most {most}. They were not quantized. Load the model with moee_topics' own "
+            "quantization_config, or with quantize: none."
+        )
+    return report
+
+
+def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
+    """Counts the weights of the routed experts, their bytes, and the bytes of all tensors."""
+    counts = [_expert_sizes(module) for _, module in model.named_modules()]
+    tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
+    return QuantizationReport(kind, sum(w for w, _ in counts), sum(b for _, b in counts), sum(tensors.values()))
+
+
+def _expert_sizes(module: nn.Module) -> tuple[int, int]:
+    """Weights and bytes of a module's own parameters if it holds routed experts, else zeros."""
+    own = dict(module.named_parameters(recurse=False))
+    if shapes := getattr(module, "quantized_shapes", None):
+        if isinstance(module, QuantizedLinear):
+            return 0, 0
+        parts = [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
+        return sum(math.prod(shape) for shape in shapes.values()), sum(part.nbytes for part in parts)
+    stacked = [weight for weight in own.values() if _is_stacked(module, weight)]
+    return sum(weight.numel() for weight in stacked), sum(weight.nbytes for weight in stacked)
+
+
+def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
+    """Whether a plain parameter holds several experts: three dimensions, or a class that is named so (dbrx).
+
+    Experts that every token goes through (InklingSharedExperts) are no routed experts and may stay in 16 bits.
+    """
+    # GraniteMoeSharedExperts are the routed experts of the model GraniteMoeShared.
+    if "Shared" in type(module).__name__.removeprefix("GraniteMoeShared"):
+        return False
+    if weight.dim() == 3:
+        return not isinstance(module, nn.modules.conv._ConvNd) and weight.shape[-2] > 1
+    return weight.dim() == 2 and "Expert" in type(module).__name__ and min(weight.shape) >= blockwise.BLOCK
+
+
+class QuantizedLinear(nn.Module):
+    """A linear layer whose weight is expanded at each call: faster than bitsandbytes' own kernel from 64 rows on."""
+
+    quantized_kind: Kind
+
+    def __init__(self, plain: nn.Linear, kind: Kind) -> None:
+        super().__init__()
+        self.in_features, self.out_features = plain.in_features, plain.out_features
+        self.bias = plain.bias
+        self.weight = plain.weight
+        hold_quantized(self, ["weight"], kind)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Of (..., in) the product (..., out)."""
+        parts, kind = experts.quantized_parts(self, "weight"), self.quantized_kind
+        weight = blockwise.dequantize(parts[""], blockwise.scales(parts, kind), kind, states.dtype)
+        return functional.linear(states, weight.view(self.out_features, self.in_features), self.bias)
+
+
+def hold_quantized(module: Any, names: list[str], kind: Kind) -> None:
+    """Replaces weights of a module by empty ones in the quantized layout, on the same device."""
+    shapes = {name: tuple(getattr(module, name).shape) for name in names}
+    for name, shape in shapes.items():
+        device = getattr(module, name).device
+        for ending, (length, dtype) in blockwise.stored_as(kind, math.prod(shape)).items():
+            empty = torch.empty(length, dtype=dtype, device=device)
+            setattr(module, name + ending, nn.Parameter(empty, requires_grad=False))
+    module.quantized_shapes, module.quantized_kind = shapes, kind
+
+
+@register_quantizer(METHOD)
+class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
+    """Quantizes while loading; see ``transformers.quantizers.HfQuantizer`` for when each method is called."""
+
+    def validate_environment(self, *args: Any, **kwargs: Any) -> None:
+        """Needs bitsandbytes."""
+        blockwise.bitsandbytes()
+
+    def update_device_map(self, device_map: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Quantizes on the GPU if there is one and no other place was named."""
+        if device_map is None and torch.cuda.is_available():
+            return {"": torch.cuda.current_device()}
+        return device_map
+
+    def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
+        _refuse_uncovered(model)
+        kind = self.quantization_config.kind
+        for _, layer in experts.experts_modules(model):
+            hold_quantized(layer, list(experts.weight_names(layer)), kind)
+        for name in _linear_names(model):
+            model.set_submodule(name, QuantizedLinear(model.get_submodule(name), kind))
+        experts.use(model)
+
+    def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
+        """Whether this weight of the files is to be quantized."""
+        path, _, name = param_name.rpartition(".")
+        return name in getattr(model.get_submodule(path), "quantized_shapes", {})
+
+    def get_quantize_ops(self) -> ConversionOps:
+        """The step after a weight of the files has been merged over the experts."""
+        return _Quantize(self.quantization_config.kind)
+
+    def is_serializable(self) -> bool:
+        """``save_quantized`` saves it; ``save_pretrained`` would split the experts into their files' layout."""
+        return False
+
+    @property
+    def is_trainable(self) -> bool:
+        """No gradients."""
+        return False
+
+
+class _Quantize(ConversionOps):  # type: ignore[misc]
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def convert(self, input_dict: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
+        memory.give_back()  # what the weight before this one took in 16 bits
+        return {
+            name + ending: nn.Parameter(tensor, requires_grad=False)
+            for name, weight in input_dict.items()
+            for ending, tensor in blockwise.quantize(
+                weight[0] if isinstance(weight, list) else weight, self.kind
+            ).items()
+        }
+
+
+def _linear_names(model: PreTrainedModel) -> list[str]:
+    """Linear layers to quantize: not routers, not the head, nor gates that are no whole number of blocks."""
+    kept = {id(part) for router in _routers(model) for part in router.modules()}
+    kept |= {id(head) for head in [model.get_output_embeddings()] if head is not None}
+    kept |= {id(module) for name, module in model.named_modules() if _kept_in_fp32(model, name)}
+    return [
+        name
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and id(module) not in kept and blockwise.quantizable(module.weight.shape)
+    ]
+
+
+def _kept_in_fp32(model: PreTrainedModel, name: str) -> bool:
+    patterns = [*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])]
+    return any(pattern in name.split(".") for pattern in patterns)
+
+
+def _routers(model: nn.Module) -> list[nn.Module]:
+    classes = tuple(
+        recorder.target_class
+        for part in model.modules()
+        for recorder in _as_list((getattr(part, "_can_record_outputs", None) or {}).get("router_logits"))
+        if getattr(recorder, "target_class", None)
+    )
+    return [module for module in model.modules() if isinstance(module, classes)]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value is not None else []
+
+
+def _refuse_uncovered(model: PreTrainedModel) -> None:
+    """Models whose experts are neither linear layers nor replaceable would keep them in 16 bits."""
+    covered = {id(layer) for _, layer in experts.experts_modules(model)}
+    for name, module in model.named_modules():
+        own = module.parameters(recurse=False)
+        if id(module) not in covered and any(_is_stacked(module, weight) for weight in own):
+            raise ModelError(
+                f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
+                f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. Use quantize: none."
+            )
+
+
+def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None) -> Path:
+    """Saves a quantized model so that it loads again without quantizing, by the same call as any other folder.
+
+    Args:
+        model: as loaded with ``quantization_config``.
+        folder: a new folder; config.json, safetensors of at most 4 GB with an index, and the tokenizer if given.
+
+    Raises:
+        InputError: the folder exists already.
+        ModelError: the model is not quantized by this package.
+    """
+    folder = Path(folder)
+    if stored_kind(model.config) is None:
+        raise ModelError(
+            "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."
+        )
+    if folder.exists():
+        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    _write_shards(model.state_dict(), unfinished)
+    for part in [model.config] + ([tokenizer] if tokenizer is not None else []):
+        part.save_pretrained(unfinished)
+    unfinished.rename(folder)
+    return folder
+
+
+def _write_shards(tensors: dict[str, Tensor], folder: Path) -> None:
+    split = split_torch_state_dict_into_shards(tensors, max_shard_size="4GB")
+    for name, keys in split.filename_to_tensors.items():
+        save_file({key: tensors[key].contiguous() for key in keys}, folder / name, metadata={"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""How good topics are: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""Hidden states and routing weights to one vector."""

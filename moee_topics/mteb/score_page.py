@@ -1,0 +1,56 @@
+"""A board as files: JSON, Markdown and one HTML page, with the paper's numbers beside ours where asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moee_topics.mteb.board import Board, Table, summary, to_html, to_markdown
+from moee_topics.mteb.paper import beside_the_paper, paper_table, rows_to_json
+from moee_topics.mteb.score_recipe import ScoreRecipe
+from moee_topics.mteb.scoring import columns_of
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        data: the JSON.
+        tables: the tables of the page.
+    """
+
+    data: dict[str, Any]
+    tables: Sequence[Table]
+
+
+def write(board: Board, recipe: ScoreRecipe, output: Path) -> Written:
+    """Writes ``scores.json``, ``scores.md`` and ``scores.html``; the same board gives the same bytes."""
+    tables = [summary(board)]
+    data = board.to_json()
+    if recipe.score.paper is not None:
+        rows = beside_the_paper(board, columns_of(recipe), recipe.score.paper)
+        tables.append(paper_table(rows, recipe.score.paper))
+        data["paper"] = rows_to_json(rows, recipe.score.paper)
+    title = f"Scores of {board.encoder.get('model', 'a model')}"
+    write_files(output, "scores", data, tables, title)
+    return Written(data, tables)
+
+
+def write_files(
+    output: Path, stem: str, data: Any, tables: Sequence[Table], title: str, figures: Sequence[str] = ()
+) -> None:
+    """Writes ``stem`` as .json, .md and .html into a folder."""
+    output.mkdir(parents=True, exist_ok=True)
+    pages = {
+        "json": json.dumps(data, indent=1, ensure_ascii=False) + "\n",
+        "md": "\n".join(to_markdown(table) for table in tables),
+        "html": to_html(title, tables, figures),
+    }
+    for kind, text in pages.items():
+        scratch = output / f".{stem}.{kind}.part"
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(output / f"{stem}.{kind}")

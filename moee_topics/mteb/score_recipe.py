@@ -1,0 +1,227 @@
+"""The schema of a scoring recipe: which encoder, which tasks, which vectors.
+
+A scoring recipe has the ``encoder`` section of any other recipe and a ``score`` section instead of a corpus::
+
+    encoder: {model: allenai/OLMoE-1B-7B-0924, quantize: nf4, prompt: prompteol}
+    score:
+      tasks: [STS12, STSBenchmark]
+      methods: [HS, RW, concat, sum]
+      alpha: [0.5, 1.0]
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from moee_topics.errors import RecipeError
+from moee_topics.mteb.encoder import METHOD_NAMES, Standardize, Variant, find_method
+from moee_topics.mteb.tasks import LocalTask, LocalType, TaskSource, benchmark_tasks, hub_task, local_task
+from moee_topics.recipe import EncoderSection, Section, find_recipe, parse_override
+
+PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
+    "Classification": (
+        "EmotionClassification",
+        "ToxicConversationsClassification",
+        "TweetSentimentExtractionClassification",
+    ),
+    "Clustering": ("MedrxivClusteringS2S", "TwentyNewsgroupsClustering"),
+    "PairClassification": ("TwitterSemEval2015", "TwitterURLCorpus"),
+    "Reranking": ("AskUbuntuDupQuestions", "SciDocsRR", "StackOverflowDupQuestions"),
+    "STS": ("STS12", "STS13", "STS14", "STS15", "STS16", "BIOSSES", "SICK-R", "STSBenchmark"),
+    "Summarization": ("SummEval",),
+}
+"""The 19 data sets of the paper by task type; what a task type means where no task is named."""
+
+AUTO = "auto"
+
+
+class LocalSection(Section):
+    """A labelled file as a task; see :class:`moee_topics.mteb.tasks.LocalTask`."""
+
+    file: Path
+    type: LocalType | None = None
+    name: str = ""
+    train: Path | None = None
+    text: tuple[str, ...] = ("text",)
+    columns: dict[str, str] = Field(default_factory=dict)
+    sample: Annotated[int, Field(ge=2)] | None = None
+    samples_per_label: Annotated[int, Field(ge=1)] = 8
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    def task(self, folder: Path, seed: int) -> LocalTask:
+        """The plain description that :func:`moee_topics.mteb.tasks.local_task` takes; paths count from ``folder``."""
+        options = {name: getattr(self, name) for name in type(self).model_fields}
+        places = {"file": folder / self.file, "train": folder / self.train if self.train else None}
+        return LocalTask(**{**options, **places}, seed=seed)
+
+
+class PublishedSection(Section):
+    """The column of the paper's tables that a run is compared with."""
+
+    model: Literal["DeepSeekMoE-16B", "Qwen1.5-MoE-A2.7B", "OLMoE-1B-7B"]
+    prompt: Literal["none", "prompteol"]
+
+
+class ScoreSection(Section):
+    """What to score, and as what."""
+
+    tasks: tuple[str, ...] = ()
+    task_types: tuple[str, ...] = ()
+    benchmark: str | None = None
+    data: Path | None = None
+    local: tuple[LocalSection, ...] = ()
+    methods: tuple[str, ...] = ("HS", "RW", "concat", "sum")
+    alpha: tuple[float, ...] | Literal["auto"] = (1.0,)
+    development: LocalSection | None = None
+    standardize: tuple[Standardize, ...] = ("none",)
+    statistics: Path | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    prompts: tuple[str, ...] = ()
+    skip_missing: bool = False
+    paper: PublishedSection | None = None
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name.strip().lower() not in METHOD_NAMES]
+        if unknown or not value:
+            raise ValueError(f"one or more of HS, RW, concat and sum, not {unknown}")
+        return value
+
+    @field_validator("alpha", "standardize", "tasks", "task_types", "methods", "prompts", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if value == AUTO or isinstance(value, list):
+            return value
+        # The commas of a prompt's template are its own.
+        if isinstance(value, str) and "{text}" in value:
+            return [value]
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
+
+
+class ScoreRecipe(Section):
+    """One scoring run."""
+
+    encoder: EncoderSection = EncoderSection()
+    score: ScoreSection
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole recipe as plain JSON, defaults included."""
+        return self.model_dump(mode="json")
+
+    def variants(self) -> list[Variant]:
+        """The vectors to score, each once, in the order of the methods."""
+        section = self.score
+        alphas = (1.0,) if isinstance(section.alpha, str) else section.alpha
+        every = [
+            Variant(find_method(method), alpha, standardize).plain()
+            for standardize in section.standardize
+            for method in section.methods
+            for alpha in alphas
+        ]
+        return list(dict.fromkeys(every))
+
+    def sources(self) -> list[TaskSource]:
+        """The tasks to score.
+
+        Raises:
+            RecipeError: none is named.
+            InputError: a task or a file does not exist or does not fit.
+        """
+        section = self.score
+        sources = [local_task(local.task(section.data or Path(), self.seed)) for local in section.local]
+        sources += [hub_task(name) for name in section.tasks]
+        if section.benchmark:
+            sources += benchmark_tasks(section.benchmark)
+        elif section.task_types and not section.tasks and not section.local:
+            sources = [hub_task(name) for kind in section.task_types for name in PAPER_TASKS.get(kind, ())]
+        if section.task_types:
+            sources = [source for source in sources if source.type in section.task_types]
+        return _distinct(sources)
+
+
+def _distinct(sources: Sequence[TaskSource]) -> list[TaskSource]:
+    if not sources:
+        raise RecipeError(
+            "No task to score. Name tasks of mteb (score.tasks), task types of the paper's data sets "
+            f"(score.task_types: {', '.join(PAPER_TASKS)}), a benchmark (score.benchmark) or files (score.local)."
+        )
+    names = [source.name for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"Two tasks are called {', '.join(twice)}; give local files names of their own.")
+    return list(sources)
+
+
+def load_score_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ScoreRecipe:
+    """Reads a scoring recipe; its ``score.data``, the folder of its local files, counts from the recipe's own folder.
+
+    Raises:
+        RecipeError: there is no such recipe, or it or an override is not valid.
+    """
+    path = find_recipe(name_or_path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict) or "score" not in data:
+        raise RecipeError(f"{path} is not a scoring recipe: it has no section 'score'.")
+    return parse_score_recipe(_from_folder(data, path.parent), overrides, name=str(name_or_path))
+
+
+def _from_folder(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    section = data["score"] if isinstance(data["score"], dict) else {}
+    return {**data, "score": {**section, "data": str(folder / (section.get("data") or ""))}}
+
+
+def parse_score_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe") -> ScoreRecipe:
+    """Checks plain data and ``key=value`` overrides against the schema.
+
+    Raises:
+        RecipeError: a key does not exist or a value is not of its type; every fault is named.
+    """
+    merged = dict(data)
+    for override in overrides:
+        merged = _overridden(merged, *parse_override(override))
+    try:
+        return ScoreRecipe.model_validate(merged)
+    except ValidationError as error:
+        faults = list(dict.fromkeys(_fault(fault) for fault in error.errors()))
+        raise RecipeError(f"{name}: " + "; ".join(faults)) from error
+
+
+def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
+    first, *rest = keys
+    if rest:
+        inside = data.get(first)
+        value = _overridden(inside if isinstance(inside, dict) else {}, rest, value)
+    return {**data, first: value}
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    place = [str(part) for part in fault["loc"]]
+    if fault["type"] != "extra_forbidden":
+        return f"{'.'.join(place)}: {fault['msg']} (got {fault['input']!r})"
+    close = difflib.get_close_matches(place[-1], list(_keys(ScoreRecipe)), n=1, cutoff=0.5)
+    return f"there is no key {'.'.join(place)}." + (f" Did you mean {close[0]}?" if close else "")
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    found: list[str] = []
+    for name, info in model.model_fields.items():
+        found.append(name)
+        for part in (info.annotation, *get_args(info.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                found += _keys(part)
+    return found

@@ -1,0 +1,351 @@
+"""Labelled local files as tasks, with mteb's own protocols."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from moee_topics.errors import InputError
+from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
+from moee_topics.mteb.tasks.labelled_files import LocalType, guess_type, read_rows
+from moee_topics.mteb.tasks.source import TaskSource, mteb
+
+LOCAL_TYPES: tuple[LocalType, ...] = get_args(LocalType)
+MAIN_SCORES: Mapping[LocalType, str] = {
+    "Clustering": "v_measure",
+    "STS": "cosine_spearman",
+    "PairClassification": "max_ap",
+    "Reranking": "map_at_1000",
+    "Retrieval": "ndcg_at_10",
+    "Classification": "accuracy",
+    "Summarization": "cosine_spearman",
+}
+Row = Mapping[str, Any]
+Table = dict[str, list[Any]]
+LARGEST_SAMPLE = 16_384
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class LocalTask:
+    """A labelled file that is to be a task.
+
+    Attributes:
+        type: the task type, or None to tell it from the columns.
+        file: csv, tsv, jsonl or parquet; the text formats also as .gz.
+        name: its name in results; made from the file's name if empty.
+        train: the file with the training rows of a classification task.
+        text: the columns whose texts, joined by a space, are the document of a clustering or classification task. One
+            title column makes a sentence-to-sentence task, title and abstract a paragraph-to-paragraph one.
+        columns: names of other columns where they differ from the usual ones: label, sentence1, sentence2, score,
+            query, positive, negative, candidate, machine_summaries, human_summaries, relevance.
+        sample: rows to keep, drawn with the seed (queries, where rows are grouped by query), and of training rows four
+            times as many; None keeps all.
+        samples_per_label: rows per label that a classifier is trained on, ten times over; 8 is mteb's default.
+        seed: of the sample and of the task.
+    """
+
+    type: LocalType | None
+    file: Path
+    name: str = ""
+    train: Path | None = None
+    text: tuple[str, ...] = ("text",)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    sample: int | None = None
+    samples_per_label: int = 8
+    seed: int = 42
+
+    def column(self, role: str) -> str:
+        """The name of the column that has a role."""
+        return self.columns.get(role, role)
+
+
+def local_task(spec: LocalTask) -> TaskSource:
+    """A labelled file as a task, with the protocol of mteb's own tasks of that type.
+
+    Rows that lack a text or a label are left out; ``TaskSource.left_out`` counts them.
+
+    Raises:
+        InputError: the file, its columns or its values do not fit the type.
+    """
+    rows = read_rows(spec.file)
+    kind = spec.type or ("Classification" if spec.train else guess_type(rows[0]))
+    if kind not in LOCAL_TYPES:
+        raise InputError(f"There is no local task type {kind!r}; there are {', '.join(LOCAL_TYPES)}.")
+    parts = {"test": _sampled(rows, spec)}
+    if kind == "Classification":
+        parts["train"] = _train_rows(spec)
+    kept = {split: complete(part, _needed(kind, spec, part), spec.file) for split, part in parts.items()}
+    splits = {split: _BUILDERS[kind](part, spec) for split, part in kept.items()}
+    if kind in ("Clustering", "Classification"):
+        splits = _numbered(splits, spec)
+    name = spec.name or _default_name(spec, kind)
+    left_out = sum(len(parts[split]) - len(kept[split]) for split in parts)
+    make = partial(_make, name, kind, splits, spec)
+    return TaskSource(name, kind, MAIN_SCORES[kind], make, local=True, left_out=left_out)
+
+
+def _sampled(rows: list[dict[str, Any]], spec: LocalTask) -> list[dict[str, Any]]:
+    if spec.sample is None:
+        return rows
+    if spec.sample < 2:
+        raise InputError(f"A sample of {spec.sample} rows of {spec.file} is too small; take 2 or more.")
+    query = spec.column("query")
+    if query not in rows[0] or spec.column("positive") in rows[0]:
+        return _draw(rows, spec.seed, spec.sample)
+    chosen = set(_draw(list(dict.fromkeys(str(row.get(query)) for row in rows)), spec.seed, spec.sample))
+    return [row for row in rows if str(row.get(query)) in chosen]
+
+
+def _draw(items: list[Item], seed: int, count: int | None) -> list[Item]:
+    if count is None or count >= len(items):
+        return items
+    return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), count))]
+
+
+def _train_rows(spec: LocalTask) -> list[dict[str, Any]]:
+    if spec.train is None:
+        raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
+    return _draw(read_rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
+
+
+def _needed(kind: LocalType, spec: LocalTask, rows: Sequence[Row]) -> list[str]:
+    """The columns that a row must have."""
+    if kind in ("Clustering", "Classification"):
+        return [*spec.text, spec.column("label")]
+    grouped = bool(rows) and spec.column("positive") in rows[0]
+    roles = _ROLES["Grouped" if grouped and kind in ("Reranking", "Retrieval") else kind]
+    return [spec.column(role) for role in roles]
+
+
+_ROLES: Mapping[str, tuple[str, ...]] = {
+    "STS": ("sentence1", "sentence2", "score"),
+    "PairClassification": ("sentence1", "sentence2", "label"),
+    "Reranking": ("query", "candidate", "label"),
+    "Retrieval": ("query", "candidate", "label"),
+    "Grouped": ("query", "positive", "negative"),
+    "Summarization": ("text", "machine_summaries", "human_summaries", "relevance"),
+}
+
+
+def complete(rows: Sequence[Row], columns: Sequence[str], file: Path) -> list[Row]:
+    """The rows whose columns all hold something.
+
+    Raises:
+        InputError: a column is in no row, or no row has all of them.
+    """
+    known = {column for row in rows for column in row}
+    missing = [column for column in columns if column not in known]
+    if missing:
+        raise InputError(f"{file} has no column {', '.join(missing)}; it has {', '.join(sorted(map(str, known)))}.")
+    kept = [row for row in rows if all(_holds_something(row.get(column)) for column in columns)]
+    if not kept:
+        raise InputError(f"No row of {file} has all of {', '.join(columns)}.")
+    return kept
+
+
+def _holds_something(value: Any) -> bool:
+    return value is not None and (not isinstance(value, str) or bool(value.strip()))
+
+
+def _documents(rows: Sequence[Row], spec: LocalTask) -> list[str]:
+    return [" ".join(str(row[column]) for column in spec.text) for row in rows]
+
+
+def _clustering(rows: Sequence[Row], spec: LocalTask) -> Table:
+    return {"sentences": _documents(rows, spec), "labels": [str(row[spec.column("label")]) for row in rows]}
+
+
+def _classification(rows: Sequence[Row], spec: LocalTask) -> Table:
+    return {"text": _documents(rows, spec), "label": [str(row[spec.column("label")]) for row in rows]}
+
+
+def _pairs(rows: Sequence[Row], spec: LocalTask) -> Table:
+    return {side: [str(row[spec.column(side)]) for row in rows] for side in ("sentence1", "sentence2")}
+
+
+def _sts(rows: Sequence[Row], spec: LocalTask) -> Table:
+    scores = [_number(row[spec.column("score")], spec) for row in rows]
+    if len(set(scores)) < 2:
+        raise InputError(f"All scores of {spec.file} are the same: there is nothing to correlate with.")
+    return {**_pairs(rows, spec), "score": scores}
+
+
+def _pair_classification(rows: Sequence[Row], spec: LocalTask) -> Table:
+    table = {**_pairs(rows, spec), "labels": [_binary(row[spec.column("label")], spec) for row in rows]}
+    if len(set(table["labels"])) < 2:
+        raise InputError(f"{spec.file} has pairs of one label only; a PairClassification task needs 0 and 1.")
+    return table
+
+
+def _number(value: Any, spec: LocalTask) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{spec.file} holds the score {value!r}, which is not a number.") from None
+
+
+def _binary(value: Any, spec: LocalTask) -> int:
+    if str(value).strip().lower() in ("1", "1.0", "true"):
+        return 1
+    if str(value).strip().lower() in ("0", "0.0", "false"):
+        return 0
+    raise InputError(f"{spec.file} holds the label {value!r}; binary labels are 0 and 1.")
+
+
+def _queries(rows: Sequence[Row], spec: LocalTask) -> Table:
+    """Queries with their relevant and other candidates; those without one of each cannot be ranked."""
+    positive, negative = spec.column("positive"), spec.column("negative")
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for row in rows:
+        query = found.setdefault(str(row[spec.column("query")]), ([], []))
+        if positive in row and negative in row:
+            query[0].extend(_texts(row[positive]))
+            query[1].extend(_texts(row[negative]))
+        else:
+            query[1 - _binary(row[spec.column("label")], spec)].append(str(row[spec.column("candidate")]))
+    usable = {query: both for query, both in found.items() if all(both)}
+    if not usable:
+        raise InputError(f"No query of {spec.file} has both a relevant candidate and another one.")
+    return {
+        "query": list(usable),
+        "positive": [both[0] for both in usable.values()],
+        "negative": [both[1] for both in usable.values()],
+    }
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(text) for text in value]
+
+
+def _summarization(rows: Sequence[Row], spec: LocalTask) -> Table:
+    table = {role: [row[spec.column(role)] for row in rows] for role in _ROLES["Summarization"]}
+    for machine, scores in zip(table["machine_summaries"], table["relevance"], strict=True):
+        if not isinstance(machine, list) or not isinstance(scores, list) or len(machine) != len(scores):
+            raise InputError(f"{spec.file} must list one relevance score for each machine summary.")
+    return table
+
+
+_BUILDERS: Mapping[LocalType, Callable[[Sequence[Row], LocalTask], Table]] = {
+    "Clustering": _clustering,
+    "STS": _sts,
+    "PairClassification": _pair_classification,
+    "Reranking": _queries,
+    "Retrieval": _queries,
+    "Classification": _classification,
+    "Summarization": _summarization,
+}
+
+
+def _numbered(splits: dict[str, Table], spec: LocalTask) -> dict[str, Table]:
+    """Labels as numbers from 0 on, the same in all splits: mteb takes a label of -1 for a missing one."""
+    column = "label" if "label" in splits["test"] else "labels"
+    names = sorted({label for table in splits.values() for label in table[column]})
+    if len(names) < 2:
+        raise InputError(f"{spec.file} has one label only ({names[0]}); there is nothing to tell apart.")
+    number = {name: i for i, name in enumerate(names)}
+    return {split: {**table, column: [number[x] for x in table[column]]} for split, table in splits.items()}
+
+
+def _default_name(spec: LocalTask, kind: LocalType) -> str:
+    stem = re.sub(r"\.(jsonl|csv|tsv|parquet)(\.gz)?$", "", spec.file.name)
+    name = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{stem}").strip("-")
+    size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""
+    return f"{name}-{kind}{size}"
+
+
+def _make(name: str, kind: LocalType, splits: dict[str, Table], spec: LocalTask) -> Any:
+    base = getattr(mteb("abstasks"), _BASES[kind])
+    metadata = _metadata(name, kind, _digest(splits, spec))
+
+    def load_data(self: Any, num_proc: int | None = None, **kwargs: Any) -> None:
+        self.dataset = _dataset(kind, splits)
+        self.data_loaded = True
+
+    attributes = {"metadata": metadata, "load_data": load_data, **_protocol(kind, splits, spec)}
+    task = type(re.sub(r"\W", "", name) or "LocalTask", (base,), attributes)(seed=spec.seed)
+    return add_cluster_scores(task) if kind == "Clustering" else task
+
+
+_BASES: Mapping[LocalType, str] = {
+    "Clustering": "AbsTaskClustering",
+    "STS": "AbsTaskSTS",
+    "PairClassification": "AbsTaskPairClassification",
+    "Reranking": "AbsTaskRetrieval",
+    "Retrieval": "AbsTaskRetrieval",
+    "Classification": "AbsTaskClassification",
+    "Summarization": "AbsTaskSummarization",
+}
+
+
+def _metadata(name: str, kind: LocalType, revision: str) -> Any:
+    return mteb().TaskMetadata(
+        name=name,
+        description=f"A local file as a {kind} task.",
+        dataset={"path": f"local/{name}", "revision": revision},
+        type=kind,
+        category="t2c" if kind in ("Clustering", "Classification") else "t2t",
+        eval_splits=["test"],
+        eval_langs=["eng-Latn"],
+        main_score=MAIN_SCORES[kind],
+    )
+
+
+def _digest(splits: dict[str, Table], spec: LocalTask) -> str:
+    """Names the data and the protocol, so that a changed file does not find the result of the old one."""
+    content = json.dumps([splits, spec.seed, spec.samples_per_label], ensure_ascii=False, default=str)
+    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _protocol(kind: LocalType, splits: dict[str, Table], spec: LocalTask) -> dict[str, Any]:
+    """Where mteb leaves a choice to the task: the whole file is embedded, and ten bootstrap samples are clustered."""
+    if kind == "Clustering":
+        size = min(LARGEST_SAMPLE, len(splits["test"]["labels"]))
+        whole = {"max_fraction_of_documents_to_embed": None, "max_document_to_embed": None}
+        return {**whole, "max_documents_per_cluster": size}
+    if kind == "Classification":
+        return {"samples_per_label": spec.samples_per_label}
+    return {"min_score": 0, "max_score": 5} if kind in ("STS", "Summarization") else {}
+
+
+def _dataset(kind: LocalType, splits: dict[str, Table]) -> Any:
+    from datasets import Dataset, DatasetDict
+
+    if kind in ("Reranking", "Retrieval"):
+        candidates = _ranked if kind == "Reranking" else _searched
+        queries, corpus, relevant, ranked = candidates(splits["test"])
+        texts = {"queries": Dataset.from_list(queries), "corpus": Dataset.from_list(corpus)}
+        return {"default": {"test": {**texts, "relevant_docs": relevant, "top_ranked": ranked}}}
+    return DatasetDict({split: Dataset.from_dict(table) for split, table in splits.items()})
+
+
+Candidates = tuple[list[dict[str, str]], list[dict[str, str]], dict[str, dict[str, int]], dict[str, list[str]] | None]
+
+
+def _ranked(table: Table) -> Candidates:
+    """Each query with its own candidates, in mteb's layout of a reranking task."""
+    queries, corpus, relevant, ranked = [], [], {}, {}
+    for i, query in enumerate(table["query"]):
+        texts = [(text, 1) for text in table["positive"][i]] + [(text, 0) for text in table["negative"][i]]
+        ids = [f"q{i}-d{j}" for j in range(len(texts))]
+        queries.append({"id": f"q{i}", "text": query})
+        corpus += [{"id": id_, "title": "", "text": text} for id_, (text, _) in zip(ids, texts, strict=True)]
+        relevant[f"q{i}"] = {id_: label for id_, (_, label) in zip(ids, texts, strict=True)}
+        ranked[f"q{i}"] = ids
+    return queries, corpus, relevant, ranked
+
+
+def _searched(table: Table) -> Candidates:
+    """All candidates as one corpus in which each query searches; equal texts are one document."""
+    lists = [*table["positive"], *table["negative"]]
+    ids = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in lists for text in texts))}
+    queries = [{"id": f"q{i}", "text": query} for i, query in enumerate(table["query"])]
+    relevant = {f"q{i}": {ids[text]: 1 for text in texts} for i, texts in enumerate(table["positive"])}
+    return queries, [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()], relevant, None

@@ -1,0 +1,183 @@
+"""The same corpus by several methods of fusion: one page with their topics, their scores and how far they agree."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.errors import InputError
+from moee_topics.report import reading
+from moee_topics.report.comparison_page import Comparison, compare_folders, write_compared
+from moee_topics.report.page import render, template_text
+from moee_topics.run_folder import RunFolder
+
+PAGE = "methods.html"
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One measure of every method.
+
+    Attributes:
+        name: of the measure.
+        description: what it is.
+        values: of each method, None where it has none.
+        higher_is_better: the direction; None for what is neither good nor bad.
+        percent: whether the values are shares.
+    """
+
+    name: str
+    description: str
+    values: Sequence[float | None]
+    higher_is_better: bool | None
+    percent: bool = False
+
+    @property
+    def best(self) -> int | None:
+        """Which method is best by three digits, None where several are or there is no better."""
+        rounded = [None if value is None else round(value, 3) for value in self.values]
+        given = sorted((value for value in rounded if value is not None), reverse=bool(self.higher_is_better))
+        if self.higher_is_better is None or len(given) < 2 or given[0] == given[1]:
+            return None
+        return rounded.index(given[0])
+
+    def shown(self) -> list[str]:
+        """The values as text."""
+        return [_shown(value, self) for value in self.values]
+
+
+@dataclass(frozen=True)
+class MethodsComparison:
+    """Several runs over the same documents.
+
+    Attributes:
+        runs: by method.
+        documents: how many.
+        ami: (M, M) adjusted mutual information of every two, outliers as one cluster.
+        rows: topics, outliers and every score that a run has.
+        pairs: every two methods, compared.
+    """
+
+    runs: Mapping[str, RunFolder]
+    documents: int
+    ami: NDArray[np.float64]
+    rows: Sequence[ScoreRow]
+    pairs: Mapping[tuple[str, str], Comparison]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: each method with its run, topics, outliers and scores, and the agreement of every two."""
+        methods = {
+            method: {
+                "run": str(run.path),
+                "topics": len(run.topics),
+                "outlier_share": run.result.outlier_share,
+                "scores": {name: score.get("value") for name, score in run.scores.items()},
+            }
+            for method, run in self.runs.items()
+        }
+        return {"documents": self.documents, "methods": methods, "ami": self.ami.round(4).tolist()}
+
+
+def compare_methods(folders: Mapping[str, Path]) -> MethodsComparison:
+    """Sets finished runs over the same documents side by side.
+
+    Args:
+        folders: the run folder of each method, two or more.
+
+    Raises:
+        InputError: fewer than two, a folder without a finished run, or runs that share no document.
+    """
+    if len(folders) < 2:
+        raise InputError(f"Methods are compared two by two, so at least 2 runs are needed, got {len(folders)}.")
+    runs = {method: RunFolder.read(Path(folder)) for method, folder in folders.items()}
+    ami = np.eye(len(runs))
+    pairs = {(a, b): compare_folders(runs[a], runs[b]) for a, b in combinations(runs, 2)}
+    for (i, a), (j, b) in combinations(enumerate(runs), 2):
+        ami[i, j] = ami[j, i] = pairs[a, b].agreement.ami
+    documents = min(len(run.result) for run in runs.values())
+    return MethodsComparison(runs, documents, ami, _rows(list(runs.values())), pairs)
+
+
+def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> MethodsComparison:
+    """Writes ``methods.html`` and, for every two methods, the page of the two runs side by side.
+
+    Args:
+        folders: the run folder of each method.
+        output: the folder to write into; made where it is missing.
+        name: what the methods read, as the title.
+
+    Raises:
+        InputError: see :func:`compare_methods`.
+    """
+    found = compare_methods(folders)
+    for (first, second), pair in found.pairs.items():
+        write_compared(pair, output / pair_page(first, second))
+    page = render("methods.html.j2", script=template_text("theme.js"), **_values(found, output, name))
+    (output / PAGE).write_text(page, encoding="utf-8", errors="replace")
+    return found
+
+
+def pair_page(first: str, second: str) -> str:
+    """The file name of the page of two methods."""
+    return f"{first}-{second}.html"
+
+
+def _values(found: MethodsComparison, output: Path, name: str) -> dict[str, Any]:
+    methods = list(found.runs)
+    pages = {pair: pair_page(*pair) for pair in found.pairs}
+    links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
+    pairs = [(found.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
+    return {
+        "name": name,
+        "found": found,
+        "methods": methods,
+        "reports": [_report_link(run, output) for run in found.runs.values()],
+        "matrix": [list(zip(row, found.ami[i].tolist(), strict=True)) for i, row in enumerate(links)],
+        "closest": max(pairs),
+        "furthest": min(pairs),
+    }
+
+
+def _report_link(run: RunFolder, output: Path) -> str:
+    """The way from the page to a run's report; empty where it has none."""
+    page = run.path / "report.html"
+    return quote(Path(os.path.relpath(page, output)).as_posix()) if page.is_file() else ""
+
+
+def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:
+    rows = [ScoreRow("topics", "How many, outliers aside.", [float(len(run.topics)) for run in runs], None)]
+    names = dict.fromkeys(name for run in runs for name in run.scores)
+    if "outlier_share" not in names:
+        shares = [run.result.outlier_share for run in runs]
+        rows.append(ScoreRow("outlier_share", "Share of documents without a topic.", shares, False, percent=True))
+    return rows + [_score_row(name, runs) for name in names]
+
+
+def _score_row(name: str, runs: Sequence[RunFolder]) -> ScoreRow:
+    scores = [run.scores.get(name, {}) for run in runs]
+    first = next(score for score in scores if score)
+    numbers = [_number(score.get("value")) for score in scores]
+    rule = reading.RULES.get(name)
+    better = bool(first.get("higher_is_better", True))
+    return ScoreRow(name, str(first.get("description") or ""), numbers, better, percent=bool(rule and rule.percent))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _shown(value: float | None, row: ScoreRow) -> str:
+    if value is None:
+        return "–"
+    if row.higher_is_better is None:
+        return reading.number(value)
+    return f"{100 * value:.1f} %" if row.percent else f"{value:.3f}"

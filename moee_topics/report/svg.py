@@ -1,0 +1,110 @@
+"""Figures as plain SVG text, for papers and slides; everything that comes from a corpus is escaped."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from moee_topics.evaluate.topic_experts import ExpertReport
+from moee_topics.report.payload import sampled_rows, to_unit, topic_colours
+from moee_topics.run_folder import RunFolder, title
+from moee_topics.topics.result import OUTLIERS
+
+COLOURS = (
+    *("#3b6fb0", "#e0702e", "#2e8b57", "#b03a6e", "#c7a31d"),
+    *("#38a6c9", "#7a5bb0", "#9a6b3f", "#d98ba8", "#6b7f2a"),
+)
+GREY = "#c9c6bf"
+FONT = "font-family='Segoe UI, Roboto, DejaVu Sans, sans-serif'"
+SIDE = 900
+NAMED = 25
+
+
+def map_svg(run: RunFolder, sample: int = 20_000) -> str:
+    """The document map: a point for each of at most `sample` documents, and the names of the largest topics."""
+    rows = sampled_rows(run.result.topics, sample)
+    places = map_places(run) * SIDE
+    places[:, 1] = SIDE - places[:, 1]
+    colours = topic_colours(run)
+    parts = [
+        _points(places[rows[run.result.topics[rows] == topic.topic]], COLOURS[colours.get(topic.topic, 0)])
+        for topic in run.topics
+    ]
+    quiet = _points(places[rows[run.result.topics[rows] == OUTLIERS]], GREY)
+    return _svg(SIDE, SIDE, [quiet, *parts, *_names(run, places)], f"Document map of {run.name}")
+
+
+def map_places(run: RunFolder) -> np.ndarray:
+    """(N, 2) map positions in the unit square; the few points far from all others are put on its edge."""
+    positions = run.positions
+    if not len(positions):
+        return positions
+    low, high = np.quantile(positions, [0.01, 0.99], axis=0)
+    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), -0.06, 1.06) * 0.88 + 0.06)
+
+
+def topics_svg(run: RunFolder, topics: int = 20) -> str:
+    """The largest topics as bars."""
+    shown, row, left, width = run.topics[:topics], 26, 300, 380
+    most = max((topic.count for topic in shown), default=1) or 1
+    parts = []
+    for place, topic in enumerate(shown):
+        y, length = 14 + place * row, width * topic.count / most
+        parts += [
+            _text(left - 10, y + 13, title(topic), "end"),
+            Markup("<rect x='{}' y='{}' width='{:.1f}' height='18' fill='{}'/>").format(left, y, length, COLOURS[0]),
+            _text(left + length + 6, y + 13, f"{topic.count:,}"),
+        ]
+    return _svg(760, 24 + row * len(shown), parts, f"The largest topics of {run.name}")
+
+
+def layers_svg(experts: ExpertReport) -> str:
+    """How much of the topics each layer's routing carries, beside the same for shuffled topics."""
+    height, left, base = 260, 60, 225
+    step = min(40.0, 640 / max(experts.layers, 1))
+    top = max([0.01, *(max(layer.information, layer.information_shuffled) for layer in experts.information)])
+    parts = [_text(left - 8, 24, f"{100 * top:.0f} %", "end"), _text(left - 8, base, "0 %", "end")]
+    for layer in experts.information:
+        x = left + (layer.layer + 0.5) * step
+        for value, offset, colour in ((layer.information, -0.4, COLOURS[0]), (layer.information_shuffled, 0.02, GREY)):
+            tall = (base - 20) * value / top
+            bar = "<rect x='{:.1f}' y='{:.1f}' width='{:.1f}' height='{:.1f}' fill='{}'/>"
+            parts.append(Markup(bar).format(x + offset * step, base - tall, 0.38 * step, tall, colour))
+        parts.append(_text(x, base + 18, str(layer.layer), "middle"))
+    return _svg(int(left + step * experts.layers + 20), height, parts, "Topic information in each layer's routing")
+
+
+def _points(places: np.ndarray, colour: str) -> Markup:
+    dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)
+    path = "<path d='{}' stroke='{}' stroke-width='3' stroke-linecap='round' stroke-opacity='.7' fill='none'/>"
+    return Markup(path).format(dots, colour)
+
+
+def _names(run: RunFolder, places: np.ndarray) -> list[Markup]:
+    names, taken = [], list[tuple[float, float, float]]()
+    for topic in run.topics[:NAMED]:
+        inside = run.result.topics == topic.topic
+        if not inside.any():
+            continue
+        half = len(title(topic)) * 4.0
+        x, y = np.median(places[inside], axis=0)
+        x = min(max(x, half + 4), SIDE - half - 4)
+        if any(abs(x - a) < half + c and abs(y - b) < 18 for a, b, c in taken):
+            continue
+        taken.append((float(x), float(y), half))
+        names.append(_text(x, y, title(topic), "middle", bold=True))
+    return names
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = False) -> Markup:
+    style = Markup(" font-weight='600' stroke='#fff' stroke-width='4' paint-order='stroke'") if bold else Markup("")
+    element = "<text x='{:.1f}' y='{:.1f}' font-size='13' fill='#1d2430' text-anchor='{}'{}>{}</text>"
+    return Markup(element).format(x, y, anchor, style, text)
+
+
+def _svg(width: int, height: int, parts: list[Markup], name: str) -> str:
+    head = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}' "
+        f"role='img' {FONT}><title>{escape(name)}</title><rect width='100%' height='100%' fill='#fff'/>"
+    )
+    return head + "".join(parts) + "</svg>\n"

@@ -1,0 +1,220 @@
+"""What a run would need, before it is begun: tokens, memory, disk and time, measured where they can be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moee_topics.corpus import Corpus, Document, Survey
+from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.encode.models import ModelCard, describe, loading
+from moee_topics.errors import ModelError
+from moee_topics.progress import Progress
+from moee_topics.recipe import Recipe
+from moee_topics.run.encoding import EncoderSource, TokenCounts, bytes_per_document, corpus_of, survey_of
+from moee_topics.run.manifest import peak_memory_bytes
+from moee_topics.store import EmbeddingStore
+
+SAMPLED_DOCUMENTS = 512
+TRIAL_DOCUMENTS = 64
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A few documents through the loaded model.
+
+    Attributes:
+        documents: how many.
+        tokens_per_second: of the second half, when everything is warm.
+        load_seconds: to load the weights.
+        peak_memory_bytes: of the GPU where there is one, else of the process.
+    """
+
+    documents: int
+    tokens_per_second: float
+    load_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would need.
+
+    Attributes:
+        documents: N.
+        unique: how many of their texts differ; only these are encoded.
+        stored: how many of those are in the store already.
+        sampled: documents whose tokens were counted.
+        tokens: of all unique documents, from the sample.
+        documents_cut: share of documents longer than max_tokens.
+        tokens_lost: share of document tokens cut away.
+        weights_bytes: of the model in the precision asked for.
+        store_bytes: of the finished store.
+        fit_memory_bytes: vectors of all documents and UMAP's copy of them, in float32.
+        device: where the model would run.
+        trial: a few documents through the model, None where it was not asked for or its weights are not here.
+        encode_seconds: for what is not stored, from the trial.
+    """
+
+    documents: int
+    unique: int
+    stored: int
+    sampled: int
+    tokens: int
+    documents_cut: float
+    tokens_lost: float
+    weights_bytes: int
+    store_bytes: int
+    fit_memory_bytes: int
+    device: str
+    trial: Trial | None
+    encode_seconds: float | None
+
+    def to_text(self) -> str:
+        """One fact a line, for people."""
+        lines = [
+            f"documents       {self.documents:,} ({self.unique:,} different, {self.stored:,} stored already)",
+            f"tokens          about {self.tokens:,} (counted in {self.sampled:,} documents)",
+            f"cut             {self.documents_cut:.1%} of documents lose {self.tokens_lost:.1%} of all tokens",
+            f"weights         {self.weights_bytes / 1e9:.2f} GB on {self.device}",
+            f"store           {self.store_bytes / 1e9:.3f} GB",
+            f"memory to fit   {self.fit_memory_bytes / 1e9:.2f} GB for vectors and UMAP",
+        ]
+        return "\n".join([*lines, *self._time_lines()])
+
+    def _time_lines(self) -> list[str]:
+        if self.trial is None or self.encode_seconds is None:
+            return ["time            unknown: no trial was made, or the weights are not on this machine"]
+        return [
+            f"memory at work  {self.trial.peak_memory_bytes / 1e9:.2f} GB (measured)",
+            f"speed           {self.trial.tokens_per_second:,.0f} tokens per second (measured)",
+            f"time to encode  about {_duration(self.encode_seconds + self.trial.load_seconds)}",
+        ]
+
+
+def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progress | None = None) -> Estimate:
+    """Counts the corpus, counts the tokens of a sample, and times a few documents.
+
+    Args:
+        recipe: its sections corpus, encoder and fusion matter.
+        store: root folder of the embedding store.
+        trial: load the model and time it; never downloads weights for it.
+        progress: hears how far it is.
+
+    Raises:
+        InputError: the corpus cannot be read.
+        ModelError: the model's configuration or tokenizer cannot be read.
+    """
+    progress = progress or Progress()
+    corpus, encoder = corpus_of(recipe), EncoderSource.of(recipe)
+    found = survey_of(corpus, progress)
+    sample = sample_documents(corpus, found, SAMPLED_DOCUMENTS)
+    counts = [encoder.count([document.text]) for document in sample]
+    card = describe(recipe.encoder.model, revision=recipe.encoder.revision)
+    stored = _stored(encoder, store, found)
+    tried = _trial(encoder, sample, progress) if trial and weights_are_here(recipe.encoder.model) else None
+    tokens = round(sum(count.tokens for count in counts) / len(sample) * found.unique)
+    return Estimate(
+        documents=found.documents,
+        unique=found.unique,
+        stored=stored,
+        sampled=len(sample),
+        tokens=tokens,
+        documents_cut=sum(count.documents_cut for count in counts) / len(sample),
+        tokens_lost=_share_lost(counts),
+        weights_bytes=_weights_bytes(card, recipe.encoder.quantize),
+        store_bytes=found.unique * _document_bytes(card, recipe),
+        fit_memory_bytes=2 * 4 * found.documents * _dimensions(card, recipe),
+        device=recipe.encoder.device or str(loading.default_device()),
+        trial=tried,
+        encode_seconds=tokens * (1 - stored / found.unique) / tried.tokens_per_second if tried else None,
+    )
+
+
+def sample_documents(corpus: Corpus, found: Survey, most: int) -> list[Document]:
+    """Documents evenly spaced over a corpus, all of a small one."""
+    step = max(1, found.documents // most)
+    return list(islice(islice(iter(corpus), 0, None, step), most))
+
+
+def weights_are_here(name_or_path: str) -> bool:
+    """Whether a model can be loaded without downloading it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if Path(loading.resolve(name_or_path)).is_dir():
+        return True
+    try:
+        folder = Path(snapshot_download(name_or_path, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return False
+    return any(folder.glob("*.safetensors"))
+
+
+def _weights_bytes(card: ModelCard, quantize: loading.Quantize) -> int:
+    if quantize not in card.memory:
+        raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
+    return card.memory[quantize]
+
+
+def _share_lost(counts: Sequence[TokenCounts]) -> float:
+    lost = sum(count.tokens_lost for count in counts)
+    return lost / max(1, lost + sum(count.tokens for count in counts))
+
+
+def _document_bytes(card: ModelCard, recipe: Recipe) -> int:
+    averaged = recipe.encoder.pooling == "mean" or recipe.encoder.long_documents == "chunk"
+    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=averaged)
+
+
+def _dimensions(card: ModelCard, recipe: Recipe) -> int:
+    routing = card.layers * card.experts
+    return {"hidden_states": card.hidden_size, "routing_weights": routing}.get(
+        recipe.fusion.method, card.hidden_size + routing
+    )
+
+
+def _stored(encoder: EncoderSource, store: Path, found: Survey) -> int:
+    key = encoder.stored_key(store)
+    if key is None:
+        return 0
+    with EmbeddingStore.open(store, key) as opened:
+        hashes = found.hash_list()
+        return found.unique - len({hashes[row] for row in opened.missing(hashes)})
+
+
+def _trial(encoder: EncoderSource, sample: Sequence[Document], progress: Progress) -> Trial:
+    progress.begin("trial", f"{encoder.section.model}, {min(len(sample), TRIAL_DOCUMENTS)} documents")
+    started = time.perf_counter()
+    loaded = encoder()
+    load_seconds = time.perf_counter() - started
+    texts = [document.text for document in sample[:: max(1, len(sample) // TRIAL_DOCUMENTS)]][:TRIAL_DOCUMENTS]
+    loaded.encode(texts[: len(texts) // 2])
+    tokens, seconds = _timed(loaded, texts[len(texts) // 2 :])
+    progress.end("trial", load_seconds + seconds, "")
+    return Trial(len(texts), tokens / seconds, load_seconds, _peak(loaded.model))
+
+
+def _timed(encoder: MoEEncoder, texts: Sequence[str]) -> tuple[int, float]:
+    before = encoder.report.tokens
+    started = time.perf_counter()
+    encoder.encode(texts)
+    return encoder.report.tokens - before, time.perf_counter() - started
+
+
+def _peak(model: Any) -> int:
+    if model.device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(model.device))
+    return peak_memory_bytes()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,329 @@
+"""The stages below the wall: stored embeddings to topics, their words, scores and experts. No model but for words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.corpus import Corpus, Document, Surveyor
+from moee_topics.encode.prompts import get_prompt
+from moee_topics.errors import InputError, RecipeError
+from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
+from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.progress import Progress, resumable
+from moee_topics.recipe import FusionSection, Recipe
+from moee_topics.run.encoding import Encoded, EncoderSource, corpus_of
+from moee_topics.run.manifest import write_json
+from moee_topics.run.scores import score_topics
+from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.topics import (
+    OutlierReduction,
+    TopicModel,
+    TopicSettings,
+    fit_with_settings,
+    hierarchical_topics,
+    topics_over_time,
+    topics_per_class,
+)
+from moee_topics.topics.result import OUTLIERS
+from moee_topics.topics.settings import OWNED_BY_FIT, check_arguments
+
+ROWS_PER_BLOCK = 4096
+MODEL = "model"
+WORDS = "words"
+FUSION_FILE = "fusion.json"
+STANDARDIZER_FILE = "standardizer.safetensors"
+ENCODER_FILE = "encoder.json"
+
+
+@dataclass
+class Steps:
+    """Runs the steps of a stage, telling and timing each."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, what: str) -> Iterator[None]:
+        """Tells that a step begins, and how long it took."""
+        self.progress.begin(name, what)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        self.progress.end(name, self.seconds[name], "")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted and saved topic model, and how long each step of it took."""
+
+    model: TopicModel
+    dimensions: int
+    seconds: Mapping[str, float]
+
+
+def topic_settings(recipe: Recipe) -> TopicSettings:
+    """What the recipe says of topics, as the settings of a topic model.
+
+    Raises:
+        RecipeError: a value that no topic model takes.
+    """
+    topics = recipe.topics
+    reduction = topics.outliers
+    try:
+        return TopicSettings(
+            seed=recipe.seed,
+            umap=recipe.umap,
+            hdbscan=recipe.hdbscan,
+            vectorizer={"stop_words": topics.stop_words, **recipe.vectorizer},
+            ctfidf=recipe.ctfidf,
+            bertopic=recipe.bertopic,
+            representation=_representation(topics.representation),
+            seed_topic_list=topics.seed_topic_list,
+            zeroshot_topic_list=topics.zeroshot_topic_list,
+            zeroshot_min_similarity=topics.zeroshot_min_similarity,
+            nr_topics=topics.nr_topics,
+            outliers=OutlierReduction(**reduction.model_dump()) if reduction else None,
+        )
+    except InputError as error:
+        raise RecipeError(f"topics: {error}") from error
+
+
+def _representation(given: Any) -> Any:
+    if isinstance(given, str):
+        return given
+    return [item if isinstance(item, str) else {name: value or {} for name, value in item.items()} for item in given]
+
+
+def check(recipe: Recipe) -> None:
+    """Checks what the schema cannot: the prompt, and the arguments of upstream classes against their signatures.
+
+    Raises:
+        RecipeError: something upstream would refuse.
+    """
+    check_settings(recipe)
+    for section, (find, but) in _UPSTREAM.items():
+        given = getattr(recipe, section)
+        if given:
+            _check_section(section, find(), given, but)
+
+
+def check_settings(recipe: Recipe) -> None:
+    """The part of :func:`check` that loads nothing heavy.
+
+    Raises:
+        RecipeError: a prompt or a setting of the topics that does not exist.
+    """
+    topic_settings(recipe)
+    try:
+        get_prompt(recipe.encoder.prompt)
+    except InputError as error:
+        raise RecipeError(f"encoder.prompt: {error}") from error
+
+
+def _check_section(section: str, upstream: Callable[..., Any], given: Mapping[str, Any], but: tuple[str, ...]) -> None:
+    try:
+        check_arguments(upstream, given, but)
+    except InputError as error:
+        raise RecipeError(f"{section}: {error}") from error
+
+
+def _umap() -> Any:
+    from umap import UMAP
+
+    return UMAP
+
+
+def _hdbscan() -> Any:
+    from hdbscan import HDBSCAN
+
+    return HDBSCAN
+
+
+def _vectorizer() -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer
+
+
+def _ctfidf() -> Any:
+    from bertopic.vectorizers import ClassTfidfTransformer
+
+    return ClassTfidfTransformer
+
+
+def _bertopic() -> Any:
+    from bertopic import BERTopic
+
+    return BERTopic
+
+
+_UPSTREAM: Mapping[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "umap": (_umap, ()),
+    "hdbscan": (_hdbscan, ()),
+    "vectorizer": (_vectorizer, ()),
+    "ctfidf": (_ctfidf, ()),
+    "bertopic": (_bertopic, OWNED_BY_FIT),
+}
+
+
+def fit(
+    recipe: Recipe,
+    encoded: Encoded,
+    folder: Path,
+    *,
+    corpus: Corpus | None = None,
+    encoder: EncoderSource | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Fits the topics of an encoded corpus and writes them into a run folder.
+
+    Args:
+        recipe: everything from the section fusion on matters.
+        encoded: the corpus in the store.
+        folder: of the run; made where it is missing.
+        corpus: where it is open already.
+        encoder: where it is loaded already; its weights are needed only to embed words that are not stored.
+        progress: hears how far it is.
+
+    Raises:
+        InputError: the corpus changed since it was encoded, or no topics can be found.
+        RecipeError: an argument that upstream does not take.
+        Interrupted: stopped by the user; run it again.
+    """
+    steps = Steps(progress or Progress())
+    corpus = corpus or corpus_of(recipe)
+    with resumable("The embeddings are kept: run the same command again to fit the topics."):
+        documents = _documents(corpus, encoded)
+        with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):
+            standardizer = fit_standardizer(encoded, recipe.fusion)
+            X = fused(encoded, recipe.fusion, standardizer)
+        with word_backend(recipe, encoded, standardizer, encoder or EncoderSource.of(recipe)) as backend:
+            with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
+                texts = [document.text for document in documents]
+                model = fit_with_settings(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
+            _save(model, folder, recipe, encoded, standardizer)
+            _derive(model, folder, recipe, encoded, steps)
+    return Fitted(model, X.shape[1], steps.seconds)
+
+
+def _documents(corpus: Corpus, encoded: Encoded) -> list[Document]:
+    surveyor = Surveyor(content_hash)
+    documents = list(surveyor.passing(corpus))
+    if not documents or surveyor.result(corpus).digest != encoded.survey.digest:
+        raise InputError(f"{corpus.source} changed while it was worked on. Run the same command again.")
+    return documents
+
+
+def _columns(documents: list[Document]) -> dict[str, Any]:
+    labels = [document.label or "" for document in documents]
+    timestamps = [document.timestamp or "" for document in documents]
+    return {
+        "ids": [document.id for document in documents],
+        "labels": labels if any(labels) else None,
+        "timestamps": timestamps if any(timestamps) else None,
+    }
+
+
+def fit_standardizer(encoded: Encoded, fusion: FusionSection) -> Standardizer | None:
+    """The corpus statistics a recipe asks for, streamed from the store; None where it asks for none."""
+    if fusion.standardize is False:
+        return None
+    chosen = {"hidden_states", "routing_weights"} if fusion.standardize is True else {fusion.standardize}
+    with encoded.open() as store:
+        blocks = store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK)
+        return Standardizer.fit(
+            blocks, hidden_states="hidden_states" in chosen, routing_weights="routing_weights" in chosen
+        )
+
+
+def fused(encoded: Encoded, fusion: FusionSection, standardizer: Standardizer | None) -> NDArray[np.float32]:
+    """The vectors of all documents, (N, d) in float32, read from the store block by block."""
+    X: NDArray[np.float32] | None = None
+    row = 0
+    with encoded.open() as store:
+        for block in store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK):
+            part = fuse(block, fusion.method, alpha=fusion.alpha, standardizer=standardizer)
+            if X is None:
+                X = np.empty((encoded.survey.documents, part.shape[1]), dtype=np.float32)
+            X[row : row + len(part)] = part
+            row += len(part)
+    if X is None:
+        raise InputError("There are no documents to fuse.")
+    return X
+
+
+@contextmanager
+def word_backend(
+    recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None, encoder: EncoderSource
+) -> Iterator[Any]:
+    """What embeds words; it keeps their embeddings too, so that fitting again needs no model."""
+    from moee_topics.topics.backend import MoEEBackend
+
+    fusion = recipe.fusion
+    with EmbeddingStore.open(encoded.store / WORDS, encoded.key, writable=True) as words:
+        yield MoEEBackend(encoder, fusion.method, fusion.alpha, standardizer, words)
+
+
+def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None) -> None:
+    model.result.save(folder)
+    target = folder / MODEL
+    shutil.rmtree(target, ignore_errors=True)
+    model.save(target, with_result=False)
+    write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
+    write_json(
+        target / ENCODER_FILE,
+        {"options": recipe.encoder.model_dump(mode="json"), "key": dict(sorted(encoded.key.items()))},
+    )
+    if standardizer is not None:
+        standardizer.save(target / STANDARDIZER_FILE)
+
+
+def _derive(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, steps: Steps) -> None:
+    """What follows from the topics: scores, experts, hierarchy, trends and classes."""
+    for name in ("experts.json", "hierarchy.json", "over_time.json", "per_class.json"):
+        (folder / name).unlink(missing_ok=True)
+    with steps.step("scores", ", ".join(recipe.scores)):
+        scores = score_topics(model, recipe.scores)
+        write_json(folder / "scores.json", {name: asdict(score) for name, score in scores.items()})
+    if recipe.topics.experts and encoded.key["layers"] and _has_topics(model):
+        with steps.step("experts", "which experts fire for which topic"):
+            _write_experts(model, folder, recipe, encoded)
+    with steps.step("relations", "hierarchy, trends and classes"):
+        _write_frames(model, folder, recipe)
+
+
+def _has_topics(model: TopicModel) -> bool:
+    return bool((model.result.topics != OUTLIERS).any())
+
+
+def _write_experts(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded) -> None:
+    with encoded.open() as store:
+        blocks = store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK)
+        weights = gather_routing_weights(blocks, encoded.survey.documents)
+    rng = np.random.default_rng(recipe.seed)
+    find_experts(weights, model.result.topics, rng=rng).save(folder / "experts.json")
+
+
+def _write_frames(model: TopicModel, folder: Path, recipe: Recipe) -> None:
+    topics, result = recipe.topics, model.result
+    if topics.hierarchy and _has_topics(model):
+        _write_frame(folder / "hierarchy.json", hierarchical_topics(model))
+    if topics.over_time and result.timestamps is not None:
+        _write_frame(folder / "over_time.json", topics_over_time(model, bins=topics.time_bins))
+    if topics.per_class and result.labels is not None:
+        _write_frame(folder / "per_class.json", topics_per_class(model))
+
+
+def _write_frame(path: Path, frame: Any) -> None:
+    if len(frame):
+        write_json(path, json.loads(frame.to_json(orient="records", date_format="iso")))

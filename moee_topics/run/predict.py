@@ -1,0 +1,125 @@
+"""New documents through a finished run: the same model, the saved standardizer, the fitted topics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.corpus import Document
+from moee_topics.embeddings import Embeddings
+from moee_topics.errors import InputError, ModelError
+from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.recipe import EncoderSection, FusionSection
+from moee_topics.run.encoding import EncoderSource
+from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL, STANDARDIZER_FILE
+from moee_topics.run.manifest import read_manifest
+from moee_topics.topics import TopicModel
+
+DOCUMENTS_PER_STEP = 256
+
+
+@dataclass(frozen=True)
+class PredictedTopic:
+    """The topic of a new document.
+
+    Attributes:
+        id: of the document.
+        topic: -1 where it is amid outliers.
+        name: of the topic.
+        probability: how sure that is, 0 to 1.
+    """
+
+    id: str
+    topic: int
+    name: str
+    probability: float
+
+
+def predict(folder: Path, documents: Iterable[Document], *, device: str | None = None) -> Iterator[PredictedTopic]:
+    """The topic of each new document, in their order and in memory that does not grow with their number.
+
+    Args:
+        folder: of a finished run.
+        documents: read as the results are asked for.
+        device: other than the one of the run.
+
+    Raises:
+        InputError: the folder holds no finished run.
+        ModelError: the model is gone, or is not the one the run was encoded with.
+    """
+    read_manifest(folder)
+    predictor = Predictor.load(folder, device=device)
+    stream = iter(documents)
+    while step := list(islice(stream, DOCUMENTS_PER_STEP)):
+        yield from predictor.predict(step)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What new documents go through."""
+
+    encoder: EncoderSource
+    fusion: FusionSection
+    standardizer: Standardizer | None
+    model: TopicModel
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str | None = None) -> Predictor:
+        """Loads the model, the statistics and the topics of a run folder."""
+        saved = folder / MODEL
+        fusion = FusionSection.model_validate(_read(saved / FUSION_FILE))
+        encoder = _load_encoder(_read(saved / ENCODER_FILE), fusion, device)
+        standardizer = Standardizer.load(saved / STANDARDIZER_FILE) if fusion.standardize else None
+        return cls(encoder, fusion, standardizer, TopicModel.load(saved))
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
+        stored = _as_stored(self.encoder().encode(texts))
+        return fuse(stored, self.fusion.method, alpha=self.fusion.alpha, standardizer=self.standardizer)
+
+    def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
+        """The topics of some documents."""
+        texts = [document.text for document in documents]
+        topics, probabilities = self.model.predict(texts, self.vectors(texts))
+        names = {topic.topic: topic.name for topic in self.model.result.topic_info}
+        rows = zip(documents, topics.tolist(), probabilities.tolist(), strict=True)
+        return [
+            PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4))
+            for document, topic, probability in rows
+        ]
+
+
+def _load_encoder(saved: dict[str, Any], fusion: FusionSection, device: str | None) -> EncoderSource:
+    options = {**saved["options"], "device": device or saved["options"]["device"]}
+    options["dtype"] = saved["key"]["dtype"]
+    encoder = EncoderSource(EncoderSection.model_validate(options), require_routers=fusion.method != "hidden_states")
+    if encoder.key() != saved["key"]:
+        differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
+        raise ModelError(
+            f"The model {options['model']!r} is not the one this run was encoded with: {', '.join(differing)} differ. "
+            "Bring that model back, or run the recipe again."
+        )
+    return encoder
+
+
+def _as_stored(embeddings: Embeddings) -> Embeddings:
+    weights = embeddings.mean_routing_weights
+    return Embeddings(
+        embeddings.hidden_states.astype(np.float16),
+        embeddings.router_logits.astype(np.float16),
+        None if weights is None else weights.astype(np.float16),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Fit the run again.") from error

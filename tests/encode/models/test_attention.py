@@ -1,0 +1,80 @@
+"""Attention of packed documents: by one kernel or one by one, each document sees itself alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import varlen
+
+from moee_topics.encode.models import attention
+
+LENGTHS = [3, 9, 1, 6]
+
+
+def flash_like(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **given: Any
+) -> Any:
+    """What torch documents of ``varlen_attn``, written with one mask over the row; runs anywhere."""
+    assert cu_q.dtype == torch.int32
+    assert torch.equal(cu_q, cu_k)
+    assert int((cu_q[1:] - cu_q[:-1]).max()) == max_q == max_k
+    assert given["num_splits"] == 1
+    assert given["enable_gqa"] == (q.shape[1] != k.shape[1])
+    left, right = given["window_size"]
+    assert right == 0
+    places = torch.arange(len(q))
+    document = torch.bucketize(places, cu_q[1:], right=True)
+    back = places[:, None] - places
+    seen = (document[:, None] == document) & (back >= 0) & ((back <= left) | (left < 0))
+    q, k, v = (states.transpose(0, 1) for states in (q, k, v))
+    found = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=given["scale"], enable_gqa=True)
+    return found.transpose(0, 1)
+
+
+def packed(heads: int, window: int | None, scaling: float | None = 0.3, sinks: Tensor | None = None) -> Tensor:
+    """Attention of random documents in one row; four query heads."""
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, sum(LENGTHS), 8, generator=generator)
+    key, value = torch.randn(2, 1, heads, sum(LENGTHS), 8, generator=generator)
+    with attention.packed_segments(LENGTHS):
+        states, weights = attention.packed_attention(
+            torch.nn.Identity(), query, key, value, None, scaling=scaling, sliding_window=window, s_aux=sinks
+        )
+    assert weights is None
+    return states
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varlen, "varlen_attn", flash_like)
+    monkeypatch.setattr(attention, "has_kernel", lambda *_: True)
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_the_kernel_is_asked_for_what_the_loop_does(
+    heads: int, window: int | None, scaling: float | None, request: pytest.FixtureRequest
+) -> None:
+    one_by_one = packed(heads, window, scaling)
+    request.getfixturevalue("kernel")
+    torch.testing.assert_close(packed(heads, window, scaling), one_by_one)
+
+
+def test_sinks_do_not_go_through_the_kernel(kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varlen, "varlen_attn", None)
+    assert packed(4, None, sinks=torch.zeros(4)).shape == (1, sum(LENGTHS), 4, 8)
+
+
+def test_a_cpu_has_no_such_kernel() -> None:
+    assert not attention.has_kernel(torch.device("cpu"), torch.bfloat16, 64)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("head_size", [64, 128])
+def test_the_kernel_of_this_gpu_agrees_with_the_loop(head_size: int) -> None:
+    assert attention.has_kernel(torch.device("cuda", 0), torch.bfloat16, head_size)

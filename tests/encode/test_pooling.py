@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from moee_topics.encode.pooling import Spans, last_token, mean, pool
+
+CPU = torch.device("cpu")
+# Tokens 0..6: document 0 is tokens 0, 1; document 1 is 2, 3, 4; 5 and 6 are filler.
+STATES = torch.tensor([[1.0, 10.0], [3.0, 20.0], [5.0, 0.0], [6.0, 0.0], [10.0, 3.0], [999.0, 999.0], [999.0, 999.0]])
+SPANS = Spans.of([0, 2], [2, 3], CPU)
+
+
+def test_last_token_is_the_last_of_each_document() -> None:
+    assert last_token(STATES, SPANS).tolist() == [[3.0, 20.0], [10.0, 3.0]]
+
+
+def test_mean_is_over_the_tokens_of_each_document_and_leaves_pads_out() -> None:
+    assert mean(STATES, SPANS).tolist() == [[2.0, 15.0], [7.0, 1.0]]
+
+
+@pytest.mark.parametrize("pooling", [last_token, mean])
+def test_vectors_are_float32_whatever_the_states_are(pooling: object) -> None:
+    assert callable(pooling)
+    assert pooling(STATES.bfloat16(), SPANS).dtype == torch.float32
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "mean"])
+def test_a_document_pools_to_the_same_bits_wherever_it_lies(pooling: str) -> None:
+    states = torch.randn(300, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    alone = pool(states[100:200], Spans.of([0], [100], CPU), pooling)  # type: ignore[arg-type]
+    among = pool(states, Spans.of([0, 100, 200], [100, 100, 50], CPU), pooling)  # type: ignore[arg-type]
+    assert_same_bits(alone[0], among[1])
+
+
+def test_a_mean_of_bfloat16_states_is_summed_in_float32() -> None:
+    states = torch.full((4096, 1), 1.001).bfloat16()
+    assert mean(states, Spans.of([0], [4096], CPU)).item() == pytest.approx(states[0].item(), rel=1e-6)
+
+
+def assert_same_bits(one: Tensor, other: Tensor) -> None:
+    assert torch.equal(one.view(torch.int32), other.view(torch.int32))

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from moee_topics.embeddings import Embeddings
+from moee_topics.errors import InputError
+from moee_topics.evaluate.topic_experts import ExpertReport, find_experts, gather_routing_weights
+
+N, L, E, K = 600, 3, 8, 5
+PLANTED = {0: (1, 2), 1: (2, 7), 2: (1, 5)}
+
+
+def uneven_routing(rng: np.random.Generator, documents: int = N) -> NDArray[np.float32]:
+    """Routing that says nothing of any topic, with a load as uneven as a real router's."""
+    load = np.linspace(0.3, 3, E)
+    return rng.dirichlet(load, size=(documents, L)).astype(np.float32)
+
+
+def planted(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Topics 0, 1 and 2 each send weight to one expert of their own; topics 3, 4 and the outliers to none."""
+    weights, topics = uneven_routing(rng), rng.integers(-1, K, N)
+    for topic, (layer, expert) in PLANTED.items():
+        weights[topics == topic, layer, expert] += 0.6
+    return weights / weights.sum(axis=-1, keepdims=True), topics
+
+
+@pytest.fixture(scope="module")
+def report() -> ExpertReport:
+    weights, topics = planted(np.random.default_rng(0))
+    return find_experts(weights, topics, rng=np.random.default_rng(1))
+
+
+def test_the_first_expert_of_a_topic_is_the_planted_one(report: ExpertReport) -> None:
+    for topic in report.topics[:3]:
+        best = topic.experts[0]
+        assert (best.layer, best.expert) == PLANTED[topic.topic]
+        assert 1.5 < best.low <= best.lift <= best.high
+
+
+def test_topics_without_an_expert_of_their_own_list_none_in_the_untouched_layer(report: ExpertReport) -> None:
+    assert not [e for topic in report.topics for e in topic.experts if e.layer == 0]
+    assert [topic.topic for topic in report.topics] == list(range(K))
+
+
+def test_pure_noise_lists_nothing_in_about_the_promised_share_of_corpora() -> None:
+    listed = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = find_experts(uneven_routing(rng, 200), rng.integers(0, 8, 200), rng=rng, resamples=1)
+        listed += any(topic.significant for topic in found.topics)
+    assert listed <= 4
+
+
+def test_an_expert_that_is_busy_everywhere_is_no_topic_s_expert() -> None:
+    rng = np.random.default_rng(0)
+    weights = uneven_routing(rng)
+    weights[:, 0, 0] += 5
+    found = find_experts(weights / weights.sum(-1, keepdims=True), rng.integers(0, K, N), rng=np.random.default_rng(3))
+    assert sum(topic.significant for topic in found.topics) == 0
+    assert found.threshold is None
+    assert all(topic.experts == [] for topic in found.topics)
+
+
+def test_lift_and_corpus_are_means_over_topic_and_over_all_documents(report: ExpertReport) -> None:
+    weights, topics = planted(np.random.default_rng(0))
+    np.testing.assert_allclose(report.corpus, weights.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(report.topics[2].lift, weights[topics == 2].mean(0) / weights.mean(0), rtol=1e-4)
+
+
+def test_z_is_the_distance_from_a_random_set_of_as_many_documents(report: ExpertReport) -> None:
+    weights, topics = planted(np.random.default_rng(0))
+    best = report.topics[0].experts[0]
+    column, size = weights[:, best.layer, best.expert], int((topics == 0).sum())
+    rng = np.random.default_rng(5)
+    draws = [rng.choice(column, size, replace=False).mean() for _ in range(3000)]
+    assert best.effect == pytest.approx((column[topics == 0].mean() - column.mean()) / column.std(), rel=0.02)
+    assert best.z == pytest.approx((column[topics == 0].mean() - np.mean(draws)) / np.std(draws), rel=0.08)
+
+
+def test_the_interval_is_that_of_a_plain_bootstrap(report: ExpertReport) -> None:
+    weights, topics = planted(np.random.default_rng(0))
+    best = report.topics[0].experts[0]
+    column, rng = weights[:, best.layer, best.expert], np.random.default_rng(5)
+    own = column[topics == 0]
+    means = [rng.choice(own, len(own)).mean() / column.mean() for _ in range(2000)]
+    np.testing.assert_allclose([best.low, best.high], np.quantile(means, [0.025, 0.975]), rtol=0.03)
+
+
+def test_a_layer_without_topics_carries_what_shuffled_topics_carry(report: ExpertReport) -> None:
+    silent, telling, _ = report.information
+    assert abs(silent.information - silent.information_shuffled) < 0.03
+    assert telling.information > 5 * telling.information_shuffled
+    assert telling.recovered > 1.5 * telling.recovered_shuffled
+    assert 0.5 < silent.balance < 1
+
+
+def test_information_agrees_with_scikit_learn(report: ExpertReport) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    weights, topics = planted(np.random.default_rng(0))
+    inside = topics >= 0
+    top = weights[inside, 1].argmax(-1)
+    entropy = metrics.mutual_info_score(topics[inside], topics[inside])
+    assert report.information[1].information == pytest.approx(
+        metrics.mutual_info_score(top, topics[inside]) / entropy, abs=1e-4
+    )
+
+
+def test_topics_with_the_same_expert_are_most_similar() -> None:
+    rng = np.random.default_rng(0)
+    weights, topics = uneven_routing(rng), rng.integers(0, 4, N)
+    for topic, expert in {0: 1, 1: 6, 2: 1, 3: 6}.items():
+        weights[topics == topic, 1, expert] += 1
+    found = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng)
+    np.testing.assert_allclose(np.diag(found.similarity), 1, atol=1e-6)
+    partner = (found.similarity - 2 * np.eye(4)).argmax(1)
+    assert partner.tolist() == [2, 3, 0, 1]
+
+
+def test_a_sure_but_small_difference_counts_and_is_not_listed() -> None:
+    rng = np.random.default_rng(0)
+    weights, topics = rng.dirichlet(np.full(E, 50), size=(4000, L)), rng.integers(0, 3, 4000)
+    weights[topics == 1, 0, 0] *= 1.03
+    found = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1)
+    assert found.topics[1].significant > 0 and not found.topics[1].experts
+    bold = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1, least_effect=0.02)
+    assert (bold.topics[1].experts[0].layer, bold.topics[1].experts[0].expert) == (0, 0)
+
+
+def test_the_documents_of_an_expert_are_its_heaviest_users(report: ExpertReport) -> None:
+    weights, _ = planted(np.random.default_rng(0))
+    for users in report.expert_documents:
+        column = weights[:, users.layer, users.expert]
+        assert list(users.rows) == np.argsort(-column, kind="stable")[: len(users.rows)].tolist()
+        np.testing.assert_allclose(users.weights, column[list(users.rows)], atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_report_and_float16_changes_little(report: ExpertReport) -> None:
+    weights, topics = planted(np.random.default_rng(0))
+    again = find_experts(weights, topics, rng=np.random.default_rng(1))
+    assert json.dumps(again.to_json()) == json.dumps(report.to_json())
+    half = find_experts(weights.astype(np.float16), topics, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(half.corpus, report.corpus, rtol=1e-3)
+
+
+def test_a_saved_report_reads_back_the_same(report: ExpertReport, tmp_path: Path) -> None:
+    report.save(tmp_path / "experts.json")
+    again = ExpertReport.load(tmp_path / "experts.json")
+    assert again.to_json() == report.to_json()
+    (tmp_path / "experts.json").write_text('{"layers": 3}')
+    with pytest.raises(InputError, match="no expert report"):
+        ExpertReport.load(tmp_path / "experts.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        ExpertReport.load(tmp_path / "nowhere.json")
+
+
+def test_one_topic_and_topics_of_one_document_are_no_accident() -> None:
+    rng = np.random.default_rng(0)
+    weights = uneven_routing(rng, 30)
+    one = find_experts(weights, np.zeros(30, dtype=int), rng=rng)
+    assert one.information[0].information == 0 and sum(topic.significant for topic in one.topics) == 0
+    alone = find_experts(weights, np.arange(30), rng=rng)
+    assert len(alone.topics) == 30
+    assert "NaN" not in json.dumps(alone.to_json())
+
+
+@pytest.mark.parametrize(
+    ("shape", "topics", "shuffles", "message"),
+    [
+        ((6, 0, 0), [0] * 6, 40, "model with routers"),
+        ((6, 2, 4), [0] * 5, 40, "one topic for each"),
+        ((6, 8), [0] * 6, 40, r"\(N, L, E\)"),
+        ((6, 2, 4), [-1] * 6, 40, "Every document is an outlier"),
+        ((6, 2, 4), [0] * 6, 5, "shuffles, got 5"),
+    ],
+)
+def test_bad_input_is_one_clear_error(shape: tuple[int, ...], topics: list[int], shuffles: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_experts(np.ones(shape), np.array(topics), rng=np.random.default_rng(0), shuffles=shuffles)
+
+
+def test_gathered_blocks_are_the_routing_weights_in_order() -> None:
+    logits = np.random.default_rng(0).normal(size=(10, 2, 4)).astype(np.float32)
+    whole = Embeddings(np.zeros((10, 3)), logits)
+    gathered = gather_routing_weights((whole[i : i + 4] for i in range(0, 10, 4)), 10)
+    assert gathered.dtype == np.float16
+    np.testing.assert_allclose(gathered, whole.routing_weights, atol=1e-3)
+    for documents in (9, 11):
+        with pytest.raises(InputError, match=f"of {documents} documents"):
+            gather_routing_weights([whole], documents)

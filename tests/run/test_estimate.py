@@ -1,0 +1,78 @@
+"""An estimate says what a run then needs: documents, tokens, bytes of the store."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from moee_topics import run as pipeline
+from moee_topics.corpus import open_corpus
+from moee_topics.errors import ModelError
+from moee_topics.recipe import Recipe, parse_recipe
+from moee_topics.run.encoding import survey_of
+from moee_topics.run.estimate import Estimate, estimate, sample_documents, weights_are_here
+
+WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_olmoe: Path) -> Recipe:
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(3, 40))) for _ in range(120)]
+    (tmp_path / "posts.txt").write_text("\n".join(texts + texts[:20]))
+    encoder = {"model": str(tiny_olmoe), "prompt": "none", "pooling": "mean", "max_tokens": 64, "dtype": "float32"}
+    return parse_recipe({"corpus": {"source": str(tmp_path / "posts.txt")}, "encoder": encoder})
+
+
+def test_an_estimate_of_a_small_corpus_is_what_the_run_finds(recipe: Recipe, tmp_path: Path) -> None:
+    found = estimate(recipe, tmp_path / "store", trial=False)
+    encoded = pipeline.embed(recipe, tmp_path / "store")
+    assert (found.documents, found.unique, found.stored) == (140, encoded.survey.unique, 0)
+    assert found.tokens == pytest.approx(encoded.counts.tokens, rel=0.1)
+    assert found.documents_cut == pytest.approx(encoded.counts.documents_cut / found.unique, abs=0.1)
+    size = sum(path.stat().st_size for path in encoded.folder.glob("shard-*"))
+    assert found.store_bytes == pytest.approx(size, rel=0.2)
+    assert estimate(recipe, tmp_path / "store", trial=False).stored == found.unique
+
+
+def test_a_trial_gives_speed_and_time(recipe: Recipe, tmp_path: Path) -> None:
+    found = estimate(recipe, tmp_path / "store")
+    assert found.trial is not None and found.encode_seconds is not None
+    assert found.encode_seconds == pytest.approx(found.tokens / found.trial.tokens_per_second)
+    assert "time to encode" in found.to_text() and not (tmp_path / "store").exists()
+
+
+def test_without_a_trial_the_time_is_called_unknown(recipe: Recipe, tmp_path: Path) -> None:
+    found = estimate(recipe, tmp_path, trial=False)
+    assert found.trial is None and "unknown" in found.to_text()
+
+
+def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) -> None:
+    def weights(quantize: str) -> int:
+        encoder = recipe.encoder.model_copy(update={"quantize": quantize})
+        found: Estimate = estimate(recipe.model_copy(update={"encoder": encoder}), tmp_path, trial=False)
+        return found.weights_bytes
+
+    assert weights("none") > weights("int8") > weights("nf4") > 0
+
+
+def test_the_sample_is_spread_over_the_corpus(recipe: Recipe) -> None:
+    corpus = open_corpus(recipe.corpus.source)
+    found = survey_of(corpus, pipeline.Progress())
+    places = [document.id for document in sample_documents(corpus, found, 7)]
+    assert places == [f"line {1 + 20 * i}" for i in range(7)]
+    assert len(sample_documents(corpus, found, 1000)) == 140
+
+
+def test_weights_of_the_hub_count_as_here_only_when_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert weights_are_here("pocket")
+    assert not weights_are_here("someone/never-downloaded")
+
+
+def test_a_model_without_configuration_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    encoder = recipe.encoder.model_copy(update={"model": str(tmp_path)})
+    with pytest.raises(ModelError):
+        estimate(recipe.model_copy(update={"encoder": encoder}), tmp_path, trial=False)

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_of_words import THEMES, BagOfWords, themed_corpus
+from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, vectors
+
+from moee_topics.errors import InputError, ModelError
+from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.topics.backend import MoEEBackend
+
+KEY = {"model": "bag of words"}
+
+
+def test_vectors_are_the_fusion_of_the_embeddings() -> None:
+    encoder = BagOfWords()
+    embeddings = encoder.encode(DOCUMENTS)
+    standardizer = Standardizer.fit([embeddings])
+    found = MoEEBackend(encoder, "weighted_sum", 0.3, standardizer).embed_documents(DOCUMENTS)
+    assert np.array_equal(found, fuse(embeddings, "weighted_sum", alpha=0.3, standardizer=standardizer))
+
+
+@pytest.mark.parametrize("texts", [["orbit"], ["orbit", "orbit", ""], ["a " * 60, "orbit", "a " * 60]])
+def test_a_text_has_one_vector_alone_repeated_and_among_others(texts: list[str]) -> None:
+    together = backend().embed(texts)
+    assert together.shape == (len(texts), vectors().shape[1])
+    for text, vector in zip(texts, together, strict=True):
+        assert np.array_equal(backend().embed([text])[0], vector)
+
+
+def test_words_documents_and_single_strings_share_one_prompt() -> None:
+    mine = backend()
+    expected = mine.embed(["orbit"])
+    assert np.array_equal(mine.embed_words(["orbit"]), expected)
+    assert np.array_equal(mine.embed_documents(["orbit"]), expected)
+    assert np.array_equal(mine.embed("orbit"), expected)
+
+
+def test_words_are_encoded_once_and_in_an_order_of_their_own() -> None:
+    encoder = BagOfWords()
+    mine = MoEEBackend(encoder)
+    mine.embed_words(["rocket", "moon", "rocket"])
+    mine.embed_documents(["planet", "moon"])
+    assert encoder.encoded == ["moon", "rocket", "planet"]
+
+
+def test_nothing_to_embed_is_refused() -> None:
+    with pytest.raises(InputError, match="empty list"):
+        backend().embed([])
+
+
+def test_a_function_loads_the_encoder_at_the_first_miss_and_again_after_release() -> None:
+    loaded: list[BagOfWords] = []
+
+    def load() -> BagOfWords:
+        loaded.append(BagOfWords())
+        return loaded[-1]
+
+    mine = MoEEBackend(load)
+    assert not mine.is_loaded
+    mine.embed(["orbit"])
+    mine.embed(["orbit"])
+    assert len(loaded) == 1
+    mine.release()
+    assert not mine.is_loaded
+    mine.embed(["orbit"])
+    assert len(loaded) == 1
+    mine.embed(["moon"])
+    assert len(loaded) == 2
+
+
+def test_an_encoder_that_was_released_cannot_come_back() -> None:
+    mine = backend()
+    mine.release()
+    with pytest.raises(ModelError, match="from a model's name or from a function"):
+        mine.embed(["orbit"])
+
+
+def test_options_of_loading_go_with_a_name_only() -> None:
+    with pytest.raises(InputError, match="max_tokens"):
+        MoEEBackend(BagOfWords(), max_tokens=128)
+
+
+def test_stored_documents_are_never_encoded(tmp_path: Path) -> None:
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        store.write(BagOfWords().encode(DOCUMENTS), DOCUMENTS, [content_hash(text) for text in DOCUMENTS])
+
+    def forbidden() -> BagOfWords:
+        raise AssertionError("the model was loaded")
+
+    mine = MoEEBackend(forbidden, "hidden_states", store=EmbeddingStore.open(tmp_path, KEY))
+    assert np.allclose(mine.embed_documents(DOCUMENTS), vectors(), atol=2e-3)
+
+
+def test_a_store_for_reading_gives_known_and_new_texts_in_order_and_alike(tmp_path: Path) -> None:
+    known, new = DOCUMENTS[:5], DOCUMENTS[5:9]
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        store.write(BagOfWords().encode(known), known, [content_hash(text) for text in known])
+    encoder = BagOfWords()
+    mine = MoEEBackend(encoder, "hidden_states", store=EmbeddingStore.open(tmp_path, KEY))
+    texts = [new[0], known[1], new[1], known[0], new[0]]
+    assert np.array_equal(mine.embed_documents(texts), BagOfWords().encode(texts).hidden_states.astype(np.float16))
+    assert encoder.encoded == new[:2]
+
+
+def test_a_store_for_writing_keeps_new_texts_and_words(tmp_path: Path) -> None:
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        MoEEBackend(BagOfWords(), store=store).embed_documents([*DOCUMENTS[:3], "orbit"])
+    assert {name for name, _ in EmbeddingStore.open(tmp_path, KEY).documents()} == {*DOCUMENTS[:3], "orbit"}
+
+
+def test_a_standardizer_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> None:
+    mine = backend()
+    before = mine.embed_words(["orbit"])
+    mine.fit_standardizer(DOCUMENTS)
+    found = mine.embed_documents(DOCUMENTS)
+    assert np.allclose(found.mean(axis=0), 0.0, atol=1e-4)
+    assert not np.array_equal(mine.embed_words(["orbit"]), before)
+
+
+def test_a_pickle_holds_no_weights_and_loads_the_model_by_its_name() -> None:
+    mine = MoEEBackend("pocket", "concat", max_tokens=64)
+    mine._encoder = BagOfWords()
+    mine.embed_words(["orbit"])
+    again = pickle.loads(pickle.dumps(mine))
+    assert not again.is_loaded
+    assert (again._source, again._options, again.method) == ("pocket", {"max_tokens": 64}, "concat")
+
+
+def test_a_pickle_without_a_name_says_that_the_encoder_is_gone() -> None:
+    again = pickle.loads(pickle.dumps(backend()))
+    with pytest.raises(ModelError, match="not saved with the backend"):
+        again.embed(["orbit"])
+
+
+def bertopic(**options: Any) -> Any:
+    from bertopic import BERTopic
+    from sklearn.feature_extraction.text import CountVectorizer
+    from umap import UMAP
+
+    parts = {
+        "umap_model": UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=42, n_jobs=1),
+        "vectorizer_model": CountVectorizer(stop_words="english"),
+        "embedding_model": backend(),
+    }
+    return BERTopic(**{**parts, **options})
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    from bertopic.representation import KeyBERTInspired, MaximalMarginalRelevance
+
+    aspects = {"Main": [KeyBERTInspired()], "diverse": MaximalMarginalRelevance(diversity=0.5)}
+    fitted = bertopic(representation_model=aspects)
+    fitted.fit_transform(DOCUMENTS)
+    return fitted
+
+
+@pytest.fixture
+def copy(model: Any, tmp_path: Path) -> Any:
+    """A model to change, as BERTopic saves and loads it."""
+    from bertopic import BERTopic
+
+    model.save(str(tmp_path), serialization="safetensors", save_ctfidf=True, save_embedding_model=True)
+    return BERTopic.load(str(tmp_path), embedding_model=backend())
+
+
+def themes_of(topics: list[int], labels: list[str]) -> dict[str, set[int]]:
+    return {theme: {topic for topic, of in zip(topics, labels, strict=True) if of == theme} for theme in THEMES}
+
+
+def test_bertopic_fit_transform(model: Any) -> None:
+    assert all(len(topics) == 1 for topics in themes_of(model.topics_, LABELS).values())
+    words = {word for word, _ in model.get_topic(model.topics_[LABELS.index("space")])}
+    assert words == set(THEMES["space"].split())
+    assert set(model.topic_aspects_["diverse"]) == set(model.topic_representations_)
+
+
+def test_bertopic_transform_of_many_and_of_one(model: Any) -> None:
+    documents, labels = themed_corpus(per_theme=3, noise=0, seed=5)
+    topics, _ = model.transform(documents)
+    fitted = themes_of(model.topics_, LABELS)
+    assert all(found <= fitted[theme] for theme, found in themes_of(list(topics), labels).items())
+    assert model.transform(documents[0])[0][0] in fitted[labels[0]]
+
+
+def test_bertopic_find_topics(model: Any) -> None:
+    found, likeness = model.find_topics("orbit rocket moon", top_n=1)
+    assert found == [model.topics_[LABELS.index("space")]]
+    assert likeness[0] > 0.5
+
+
+def test_bertopic_over_time_per_class_and_hierarchy(model: Any) -> None:
+    from datetime import datetime
+
+    times = [datetime.fromisoformat(time) for time in TIMESTAMPS]
+    assert model.topics_over_time(DOCUMENTS, times, nr_bins=4)["Frequency"].sum() == len(DOCUMENTS)
+    assert model.topics_per_class(DOCUMENTS, LABELS)["Frequency"].sum() == len(DOCUMENTS)
+    hierarchy = model.hierarchical_topics(DOCUMENTS)
+    assert len(hierarchy) == len(model.get_topics()) - 1
+    assert all(f"Topic: {topic}" in model.get_topic_tree(hierarchy) for topic in range(4))
+
+
+@pytest.mark.parametrize("by_embedding", [False, True])
+def test_bertopic_approximate_distribution(model: Any, by_embedding: bool) -> None:
+    documents, labels = themed_corpus(per_theme=1, noise=0, seed=5)
+    distribution, _ = model.approximate_distribution(documents, use_embedding_model=by_embedding, min_similarity=0.0)
+    fitted = themes_of(model.topics_, LABELS)
+    assert [row.argmax() in fitted[theme] for row, theme in zip(distribution, labels, strict=True)] == [True] * 4
+
+
+def test_bertopic_reduce_outliers_and_update_topics(copy: Any) -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    before = list(copy.topics_)
+    vectorizer = CountVectorizer(stop_words="english")
+    copy.update_topics(DOCUMENTS, topics=[-1] * 20 + before[20:], vectorizer_model=vectorizer)
+    for strategy in ("distributions", "c-tf-idf"):
+        topics = copy.reduce_outliers(DOCUMENTS, copy.topics_, strategy=strategy)
+        assert sum(topic == of for topic, of in zip(topics, before, strict=True)) >= len(before) - 8
+    copy.update_topics(DOCUMENTS, topics=topics, vectorizer_model=vectorizer)
+    assert -1 not in copy.get_topics()
+
+
+def test_bertopic_merge_and_reduce_topics(copy: Any) -> None:
+    before = len(copy.get_topics())
+    copy.merge_topics(DOCUMENTS, [0, 1])
+    assert len(copy.get_topics()) == before - 1
+    copy.reduce_topics(DOCUMENTS, nr_topics=2)
+    assert len(copy.get_topics()) == 2
+
+
+def test_bertopic_save_and_load_name_no_model_to_download(model: Any, copy: Any, tmp_path: Path) -> None:
+    assert "embedding_model" not in (tmp_path / "config.json").read_text()
+    assert isinstance(copy.embedding_model, MoEEBackend)
+    topics, _ = copy.transform(DOCUMENTS)
+    assert np.mean(np.asarray(topics) == np.asarray(model.topics_)) > 0.9
+
+
+def test_bertopic_merge_models(model: Any, copy: Any) -> None:
+    from bertopic import BERTopic
+
+    merged = BERTopic.merge_models([model, copy], embedding_model=backend())
+    assert len(merged.get_topics()) == len(model.get_topics())
+
+
+def test_bertopic_partial_fit_in_double_precision() -> None:
+    """float32 vectors fail in MiniBatchKMeans after IncrementalPCA (scikit-learn 1.9), whatever the backend."""
+    from bertopic.vectorizers import OnlineCountVectorizer
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import IncrementalPCA
+
+    online = bertopic(
+        umap_model=IncrementalPCA(n_components=5),
+        hdbscan_model=MiniBatchKMeans(n_clusters=4, random_state=0, n_init=3),
+        vectorizer_model=OnlineCountVectorizer(stop_words="english"),
+    )
+    X = vectors().astype(np.float64)
+    for start in (0, 86):
+        online.partial_fit(DOCUMENTS[start : start + 86], X[start : start + 86])
+    assert len(online.get_topics()) == 4
+
+
+@pytest.mark.parametrize("guidance", ["guided", "zero-shot"])
+def test_bertopic_guided_and_zero_shot(guidance: str) -> None:
+    space = "orbit rocket planet moon"
+    given = {"seed_topic_list": [space.split()]} if guidance == "guided" else {"zeroshot_topic_list": [space]}
+    found = bertopic(**given, zeroshot_min_similarity=0.6)
+    topics, _ = found.fit_transform(DOCUMENTS)
+    assert len(themes_of(topics, LABELS)["space"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["topics", "term_rank", "hierarchy", "heatmap", "barchart", "documents", "over_time", "per_class"],
+)
+def test_bertopic_visualize(model: Any, name: str) -> None:
+    figures = {
+        "topics": model.visualize_topics,
+        "term_rank": model.visualize_term_rank,
+        "hierarchy": model.visualize_hierarchy,
+        "heatmap": model.visualize_heatmap,
+        "barchart": model.visualize_barchart,
+        "documents": lambda: model.visualize_documents(DOCUMENTS, reduced_embeddings=vectors()[:, :2]),
+        "over_time": lambda: model.visualize_topics_over_time(over_time(model)),
+        "per_class": lambda: model.visualize_topics_per_class(model.topics_per_class(DOCUMENTS, LABELS)),
+    }
+    assert len(figures[name]().data) > 0
+
+
+def over_time(model: Any) -> Any:
+    from datetime import datetime
+
+    return model.topics_over_time(DOCUMENTS, [datetime.fromisoformat(time) for time in TIMESTAMPS], nr_bins=4)
