@@ -26,10 +26,9 @@ from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 
 from moee_topics.corpus import CorpusOptions, Document, open_corpus
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.encode import MoEEncoder
 from moee_topics.errors import MoEETopicsError
-from moee_topics.fuse.alpha import ALPHAS, choose_alpha
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.fuse import ALPHAS, Standardizer, choose_alpha, fuse
 from moee_topics.store import EmbeddingStore, content_hash
 
 CRITERIA = ("neighbours", "spearman", "stability")

@@ -33,7 +33,7 @@ GOALS = {"tensor_bytes": 4.0e9, "peak_memory_bytes": 6.0e9, "loading_peak_by_fin
 
 def make_checkpoint(folder: Path, shape: Shape) -> int:
     """A random checkpoint with the tokenizer of the embedded model, unless it is there; returns its bytes."""
-    from moee_topics.encode.models.loading import POCKET
+    from moee_topics.encode import POCKET
 
     if (folder / "tokenizer.json").exists():
         return folder_bytes(folder)
@@ -64,8 +64,7 @@ def prove(folder: Path, texts: list[str], threads: int) -> dict[str, Any]:
     """Loads in nf4, encodes, saves quantized; each with its time and memory."""
     import torch
 
-    from moee_topics.encode.encoder import MoEEncoder
-    from moee_topics.encode.models import quantization
+    from moee_topics.encode import MoEEncoder, quantization
 
     torch.set_num_threads(threads)
     encoder, loading = workers.timed(lambda: MoEEncoder.from_pretrained(folder, quantize="nf4", device="cpu"), "cpu")
@@ -95,7 +94,7 @@ def second_start(folder: Path, texts: list[str], threads: int) -> dict[str, Any]
     """Loads what was saved quantized."""
     import torch
 
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
     torch.set_num_threads(threads)
     encoder, loading = workers.timed(lambda: MoEEncoder.from_pretrained(folder, device="cpu"), "cpu")

@@ -72,7 +72,7 @@ def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
 
 def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Encode]:
     """``MoEEncoder`` of this package."""
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
     encoder = MoEEncoder.from_pretrained(
         folder, quantize=quantize, prompt=PROMPT, max_tokens=MAX_TOKENS, device=device, dtype=dtype

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate.topic_experts import ExpertReport
-from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
+from moee_topics.evaluate import ExpertReport
+from moee_topics.topics import OUTLIERS, Topic, TopicResult
 
 Records = Sequence[Mapping[str, Any]]
 

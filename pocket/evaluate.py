@@ -32,8 +32,8 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_m
 from transformers import AutoModel
 
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.encode import MoEEncoder
+from moee_topics.fuse import Standardizer, fuse
 
 log = logging.getLogger("pocket.evaluate")
 

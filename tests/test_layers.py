@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +78,28 @@ def test_the_cpu_half_never_names_torch_or_transformers(path: Path) -> None:
     if room(path) in GPU_HALF:
         return
     assert not {name.split(".")[0] for name in imports(path)} & {"torch", "transformers", "bitsandbytes"}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in files() if room(p) not in OUTSIDE], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_a_room_is_entered_by_its_face(path: Path) -> None:
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "moee_topics" and len(parts) > 2 and (PACKAGE / parts[1]).is_dir():
+            assert parts[1] == room(path), (
+                f"import {parts[-1]} from moee_topics.{parts[1]}, which exports what others use"
+            )
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(p.parent for p in PACKAGE.rglob("__init__.pyi")), ids=lambda folder: folder.name
+)
+def test_no_name_of_a_face_is_also_a_file_of_its_room(folder: Path) -> None:
+    """Otherwise the import of the file would put the module where the name was."""
+    face = importlib.import_module(".".join(["moee_topics", *folder.relative_to(PACKAGE).parts]))
+    values = {name for name in face.__all__ if not inspect.ismodule(getattr(face, name))}
+    assert not values & {path.stem for path in folder.glob("*.py")}
 
 
 def test_help_loads_neither_torch_nor_numba_nor_bertopic() -> None:

@@ -102,7 +102,7 @@ def arithmetic() -> Check:
     """Whether bfloat16 is fast here; without it float32 is taken."""
     import torch
 
-    from moee_topics.encode.models import loading
+    from moee_topics.encode import loading
 
     if loading.default_dtype(loading.default_device()) is torch.bfloat16:
         return Check("bfloat16", True, "multiplied by the hardware")
@@ -161,7 +161,7 @@ def hub() -> Check:
 
 def embedded_model() -> Check:
     """Whether the model that the package carries is complete."""
-    from moee_topics.encode.models import loading
+    from moee_topics.encode import loading
 
     wanted = ("config.json", "model.safetensors", "tokenizer.json")
     missing = [name for name in wanted if not (loading.POCKET / name).is_file()]
@@ -180,7 +180,7 @@ def eight_bit(folder: Path) -> Check:
 
 
 def _quantized(folder: Path, kind: Any) -> Check:
-    from moee_topics.encode.models import loading, quantization
+    from moee_topics.encode import loading, quantization
 
     model, _ = loading.load_model(folder, quantize=kind)
     report = quantization.check_quantized(model, kind)
@@ -194,7 +194,7 @@ def _experts_error(model: Any) -> float:
     """Largest difference of the experts' forward from the sum written out, relative to its largest value."""
     import torch
 
-    from moee_topics.encode.models import experts
+    from moee_topics.encode import experts
 
     layer = next(module for _, module in experts.experts_modules(model))
     up, down = (experts.Matrices(layer, name, torch.float32).all() for name in experts.weight_names(layer))
@@ -210,7 +210,7 @@ def packing(folder: Path) -> Check:
     """Whether documents in one pack do not see each other."""
     import numpy as np
 
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
     encoder = MoEEncoder.from_pretrained(folder, prompt="none", max_tokens=64)
     texts = ["w1 w2 w3", "w4 w5 w6 w7 w8", "w9"]
@@ -226,8 +226,7 @@ def capture(folder: Path) -> Check:
     """Whether the hooks on the routers see what the model itself reports."""
     import torch
 
-    from moee_topics.encode.models import loading
-    from moee_topics.encode.router import RouterCapture, find_routers
+    from moee_topics.encode import RouterCapture, find_routers, loading
 
     model, _ = loading.load_model(folder)
     ids = torch.arange(1, 12, device=model.device)[None]

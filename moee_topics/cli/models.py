@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def models_ls(as_json: Json = False) -> None:
     """List the model families whose routers can be read, and the semantics of their routers."""
-    from moee_topics.encode.models import supported_families
+    from moee_topics.encode import supported_families
 
     families = [asdict(family) for family in supported_families()]
     if as_json:
@@ -53,7 +53,7 @@ def models_inspect(
 ) -> None:
     """Say what a model is from its configuration: layers, experts, sizes and memory at each precision."""
     go_offline(offline)
-    from moee_topics.encode.models import describe
+    from moee_topics.encode import describe
 
     card = asdict(describe(name))
     if as_json:
@@ -71,7 +71,7 @@ def models_quantize(
 ) -> None:
     """Quantize a model once and save it: encoder.model=FOLDER then starts without quantizing again."""
     go_offline(offline)
-    from moee_topics.encode.models import loading, quantization
+    from moee_topics.encode import loading, quantization
 
     model, tokenizer = loading.load_model(name, quantize=kind)
     quantization.save_quantized(model, folder, tokenizer)

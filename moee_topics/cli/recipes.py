@@ -11,7 +11,7 @@ import typer
 from moee_topics.cli.root import Commands, Json, Overrides, RecipeName, print_json
 
 if TYPE_CHECKING:
-    from moee_topics.mteb.score_recipe import ScoreRecipe
+    from moee_topics.mteb import ScoreRecipe
     from moee_topics.recipe import Recipe
 
 
@@ -94,7 +94,7 @@ def _load(recipe: str, overrides: list[str]) -> Recipe | ScoreRecipe:
     from moee_topics.recipe import is_scoring, load_recipe, read_recipe
 
     if is_scoring(read_recipe(recipe)):
-        from moee_topics.mteb.score_recipe import load_score_recipe
+        from moee_topics.mteb import load_score_recipe
 
         return load_score_recipe(recipe, overrides)
     return load_recipe(recipe, overrides)

@@ -13,9 +13,8 @@ import typer
 from moee_topics.cli.root import RUNS, Json, Offline, Overrides, Quiet, Store, go_offline, print_json
 
 if TYPE_CHECKING:
-    from moee_topics.mteb.board import Table
-    from moee_topics.mteb.score_recipe import ScoreRecipe
-    from moee_topics.report.methods_page import MethodsComparison
+    from moee_topics.mteb import ScoreRecipe, Table
+    from moee_topics.report import MethodsComparison
 
 COMPARISON = RUNS / "comparison"
 REFERENCE = "Names of the reference implementation (tianyi-lab/MoE-Embedding, eval_mteb.py)"
@@ -165,7 +164,7 @@ def compare(
 def _prompts(text: str | None) -> list[str] | str | None:
     if text != "all":
         return text
-    from moee_topics.encode.prompts import PROMPTS
+    from moee_topics.encode import PROMPTS
 
     # The paper compares its nine prompts, the bare text aside.
     return [name for name in PROMPTS if name != "none"]
@@ -207,7 +206,7 @@ def _compare_methods(
 ) -> None:
     from moee_topics.cli.bars import progress_for
     from moee_topics.recipe import load_recipe
-    from moee_topics.report.methods_page import PAGE, write_methods
+    from moee_topics.report import PAGE, write_methods
     from moee_topics.run import parse_methods, run_methods
 
     name = Path(words[0]).stem
@@ -224,7 +223,7 @@ def _compare_methods(
 
 
 def _method_tables(found: MethodsComparison) -> list[Table]:
-    from moee_topics.mteb.board import Table
+    from moee_topics.mteb import Table
 
     methods = list(found.runs)
     better = {None: "", True: "higher", False: "lower"}
@@ -240,8 +239,8 @@ def _method_tables(found: MethodsComparison) -> list[Table]:
 
 def _compare_views(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, as_json: bool) -> None:
     from moee_topics.cli.bars import progress_for
-    from moee_topics.mteb.scoring import STORE, embedders_of
-    from moee_topics.mteb.views import compare as compare_views
+    from moee_topics.mteb import STORE, embedders_of
+    from moee_topics.mteb import compare as compare_views
 
     embedder_for = embedders_of(recipe, store or output / STORE)
     found = compare_views(recipe, output, embedder_for, progress=progress_for(quiet))
@@ -271,7 +270,7 @@ def local_option(text: str) -> dict[str, Any]:
         RecipeError: a part is not key=value.
     """
     from moee_topics.errors import RecipeError
-    from moee_topics.mteb.score_recipe import LocalSection
+    from moee_topics.mteb import LocalSection
 
     first, *rest = text.split(",")
     kind, equals, file = first.partition("=")
@@ -301,7 +300,7 @@ def open_recipe(name: str | None, overrides: Sequence[str], given: Mapping[str, 
     """A recipe with options laid over it, and overrides over both; without a recipe, one made of options."""
     import yaml
 
-    from moee_topics.mteb.score_recipe import load_score_recipe, parse_score_recipe
+    from moee_topics.mteb import load_score_recipe, parse_score_recipe
 
     # A first argument that is an override belongs to no recipe.
     if name is not None and "=" in name and not Path(name).exists():
@@ -315,8 +314,8 @@ def open_recipe(name: str | None, overrides: Sequence[str], given: Mapping[str, 
 
 def _score(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, as_json: bool) -> None:
     from moee_topics.cli.bars import progress_for
-    from moee_topics.mteb.score_page import write
-    from moee_topics.mteb.scoring import score as score_recipe
+    from moee_topics.mteb import score as score_recipe
+    from moee_topics.mteb import write
 
     board = score_recipe(recipe, output, store=store, progress=progress_for(quiet))
     found = write(board, recipe, output)
@@ -329,8 +328,7 @@ def _score(recipe: ScoreRecipe, output: Path, store: Path | None, quiet: bool, a
 
 
 def _estimate(recipe: ScoreRecipe, as_json: bool) -> None:
-    from moee_topics.mteb.scoring import bytes_per_text
-    from moee_topics.mteb.text_counts import estimate_table, estimate_tasks, estimates_to_json
+    from moee_topics.mteb import bytes_per_text, estimate_table, estimate_tasks, estimates_to_json
 
     found = estimate_tasks(recipe.sources(), bytes_per_text(recipe))
     if as_json:
@@ -344,7 +342,7 @@ def print_table(table: Table) -> None:
     if sys.stdout.isatty():
         _draw(table)
         return
-    from moee_topics.mteb.board import to_markdown
+    from moee_topics.mteb import to_markdown
 
     typer.echo(to_markdown(table))
 

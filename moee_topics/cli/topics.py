@@ -172,7 +172,7 @@ def estimate(
     """Say what a run needs before it is begun: tokens, memory, disk and time."""
     go_offline(offline)
     from moee_topics.cli.bars import progress_for
-    from moee_topics.run.estimate import estimate as estimate_recipe
+    from moee_topics.run import estimate as estimate_recipe
 
     found = estimate_recipe(
         _load(recipe, overrides), store or output / "store", trial=trial, progress=progress_for(quiet)

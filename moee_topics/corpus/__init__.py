@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from moee_topics.corpus.document import Corpus, CorpusCounts, Document
-from moee_topics.corpus.open import open_corpus
-from moee_topics.corpus.settings import CorpusOptions
-from moee_topics.corpus.survey import Survey, Surveyor, survey
+import lazy_loader
 
-__all__ = ["Corpus", "CorpusCounts", "CorpusOptions", "Document", "Survey", "Surveyor", "open_corpus", "survey"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse.fusion import Method, Standardizer, combine, fuse, per_batch_standardize, raw_blocks
+from moee_topics.fuse import Method, Standardizer, combine, fuse, per_batch_standardize, raw_blocks
 from moee_topics.store import JSON, EmbeddingStore, content_hash, key_digest
 
 FloatMatrix = NDArray[np.float32]
@@ -353,7 +353,7 @@ def load_mteb_encoder(
     Example: ``mteb.evaluate(load_mteb_encoder("allenai/OLMoE-1B-7B-0924", quantize="nf4"), mteb.get_tasks(["STS12"]))``
     """
     # Loading a model is the other half of the house: torch comes in only here.
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
     encoder = MoEEncoder.from_pretrained(model_name, revision=revision, device=device, **options)
     return MTEBEncoder(Embedder.of(encoder, root), Variant(find_method(method), alpha))

@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moee_topics.encode.prompts import PromptTokenizer, get_prompt
+from moee_topics.encode import PromptTokenizer, get_prompt
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse.alpha import AlphaChoice, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
-from moee_topics.fuse.fusion import Standardizer
+from moee_topics.fuse import AlphaChoice, Standardizer, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
 from moee_topics.mteb.encoder import Embedder, MTEBEncoder, Variant, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
-from moee_topics.run.encoding import EncoderSource, bytes_per_document
+from moee_topics.run import EncoderSource, bytes_per_document
 
 if TYPE_CHECKING:
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
 STORE = "store"
 CHOICE_SAMPLE = 2000
@@ -142,7 +141,7 @@ def bytes_per_text(recipe: ScoreRecipe) -> int:
     Raises:
         ModelError: there is no such model.
     """
-    from moee_topics.encode.models.cards import describe
+    from moee_topics.encode import describe
 
     section = recipe.encoder
     card = describe(section.model, revision=section.revision)

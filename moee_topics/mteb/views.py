@@ -21,15 +21,14 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_m
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.evaluate.agreement import (
+from moee_topics.evaluate import (
     Agreement,
     ErrorComplementarity,
     clustering_agreement,
     error_complementarity,
     similarity_correlations,
 )
-from moee_topics.fuse.alpha import Criterion, choose_alpha, grid_search_alpha
-from moee_topics.fuse.fusion import Standardizer, combine, raw_blocks
+from moee_topics.fuse import Criterion, Standardizer, choose_alpha, combine, grid_search_alpha, raw_blocks
 from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.encoder import Embedder

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from moee_topics.report.comparison_page import write_comparison
-from moee_topics.report.exports import FORMATS, Format, export_report
-from moee_topics.report.methods_page import write_methods
-from moee_topics.report.page import write_report
-from moee_topics.run_folder import RunFolder
+import lazy_loader
 
-__all__ = ["FORMATS", "Format", "RunFolder", "export_report", "write_comparison", "write_methods", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

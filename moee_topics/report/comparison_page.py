@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate.agreement import Agreement, TopicFate, TopicMatching, clustering_agreement, match_topics
+from moee_topics.evaluate import Agreement, TopicFate, TopicMatching, clustering_agreement, match_topics
 from moee_topics.report import reading
 from moee_topics.report.page import render, template_text
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics.result import OUTLIERS, Topic
+from moee_topics.topics import OUTLIERS, Topic
 
 
 @dataclass(frozen=True)

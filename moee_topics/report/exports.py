@@ -21,7 +21,7 @@ from moee_topics.report.page import references
 from moee_topics.report.payload import sampled_rows, topic_colours
 from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_places, map_svg, topics_svg
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics.result import OUTLIERS
+from moee_topics.topics import OUTLIERS
 
 Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
 FORMATS: tuple[str, ...] = get_args(Format)

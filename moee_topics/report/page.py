@@ -22,7 +22,7 @@ from moee_topics.report import reading
 from moee_topics.report.payload import documents_payload, embedded_json, first_payload
 from moee_topics.report.stability_chapter import stability_chapter
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics.result import OUTLIERS, Topic
+from moee_topics.topics import OUTLIERS, Topic
 
 EXCERPT = 220
 OUTLIER_SAMPLES = 6

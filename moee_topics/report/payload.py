@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.evaluate.topic_experts import ExpertReport
+from moee_topics.evaluate import ExpertReport
 from moee_topics.report.topic_layout import topic_layout
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics.result import Topic
+from moee_topics.topics import Topic
 
 Floats = NDArray[np.floating]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from moee_topics.report import reading
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics.result import Topic
+from moee_topics.topics import Topic
 
 KINDS = {"seeds": "Other seeds", "bootstrap": "Bootstrap samples"}
 

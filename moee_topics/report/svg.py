@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup, escape
 
-from moee_topics.evaluate.topic_experts import ExpertReport
+from moee_topics.evaluate import ExpertReport
 from moee_topics.report.payload import sampled_rows, to_unit, topic_colours
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics.result import OUTLIERS
+from moee_topics.topics import OUTLIERS
 
 COLOURS = (
     *("#3b6fb0", "#e0702e", "#2e8b57", "#b03a6e", "#c7a31d"),

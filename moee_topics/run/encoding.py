@@ -19,7 +19,7 @@ from moee_topics.recipe import EncoderSection, Recipe
 from moee_topics.store import EmbeddingStore, content_hash, key_digest
 
 if TYPE_CHECKING:
-    from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode import MoEEncoder
 
 DOCUMENTS_PER_SHARD = 1024
 CHARACTERS_PER_SHARD = 32_000_000
@@ -93,7 +93,7 @@ class EncoderSource:
     def __call__(self) -> MoEEncoder:
         """The encoder; the first call loads the weights."""
         if self._encoder is None:
-            from moee_topics.encode.encoder import MoEEncoder
+            from moee_topics.encode import MoEEncoder
 
             options = self.section.model_dump(exclude={"model"})
             self._encoder = MoEEncoder.from_pretrained(
@@ -117,8 +117,7 @@ class EncoderSource:
     @cached_property
     def expected(self) -> dict[str, Any]:
         """The part of the key that follows from the recipe and the files of the model."""
-        from moee_topics.encode.models import loading
-        from moee_topics.encode.prompts import get_prompt
+        from moee_topics.encode import get_prompt, loading
 
         section = self.section
         config = loading.load_config(section.model, revision=section.revision)
@@ -136,7 +135,7 @@ class EncoderSource:
 
     def facts(self) -> dict[str, Any]:
         """Family and size of the model, from its configuration alone."""
-        from moee_topics.encode.models import describe
+        from moee_topics.encode import describe
 
         card = describe(self.section.model, revision=self.section.revision)
         return {
@@ -147,7 +146,7 @@ class EncoderSource:
         }
 
     def _default_dtype(self) -> str:
-        from moee_topics.encode.models import loading
+        from moee_topics.encode import loading
 
         device = loading.default_device()
         place = type(device)(self.section.device) if self.section.device else device
@@ -155,8 +154,7 @@ class EncoderSource:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from moee_topics.encode.models import loading
-        from moee_topics.encode.prompts import PromptTokenizer, get_prompt
+        from moee_topics.encode import PromptTokenizer, get_prompt, loading
 
         section = self.section
         tokenizer = loading.load_tokenizer(section.model, revision=section.revision)

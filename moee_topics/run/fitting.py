@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, Document, Surveyor
-from moee_topics.encode.prompts import get_prompt
+from moee_topics.encode import get_prompt
 from moee_topics.errors import InputError, RecipeError
-from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.evaluate import find_experts, gather_routing_weights
+from moee_topics.fuse import Standardizer, fuse
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import FusionSection, Recipe
 from moee_topics.run.encoding import Encoded, EncoderSource, corpus_of
@@ -26,16 +26,17 @@ from moee_topics.run.manifest import write_json
 from moee_topics.run.scores import score_topics
 from moee_topics.store import EmbeddingStore, content_hash
 from moee_topics.topics import (
+    OUTLIERS,
+    OWNED_BY_FIT,
     OutlierReduction,
     TopicModel,
     TopicSettings,
+    check_arguments,
     fit_with_settings,
     hierarchical_topics,
     topics_over_time,
     topics_per_class,
 )
-from moee_topics.topics.result import OUTLIERS
-from moee_topics.topics.settings import OWNED_BY_FIT, check_arguments
 
 ROWS_PER_BLOCK = 4096
 MODEL = "model"
@@ -267,7 +268,7 @@ def word_backend(
     recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None, encoder: EncoderSource
 ) -> Iterator[Any]:
     """What embeds words; it keeps their embeddings too, so that fitting again needs no model."""
-    from moee_topics.topics.backend import MoEEBackend
+    from moee_topics.topics import MoEEBackend
 
     fusion = recipe.fusion
     with EmbeddingStore.open(encoded.store / WORDS, encoded.key, writable=True) as words:

@@ -15,17 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import NoTopicsError
-from moee_topics.evaluate.agreement import Stability, TopicRun, stability, topic_stability
-from moee_topics.evaluate.topic_scores import Score
-from moee_topics.fuse.fusion import Standardizer
+from moee_topics.evaluate import Score, Stability, TopicRun, stability, topic_stability
+from moee_topics.fuse import Standardizer
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, StabilitySection
 from moee_topics.run.encoding import Encoded, EncoderSource
 from moee_topics.run.fitting import MODEL, fit_standardizer, fused, topic_settings, word_backend
 from moee_topics.run.manifest import read_json, write_json
-from moee_topics.topics import TopicModel, TopicSettings, fit_with_settings
-from moee_topics.topics.result import OUTLIERS
-from moee_topics.topics.settings import HDBSCAN_DEFAULTS
+from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, TopicModel, TopicSettings, fit_with_settings
 
 Kind = Literal["seeds", "bootstrap"]
 Rows = NDArray[np.int64]

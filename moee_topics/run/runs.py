@@ -36,8 +36,7 @@ from moee_topics.run.manifest import (
     write_json,
 )
 from moee_topics.run.refits import STABILITY_FILE, drop_refits, drop_stability, measure_stability
-from moee_topics.store import EmbeddingStore
-from moee_topics.store.files import writing_alone
+from moee_topics.store import EmbeddingStore, writing_alone
 
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from moee_topics.evaluate.topic_scores import DocumentTerms, Score, cluster_scores, npmi, outlier_share, topic_diversity
-from moee_topics.topics import TopicModel
-from moee_topics.topics.result import OUTLIERS
+from moee_topics.evaluate import DocumentTerms, Score, cluster_scores, npmi, outlier_share, topic_diversity
+from moee_topics.topics import OUTLIERS, TopicModel
 
 WITHOUT_OUTLIERS = "_without_outliers"
 

@@ -14,8 +14,6 @@ writes give the same bytes.
 
 from __future__ import annotations
 
-from moee_topics.store.keys import JSON, content_hash, key_digest
-from moee_topics.store.shard import DamagedShard, Shard, write_shard
-from moee_topics.store.store import EmbeddingStore
+import lazy_loader
 
-__all__ = ["JSON", "DamagedShard", "EmbeddingStore", "Shard", "content_hash", "key_digest", "write_shard"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

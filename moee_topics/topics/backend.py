@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse.fusion import Method, Standardizer, fuse
+from moee_topics.fuse import Method, Standardizer, fuse
 from moee_topics.store import EmbeddingStore, content_hash
 
 Matrix = NDArray[np.float32]
@@ -164,7 +164,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
 
     def _load(self) -> Encoder:
         if isinstance(self._source, str):
-            from moee_topics.encode.encoder import MoEEncoder
+            from moee_topics.encode import MoEEncoder
 
             return MoEEncoder.from_pretrained(self._source, **self._options)
         if callable(self._source):

@@ -24,6 +24,7 @@ from moee_topics import run as pipeline
 from moee_topics.corpus import CorpusOptions, open_corpus
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import InputError, Interrupted, ModelError, NoTopicsError, ResourceError, StoreError
+from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.run import encoding
 from moee_topics.run import refits as measuring
@@ -62,7 +63,7 @@ def recipe_of(corpus: Path, model: Path, *overrides: str) -> Recipe:
     return parse_recipe(data, overrides)
 
 
-class Heard(pipeline.Progress):
+class Heard(Progress):
     """Remembers what was said."""
 
     def __init__(self) -> None:

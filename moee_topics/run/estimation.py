@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from moee_topics.corpus import Corpus, Document, Survey
-from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import ModelCard, describe, loading
+from moee_topics.encode import ModelCard, MoEEncoder, describe, loading
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe

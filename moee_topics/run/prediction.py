@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.fuse import Standardizer, fuse
 from moee_topics.recipe import EncoderSection, FusionSection
 from moee_topics.run.encoding import EncoderSource
 from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL, STANDARDIZER_FILE

@@ -10,9 +10,10 @@ import pytest
 from moee_topics import run as pipeline
 from moee_topics.corpus import open_corpus
 from moee_topics.errors import ModelError
+from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.run.encoding import survey_of
-from moee_topics.run.estimate import Estimate, estimate, sample_documents, weights_are_here
+from moee_topics.run.estimation import Estimate, estimate, sample_documents, weights_are_here
 
 WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]
 
@@ -60,7 +61,7 @@ def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) ->
 
 def test_the_sample_is_spread_over_the_corpus(recipe: Recipe) -> None:
     corpus = open_corpus(recipe.corpus.source)
-    found = survey_of(corpus, pipeline.Progress())
+    found = survey_of(corpus, Progress())
     places = [document.id for document in sample_documents(corpus, found, 7)]
     assert places == [f"line {1 + 20 * i}" for i in range(7)]
     assert len(sample_documents(corpus, found, 1000)) == 140

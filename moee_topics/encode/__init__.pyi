@@ -1,0 +1,13 @@
+from .encoder import MoEEncoder as MoEEncoder
+from .models import ModelCard as ModelCard
+from .models import describe as describe
+from .models import experts as experts
+from .models import loading as loading
+from .models import quantization as quantization
+from .models import supported_families as supported_families
+from .models.loading import POCKET as POCKET
+from .prompts import PROMPTS as PROMPTS
+from .prompts import PromptTokenizer as PromptTokenizer
+from .prompts import get_prompt as get_prompt
+from .router import RouterCapture as RouterCapture
+from .router import find_routers as find_routers

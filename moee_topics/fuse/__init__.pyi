@@ -1,0 +1,12 @@
+from .alpha import ALPHAS as ALPHAS
+from .alpha import AlphaChoice as AlphaChoice
+from .alpha import Criterion as Criterion
+from .alpha import choose_alpha as choose_alpha
+from .alpha import grid_search_alpha as grid_search_alpha
+from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
+from .fusion import Method as Method
+from .fusion import Standardizer as Standardizer
+from .fusion import combine as combine
+from .fusion import fuse as fuse
+from .fusion import per_batch_standardize as per_batch_standardize
+from .fusion import raw_blocks as raw_blocks

@@ -1,0 +1,15 @@
+from .board import Table as Table
+from .board import to_markdown as to_markdown
+from .score_page import write as write
+from .score_recipe import LocalSection as LocalSection
+from .score_recipe import ScoreRecipe as ScoreRecipe
+from .score_recipe import load_score_recipe as load_score_recipe
+from .score_recipe import parse_score_recipe as parse_score_recipe
+from .scoring import STORE as STORE
+from .scoring import bytes_per_text as bytes_per_text
+from .scoring import embedders_of as embedders_of
+from .scoring import score as score
+from .text_counts import estimate_table as estimate_table
+from .text_counts import estimate_tasks as estimate_tasks
+from .text_counts import estimates_to_json as estimates_to_json
+from .views import compare as compare
