@@ -1,3 +1,11 @@
+from .files import atomic_folder as atomic_folder
+from .files import atomic_path as atomic_path
+from .files import make_folder as make_folder
+from .files import read_json as read_json
+from .files import remove_leftovers as remove_leftovers
+from .files import write_bytes as write_bytes
+from .files import write_json as write_json
+from .files import write_text as write_text
 from .files import writing_alone as writing_alone
 from .keys import JSON as JSON
 from .keys import content_hash as content_hash

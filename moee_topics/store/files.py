@@ -1,12 +1,20 @@
-"""Files that are whole or not there: atomic writes, one writer, leftovers of killed processes."""
+"""The one writer of files: whole and on the disk, or not there at all. Also: one writer per folder, and leftovers.
+
+Everything the package writes goes through here. A file or folder is made under a temporary name beside its own, synced,
+and renamed, so a reader never sees half of it and what is said to be done survives a power cut.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import itertools
 import json
 import os
 import re
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,62 +23,228 @@ from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
-from moee_topics.errors import ResourceError, StoreError
+from moee_topics.errors import InputError, ResourceError, StoreError
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TEMPORARY = re.compile(r"\.(\d+)@(.+)\.tmp$")
+_TEMPORARY = re.compile(r"\.(\d+)(?:-\d+)?@(.+)\.tmp$")
 _STALE_SECONDS = 3600
+_REQUIRED: Any = object()
+
+_numbers = itertools.count()
+_unfinished: set[Path] = set()
+
+_REASONS = {
+    errno.EROFS: "the file system is read-only. Choose another place",
+    errno.EACCES: "this user may not write there. Change its permissions or choose another place",
+    errno.EPERM: "this user may not write there. Change its permissions or choose another place",
+    errno.EIO: "the disk reports an error. Look at its health before you write there again",
+}
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys, whole or not at all."""
-    write_atomically(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode("utf-8"))
-
-
-def write_atomically(path: Path, blob: bytes) -> None:
-    """Writes a file so that it is there in full or not at all: a temporary name, a sync, a rename.
+def write_json(path: Path, value: Any, **options: Any) -> None:
+    """Writes JSON, whole or not at all: indented by one space unless the options of ``json.dumps`` say otherwise.
 
     Raises:
         ResourceError: the disk is full.
         StoreError: the file cannot be written for another reason.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}@{socket.gethostname()}.tmp")
-    with disk_errors(path):
-        try:
-            with temporary.open("wb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
+    text = json.dumps(value, **{"indent": 1, "ensure_ascii": False, **options}) + "\n"
+    # A lone surrogate becomes \udXXX, which is how JSON spells it: it reads back as it was.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 with line ends as they are, whole or not at all; what UTF-8 cannot hold becomes a question mark."""
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, blob: bytes) -> None:
+    """Writes a file whole or not at all, and makes its folder where that is missing.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: the file cannot be written for another reason.
+    """
+    with atomic_path(path, size=len(blob)) as temporary:
+        temporary.write_bytes(blob)
+
+
+@contextmanager
+def atomic_path(path: Path, *, size: int | None = None) -> Iterator[Path]:
+    """A name to write a file under; at the end it is synced and renamed, after an error it is deleted.
+
+    A link at ``path`` is replaced, not followed. A device or a pipe is written as it is.
+
+    Args:
+        path: the file to be.
+        size: its bytes, where they are known, for the message of a full disk.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: the file cannot be written for another reason.
+    """
+    path = Path(path)
+    with disk_errors(path, size):
+        if path.parent == Path("/dev") or (path.exists() and not path.is_file() and not path.is_dir()):
+            yield path  # a rename would put a file in the place of /dev/null
+            return
+        make_folder(path.parent)
+        with _temporary(path) as temporary:
+            yield temporary
+            _sync(temporary)
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        _sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill; at the end it is synced and takes the place of ``path``, after an error it is deleted.
+
+    Whoever looks at ``path`` sees the old folder or the new one. A link at ``path`` is replaced, not followed.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: the folder cannot be written for another reason.
+    """
+    path = Path(path)
+    with disk_errors(path):
+        make_folder(path.parent)
+        with _temporary(path) as temporary:
+            temporary.mkdir()
+            yield temporary
+            for folder, _, names in os.walk(temporary, topdown=False):
+                for name in [*names, "."]:
+                    _sync(Path(folder, name))
+            _put_in_place(temporary, path)
+            _sync(path.parent)  # before the old folder goes, which now has the temporary name
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, each known to the disk as part of the one above.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: it cannot be made for another reason.
+    """
+    with disk_errors(path):
+        missing = list(itertools.takewhile(lambda folder: not folder.exists(), [path, *path.parents]))
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            _sync(folder.parent)
+
+
+def read_json(path: Path, *, kind: type | tuple[type, ...] = object, default: Any = _REQUIRED, mend: str = "") -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: the file.
+        kind: the type that its outermost value must have.
+        default: what is given where there is no file; without it that is an error.
+        mend: the sentence of the message that says how the file is made again.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if default is not _REQUIRED:
+            return default
+        raise InputError(f"{path} is missing. {mend}".rstrip()) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}). {mend}".rstrip()) from error
+    if not isinstance(value, kind):
+        raise InputError(f"{path} holds a JSON {type(value).__name__}, which is not what it should. {mend}".rstrip())
+    return value
+
+
+@contextmanager
+def disk_errors(path: Path, size: int | None = None) -> Iterator[None]:
+    """Turns the system's errors while writing ``path``, of ``size`` bytes, into ours."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number, reason = _system_error(error)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            needed = "" if size is None else f", it needs {size:,} bytes"
+            raise ResourceError(
+                f"The disk is full: {path} could not be written ({reason}{needed}{_free(path)}). Everything before it "
+                "is kept; make room and run again."
+            ) from error
+        raise StoreError(f"{path} could not be written: {_REASONS.get(number, reason)}.") from error
+
+
+def _system_error(error: OSError | SafetensorError) -> tuple[int, str]:
+    """Number and text of a system's error; safetensors 0.8 puts the number into its message."""
+    if isinstance(error, OSError):
+        return error.errno or 0, error.strerror or str(error)
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return (int(number[1]), os.strerror(int(number[1]))) if number else (0, str(error))
+
+
+def _free(path: Path) -> str:
+    try:
+        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+        return f", {shutil.disk_usage(folder).free:,} bytes are free in {folder}"
+    except (OSError, StopIteration):
+        return ""
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` that no other thread or process writes under; whatever is left there goes."""
+    # 40 characters of the name are enough to know it, and leave room for a host's 64: a file name holds 255 bytes.
+    temporary = path.with_name(f"{path.name[:40]}.{os.getpid()}-{next(_numbers)}@{socket.gethostname()}.tmp")
+    temporary = temporary.absolute()
+    _unfinished.add(temporary)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        _unfinished.discard(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a file, a link or a folder, and nothing that a link points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    is_folder = path.is_dir()
+    if is_folder and os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # Windows syncs only what can be written
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not is_folder or error.errno != errno.EINVAL:  # some network file systems have no sync of a folder
+            raise
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turns the system's errors while writing ``path`` into ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise ResourceError(
-                f"The disk is full: {path} could not be written ({error.strerror}). Everything before it is kept; "
-                "make room and run again."
-            ) from error
-        raise StoreError(f"{path} could not be written: {error.strerror}.") from error
+def _put_in_place(new: Path, path: Path) -> None:
+    """Gives a folder its name; what had the name before has ``new``'s from then on."""
+    if path.is_symlink() or not path.exists():
+        path.unlink(missing_ok=True)
+        new.rename(path)
+    elif not _exchange(new, path):
+        # Without an exchange a crash between the two renames leaves no folder of this name; a run then fits again.
+        aside = new.with_name(f"old-{new.name}")
+        path.rename(aside)
+        new.rename(path)
+        aside.rename(new)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two names in one step where the system can: Linux since 3.15, on most of its file systems."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return rename is not None and rename(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
 
 
 def lock_writer(folder: Path) -> FileLock:
@@ -80,15 +254,19 @@ def lock_writer(folder: Path) -> FileLock:
         StoreError: another process has it.
     """
     lock = FileLock(folder / "writer.lock")
+    with disk_errors(folder / "writer.lock"):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(
+                f"{_writer(folder)} is writing to {folder} (lock file {folder / 'writer.lock'}). Wait until it "
+                "has finished, or stop it."
+            ) from error
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"{_writer(folder)} is writing to {folder} (lock file {folder / 'writer.lock'}). Wait until it "
-            "has finished, or stop it."
-        ) from error
-    holder = {"pid": os.getpid(), "host": socket.gethostname()}
-    (folder / "writer.json").write_text(json.dumps(holder), encoding="utf-8")
+        write_json(folder / "writer.json", {"pid": os.getpid(), "host": socket.gethostname()})
+    except BaseException:
+        lock.release()
+        raise
     return lock
 
 
@@ -100,14 +278,15 @@ def unlock_writer(folder: Path, lock: FileLock) -> None:
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Makes a folder and keeps other writers out of it while open.
+    """Makes a folder, clears it of what killed writers left, and keeps other writers out of it while open.
 
     Raises:
         StoreError: another process writes there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     lock = lock_writer(folder)
     try:
+        remove_leftovers(folder)
         yield
     finally:
         unlock_writer(folder, lock)
@@ -122,16 +301,15 @@ def _writer(folder: Path) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes the temporary files of writers that were killed."""
-    for path in folder.glob("*.tmp"):
-        if _is_stale(path):
-            path.unlink(missing_ok=True)
+    """Deletes the temporary files and folders of writers that were killed, at any depth, through no link."""
+    for parent, folders, names in os.walk(folder.absolute()):
+        for name in [*folders, *names]:
+            if (match := _TEMPORARY.search(name)) and _is_stale(Path(parent, name), int(match[1]), match[2]):
+                _remove(Path(parent, name))
 
 
-def _is_stale(path: Path) -> bool:
+def _is_stale(path: Path, pid: int, host: str) -> bool:
     """Whether nobody is writing a temporary file: its process is gone, or it was left an hour ago."""
-    match = _TEMPORARY.search(path.name)
-    if match and match[2] == socket.gethostname():
-        pid = int(match[1])
-        return pid == os.getpid() or not psutil.pid_exists(pid)
-    return time.time() - path.stat().st_mtime > _STALE_SECONDS
+    if host == socket.gethostname():
+        return path not in _unfinished if pid == os.getpid() else not psutil.pid_exists(pid)
+    return time.time() - path.lstat().st_mtime > _STALE_SECONDS

@@ -16,7 +16,7 @@ from safetensors.numpy import save as to_safetensors
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.files import write_atomically
+from moee_topics.store.files import write_bytes
 from moee_topics.store.keys import HASH_BYTES, JSON, plain
 from moee_topics.store.table import hash_array
 
@@ -125,7 +125,7 @@ def write_shard(
     # One metadata entry only: safetensors writes several in random order.
     blob = to_safetensors(_tensors(embeddings, ids, hashes), metadata={"moee_topics": metadata})
     checksum = hashlib.blake2b(blob, digest_size=16).hexdigest()
-    write_atomically(path, blob.replace(_CHECKSUM + _ZEROS.encode(), _CHECKSUM + checksum.encode(), 1))
+    write_bytes(path, blob.replace(_CHECKSUM + _ZEROS.encode(), _CHECKSUM + checksum.encode(), 1))
     return path
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.files import disk_errors, lock_writer, remove_leftovers, unlock_writer, write_json
+from moee_topics.store.files import lock_writer, make_folder, remove_leftovers, unlock_writer, write_json
 from moee_topics.store.keys import HASH_BYTES, JSON, canonical, key_digest, plain
 from moee_topics.store.shard import (
     FORMAT,
@@ -31,6 +31,8 @@ from moee_topics.store.shard import (
 from moee_topics.store.table import HashTable, hash_array
 
 logger = logging.getLogger(__name__)
+
+AS_IN_0_1_0 = {"sort_keys": True, "ensure_ascii": True}  # so that the same store has the same bytes as then
 
 
 class EmbeddingStore:
@@ -66,9 +68,8 @@ class EmbeddingStore:
         if not writable:
             _require_store(folder, key)
             return cls(folder, key, None)
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = lock_writer(folder)
+        make_folder(folder)
+        lock = lock_writer(folder)
         try:
             remove_leftovers(folder)
             _check_key(folder, key)
@@ -251,7 +252,7 @@ class EmbeddingStore:
 
     def _save_index(self) -> None:
         shards = [asdict(shard) for shard in self.shards]
-        write_json(self.folder / "index.json", {"format": FORMAT, "shards": shards})
+        write_json(self.folder / "index.json", {"format": FORMAT, "shards": shards}, **AS_IN_0_1_0)
 
     def _empty(self, rows: int) -> dict[str, NDArray[np.float16]]:
         layout = self._layout if self._shards else {"hidden_states": (0,), "router_logits": (0, 0)}
@@ -303,7 +304,7 @@ def _read_index(folder: Path) -> dict[str, Shard]:
 def _check_key(folder: Path, key: Mapping[str, JSON]) -> None:
     path = folder / "key.json"
     if not path.exists():
-        write_json(path, plain(key))
+        write_json(path, plain(key), **AS_IN_0_1_0)
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
