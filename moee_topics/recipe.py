@@ -9,13 +9,15 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
+from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 
 Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
@@ -50,31 +52,6 @@ class CorpusSection(Section):
     per_package: Annotated[int, Field(ge=0)] = 400
     split: str = "train"
     config: str | None = None
-
-
-class EncoderSection(Section):
-    """What turns documents into vectors; see :class:`moee_topics.encode.encoder.MoEEncoder`.
-
-    Prompt and pooling are those of the paper by default, and for the embedded model those it reads best with.
-    """
-
-    model: str = "pocket"
-    revision: str | None = None
-    quantize: Literal["none", "int8", "nf4"] = "none"
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    device: str | None = None
-    prompt: str = "prompteol"
-    pooling: Literal["last_token", "mean"] = "last_token"
-    max_tokens: Annotated[int, Field(ge=1)] = 512
-    long_documents: Literal["truncate", "chunk"] = "truncate"
-    tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_model(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or data.get("model", "pocket") != "pocket":
-            return data
-        return {"prompt": "none", "pooling": "mean", **data}
 
 
 class FusionSection(Section):
@@ -133,7 +110,7 @@ class Recipe(Section):
     """One whole run, from documents to a report."""
 
     corpus: CorpusSection
-    encoder: EncoderSection = EncoderSection()
+    encoder: EncoderSettings = EncoderSettings()
     fusion: FusionSection = FusionSection()
     umap: Arguments = {}
     hdbscan: Arguments = {}
@@ -308,7 +285,7 @@ def _faults(error: ValidationError, name: str) -> str:
 def _fault(kind: str, place: list[int | str], fault: Mapping[str, Any]) -> str:
     keys = _schema_keys(place)
     path = ".".join(keys)
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"there is no key {path}." + _did_you_mean(path, list(known_keys()))
     if kind == "missing":
         return f"{path} is missing." + (
@@ -327,15 +304,18 @@ def _schema_keys(place: Iterable[int | str]) -> list[str]:
         if names is None:
             break
         keys.append(str(part))
-        annotation = names.get(str(part))
+        annotation = names[str(part)].annotation if str(part) in names else None
     return keys
 
 
-def _fields(annotation: Any) -> dict[str, Any] | None:
+def _fields(annotation: Any) -> dict[str, FieldInfo] | None:
     """The fields of a section (also one that may be absent), None for anything else."""
     for option in [annotation, *get_args(annotation)]:
         if isinstance(option, type) and issubclass(option, BaseModel):
-            return {name: field.annotation for name, field in option.model_fields.items()}
+            return option.model_fields
+        if isinstance(option, type) and is_dataclass(option):
+            hints = get_type_hints(option, include_extras=True)
+            return {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}
     return None
 
 
@@ -345,26 +325,20 @@ def known_keys() -> Iterator[str]:
 
 
 def _keys(annotation: Any, prefix: str) -> Iterator[str]:
-    for name, inner in (_fields(annotation) or {}).items():
+    for name, field in (_fields(annotation) or {}).items():
         yield prefix + name
-        yield from _keys(inner, f"{prefix}{name}.")
+        yield from _keys(field.annotation, f"{prefix}{name}.")
 
 
 def _expected(model: type[BaseModel], keys: Sequence[str]) -> str:
     annotation: Any = model
     bounds: list[str] = []
     for key in keys:
-        field = next(
-            (option.model_fields[key] for option in [annotation, *get_args(annotation)] if _has(option, key)), None
-        )
+        field = (_fields(annotation) or {}).get(key)
         if field is None:
             return ""
         annotation, bounds = field.annotation, [_bound(item) for item in field.metadata]
     return describe_type(annotation) + "".join(bounds)
-
-
-def _has(option: Any, key: str) -> bool:
-    return isinstance(option, type) and issubclass(option, BaseModel) and key in option.model_fields
 
 
 def describe_type(annotation: Any) -> str:

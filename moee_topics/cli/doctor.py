@@ -161,11 +161,11 @@ def hub() -> Check:
 
 def embedded_model() -> Check:
     """Whether the model that the package carries is complete."""
-    from moee_topics.encode import loading
+    from moee_topics.encode import POCKET
 
     wanted = ("config.json", "model.safetensors", "tokenizer.json")
-    missing = [name for name in wanted if not (loading.POCKET / name).is_file()]
-    detail = f"missing in {loading.POCKET}: {', '.join(missing)}" if missing else "complete"
+    missing = [name for name in wanted if not (POCKET / name).is_file()]
+    detail = f"missing in {POCKET}: {', '.join(missing)}" if missing else "complete"
     return Check("embedded model", not missing, detail, "Install the package again." if missing else "")
 
 

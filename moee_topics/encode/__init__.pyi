@@ -5,9 +5,15 @@ from .models import experts as experts
 from .models import loading as loading
 from .models import quantization as quantization
 from .models import supported_families as supported_families
-from .models.loading import POCKET as POCKET
+from .models.loading import weights_are_here as weights_are_here
 from .prompts import PROMPTS as PROMPTS
 from .prompts import PromptTokenizer as PromptTokenizer
+from .prompts import TokenCounts as TokenCounts
 from .prompts import get_prompt as get_prompt
 from .router import RouterCapture as RouterCapture
 from .router import find_routers as find_routers
+from .settings import POCKET as POCKET
+from .settings import EncoderSettings as EncoderSettings
+from .settings import Quantize as Quantize
+from .source import EncoderSource as EncoderSource
+from .source import bytes_per_document as bytes_per_document

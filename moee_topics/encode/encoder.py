@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,13 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
 from moee_topics.encode.models import loading
 from moee_topics.encode.models.attention import PACKED, packed_segments
-from moee_topics.encode.pooling import POOLINGS, Pooling, Spans, pool
-from moee_topics.encode.prompts import PromptTokenizer, TokenSequence, get_prompt
+from moee_topics.encode.pooling import Spans, pool
+from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers
+from moee_topics.encode.settings import EncoderSettings, LongDocuments, Pooling
 from moee_topics.errors import InputError, ModelError
 
-LongDocuments = Literal["truncate", "chunk"]
 Layout = Literal["packed", "padded", "alone"]
-LONG_DOCUMENTS: tuple[LongDocuments, ...] = ("truncate", "chunk")
 DOCUMENTS_PER_STEP = 2048
 TOKENS_PER_BATCH = 8192
 
@@ -66,26 +66,16 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True)
-class EncodingReport:
+class EncodingReport(TokenCounts):
     """Running totals of an encoder.
 
     Attributes:
         documents: documents that were given.
         encoded: documents that went through the model; identical ones go once.
-        documents_cut: encoded documents that were longer than ``max_tokens`` and lost their end.
-        tokens: tokens that went through the model, prompts included.
-        tokens_lost: document tokens that were cut away.
     """
 
     documents: int = 0
     encoded: int = 0
-    documents_cut: int = 0
-    tokens: int = 0
-    tokens_lost: int = 0
-
-    def __add__(self, other: EncodingReport) -> EncodingReport:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return EncodingReport(*(mine + theirs for mine, theirs in pairs))
 
 
 @dataclass(frozen=True)
@@ -128,70 +118,57 @@ class MoEEncoder:
         self.layout = choose_layout(model, spec.max_tokens)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path,
-        *,
-        quantize: loading.Quantize = "none",
-        prompt: str | None = None,
-        pooling: Pooling | None = None,
-        max_tokens: int = 512,
-        long_documents: LongDocuments = "truncate",
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-        revision: str | None = None,
-        tokens_per_batch: int | None = None,
-        require_routers: bool = True,
-    ) -> MoEEncoder:
+    def from_pretrained(cls, name_or_path: str | Path, *, require_routers: bool = True, **options: Any) -> MoEEncoder:
         """Loads a model and makes an encoder of it.
 
         Args:
             name_or_path: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
-            quantize: "none", "int8" or "nf4" weights.
-            prompt: the name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", as in the
-                paper; for "pocket", which is too small to answer it, "none".
-            pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By
-                default "last_token"; for "pocket" "mean".
-            max_tokens: longest sequence, prompt included.
-            long_documents: "truncate" cuts the end away; "chunk" takes the mean over pieces, weighted by tokens.
-            device: by default the GPU if there is one.
-            dtype: by default bfloat16 where the device multiplies it fast, else float32.
-            revision: commit, branch or tag of a hub model.
-            tokens_per_batch: tokens in one forward pass; it changes memory and speed, not the vectors.
             require_routers: False lets a model without routers give hidden states alone.
+            options: the other attributes of :class:`EncoderSettings`, such as ``quantize="nf4"``.
 
         Raises:
             ModelError: the model is missing or not supported, has no routers, or was not quantized as asked.
-            InputError: an option has none of its values.
+            InputError: an option does not exist or has none of its values.
         """
-        small = loading.resolve(name_or_path) == str(loading.POCKET)
-        prompt = prompt or ("none" if small else "prompteol")
-        pooling = pooling or ("mean" if small else "last_token")
-        _check("quantize", quantize, loading.QUANTIZATIONS)
-        _check("pooling", pooling, POOLINGS)
-        _check("long_documents", long_documents, LONG_DOCUMENTS)
-        template = get_prompt(prompt).template
+        plain = {name: str(options[name]).removeprefix("torch.") for name in ("dtype", "device") if options.get(name)}
+        settings = EncoderSettings.checked(model=str(name_or_path), **{**options, **plain})
+        return cls.from_settings(settings, require_routers=require_routers)
+
+    @classmethod
+    def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
+        """:meth:`from_pretrained` of settings that are checked already."""
         model, tokenizer = loading.load_model(
-            name_or_path, quantize=quantize, device=device, dtype=_dtype(dtype), revision=revision
+            settings.model,
+            quantize=settings.quantize,
+            device=settings.device,
+            dtype=getattr(torch, settings.dtype) if settings.dtype else None,
+            revision=settings.revision,
         )
-        name, commit = loading.identity(name_or_path, model.config)
+        name, commit = loading.identity(settings.model, model.config)
         layers, experts, hidden_size = measure(model)
         if not layers and require_routers:
-            raise ModelError(no_routers(name_or_path, model))
+            raise ModelError(no_routers(settings.model, model))
         spec = EncoderSpec(
             model=name,
             revision=commit,
             quantize=loading.quantized_as(model),
             dtype=str(model.dtype).removeprefix("torch."),
-            prompt=template,
-            pooling=pooling,
-            max_tokens=max_tokens,
-            long_documents=long_documents,
+            prompt=settings.template,
+            pooling=settings.pooling,
+            max_tokens=settings.max_tokens,
+            long_documents=settings.long_documents,
             layers=layers,
             experts=experts,
             hidden_size=hidden_size,
         )
-        return cls(model, tokenizer, spec, tokens_per_batch)
+        return cls(model, tokenizer, spec, settings.tokens_per_batch)
+
+    def with_prompt(self, prompt: str) -> MoEEncoder:
+        """An encoder with the same weights, in memory once, and another prompt."""
+        other = copy.copy(self)
+        other.spec = dataclasses.replace(self.spec, prompt=get_prompt(prompt).template)
+        other.prompted = PromptTokenizer(self.tokenizer, get_prompt(prompt), self.spec.max_tokens)
+        return other
 
     def encode(self, texts: str | Iterable[str]) -> Embeddings:
         """Encodes documents, in their order; identical ones go through the model once.
@@ -234,14 +211,8 @@ class MoEEncoder:
 
     def _encode_unique(self, texts: Sequence[str]) -> Embeddings:
         clean = [_utf8(text, i) for i, text in enumerate(texts)]
-        cut = self.prompted.truncate if self.spec.long_documents == "truncate" else self.prompted.chunk
-        sequences = cut(clean)
-        self.report += EncodingReport(
-            encoded=len(clean),
-            documents_cut=sum(sequence.tokens_lost > 0 for sequence in sequences),
-            tokens=sum(len(sequence.ids) for sequence in sequences),
-            tokens_lost=sum(sequence.tokens_lost for sequence in sequences),
-        )
+        sequences = self.prompted.sequences(clean, self.spec.long_documents)
+        self.report += EncodingReport.of(sequences, encoded=len(clean))
         return self._join(self._run(sequences), sequences, len(clean))
 
     @torch.inference_mode()
@@ -395,10 +366,10 @@ def measure(model: Any) -> tuple[int, int, int]:
     return layers, experts, states.shape[-1]
 
 
-def no_routers(name_or_path: str | Path, model: Any) -> str:
+def no_routers(name: str, model: Any) -> str:
     """What to say about a model without routers."""
     return (
-        f"The model {str(name_or_path)!r} ({model.config.model_type}) has no routers: it is no mixture of experts, or "
+        f"The model {name!r} ({model.config.model_type}) has no routers: it is no mixture of experts, or "
         "not one whose routers transformers declares. `moee-topics models ls` lists those that are supported. "
         "Its hidden states alone can be had with require_routers=False."
     )
@@ -434,16 +405,3 @@ def _utf8(text: Any, index: int) -> str:
     if not isinstance(text, str):
         raise InputError(f"Document {index} of the step is a {type(text).__name__}, not a string.")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _check(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    names = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    _check("dtype", dtype, list(names))
-    return names[dtype]

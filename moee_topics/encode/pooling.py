@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Pooling = Literal["last_token", "mean"]
-POOLINGS: tuple[Pooling, ...] = ("last_token", "mean")
+from moee_topics.encode.settings import Pooling
 
 
 @dataclass(frozen=True)

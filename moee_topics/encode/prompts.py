@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, Self
 
 from moee_topics.errors import InputError
 
@@ -101,6 +101,34 @@ class TokenSequence:
     tokens_lost: int = 0
 
 
+@dataclass(frozen=True)
+class TokenCounts:
+    """Totals over encoded documents.
+
+    Attributes:
+        documents_cut: documents longer than ``max_tokens`` that lost their end.
+        tokens: tokens that go through the model, prompts included.
+        tokens_lost: document tokens that were cut away.
+    """
+
+    documents_cut: int = 0
+    tokens: int = 0
+    tokens_lost: int = 0
+
+    @classmethod
+    def of(cls, sequences: Iterable[TokenSequence], **more: int) -> Self:
+        """The totals of some sequences."""
+        sizes = [(len(sequence.ids), sequence.tokens_lost) for sequence in sequences]
+        lost = [tokens_lost for _, tokens_lost in sizes if tokens_lost]
+        return cls(len(lost), sum(tokens for tokens, _ in sizes), sum(lost), **more)
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
 class PromptTokenizer:
     """Turns documents into prompted token sequences of at most ``max_tokens``.
 
@@ -127,6 +155,10 @@ class PromptTokenizer:
                 f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {len(alone)} tokens, "
                 f"and a document needs {self.smallest_room}. Give a larger max_tokens or a shorter prompt."
             )
+
+    def sequences(self, texts: Sequence[str], long_documents: Literal["truncate", "chunk"]) -> list[TokenSequence]:
+        """The sequences of all texts, in their order; long texts are cut or taken in pieces."""
+        return self.chunk(texts) if long_documents == "chunk" else self.truncate(texts)
 
     def truncate(self, texts: Sequence[str]) -> list[TokenSequence]:
         """One sequence for each text; the end of a text that is too long is cut away and counted."""

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.mteb.encoder import METHOD_NAMES, Standardize, Variant, find_method
 from moee_topics.mteb.tasks import LocalTask, LocalType, TaskSource, benchmark_tasks, hub_task, local_task
-from moee_topics.recipe import EncoderSection, Section, find_recipe, parse_override
+from moee_topics.recipe import Section, find_recipe, parse_override
 
 PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
     "Classification": (
@@ -112,7 +114,7 @@ class ScoreSection(Section):
 class ScoreRecipe(Section):
     """One scoring run."""
 
-    encoder: EncoderSection = EncoderSection()
+    encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
@@ -211,7 +213,7 @@ def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dic
 
 def _fault(fault: Mapping[str, Any]) -> str:
     place = [str(part) for part in fault["loc"]]
-    if fault["type"] != "extra_forbidden":
+    if fault["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{'.'.join(place)}: {fault['msg']} (got {fault['input']!r})"
     close = difflib.get_close_matches(place[-1], list(_keys(ScoreRecipe)), n=1, cutoff=0.5)
     return f"there is no key {'.'.join(place)}." + (f" Did you mean {close[0]}?" if close else "")
@@ -224,4 +226,6 @@ def _keys(model: type[BaseModel]) -> list[str]:
         for part in (info.annotation, *get_args(info.annotation)):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 found += _keys(part)
+            elif isinstance(part, type) and is_dataclass(part):
+                found += [field.name for field in fields(part)]
     return found

@@ -7,7 +7,6 @@ was, and a run that is repeated computes nothing.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moee_topics.encode import PromptTokenizer, get_prompt
+from moee_topics.encode import EncoderSource, bytes_per_document, get_prompt
 from moee_topics.errors import InputError, import_extra
 from moee_topics.fuse import AlphaChoice, Standardizer, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
@@ -27,10 +26,9 @@ from moee_topics.mteb.encoder import Embedder, MTEBEncoder, Variant, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
-from moee_topics.run import EncoderSource, bytes_per_document
 
 if TYPE_CHECKING:
-    from moee_topics.encode import MoEEncoder
+    pass
 
 STORE = "store"
 CHOICE_SAMPLE = 2000
@@ -120,17 +118,11 @@ def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
     """Stored embeddings under any prompt; the weights are loaded once for all of them."""
     base = EncoderSource(recipe.encoder)
 
-    def load(template: str) -> MoEEncoder:
-        encoder = copy.copy(base())
-        encoder.spec = replace(encoder.spec, prompt=template)
-        encoder.prompted = PromptTokenizer(encoder.tokenizer, get_prompt(template), encoder.spec.max_tokens)
-        return encoder
-
     def embedder(prompt: str) -> Embedder:
         template = get_prompt(prompt).template
-        source = EncoderSource(recipe.encoder.model_copy(update={"prompt": prompt}))
+        source = EncoderSource(replace(recipe.encoder, prompt=prompt))
         key = source.stored_key(root) or {**base.key(), "prompt": template}
-        return Embedder(load=lambda: load(template), key=key, root=root)
+        return Embedder(load=lambda: base().with_prompt(template), key=key, root=root)
 
     return embedder
 
@@ -143,10 +135,8 @@ def bytes_per_text(recipe: ScoreRecipe) -> int:
     """
     from moee_topics.encode import describe
 
-    section = recipe.encoder
-    card = describe(section.model, revision=section.revision)
-    averaged = section.pooling == "mean" or section.long_documents == "chunk"
-    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=averaged)
+    card = describe(recipe.encoder.model, revision=recipe.encoder.revision)
+    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=recipe.encoder.averages)
 
 
 @dataclass(frozen=True)

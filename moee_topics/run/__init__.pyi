@@ -1,8 +1,7 @@
 from .encoding import Encoded as Encoded
-from .encoding import EncoderSource as EncoderSource
-from .encoding import bytes_per_document as bytes_per_document
 from .encoding import corpus_of as corpus_of
 from .encoding import embed as embed
+from .encoding import encoder_of as encoder_of
 from .encoding import survey_of as survey_of
 from .estimation import estimate as estimate
 from .fitting import Fitted as Fitted

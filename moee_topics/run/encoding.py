@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moee_topics.corpus import Corpus, CorpusOptions, Document, Survey, open_corpus, survey
 from moee_topics.embeddings import Embeddings
+from moee_topics.encode import EncoderSource, TokenCounts, bytes_per_document
 from moee_topics.errors import ResourceError, StoreError
 from moee_topics.progress import Progress, resumable
-from moee_topics.recipe import EncoderSection, Recipe
+from moee_topics.recipe import Recipe
 from moee_topics.store import EmbeddingStore, content_hash, key_digest
 
 if TYPE_CHECKING:
@@ -27,26 +26,6 @@ DOCUMENTS_PER_STEP = 256
 DISK_MARGIN = 1.05
 
 Key = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TokenCounts:
-    """Tokens of the unique documents of a corpus.
-
-    Attributes:
-        documents_cut: documents longer than max_tokens that lost their end.
-        tokens: tokens that go through the model, prompts included.
-        tokens_lost: document tokens cut away.
-    """
-
-    documents_cut: int = 0
-    tokens: int = 0
-    tokens_lost: int = 0
-
-    def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(
-            self.documents_cut + other.documents_cut, self.tokens + other.tokens, self.tokens_lost + other.tokens_lost
-        )
 
 
 @dataclass(frozen=True)
@@ -77,100 +56,9 @@ class Encoded:
         return EmbeddingStore.open(self.store, self.key)
 
 
-class EncoderSource:
-    """The encoder of a recipe, loaded when it is first asked for, and what can be known of it without its weights."""
-
-    def __init__(self, section: EncoderSection, *, require_routers: bool = True) -> None:
-        self.section = section
-        self._require_routers = require_routers
-        self._encoder: MoEEncoder | None = None
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> EncoderSource:
-        """The encoder of a recipe; routers are needed unless hidden states alone are used."""
-        return cls(recipe.encoder, require_routers=recipe.fusion.method != "hidden_states")
-
-    def __call__(self) -> MoEEncoder:
-        """The encoder; the first call loads the weights."""
-        if self._encoder is None:
-            from moee_topics.encode import MoEEncoder
-
-            options = self.section.model_dump(exclude={"model"})
-            self._encoder = MoEEncoder.from_pretrained(
-                self.section.model, **options, require_routers=self._require_routers
-            )
-        return self._encoder
-
-    def key(self) -> dict[str, Any]:
-        """What the vectors depend on, from the loaded encoder."""
-        return self().spec.key()
-
-    def stored_key(self, root: Path) -> dict[str, Any] | None:
-        """The key under which this encoder has stored before, found without loading weights; None if never."""
-        expected = self.expected
-        for path in sorted(root.glob("*/key.json")):
-            key = json.loads(path.read_text(encoding="utf-8"))
-            if expected.items() <= key.items() and key_digest(key) == path.parent.name:
-                return dict(key)
-        return None
-
-    @cached_property
-    def expected(self) -> dict[str, Any]:
-        """The part of the key that follows from the recipe and the files of the model."""
-        from moee_topics.encode import get_prompt, loading
-
-        section = self.section
-        config = loading.load_config(section.model, revision=section.revision)
-        model, revision = loading.identity(section.model, config)
-        return {
-            "model": model,
-            "revision": revision,
-            "quantize": section.quantize,
-            "dtype": section.dtype or self._default_dtype(),
-            "prompt": get_prompt(section.prompt).template,
-            "pooling": section.pooling,
-            "max_tokens": section.max_tokens,
-            "long_documents": section.long_documents,
-        }
-
-    def facts(self) -> dict[str, Any]:
-        """Family and size of the model, from its configuration alone."""
-        from moee_topics.encode import describe
-
-        card = describe(self.section.model, revision=self.section.revision)
-        return {
-            "family": card.family,
-            "parameters": card.parameters,
-            "active_parameters": card.active_parameters,
-            "experts_per_token": card.experts_per_token,
-        }
-
-    def _default_dtype(self) -> str:
-        from moee_topics.encode import loading
-
-        device = loading.default_device()
-        place = type(device)(self.section.device) if self.section.device else device
-        return str(loading.default_dtype(place)).removeprefix("torch.")
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from moee_topics.encode import PromptTokenizer, get_prompt, loading
-
-        section = self.section
-        tokenizer = loading.load_tokenizer(section.model, revision=section.revision)
-        return PromptTokenizer(tokenizer, get_prompt(section.prompt), section.max_tokens)
-
-    def count(self, texts: Sequence[str]) -> TokenCounts:
-        """Tokens of texts, and what would be cut, without the model."""
-        if not texts:
-            return TokenCounts()
-        chunks = self.section.long_documents == "chunk"
-        sequences = self._tokenizer.chunk(texts) if chunks else self._tokenizer.truncate(texts)
-        return TokenCounts(
-            documents_cut=sum(sequence.tokens_lost > 0 for sequence in sequences),
-            tokens=sum(len(sequence.ids) for sequence in sequences),
-            tokens_lost=sum(sequence.tokens_lost for sequence in sequences),
-        )
+def encoder_of(recipe: Recipe) -> EncoderSource:
+    """The encoder of a recipe; routers are needed unless hidden states alone are used."""
+    return EncoderSource(recipe.encoder, require_routers=recipe.fusion.method != "hidden_states")
 
 
 def corpus_of(recipe: Recipe) -> Corpus:
@@ -222,7 +110,7 @@ def embed(
     """
     progress = progress or Progress()
     corpus = corpus or corpus_of(recipe)
-    encoder = encoder or EncoderSource.of(recipe)
+    encoder = encoder or encoder_of(recipe)
     with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
         return embed_surveyed(corpus, survey_of(corpus, progress), encoder, store, progress)
 
@@ -230,7 +118,7 @@ def embed(
 def embed_surveyed(corpus: Corpus, found: Survey, encoder: EncoderSource, store: Path, progress: Progress) -> Encoded:
     """:func:`embed` of a corpus that has been counted."""
     key = encoder.stored_key(store) or encoder.key()
-    progress.begin("embed", f"{encoder.section.model}, {found.unique:,} documents")
+    progress.begin("embed", f"{encoder.settings.model}, {found.unique:,} documents")
     with EmbeddingStore.open(store, key, writable=True) as opened:
         _drop_damaged(opened, progress)
         hashes = found.hash_list()
@@ -275,9 +163,8 @@ class _Encoding:
         self.progress.advance(0, len(self.missing))
         for window in _windows(self._to_encode(corpus)):
             self._write(window)
-        report = asdict(encode.report)
-        mine = {name: report[name] - getattr(before, name) for name in ("documents_cut", "tokens", "tokens_lost")}
-        return self._known + TokenCounts(**mine)
+        mine = encode.report - before
+        return self._known + TokenCounts(mine.documents_cut, mine.tokens, mine.tokens_lost)
 
     def _to_encode(self, corpus: Corpus) -> Iterator[tuple[Document, bytes]]:
         stored: list[str] = []
@@ -323,11 +210,6 @@ def _windows(documents: Iterator[tuple[Document, bytes]]) -> Iterator[list[tuple
             window, characters = [], 0
     if window:
         yield window
-
-
-def bytes_per_document(layers: int, experts: int, hidden_size: int, *, averaged: bool) -> int:
-    """What the store keeps of one document in float16: hidden states, router logits and, for means, weights."""
-    return 2 * (hidden_size + layers * experts * (2 if averaged else 1))
 
 
 def _check_disk(folder: Path, documents: int, encoder: MoEEncoder) -> None:

@@ -12,11 +12,21 @@ from typing import Any
 import torch
 
 from moee_topics.corpus import Corpus, Document, Survey
-from moee_topics.encode import ModelCard, MoEEncoder, describe, loading
+from moee_topics.encode import (
+    EncoderSource,
+    ModelCard,
+    MoEEncoder,
+    Quantize,
+    TokenCounts,
+    bytes_per_document,
+    describe,
+    loading,
+    weights_are_here,
+)
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
-from moee_topics.run.encoding import EncoderSource, TokenCounts, bytes_per_document, corpus_of, survey_of
+from moee_topics.run.encoding import corpus_of, encoder_of, survey_of
 from moee_topics.run.manifest import peak_memory_bytes
 from moee_topics.store import EmbeddingStore
 
@@ -111,7 +121,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         ModelError: the model's configuration or tokenizer cannot be read.
     """
     progress = progress or Progress()
-    corpus, encoder = corpus_of(recipe), EncoderSource.of(recipe)
+    corpus, encoder = corpus_of(recipe), encoder_of(recipe)
     found = survey_of(corpus, progress)
     sample = sample_documents(corpus, found, SAMPLED_DOCUMENTS)
     counts = [encoder.count([document.text]) for document in sample]
@@ -142,21 +152,7 @@ def sample_documents(corpus: Corpus, found: Survey, most: int) -> list[Document]
     return list(islice(islice(iter(corpus), 0, None, step), most))
 
 
-def weights_are_here(name_or_path: str) -> bool:
-    """Whether a model can be loaded without downloading it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if Path(loading.resolve(name_or_path)).is_dir():
-        return True
-    try:
-        folder = Path(snapshot_download(name_or_path, local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        return False
-    return any(folder.glob("*.safetensors"))
-
-
-def _weights_bytes(card: ModelCard, quantize: loading.Quantize) -> int:
+def _weights_bytes(card: ModelCard, quantize: Quantize) -> int:
     if quantize not in card.memory:
         raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
     return card.memory[quantize]
@@ -168,8 +164,7 @@ def _share_lost(counts: Sequence[TokenCounts]) -> float:
 
 
 def _document_bytes(card: ModelCard, recipe: Recipe) -> int:
-    averaged = recipe.encoder.pooling == "mean" or recipe.encoder.long_documents == "chunk"
-    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=averaged)
+    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=recipe.encoder.averages)
 
 
 def _dimensions(card: ModelCard, recipe: Recipe) -> int:
@@ -189,7 +184,7 @@ def _stored(encoder: EncoderSource, store: Path, found: Survey) -> int:
 
 
 def _trial(encoder: EncoderSource, sample: Sequence[Document], progress: Progress) -> Trial:
-    progress.begin("trial", f"{encoder.section.model}, {min(len(sample), TRIAL_DOCUMENTS)} documents")
+    progress.begin("trial", f"{encoder.settings.model}, {min(len(sample), TRIAL_DOCUMENTS)} documents")
     started = time.perf_counter()
     loaded = encoder()
     load_seconds = time.perf_counter() - started

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, Document, Surveyor
-from moee_topics.encode import get_prompt
+from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.evaluate import find_experts, gather_routing_weights
 from moee_topics.fuse import Standardizer, fuse
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import FusionSection, Recipe
-from moee_topics.run.encoding import Encoded, EncoderSource, corpus_of
+from moee_topics.run.encoding import Encoded, corpus_of, encoder_of
 from moee_topics.run.manifest import write_json
 from moee_topics.run.scores import score_topics
 from moee_topics.store import EmbeddingStore, content_hash
@@ -208,7 +208,7 @@ def fit(
         with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):
             standardizer = fit_standardizer(encoded, recipe.fusion)
             X = fused(encoded, recipe.fusion, standardizer)
-        with word_backend(recipe, encoded, standardizer, encoder or EncoderSource.of(recipe)) as backend:
+        with word_backend(recipe, encoded, standardizer, encoder or encoder_of(recipe)) as backend:
             with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
                 texts = [document.text for document in documents]
                 model = fit_with_settings(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
@@ -283,7 +283,7 @@ def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, sta
     write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
     write_json(
         target / ENCODER_FILE,
-        {"options": recipe.encoder.model_dump(mode="json"), "key": dict(sorted(encoded.key.items()))},
+        {"options": asdict(recipe.encoder), "key": dict(sorted(encoded.key.items()))},
     )
     if standardizer is not None:
         standardizer.save(target / STANDARDIZER_FILE)

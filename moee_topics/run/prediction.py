@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
+from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import Standardizer, fuse
-from moee_topics.recipe import EncoderSection, FusionSection
-from moee_topics.run.encoding import EncoderSource
+from moee_topics.recipe import FusionSection
 from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL, STANDARDIZER_FILE
 from moee_topics.run.manifest import read_manifest
 from moee_topics.topics import TopicModel
@@ -99,7 +99,7 @@ class Predictor:
 def _load_encoder(saved: dict[str, Any], fusion: FusionSection, device: str | None) -> EncoderSource:
     options = {**saved["options"], "device": device or saved["options"]["device"]}
     options["dtype"] = saved["key"]["dtype"]
-    encoder = EncoderSource(EncoderSection.model_validate(options), require_routers=fusion.method != "hidden_states")
+    encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.method != "hidden_states")
     if encoder.key() != saved["key"]:
         differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
         raise ModelError(

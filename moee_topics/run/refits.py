@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.encode import EncoderSource
 from moee_topics.errors import NoTopicsError
 from moee_topics.evaluate import Score, Stability, TopicRun, stability, topic_stability
 from moee_topics.fuse import Standardizer
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, StabilitySection
-from moee_topics.run.encoding import Encoded, EncoderSource
+from moee_topics.run.encoding import Encoded, encoder_of
 from moee_topics.run.fitting import MODEL, fit_standardizer, fused, topic_settings, word_backend
 from moee_topics.run.manifest import read_json, write_json
 from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, TopicModel, TopicSettings, fit_with_settings
@@ -190,7 +191,7 @@ def measure_stability(
         InputError: the folder holds no fitted model, or a sample of a tiny corpus has too few documents to fit.
     """
     own = TopicModel.load(folder / MODEL)
-    refitter = Refitter(recipe, encoded, folder, fit, own.result.texts, encoder or EncoderSource.of(recipe))
+    refitter = Refitter(recipe, encoded, folder, fit, own.result.texts, encoder or encoder_of(recipe))
     runs: dict[Kind, list[TopicRun]] = {}
     for refit, run in _each(refitter, refits_of(recipe.stability), progress or Progress()):
         runs.setdefault(refit.kind, []).append(run)

@@ -12,16 +12,16 @@ from typing import Any
 
 from moee_topics import __version__
 from moee_topics.corpus import Corpus, Survey
+from moee_topics.encode import EncoderSource, TokenCounts
 from moee_topics.errors import InputError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe, ReportSection
 from moee_topics.run.encoding import (
     Encoded,
-    EncoderSource,
-    TokenCounts,
     corpus_of,
     embed_surveyed,
     encoded_before,
+    encoder_of,
     survey_of,
 )
 from moee_topics.run.fitting import check, check_settings, fit
@@ -70,7 +70,7 @@ class Run:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder)
         self.corpus: Corpus = corpus_of(self.recipe)
-        self.encoder = EncoderSource.of(self.recipe)
+        self.encoder = encoder_of(self.recipe)
         self._started = _now()
 
     def everything(self) -> Path:
@@ -293,8 +293,8 @@ def _timed_report(folder: Path, section: ReportSection, progress: Progress) -> f
 
 def encoder_facts(encoder: EncoderSource, key: Mapping[str, Any]) -> dict[str, Any]:
     """The encoder as the manifest describes it."""
-    section = encoder.section
-    return {**key, "source": section.model, "prompt": section.prompt, "template": key["prompt"], **encoder.facts()}
+    asked = {"source": encoder.settings.model, "prompt": encoder.settings.prompt, "template": key["prompt"]}
+    return {**key, **asked, **encoder.facts()}
 
 
 def _embed_inputs(found: Survey, key: Mapping[str, Any]) -> str:

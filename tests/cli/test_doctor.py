@@ -11,7 +11,7 @@ import torch
 
 from moee_topics.cli import doctor
 from moee_topics.cli.doctor import Check
-from moee_topics.encode.models import experts, loading, quantization
+from moee_topics.encode.models import experts, quantization
 from moee_topics.errors import ModelError
 
 PROOFS = {"nf4 experts", "int8 experts", "packing", "router capture"}
@@ -58,7 +58,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_embedded_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "POCKET", tmp_path)
+    monkeypatch.setattr("moee_topics.encode.POCKET", tmp_path)
     check = doctor.embedded_model()
     assert not check.ok
     assert "config.json" in check.detail

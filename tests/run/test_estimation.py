@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moee_topics import run as pipeline
 from moee_topics.corpus import open_corpus
+from moee_topics.encode import weights_are_here
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.run.encoding import survey_of
-from moee_topics.run.estimation import Estimate, estimate, sample_documents, weights_are_here
+from moee_topics.run.estimation import Estimate, estimate, sample_documents
 
 WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]
 
@@ -52,7 +54,7 @@ def test_without_a_trial_the_time_is_called_unknown(recipe: Recipe, tmp_path: Pa
 
 def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) -> None:
     def weights(quantize: str) -> int:
-        encoder = recipe.encoder.model_copy(update={"quantize": quantize})
+        encoder = replace(recipe.encoder, quantize=quantize)
         found: Estimate = estimate(recipe.model_copy(update={"encoder": encoder}), tmp_path, trial=False)
         return found.weights_bytes
 
@@ -74,6 +76,6 @@ def test_weights_of_the_hub_count_as_here_only_when_they_are(monkeypatch: pytest
 
 
 def test_a_model_without_configuration_is_refused(recipe: Recipe, tmp_path: Path) -> None:
-    encoder = recipe.encoder.model_copy(update={"model": str(tmp_path)})
+    encoder = replace(recipe.encoder, model=str(tmp_path))
     with pytest.raises(ModelError):
         estimate(recipe.model_copy(update={"encoder": encoder}), tmp_path, trial=False)

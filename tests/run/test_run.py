@@ -515,7 +515,7 @@ def test_a_refit_with_the_run_s_own_seed_is_the_run_itself(
     recipe = recipe_of(corpus, tiny_olmoe)
     encoded = pipeline.embed(recipe, finished / "store")
     own = measuring.TopicModel.load(finished / "run" / "model")
-    encoder = pipeline.EncoderSource.of(recipe)
+    encoder = pipeline.encoder_of(recipe)
     refitter = measuring.Refitter(recipe, encoded, tmp_path, "fit", own.result.texts, encoder)
     again = refitter.result(measuring.Refit("seeds", 0))
     assert again.topics == own.result.topics.tolist() and again.words == measuring.ctfidf_words(own)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from moee_topics.encode.models.cards import ModelCard, describe, supported_families
 from moee_topics.encode.models.families import Family
-from moee_topics.encode.models.loading import POCKET, load_model
+from moee_topics.encode.models.loading import load_model
 
-__all__ = ["POCKET", "Family", "ModelCard", "describe", "load_model", "supported_families"]
+__all__ = ["Family", "ModelCard", "describe", "load_model", "supported_families"]

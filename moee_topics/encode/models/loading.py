@@ -8,9 +8,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -24,18 +26,8 @@ from transformers.utils import logging
 
 from moee_topics.encode.models import attention, deepseek, experts, memory, quantization
 from moee_topics.encode.models.families import UNSUPPORTED
+from moee_topics.encode.settings import POCKET, Quantize, resolve
 from moee_topics.errors import ModelError
-
-Quantize = Literal["none", "int8", "nf4"]
-QUANTIZATIONS: tuple[Quantize, ...] = ("none", "int8", "nf4")
-
-POCKET = Path(__file__).parent / "pocket"
-"""Folder of the small model that the package carries; its name everywhere is "pocket"."""
-
-
-def resolve(name_or_path: str | Path) -> str:
-    """The folder of the embedded model for "pocket", else the name or path as it is."""
-    return str(POCKET) if str(name_or_path) == "pocket" else str(name_or_path)
 
 
 def load_model(
@@ -62,7 +54,7 @@ def load_model(
         ModelError: the model is missing or not supported, or was not quantized as asked.
     """
     source = resolve(name_or_path)
-    place = torch.device(device) if device is not None else default_device()
+    place = torch.device(device) if device else default_device()
     config = load_config(name_or_path, revision=revision)
     options: dict[str, Any] = {"dtype": dtype or default_dtype(place), "revision": revision, "trust_remote_code": False}
     if quantize != "none" and quantization.stored_kind(config) != quantize:
@@ -141,9 +133,10 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def default_dtype(device: torch.device) -> torch.dtype:
+def default_dtype(device: str | torch.device | None = None) -> torch.dtype:
     """bfloat16 on a GPU and on CPUs with AVX512-BF16 or AMX, where it is 2 to 4 times as fast; else float32."""
-    fast = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    place = torch.device(device) if device else default_device()
+    fast = place.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -216,6 +209,17 @@ def _explain(name_or_path: str | Path, error: Exception) -> str:
         "tokenizer.json, *.safetensors), the name of a hub model, or 'pocket' for the embedded one. If the hub cannot "
         "be reached, copy the model's files to a folder first, and unset HF_HUB_OFFLINE if it should be."
     )
+
+
+def weights_are_here(name_or_path: str) -> bool:
+    """Whether a model can be loaded without downloading it."""
+    if Path(resolve(name_or_path)).is_dir():
+        return True
+    try:
+        folder = Path(snapshot_download(name_or_path, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return False
+    return any(folder.glob("*.safetensors"))
 
 
 def identity(name_or_path: str | Path, config: Any) -> tuple[str, str]:

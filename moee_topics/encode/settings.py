@@ -1,0 +1,99 @@
+"""What an encoder can be told. The ``encoder`` section of a recipe is this class; nothing here needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from moee_topics.encode.prompts import get_prompt
+from moee_topics.errors import InputError
+
+Quantize = Literal["none", "int8", "nf4"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Pooling = Literal["last_token", "mean"]
+LongDocuments = Literal["truncate", "chunk"]
+
+POCKET = Path(__file__).parent / "models" / "pocket"
+"""Folder of the small model that the package carries; its name everywhere is "pocket"."""
+
+
+def resolve(name_or_path: str | Path) -> str:
+    """The folder of the embedded model for "pocket", else the name or path as it is."""
+    return str(POCKET) if str(name_or_path) == "pocket" else str(name_or_path)
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class EncoderSettings:
+    """A model, and how it reads documents.
+
+    Attributes:
+        model: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
+        revision: commit, branch or tag of a hub model.
+        quantize: "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
+        dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
+        device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
+        prompt: name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", as in the paper;
+            for "pocket", which is too small to answer it, "none".
+        pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By default
+            "last_token"; for "pocket" "mean".
+        max_tokens: longest sequence, prompt included.
+        long_documents: "truncate" cuts the end of a longer document away; "chunk" encodes all of it in pieces of
+            ``max_tokens`` and takes the mean of their vectors, weighted by their document tokens.
+        tokens_per_batch: tokens in one forward pass; it changes memory and speed, not the vectors.
+    """
+
+    model: str = "pocket"
+    revision: str | None = None
+    quantize: Quantize = "none"
+    dtype: Dtype | None = None
+    device: str | None = None
+    # Left out, these two follow from the model: nobody but __post_init__ ever sees the None.
+    prompt: str = None  # type: ignore[assignment]
+    pooling: Pooling = None  # type: ignore[assignment]
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    long_documents: LongDocuments = "truncate"
+    tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Fills in what depends on the model."""
+        small = resolve(self.model) == str(POCKET)
+        defaults = {"prompt": "none", "pooling": "mean"} if small else {"prompt": "prompteol", "pooling": "last_token"}
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    @classmethod
+    def checked(cls, **options: Any) -> EncoderSettings:
+        """Settings from what a caller typed; None, as everywhere, stands for the default.
+
+        Raises:
+            InputError: an option does not exist or has none of its values.
+        """
+        try:
+            settings = _SETTINGS.validate_python({name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
+            raise InputError(f"These options of an encoder cannot be: {'; '.join(faults)}.") from error
+        get_prompt(settings.prompt)
+        return settings
+
+    @property
+    def template(self) -> str:
+        """The prompt as a template with one ``{text}``.
+
+        Raises:
+            InputError: it is neither a built-in name nor a template.
+        """
+        return get_prompt(self.prompt).template
+
+    @property
+    def averages(self) -> bool:
+        """Whether a vector is the mean of several, of which routing weights are taken first and stored beside."""
+        return self.pooling == "mean" or self.long_documents == "chunk"
+
+
+_SETTINGS = TypeAdapter(EncoderSettings)

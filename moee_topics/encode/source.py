@@ -1,0 +1,105 @@
+"""One encoder that is loaded when it is first needed, and what can be said of it before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
+from moee_topics.encode.settings import EncoderSettings
+from moee_topics.store import key_digest
+
+if TYPE_CHECKING:
+    from moee_topics.encode.encoder import MoEEncoder
+
+# Needs torch, or reads the files of a model: imported where it is used, so that a recipe loads without either.
+
+
+class EncoderSource:
+    """The encoder of some settings: called, it loads the weights once; all else is known without them.
+
+    Args:
+        settings: model and options.
+        require_routers: False lets a model without routers give hidden states alone.
+    """
+
+    def __init__(self, settings: EncoderSettings, *, require_routers: bool = True) -> None:
+        self.settings = settings
+        self._require_routers = require_routers
+        self._encoder: MoEEncoder | None = None
+
+    def __call__(self) -> MoEEncoder:
+        """The encoder; the first call loads the weights.
+
+        Raises:
+            ModelError: the model is missing or not supported, or has no routers.
+        """
+        if self._encoder is None:
+            from moee_topics.encode.encoder import MoEEncoder
+
+            self._encoder = MoEEncoder.from_settings(self.settings, require_routers=self._require_routers)
+        return self._encoder
+
+    def key(self) -> dict[str, Any]:
+        """What the vectors depend on, from the loaded encoder."""
+        return self().spec.key()
+
+    @cached_property
+    def expected(self) -> dict[str, Any]:
+        """The part of the key that follows from the settings and the files of the model."""
+        from moee_topics.encode.models import loading
+
+        settings = self.settings
+        config = loading.load_config(settings.model, revision=settings.revision)
+        model, revision = loading.identity(settings.model, config)
+        return {
+            "model": model,
+            "revision": revision,
+            "quantize": settings.quantize,
+            "dtype": settings.dtype or str(loading.default_dtype(settings.device)).removeprefix("torch."),
+            "prompt": settings.template,
+            "pooling": settings.pooling,
+            "max_tokens": settings.max_tokens,
+            "long_documents": settings.long_documents,
+        }
+
+    def stored_key(self, root: Path) -> dict[str, Any] | None:
+        """The key under which this encoder has stored in the store ``root`` before; None if never."""
+        for path in sorted(root.glob("*/key.json")):
+            key = json.loads(path.read_text(encoding="utf-8"))
+            if self.expected.items() <= key.items() and key_digest(key) == path.parent.name:
+                return dict(key)
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """Family and size of the model, from its configuration."""
+        from moee_topics.encode.models import describe
+
+        card = describe(self.settings.model, revision=self.settings.revision)
+        return {
+            "family": card.family,
+            "parameters": card.parameters,
+            "active_parameters": card.active_parameters,
+            "experts_per_token": card.experts_per_token,
+        }
+
+    def count(self, texts: Sequence[str]) -> TokenCounts:
+        """Tokens of texts, and what would be cut."""
+        sequences = self._tokenizer.sequences(texts, self.settings.long_documents) if texts else []
+        return TokenCounts.of(sequences)
+
+    @cached_property
+    def _tokenizer(self) -> PromptTokenizer:
+        from moee_topics.encode.models import loading
+
+        settings = self.settings
+        tokenizer = loading.load_tokenizer(settings.model, revision=settings.revision)
+        return PromptTokenizer(tokenizer, get_prompt(settings.prompt), settings.max_tokens)
+
+
+def bytes_per_document(layers: int, experts: int, hidden_size: int, *, averaged: bool) -> int:
+    """What the store keeps of one document in float16: hidden states, router logits and, for means, weights."""
+    return 2 * (hidden_size + layers * experts * (2 if averaged else 1))
