@@ -6,31 +6,23 @@ that names the nearest one that does.
 
 from __future__ import annotations
 
-import difflib
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import Field
 
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
+from moee_topics.schema import Section, build, did_you_mean, read_yaml
 
 Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
 Block = Literal["hidden_states", "routing_weights"]
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Arguments = dict[str, Any]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+MAX_BYTES = 1_000_000
 
 
 class CorpusSection(Section):
@@ -46,9 +38,9 @@ class CorpusSection(Section):
     pattern: str = "**/*.txt"
     limit: Annotated[int, Field(ge=1)] | None = None
     subset: Literal["train", "test", "all"] = "all"
-    remove: list[Literal["headers", "footers", "quotes"]] = ["headers", "footers", "quotes"]
+    remove: tuple[Literal["headers", "footers", "quotes"], ...] = ("headers", "footers", "quotes")
     data_home: Path | None = None
-    packages: list[str] = []
+    packages: tuple[str, ...] = ()
     per_package: Annotated[int, Field(ge=0)] = 400
     split: str = "train"
     config: str | None = None
@@ -112,20 +104,16 @@ class Recipe(Section):
     corpus: CorpusSection
     encoder: EncoderSettings = EncoderSettings()
     fusion: FusionSection = FusionSection()
-    umap: Arguments = {}
-    hdbscan: Arguments = {}
-    vectorizer: Arguments = {}
-    ctfidf: Arguments = {}
-    bertopic: Arguments = {}
+    umap: Arguments = Field(default_factory=dict)
+    hdbscan: Arguments = Field(default_factory=dict)
+    vectorizer: Arguments = Field(default_factory=dict)
+    ctfidf: Arguments = Field(default_factory=dict)
+    bertopic: Arguments = Field(default_factory=dict)
     topics: TopicsSection = TopicsSection()
-    scores: list[ScoreName] = ["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
+    scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure")
     stability: StabilitySection = StabilitySection()
     report: ReportSection = ReportSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole recipe as plain JSON, defaults included."""
-        return self.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ class RecipeFile:
         name: what the command line calls it.
         path: its file.
         summary: the first line of the comment it starts with.
-        kind: "run" for a corpus, "score" for scoring tasks (:mod:`moee_topics.scoring`).
+        kind: "run" for a corpus, "score" for scoring tasks (:mod:`moee_topics.mteb`).
     """
 
     name: str
@@ -148,11 +136,13 @@ class RecipeFile:
 def shipped_recipes() -> list[RecipeFile]:
     """The recipes that come with the package, by name; those in folders are called ``folder/name``."""
     root = recipes_folder()
-    paths = sorted(root.rglob("*.yaml"))
-    return [
-        RecipeFile(path.relative_to(root).with_suffix("").as_posix(), path, _summary(path), recipe_kind(path))
-        for path in paths
-    ]
+    recipes = []
+    for path in sorted(root.rglob("*.yaml")):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kind: Literal["run", "score"] = "score" if any(line.startswith("score:") for line in lines) else "run"
+        recipes.append(RecipeFile(name, path, lines[0].lstrip("# ").strip(), kind))
+    return recipes
 
 
 def recipes_folder() -> Path:
@@ -169,14 +159,17 @@ def find_recipe(name_or_path: str | Path) -> Path:
         RecipeError: there is neither.
     """
     shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
-    if str(name_or_path) in shipped:
+    if str(name_or_path) in shipped and not Path(name_or_path).is_file():
         return shipped[str(name_or_path)]
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError):  # a name too long for a file, or the home of nobody
+        pass
     raise RecipeError(
         f"There is no recipe {str(name_or_path)!r}, neither a file nor one of the shipped: {', '.join(shipped)}."
-        + _did_you_mean(str(name_or_path), shipped)
+        + did_you_mean(str(name_or_path), list(shipped))
     )
 
 
@@ -206,16 +199,21 @@ def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
     """
     path = find_recipe(name_or_path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {_one_line(error)}") from error
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(f"{path} has more than {MAX_BYTES:,} bytes, which is no recipe.")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}).") from error
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.") from error
+    data = read_yaml(text, str(path))
     if not isinstance(data, dict):
         raise RecipeError(f"{path} is not a recipe: expected sections such as 'corpus:' at the top.")
     return data
 
 
 def is_scoring(data: Mapping[str, Any]) -> bool:
-    """Whether plain data is a recipe of :mod:`moee_topics.scoring`, which has tasks instead of a corpus."""
+    """Whether plain data is a recipe of :mod:`moee_topics.mteb`, which has tasks instead of a corpus."""
     return "score" in data and "corpus" not in data
 
 
@@ -225,150 +223,4 @@ def parse_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *, name
     Raises:
         RecipeError: a key does not exist, or a value is not of its type; every fault is named.
     """
-    merged = dict(data)
-    for override in overrides:
-        merged = _overridden(merged, *parse_override(override))
-    try:
-        return Recipe.model_validate(merged)
-    except ValidationError as error:
-        raise RecipeError(_faults(error, name)) from error
-
-
-def parse_override(override: str) -> tuple[list[str], Any]:
-    """The keys and the value of ``section.key=value``; the value is YAML.
-
-    Raises:
-        RecipeError: it is not of that form.
-    """
-    path, equals, value = override.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
-        raise RecipeError(f"{override!r} is no override. Expected key=value, such as fusion.alpha=0.5.")
-    try:
-        return keys, yaml.safe_load(value) if value.strip() else None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"The value of {override!r} is not YAML: {_one_line(error)}") from error
-
-
-def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of nested mappings with one value replaced."""
-    first, *rest = keys
-    if not rest:
-        return {**data, first: value}
-    inside = data.get(first)
-    return {**data, first: _overridden(inside if isinstance(inside, dict) else {}, rest, value)}
-
-
-def recipe_kind(path: Path) -> Literal["run", "score"]:
-    """Whether the file of a recipe runs a corpus or scores tasks: by its section ``score``."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "score" if any(line.startswith("score:") for line in lines) else "run"
-
-
-def _summary(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _faults(error: ValidationError, name: str) -> str:
-    found = [_fault(fault["type"], list(fault["loc"]), fault) for fault in error.errors()]
-    faults = list(dict.fromkeys(found))
-    if len(faults) == 1:
-        return f"{name}: {faults[0]}"
-    return f"{name} has {len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults)
-
-
-def _fault(kind: str, place: list[int | str], fault: Mapping[str, Any]) -> str:
-    keys = _schema_keys(place)
-    path = ".".join(keys)
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"there is no key {path}." + _did_you_mean(path, list(known_keys()))
-    if kind == "missing":
-        return f"{path} is missing." + (
-            " Set corpus.source, such as corpus.source=posts.csv." if "corpus" in keys else ""
-        )
-    expected = _expected(Recipe, keys)
-    return f"{path} is {fault['input']!r}, expected {expected or fault['msg']}."
-
-
-def _schema_keys(place: Iterable[int | str]) -> list[str]:
-    """The keys of a fault's place, without the branches of unions that pydantic adds."""
-    keys: list[str] = []
-    annotation: Any = Recipe
-    for part in place:
-        names = _fields(annotation)
-        if names is None:
-            break
-        keys.append(str(part))
-        annotation = names[str(part)].annotation if str(part) in names else None
-    return keys
-
-
-def _fields(annotation: Any) -> dict[str, FieldInfo] | None:
-    """The fields of a section (also one that may be absent), None for anything else."""
-    for option in [annotation, *get_args(annotation)]:
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            return option.model_fields
-        if isinstance(option, type) and is_dataclass(option):
-            hints = get_type_hints(option, include_extras=True)
-            return {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}
-    return None
-
-
-def known_keys() -> Iterator[str]:
-    """Every key of the schema with its section, as ``fusion.alpha``."""
-    yield from _keys(Recipe, "")
-
-
-def _keys(annotation: Any, prefix: str) -> Iterator[str]:
-    for name, field in (_fields(annotation) or {}).items():
-        yield prefix + name
-        yield from _keys(field.annotation, f"{prefix}{name}.")
-
-
-def _expected(model: type[BaseModel], keys: Sequence[str]) -> str:
-    annotation: Any = model
-    bounds: list[str] = []
-    for key in keys:
-        field = (_fields(annotation) or {}).get(key)
-        if field is None:
-            return ""
-        annotation, bounds = field.annotation, [_bound(item) for item in field.metadata]
-    return describe_type(annotation) + "".join(bounds)
-
-
-def describe_type(annotation: Any) -> str:
-    """A type in the words of a person who writes YAML."""
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation in names:
-        return names[annotation]
-    if annotation is type(None):
-        return "null"
-    if origin is Literal:
-        return " | ".join(str(value) for value in arguments)
-    if origin is Annotated:
-        return describe_type(arguments[0]) + "".join(_bound(item) for item in arguments[1].metadata)
-    if origin in (Union, types.UnionType):
-        return " or ".join(describe_type(argument) for argument in arguments)
-    if origin is list:
-        return f"a list of ({describe_type(arguments[0])})"
-    return "a mapping of keys to values"
-
-
-def _bound(item: Any) -> str:
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    found = [f", {words[name]} {getattr(item, name)}" for name in words if getattr(item, name, None) is not None]
-    return "".join(found)
-
-
-def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    options = list(known)
-    last = {option.rpartition(".")[2]: option for option in reversed(options)}
-    close = difflib.get_close_matches(given, options, n=1, cutoff=0.6)
-    close = close or [last[name] for name in difflib.get_close_matches(given.rpartition(".")[2], last, n=1, cutoff=0.6)]
-    return f" Did you mean {close[0]}?" if close else ""
+    return build(Recipe, data, overrides, name=name)

@@ -17,7 +17,7 @@ import moee_topics
 PACKAGE = Path(moee_topics.__file__).parent
 LAYERS = [
     ["errors"],
-    ["embeddings", "progress"],
+    ["embeddings", "progress", "schema"],
     ["corpus", "store"],
     ["encode"],
     ["embed"],

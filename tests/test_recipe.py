@@ -18,13 +18,12 @@ from moee_topics.recipe import (
     Recipe,
     find_recipe,
     is_scoring,
-    known_keys,
     load_recipe,
-    parse_override,
     parse_recipe,
     shipped_recipes,
 )
 from moee_topics.run import check
+from moee_topics.schema import known_keys, parse_override
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = {"corpus": {"source": "docstrings"}}
@@ -120,7 +119,7 @@ def test_an_override_without_key_or_value_is_refused(override: str) -> None:
 def test_an_unknown_key_names_the_nearest_known_one(override: str, nearest: str) -> None:
     message = refused(override)
     assert "there is no key" in message and message.endswith(f"Did you mean {nearest}?")
-    assert nearest in set(known_keys())
+    assert nearest in set(known_keys(Recipe))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def score(
         "score.benchmark": benchmark,
         "score.local": [local_option(text) for text in local] if local else None,
         "score.methods": methods or reference.get("methods"),
-        "score.alpha": _alphas(alpha) or ("auto" if development else None),
+        "score.alpha": alpha or ("auto" if development else None),
         "score.development": local_option(development) if development else None,
         "score.standardize": standardize,
         "score.batch_size": batch_size,
@@ -286,14 +286,10 @@ def local_option(text: str) -> dict[str, Any]:
         elif key == "train":
             section[key] = str(Path(value).absolute())
         elif key in LocalSection.model_fields:
-            section[key] = value
+            section[key] = int(value) if value.isdigit() and key != "name" else value
         else:
             section.setdefault("columns", {})[key] = value
     return section
-
-
-def _alphas(text: str | None) -> str | list[str] | None:
-    return text if text is None or text == "auto" else text.split(",")
 
 
 def open_recipe(name: str | None, overrides: Sequence[str], given: Mapping[str, Any]) -> ScoreRecipe:

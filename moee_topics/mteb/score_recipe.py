@@ -11,20 +11,18 @@ A scoring recipe has the ``encoder`` section of any other recipe and a ``score``
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.mteb.encoder import METHOD_NAMES, Standardize, Variant, find_method
 from moee_topics.mteb.tasks import LocalTask, LocalType, TaskSource, benchmark_tasks, hub_task, local_task
-from moee_topics.recipe import Section, find_recipe, parse_override
+from moee_topics.recipe import find_recipe, read_recipe
+from moee_topics.schema import Section, build, read_yaml
 
 PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
     "Classification": (
@@ -58,7 +56,7 @@ class LocalSection(Section):
     @field_validator("text", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     def task(self, folder: Path, seed: int) -> LocalTask:
         """The plain description that :func:`moee_topics.mteb.tasks.local_task` takes; paths count from ``folder``."""
@@ -103,12 +101,12 @@ class ScoreSection(Section):
     @field_validator("alpha", "standardize", "tasks", "task_types", "methods", "prompts", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        if value == AUTO or isinstance(value, list):
-            return value
+        if isinstance(value, list | tuple) or value == AUTO:
+            return value if value == AUTO else tuple(value)
         # The commas of a prompt's template are its own.
-        if isinstance(value, str) and "{text}" in value:
-            return [value]
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
+        if isinstance(value, str) and "{text}" not in value:
+            return tuple(read_yaml(part, "A part of a list") for part in value.split(","))
+        return (value,)
 
 
 class ScoreRecipe(Section):
@@ -117,10 +115,6 @@ class ScoreRecipe(Section):
     encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole recipe as plain JSON, defaults included."""
-        return self.model_dump(mode="json")
 
     def variants(self) -> list[Variant]:
         """The vectors to score, each once, in the order of the methods."""
@@ -172,19 +166,13 @@ def load_score_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -
     Raises:
         RecipeError: there is no such recipe, or it or an override is not valid.
     """
-    path = find_recipe(name_or_path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict) or "score" not in data:
-        raise RecipeError(f"{path} is not a scoring recipe: it has no section 'score'.")
-    return parse_score_recipe(_from_folder(data, path.parent), overrides, name=str(name_or_path))
-
-
-def _from_folder(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    section = data["score"] if isinstance(data["score"], dict) else {}
-    return {**data, "score": {**section, "data": str(folder / (section.get("data") or ""))}}
+    data = read_recipe(name_or_path)
+    if "score" not in data:
+        raise RecipeError(f"{name_or_path} is not a scoring recipe: it has no section 'score'.")
+    if isinstance(section := data["score"] or {}, dict):
+        folder = find_recipe(name_or_path).parent / str(section.get("data") or "")
+        data = {**data, "score": {**section, "data": str(folder)}}
+    return parse_score_recipe(data, overrides, name=str(name_or_path))
 
 
 def parse_score_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str = "recipe") -> ScoreRecipe:
@@ -193,39 +181,4 @@ def parse_score_recipe(data: Mapping[str, Any], overrides: Sequence[str] = (), *
     Raises:
         RecipeError: a key does not exist or a value is not of its type; every fault is named.
     """
-    merged = dict(data)
-    for override in overrides:
-        merged = _overridden(merged, *parse_override(override))
-    try:
-        return ScoreRecipe.model_validate(merged)
-    except ValidationError as error:
-        faults = list(dict.fromkeys(_fault(fault) for fault in error.errors()))
-        raise RecipeError(f"{name}: " + "; ".join(faults)) from error
-
-
-def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
-    first, *rest = keys
-    if rest:
-        inside = data.get(first)
-        value = _overridden(inside if isinstance(inside, dict) else {}, rest, value)
-    return {**data, first: value}
-
-
-def _fault(fault: Mapping[str, Any]) -> str:
-    place = [str(part) for part in fault["loc"]]
-    if fault["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{'.'.join(place)}: {fault['msg']} (got {fault['input']!r})"
-    close = difflib.get_close_matches(place[-1], list(_keys(ScoreRecipe)), n=1, cutoff=0.5)
-    return f"there is no key {'.'.join(place)}." + (f" Did you mean {close[0]}?" if close else "")
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    found: list[str] = []
-    for name, info in model.model_fields.items():
-        found.append(name)
-        for part in (info.annotation, *get_args(info.annotation)):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                found += _keys(part)
-            elif isinstance(part, type) and is_dataclass(part):
-                found += [field.name for field in fields(part)]
-    return found
+    return build(ScoreRecipe, data, overrides, name=name)
