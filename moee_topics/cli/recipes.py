@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,13 +61,13 @@ def cp(
     """Copy a recipe, comments included, to change it."""
     from moee_topics.errors import InputError
     from moee_topics.recipe import find_recipe
+    from moee_topics.store import write_bytes
 
     source = find_recipe(recipe)
     path = target / source.name if target.is_dir() else target
     if path.exists() and not force:
         raise InputError(f"{path} exists already. Give another name, or --force to overwrite it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, path)
+    write_bytes(path, source.read_bytes())
     if as_json:
         print_json({"path": path})
     else:

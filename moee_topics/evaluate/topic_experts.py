@@ -19,6 +19,7 @@ from scipy import sparse
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError
+from moee_topics.store import write_text
 
 Floats = NDArray[np.floating]
 Rows = NDArray[np.integer]
@@ -169,7 +170,7 @@ class ExpertReport:
 
     def save(self, path: Path) -> None:
         """Writes the report as compact JSON."""
-        path.write_text(json.dumps(self.to_json(), separators=(",", ":")), encoding="utf-8")
+        write_text(path, json.dumps(self.to_json(), separators=(",", ":")))
 
     @classmethod
     def load(cls, path: Path) -> ExpertReport:

@@ -14,10 +14,12 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_safetensors
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError
+from moee_topics.store import write_bytes
 
 Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
 Matrix: TypeAlias = NDArray[np.float32]
@@ -134,7 +136,7 @@ class Standardizer:
             if moments is not None:
                 tensors[f"{name}.count"] = np.array(moments.count, dtype=np.int64)
                 tensors[f"{name}.mean"], tensors[f"{name}.scale"] = moments.mean, moments.scale
-        save_file(tensors, path)
+        write_bytes(path, to_safetensors(tensors))
 
     @classmethod
     def load(cls, path: Path) -> Standardizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from moee_topics.mteb.board import Board, Table, summary, to_html, to_markdown
 from moee_topics.mteb.paper import beside_the_paper, paper_table, rows_to_json
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.mteb.scoring import columns_of
+from moee_topics.store import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,6 @@ def write_files(
     output: Path, stem: str, data: Any, tables: Sequence[Table], title: str, figures: Sequence[str] = ()
 ) -> None:
     """Writes ``stem`` as .json, .md and .html into a folder."""
-    output.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "json": json.dumps(data, indent=1, ensure_ascii=False) + "\n",
-        "md": "\n".join(to_markdown(table) for table in tables),
-        "html": to_html(title, tables, figures),
-    }
-    for kind, text in pages.items():
-        scratch = output / f".{stem}.{kind}.part"
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(output / f"{stem}.{kind}")
+    write_json(output / f"{stem}.json", data)
+    write_text(output / f"{stem}.md", "\n".join(to_markdown(table) for table in tables))
+    write_text(output / f"{stem}.html", to_html(title, tables, figures))

@@ -26,6 +26,7 @@ from moee_topics.mteb.encoder import Embedder, MTEBEncoder, Variant, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
+from moee_topics.store import make_folder, write_json
 
 if TYPE_CHECKING:
     pass
@@ -94,18 +95,6 @@ def score(
     with resumable("Finished tasks and encoded texts are kept: run the same command again to go on."):
         run = _Run(recipe, output, embedder or embedder_of(recipe, root), progress)
         return run.board(recipe.sources())
-
-
-def make_folder(path: Path) -> None:
-    """Makes the folder of the results.
-
-    Raises:
-        InputError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {path} cannot be made: {error.strerror}. Give another one as output.") from error
 
 
 def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
@@ -332,7 +321,7 @@ class _Choices:
 
     def remember(self, key: str, alpha: float) -> None:
         self._known[key] = alpha
-        _write_json(self.path, dict(sorted(self._known.items())))
+        write_json(self.path, dict(sorted(self._known.items())))
 
 
 def _read_choices(path: Path) -> dict[str, float]:
@@ -355,13 +344,6 @@ def _is_score(value: Any) -> bool:
 
 def _file_digest(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()
-
-
-def _write_json(path: Path, data: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.part")
-    scratch.write_text(json.dumps(data, indent=1, ensure_ascii=False, sort_keys=False) + "\n", encoding="utf-8")
-    scratch.replace(path)
 
 
 @contextlib.contextmanager

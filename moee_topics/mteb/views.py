@@ -34,9 +34,9 @@ from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.encoder import Embedder
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
-from moee_topics.mteb.scoring import make_folder
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
 from moee_topics.progress import Progress, resumable
+from moee_topics.store import make_folder, write_text
 
 Vectors = Mapping[str, NDArray[np.float32]]
 VIEWS = ("HS", "RW", "HS z", "RW z")
@@ -257,7 +257,7 @@ def compare(
     found = Comparison(_to_json(clusters, pairs), _tables(clusters, pairs), _figures(pairs))
     write_files(output, "comparison", found.data, found.tables, "Hidden states beside routing weights", found.figures)
     for name, figure in zip(_figure_names(pairs), found.figures, strict=True):
-        (output / name).write_text(figure, encoding="utf-8")
+        write_text(output / name, figure)
     return found
 
 

@@ -15,6 +15,7 @@ from moee_topics.evaluate import Agreement, TopicFate, TopicMatching, clustering
 from moee_topics.report import reading
 from moee_topics.report.page import render, template_text
 from moee_topics.run_folder import RunFolder, title
+from moee_topics.store import write_text
 from moee_topics.topics import OUTLIERS, Topic
 
 
@@ -98,8 +99,7 @@ def write_compared(comparison: Comparison, output: Path) -> Path:
     """:func:`write_comparison` of two runs that have been compared."""
     template = "comparison.md.j2" if output.suffix == ".md" else "comparison.html.j2"
     page = render(template, script=template_text("comparison.js"), **_values(comparison))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page, encoding="utf-8", errors="replace")
+    write_text(output, page)
     return output
 
 

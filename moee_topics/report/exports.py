@@ -21,6 +21,7 @@ from moee_topics.report.page import references
 from moee_topics.report.payload import sampled_rows, topic_colours
 from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_places, map_svg, topics_svg
 from moee_topics.run_folder import RunFolder, title
+from moee_topics.store import atomic_path, make_folder, write_text
 from moee_topics.topics import OUTLIERS
 
 Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
@@ -51,7 +52,7 @@ def export_report(run_folder: Path, formats: Sequence[Format] | Sequence[str], o
         raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
     run = RunFolder.read(Path(run_folder))
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, output)]
 
 
@@ -155,7 +156,10 @@ def _write_csv(run: RunFolder, output: Path) -> list[Path]:
     written = []
     for name, table in _tables(run).items():
         path = output / f"{name}.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with (
+            atomic_path(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
+        ):
             writer = csv.DictWriter(file, fieldnames=list(table[0]), restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
@@ -171,7 +175,8 @@ def _cell(value: Any) -> Any:
 def _write_parquet(run: RunFolder, output: Path) -> list[Path]:
     written = []
     for name, table in _tables(run).items():
-        pq.write_table(pa.Table.from_pylist(table), output / f"{name}.parquet", compression="zstd")
+        with atomic_path(output / f"{name}.parquet") as temporary:
+            pq.write_table(pa.Table.from_pylist(table), temporary, compression="zstd")
         written.append(output / f"{name}.parquet")
     return written
 
@@ -208,7 +213,8 @@ def _write_png(run: RunFolder, output: Path) -> list[Path]:
         x = min(max(x, half), 1 - half)
         box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
         axes.text(x, y, title(topic).replace("$", r"\$"), ha="center", va="center", fontsize=8, bbox=box)
-    figure.savefig(output / "map.png")
+    with atomic_path(output / "map.png") as temporary:
+        figure.savefig(temporary, format="png")
     return [output / "map.png"]
 
 
@@ -220,7 +226,8 @@ def _write_datamapplot(run: RunFolder, output: Path) -> list[Path]:
     labels = np.array([names.get(topic, "Unlabelled") for topic in run.result.topics.tolist()], dtype=object)
     with _no_font_download():
         figure, _ = datamapplot.create_plot(run.positions, labels, noise_label="Unlabelled", title=run.name)
-    figure.savefig(output / "datamap.png", bbox_inches="tight", dpi=160)
+    with atomic_path(output / "datamap.png") as temporary:
+        figure.savefig(temporary, format="png", bbox_inches="tight", dpi=160)
     return [output / "datamap.png"]
 
 
@@ -245,7 +252,7 @@ def _need(package: str) -> None:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", errors="replace")
+    write_text(path, text)
     return path
 
 

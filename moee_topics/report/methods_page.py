@@ -19,6 +19,7 @@ from moee_topics.report import reading
 from moee_topics.report.comparison_page import Comparison, compare_folders, write_compared
 from moee_topics.report.page import render, template_text
 from moee_topics.run_folder import RunFolder
+from moee_topics.store import write_text
 
 PAGE = "methods.html"
 
@@ -122,7 +123,7 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
     for (first, second), pair in found.pairs.items():
         write_compared(pair, output / pair_page(first, second))
     page = render("methods.html.j2", script=template_text("theme.js"), **_values(found, output, name))
-    (output / PAGE).write_text(page, encoding="utf-8", errors="replace")
+    write_text(output / PAGE, page)
     return found
 
 

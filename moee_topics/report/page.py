@@ -22,6 +22,7 @@ from moee_topics.report import reading
 from moee_topics.report.payload import documents_payload, embedded_json, first_payload
 from moee_topics.report.stability_chapter import stability_chapter
 from moee_topics.run_folder import RunFolder, title
+from moee_topics.store import write_text
 from moee_topics.topics import OUTLIERS, Topic
 
 EXCERPT = 220
@@ -47,8 +48,7 @@ def write_report(run_folder: Path, output: Path | None = None, *, sample: int = 
         raise InputError(f"The map needs at least one document, got sample={sample}.")
     run = RunFolder.read(Path(run_folder))
     path = Path(output) if output is not None else run.path / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_report(run, sample), encoding="utf-8", errors="replace")
+    write_text(path, render_report(run, sample))
     return path
 
 

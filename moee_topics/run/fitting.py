@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +21,8 @@ from moee_topics.fuse import Standardizer, fuse
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import FusionSection, Recipe
 from moee_topics.run.encoding import Encoded, corpus_of, encoder_of
-from moee_topics.run.manifest import write_json
 from moee_topics.run.scores import score_topics
-from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.store import EmbeddingStore, atomic_folder, content_hash, write_json
 from moee_topics.topics import (
     OUTLIERS,
     OWNED_BY_FIT,
@@ -277,16 +275,15 @@ def word_backend(
 
 def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None) -> None:
     model.result.save(folder)
-    target = folder / MODEL
-    shutil.rmtree(target, ignore_errors=True)
-    model.save(target, with_result=False)
-    write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
-    write_json(
-        target / ENCODER_FILE,
-        {"options": asdict(recipe.encoder), "key": dict(sorted(encoded.key.items()))},
-    )
-    if standardizer is not None:
-        standardizer.save(target / STANDARDIZER_FILE)
+    with atomic_folder(folder / MODEL) as target:
+        model.save(target, with_result=False)
+        write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
+        write_json(
+            target / ENCODER_FILE,
+            {"options": asdict(recipe.encoder), "key": dict(sorted(encoded.key.items()))},
+        )
+        if standardizer is not None:
+            standardizer.save(target / STANDARDIZER_FILE)
 
 
 def _derive(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, steps: Steps) -> None:

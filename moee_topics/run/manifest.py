@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -19,9 +18,11 @@ from typing import Any
 
 from moee_topics import __version__
 from moee_topics.errors import InputError
+from moee_topics.store import read_json, write_json
 
 MANIFEST = "run.json"
 LEDGER = "stages.json"
+MEND = "Delete it: it is written anew."
 PACKAGES = (
     "torch",
     "transformers",
@@ -64,7 +65,8 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LEDGER
-        self.records = {name: StageRecord(**record) for name, record in read_json(self._path, {}).items()}
+        records = read_json(self._path, kind=dict, default={}, mend=MEND)
+        self.records = {name: StageRecord(**record) for name, record in records.items()}
 
     def done(self, name: str, inputs: str) -> StageRecord | None:
         """The record of a stage that was finished with these inputs, None if there is none."""
@@ -95,38 +97,16 @@ def fingerprint(*inputs: Any) -> str:
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name and renames it, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished run.
 
     Raises:
         InputError: the folder holds none.
     """
-    manifest = read_json(folder / MANIFEST, None)
+    manifest = read_json(folder / MANIFEST, kind=dict, default=None, mend=MEND)
     if manifest is None:
         raise InputError(f"{folder} holds no finished run: {MANIFEST} is missing. Fit it with: moee-topics run RECIPE")
     return dict(manifest)
-
-
-def read_json(path: Path, default: Any) -> Any:
-    """What a JSON file holds, the default where there is none.
-
-    Raises:
-        InputError: it cannot be read, or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Delete it: it is written anew.") from error
 
 
 def versions() -> dict[str, str]:

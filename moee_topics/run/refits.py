@@ -22,7 +22,8 @@ from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, StabilitySection
 from moee_topics.run.encoding import Encoded, encoder_of
 from moee_topics.run.fitting import MODEL, fit_standardizer, fused, topic_settings, word_backend
-from moee_topics.run.manifest import read_json, write_json
+from moee_topics.run.manifest import MEND
+from moee_topics.store import read_json, write_json
 from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, TopicModel, TopicSettings, fit_with_settings
 
 Kind = Literal["seeds", "bootstrap"]
@@ -278,5 +279,7 @@ def drop_refits(folder: Path) -> None:
 def _write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
     """Puts these in the place of all scores of stability."""
     path = folder / SCORES_FILE
-    others = {name: score for name, score in read_json(path, {}).items() if name not in SCORES}
+    others = {
+        name: score for name, score in read_json(path, kind=dict, default={}, mend=MEND).items() if name not in SCORES
+    }
     write_json(path, {**others, **scores})

@@ -33,10 +33,9 @@ from moee_topics.run.manifest import (
     peak_memory_bytes,
     read_manifest,
     versions,
-    write_json,
 )
 from moee_topics.run.refits import STABILITY_FILE, drop_refits, drop_stability, measure_stability
-from moee_topics.store import EmbeddingStore, writing_alone
+from moee_topics.store import EmbeddingStore, write_json, writing_alone
 
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."

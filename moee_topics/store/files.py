@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -45,13 +46,19 @@ _REASONS = {
 def write_json(path: Path, value: Any, **options: Any) -> None:
     """Writes JSON, whole or not at all: indented by one space unless the options of ``json.dumps`` say otherwise.
 
+    Numbers of numpy are written as numbers; paths, times and whatever else JSON lacks as their text.
+
     Raises:
         ResourceError: the disk is full.
         StoreError: the file cannot be written for another reason.
     """
-    text = json.dumps(value, **{"indent": 1, "ensure_ascii": False, **options}) + "\n"
+    text = json.dumps(value, **{"indent": 1, "ensure_ascii": False, "default": _plain, **options}) + "\n"
     # A lone surrogate becomes \udXXX, which is how JSON spells it: it reads back as it was.
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,10 +105,14 @@ def atomic_path(path: Path, *, size: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A new folder to fill; at the end it is synced and takes the place of ``path``, after an error it is deleted.
 
     Whoever looks at ``path`` sees the old folder or the new one. A link at ``path`` is replaced, not followed.
+
+    Args:
+        path: the folder to be.
+        keep: what else is in a folder that is there stays in it, and only what was written takes its place.
 
     Raises:
         ResourceError: the disk is full.
@@ -116,7 +127,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for folder, _, names in os.walk(temporary, topdown=False):
                 for name in [*names, "."]:
                     _sync(Path(folder, name))
-            _put_in_place(temporary, path)
+            if keep and path.is_dir():
+                for entry in temporary.iterdir():
+                    _put_in_place(entry, path / entry.name)
+                _sync(path)
+            else:
+                _put_in_place(temporary, path)
             _sync(path.parent)  # before the old folder goes, which now has the temporary name
 
 
@@ -229,8 +245,10 @@ def _sync(path: Path) -> None:
 
 
 def _put_in_place(new: Path, path: Path) -> None:
-    """Gives a folder its name; what had the name before has ``new``'s from then on."""
-    if path.is_symlink() or not path.exists():
+    """Gives a file or folder its name; a folder that had the name before has ``new``'s from then on."""
+    if new.is_file():
+        new.replace(path)
+    elif path.is_symlink() or not path.exists():
         path.unlink(missing_ok=True)
         new.rename(path)
     elif not _exchange(new, path):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
+from moee_topics.store import atomic_folder, write_text
 from moee_topics.topics.prediction import FILE as PREDICTION_FILE
 from moee_topics.topics.prediction import Prediction
 from moee_topics.topics.result import TopicResult
@@ -87,15 +88,12 @@ class TopicModel:
             folder: made where it is missing.
             with_result: also writes :attr:`result`; False where it is saved beside the folder, as in a run folder.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with quiet_bertopic():
-            self.model.save(str(folder), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
-        text = json.dumps(self.settings.to_json(), indent=1)
-        (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
-        self.prediction.save(folder)
-        if with_result:
-            self.result.save(folder)
+        with atomic_folder(Path(folder), keep=True) as new, quiet_bertopic():
+            self.model.save(str(new), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
+            write_text(new / SETTINGS_FILE, json.dumps(self.settings.to_json(), indent=1))
+            self.prediction.save(new)
+            if with_result:
+                self.result.save(new)
 
     @classmethod
     def load(cls, folder: Path | str, backend: Any | None = None) -> TopicModel:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_safetensors
 
 from moee_topics.errors import InputError
+from moee_topics.store import write_bytes
 from moee_topics.topics.result import OUTLIERS
 
 FILE = "prediction.safetensors"
@@ -91,7 +93,7 @@ class Prediction:
     def save(self, folder: Path) -> None:
         """Writes ``prediction.safetensors``."""
         arrays: dict[str, NDArray[Any]] = {"vectors": self.vectors, "rows": self.rows, "topics": self.topics}
-        save_file(arrays, folder / FILE)
+        write_bytes(folder / FILE, to_safetensors(arrays))
 
     @classmethod
     def load(cls, folder: Path) -> Prediction:

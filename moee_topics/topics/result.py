@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.store import atomic_path, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,12 +184,13 @@ class TopicResult:
 
     def save(self, folder: Path) -> None:
         """Writes ``topics.parquet``, ``documents.parquet`` and ``topic_info.json`` into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(self._topics_table(), folder / "topics.parquet")
+        with atomic_path(folder / "topics.parquet") as temporary:
+            pq.write_table(self._topics_table(), temporary)
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
-        pq.write_table(documents, folder / "documents.parquet", compression="zstd")
+        with atomic_path(folder / "documents.parquet") as temporary:
+            pq.write_table(documents, temporary, compression="zstd")
         info = json.dumps([_topic_to_json(topic) for topic in self.topic_info], indent=1, allow_nan=False)
-        (folder / "topic_info.json").write_text(info, encoding="utf-8")
+        write_text(folder / "topic_info.json", info)
 
     def _topics_table(self) -> pa.Table:
         columns: dict[str, Any] = {

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from moee_topics.encode.models import blockwise, experts, memory
 from moee_topics.encode.models.blockwise import KINDS, Kind
 from moee_topics.errors import InputError, ModelError
+from moee_topics.store import atomic_folder, write_text
 
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
@@ -283,13 +283,10 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
         )
     if folder.exists():
         raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    _write_shards(model.state_dict(), unfinished)
-    for part in [model.config] + ([tokenizer] if tokenizer is not None else []):
-        part.save_pretrained(unfinished)
-    unfinished.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        _write_shards(model.state_dict(), unfinished)
+        for part in [model.config] + ([tokenizer] if tokenizer is not None else []):
+            part.save_pretrained(unfinished)
     return folder
 
 
@@ -299,4 +296,4 @@ def _write_shards(tensors: dict[str, Tensor], folder: Path) -> None:
         save_file({key: tensors[key].contiguous() for key in keys}, folder / name, metadata={"format": "pt"})
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+        write_text(folder / "model.safetensors.index.json", json.dumps(index, indent=2))
