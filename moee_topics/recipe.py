@@ -16,11 +16,11 @@ from pydantic import Field
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
+from moee_topics.topics import StabilitySettings, TopicSettings
 
 Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
 Block = Literal["hidden_states", "routing_weights"]
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
-Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Arguments = dict[str, Any]
 MAX_BYTES = 1_000_000
 
@@ -54,43 +54,6 @@ class FusionSection(Section):
     standardize: bool | Block = True
 
 
-class OutlierSection(Section):
-    """How outliers are given a topic; see :class:`moee_topics.topics.OutlierReduction`."""
-
-    strategy: Strategy = "embeddings"
-    target_share: Annotated[float, Field(ge=0, le=1)] | None = None
-    threshold: float = 0.0
-
-
-class TopicsSection(Section):
-    """Words of topics and what is done with topics after the clustering; see :mod:`moee_topics.topics`."""
-
-    stop_words: str | list[str] | None = "english"
-    representation: str | list[str | dict[str, Arguments | None]] = "keybert"
-    nr_topics: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
-    outliers: OutlierSection | None = None
-    seed_topic_list: list[list[str]] | None = None
-    zeroshot_topic_list: list[str] | None = None
-    zeroshot_min_similarity: Annotated[float, Field(ge=0, le=1)] = 0.7
-    hierarchy: bool = True
-    over_time: bool = True
-    time_bins: Annotated[int, Field(ge=2)] = 20
-    per_class: bool = True
-    experts: bool = True
-
-
-class StabilitySection(Section):
-    """How many more fits say how stable the topics are: with other seeds, and on bootstrap samples; none by default."""
-
-    seeds: Annotated[int, Field(ge=0)] = 0
-    bootstraps: Annotated[int, Field(ge=0)] = 0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether stability is to be measured at all."""
-        return self.seeds + self.bootstraps > 0
-
-
 class ReportSection(Section):
     """The report file: whether to write it, and how many documents its map shows at most."""
 
@@ -109,9 +72,9 @@ class Recipe(Section):
     vectorizer: Arguments = Field(default_factory=dict)
     ctfidf: Arguments = Field(default_factory=dict)
     bertopic: Arguments = Field(default_factory=dict)
-    topics: TopicsSection = TopicsSection()
+    topics: TopicSettings = TopicSettings()
     scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure")
-    stability: StabilitySection = StabilitySection()
+    stability: StabilitySettings = StabilitySettings()
     report: ReportSection = ReportSection()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 

@@ -54,7 +54,7 @@ def saved() -> Path:
 
 def fresh(*, with_vectors: bool = True, outliers: int = 0) -> TopicModel:
     """A copy of the fitted model that a test may change, with the first documents turned into outliers."""
-    from moee_topics.topics.toolbox import relabel
+    from moee_topics.topics.changes import relabel
 
     model = TopicModel.load(saved(), backend=backend())
     model.X = vectors()

@@ -182,7 +182,7 @@ def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
     ],
 )
 def test_check_refuses_what_upstream_would(override: str, expected: str) -> None:
-    with pytest.raises(RecipeError, match=f"^{expected}"):
+    with pytest.raises(RecipeError, match=f"^(recipe: )?{expected}"):
         check(parse_recipe(SMALL, [override]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,12 +25,11 @@ from moee_topics.run.scores import score_topics
 from moee_topics.store import EmbeddingStore, atomic_folder, content_hash, write_json
 from moee_topics.topics import (
     OUTLIERS,
-    OWNED_BY_FIT,
-    OutlierReduction,
+    UPSTREAM,
+    FitSettings,
     TopicModel,
-    TopicSettings,
-    check_arguments,
-    fit_with_settings,
+    check_upstream,
+    fit_topics,
     hierarchical_topics,
     topics_over_time,
     topics_per_class,
@@ -70,37 +69,10 @@ class Fitted:
     seconds: Mapping[str, float]
 
 
-def topic_settings(recipe: Recipe) -> TopicSettings:
-    """What the recipe says of topics, as the settings of a topic model.
-
-    Raises:
-        RecipeError: a value that no topic model takes.
-    """
-    topics = recipe.topics
-    reduction = topics.outliers
-    try:
-        return TopicSettings(
-            seed=recipe.seed,
-            umap=recipe.umap,
-            hdbscan=recipe.hdbscan,
-            vectorizer={"stop_words": topics.stop_words, **recipe.vectorizer},
-            ctfidf=recipe.ctfidf,
-            bertopic=recipe.bertopic,
-            representation=_representation(topics.representation),
-            seed_topic_list=topics.seed_topic_list,
-            zeroshot_topic_list=topics.zeroshot_topic_list,
-            zeroshot_min_similarity=topics.zeroshot_min_similarity,
-            nr_topics=topics.nr_topics,
-            outliers=OutlierReduction(**reduction.model_dump()) if reduction else None,
-        )
-    except InputError as error:
-        raise RecipeError(f"topics: {error}") from error
-
-
-def _representation(given: Any) -> Any:
-    if isinstance(given, str):
-        return given
-    return [item if isinstance(item, str) else {name: value or {} for name, value in item.items()} for item in given]
+def topic_settings(recipe: Recipe) -> FitSettings:
+    """What the recipe says of topics, as the settings of a fit."""
+    sections = {name: getattr(recipe, name) for name in (*UPSTREAM, "seed")}
+    return FitSettings(**vars(recipe.topics), **sections)
 
 
 def check(recipe: Recipe) -> None:
@@ -110,69 +82,22 @@ def check(recipe: Recipe) -> None:
         RecipeError: something upstream would refuse.
     """
     check_settings(recipe)
-    for section, (find, but) in _UPSTREAM.items():
-        given = getattr(recipe, section)
-        if given:
-            _check_section(section, find(), given, but)
+    try:
+        check_upstream(topic_settings(recipe))
+    except InputError as error:
+        raise RecipeError(str(error)) from error
 
 
 def check_settings(recipe: Recipe) -> None:
     """The part of :func:`check` that loads nothing heavy.
 
     Raises:
-        RecipeError: a prompt or a setting of the topics that does not exist.
+        RecipeError: a prompt that does not exist.
     """
-    topic_settings(recipe)
     try:
         get_prompt(recipe.encoder.prompt)
     except InputError as error:
         raise RecipeError(f"encoder.prompt: {error}") from error
-
-
-def _check_section(section: str, upstream: Callable[..., Any], given: Mapping[str, Any], but: tuple[str, ...]) -> None:
-    try:
-        check_arguments(upstream, given, but)
-    except InputError as error:
-        raise RecipeError(f"{section}: {error}") from error
-
-
-def _umap() -> Any:
-    from umap import UMAP
-
-    return UMAP
-
-
-def _hdbscan() -> Any:
-    from hdbscan import HDBSCAN
-
-    return HDBSCAN
-
-
-def _vectorizer() -> Any:
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    return CountVectorizer
-
-
-def _ctfidf() -> Any:
-    from bertopic.vectorizers import ClassTfidfTransformer
-
-    return ClassTfidfTransformer
-
-
-def _bertopic() -> Any:
-    from bertopic import BERTopic
-
-    return BERTopic
-
-
-_UPSTREAM: Mapping[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "umap": (_umap, ()),
-    "hdbscan": (_hdbscan, ()),
-    "vectorizer": (_vectorizer, ()),
-    "ctfidf": (_ctfidf, ()),
-    "bertopic": (_bertopic, OWNED_BY_FIT),
-}
 
 
 def fit(
@@ -209,7 +134,7 @@ def fit(
         with word_backend(recipe, encoded, standardizer, encoder or encoder_of(recipe)) as backend:
             with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
                 texts = [document.text for document in documents]
-                model = fit_with_settings(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
+                model = fit_topics(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
             _save(model, folder, recipe, encoded, standardizer)
             _derive(model, folder, recipe, encoded, steps)
     return Fitted(model, X.shape[1], steps.seconds)

@@ -19,12 +19,12 @@ from moee_topics.errors import NoTopicsError
 from moee_topics.evaluate import Score, Stability, TopicRun, stability, topic_stability
 from moee_topics.fuse import Standardizer
 from moee_topics.progress import Progress
-from moee_topics.recipe import Recipe, StabilitySection
+from moee_topics.recipe import Recipe
 from moee_topics.run.encoding import Encoded, encoder_of
 from moee_topics.run.fitting import MODEL, fit_standardizer, fused, topic_settings, word_backend
 from moee_topics.run.manifest import MEND
 from moee_topics.store import read_json, write_json
-from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, TopicModel, TopicSettings, fit_with_settings
+from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, FitSettings, StabilitySettings, TopicModel, fit_topics
 
 Kind = Literal["seeds", "bootstrap"]
 Rows = NDArray[np.int64]
@@ -64,7 +64,7 @@ class Refit:
             return None
         return np.unique(np.random.default_rng([seed, self.number]).integers(0, documents, documents))
 
-    def settings(self, settings: TopicSettings, share: float = 1.0) -> TopicSettings:
+    def settings(self, settings: FitSettings, share: float = 1.0) -> FitSettings:
         """Those of the run with the words of c-TF-IDF alone, and another seed where that is what changes.
 
         A sample's ``min_cluster_size`` is that of the run times its share of the documents: it is a number of
@@ -80,7 +80,7 @@ class Refit:
         return replace(plain, seed=(settings.seed + self.number) % SEEDS, umap=umap)
 
 
-def refits_of(section: StabilitySection) -> list[Refit]:
+def refits_of(section: StabilitySettings) -> list[Refit]:
     """The refits that a recipe asks for, in the order they are done."""
     seeds = [Refit("seeds", number) for number in range(1, section.seeds + 1)]
     return seeds + [Refit("bootstrap", number) for number in range(1, section.bootstraps + 1)]
@@ -123,7 +123,7 @@ class Refitter:
         nowhere = np.zeros((len(texts), 2), dtype=np.float32)
         try:
             with self._backend(settings) as backend:
-                model = fit_with_settings(texts, X, settings, backend=backend, positions=nowhere)
+                model = fit_topics(texts, X, settings, backend=backend, positions=nowhere)
         except NoTopicsError:
             return {"topics": [OUTLIERS] * len(texts), "words": {}}
         return {"topics": model.result.topics.tolist(), "words": ctfidf_words(model)}
@@ -136,7 +136,7 @@ class Refitter:
     def _vectors(self) -> NDArray[np.float32]:
         return fused(self.encoded, self.recipe.fusion, self._standardizer)
 
-    def _backend(self, settings: TopicSettings) -> AbstractContextManager[Any]:
+    def _backend(self, settings: FitSettings) -> AbstractContextManager[Any]:
         if not settings.needs_words:
             return nullcontext()
         return word_backend(self.recipe, self.encoded, self._standardizer, self.encoder)

@@ -122,7 +122,7 @@ class Run:
 
     def _stability_plan(self, fitted: bool) -> list[StagePlan]:
         section = self.recipe.stability
-        if not section.wanted:
+        if not section.fits:
             return []
         reason = (
             f"{section.seeds} more fits with other seeds and {section.bootstraps} on bootstrap samples are asked for"
@@ -200,7 +200,7 @@ class Run:
     def _stability_inputs(self) -> str | None:
         """The fit and how often it is to be repeated; None where stability is not asked for or nothing is fitted."""
         fitted, section = self.ledger.records.get("fit"), self.recipe.stability
-        return fingerprint(fitted.inputs, section.model_dump()) if fitted and section.wanted else None
+        return fingerprint(fitted.inputs, asdict(section)) if fitted and section.fits else None
 
     def _write_report(self, encoded: Encoded) -> None:
         inputs = self._report_inputs()

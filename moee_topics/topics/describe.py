@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ from moee_topics.topics.result import OUTLIERS, Topic
 
 Topics = NDArray[np.int64]
 
+MOST_MEMBERS = 500
+"""The strongest members of a topic among which its representative documents are looked for, as BERTopic does."""
+
 
 def strengths(model: Any, topics: Topics) -> NDArray[np.float32]:
     """(N,) strength of every document's membership: HDBSCAN's, or the best of a (N, topics) distribution."""
-    given = model.probabilities_
-    if given is None:
+    if model.probabilities_ is None:
         return np.where(topics == OUTLIERS, 0.0, 1.0).astype(np.float32)
-    values = np.asarray(given, dtype=np.float32)
+    values = np.asarray(model.probabilities_, dtype=np.float32)
     values = values.max(axis=1) if values.ndim == 2 else values
     return np.where(topics == OUTLIERS, 0.0, np.nan_to_num(values)).astype(np.float32)
 
@@ -35,15 +37,15 @@ def describe(
         strength: (N,) their memberships; the strongest are looked at as representative documents.
     """
     counts = {int(topic): int(count) for topic, count in zip(*np.unique(topics, return_counts=True), strict=True)}
-    order = sorted(counts, key=lambda topic: (topic != OUTLIERS, -counts[topic], topic))
-    rows = {topic: representative_rows(model, texts, topics, strength, topic, documents_per_topic) for topic in order}
-    return [_topic(model, topic, counts[topic], rows[topic]) for topic in order]
-
-
-def _topic(model: Any, topic: int, count: int, rows: list[int]) -> Topic:
-    aspects = {name: found for name, words in model.topic_aspects_.items() if (found := _words(words.get(topic, ())))}
-    words = _words(model.topic_representations_[topic])
-    return Topic(topic, count, _name(model, topic, words, aspects), words, aspects, rows)
+    described = []
+    for topic in sorted(counts, key=lambda topic: (topic != OUTLIERS, -counts[topic], topic)):
+        words = _words(model.topic_representations_[topic])
+        aspects = {name: _words(of_topic.get(topic, ())) for name, of_topic in model.topic_aspects_.items()}
+        aspects = {name: aspect for name, aspect in aspects.items() if aspect}
+        name = _name(model, topic, words, aspects)
+        rows = representative_rows(model, texts, topics, strength, topic, documents_per_topic)
+        described.append(Topic(topic, counts[topic], name, words, aspects, rows))
+    return described
 
 
 def _words(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -51,7 +53,9 @@ def _words(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(str(word), float(weight)) for word, weight in pairs if word]
 
 
-def _name(model: Any, topic: int, words: Sequence[tuple[str, float]], aspects: Mapping[str, Any]) -> str:
+def _name(
+    model: Any, topic: int, words: Sequence[tuple[str, float]], aspects: dict[str, list[tuple[str, float]]]
+) -> str:
     if topic == OUTLIERS:
         return "outliers"
     zeroshot = getattr(model, "_topic_id_to_zeroshot_topic_idx", {})
@@ -65,17 +69,17 @@ def _name(model: Any, topic: int, words: Sequence[tuple[str, float]], aspects: M
 def representative_rows(
     model: Any, texts: Sequence[str], topics: Topics, strength: NDArray[np.float32], topic: int, count: int
 ) -> list[int]:
-    """Rows of the documents whose words are most like their topic's, best first, no text twice.
+    """Rows of the documents whose words are most like their topic's (cosine of c-TF-IDF), best first, no text twice.
 
-    Among the 500 strongest members, by the cosine of c-TF-IDF as BERTopic picks them, but as rows and in order.
+    BERTopic picks them in the same way, but as texts and in no order.
     """
     from sklearn.metrics.pairwise import cosine_similarity
 
     members = np.flatnonzero(topics == topic)
-    members = members[np.argsort(-strength[members], kind="stable")][:500]
+    members = members[np.argsort(-strength[members], kind="stable")][:MOST_MEMBERS]
     at = int(np.searchsorted(np.unique(topics), topic))
     bags = model.ctfidf_model.transform(model.vectorizer_model.transform([texts[row] for row in members.tolist()]))
     likeness = cosine_similarity(bags, model.c_tf_idf_[at]).ravel()
     best: list[int] = members[np.argsort(-likeness, kind="stable")].tolist()
-    unique = {texts[row]: row for row in reversed(best)}
-    return [row for row in best if unique[texts[row]] == row][:count]
+    first_row = {texts[row]: row for row in reversed(best)}
+    return [row for row in best if first_row[texts[row]] == row][:count]

@@ -17,7 +17,7 @@ from moee_topics.store import atomic_folder, write_text
 from moee_topics.topics.prediction import FILE as PREDICTION_FILE
 from moee_topics.topics.prediction import Prediction
 from moee_topics.topics.result import TopicResult
-from moee_topics.topics.settings import TopicSettings
+from moee_topics.topics.settings import FitSettings
 
 SETTINGS_FILE = "topic_settings.json"
 BERTOPIC_FILES = ("config.json", "topics.json", "topic_embeddings.safetensors", "ctfidf.safetensors")
@@ -39,7 +39,7 @@ class TopicModel:
         self,
         model: Any,
         result: TopicResult,
-        settings: TopicSettings,
+        settings: FitSettings,
         prediction: Prediction,
         X: NDArray[np.floating] | None = None,
     ) -> None:
@@ -67,19 +67,23 @@ class TopicModel:
         """
         texts = [documents] if isinstance(documents, str) else list(documents or [])
         if X is None:
-            X = self._embed(texts)
+            X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):
             raise InputError(f"Got {len(texts)} documents and {len(np.asarray(X))} vectors; one of each is needed.")
         return self.prediction.predict(X)
 
-    def _embed(self, texts: list[str]) -> ArrayLike:
+    def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
+        """(n, d) vectors of texts by the model's backend.
+
+        Raises:
+            InputError: the model has no backend.
+        """
         backend = self.model.embedding_model
         if not hasattr(backend, "embed_documents") or type(backend).__name__ == "BaseEmbedder":
             raise InputError("predict needs the vectors X of the documents, or a model with a backend that makes them.")
         if not texts:
             return np.empty((0, self.prediction.vectors.shape[1]), dtype=np.float32)
-        vectors: ArrayLike = backend.embed_documents(texts)
-        return vectors
+        return np.asarray(backend.embed_documents(list(texts)))
 
     def save(self, folder: Path | str, *, with_result: bool = True) -> None:
         """Writes the model into a folder, as safetensors and JSON only.
@@ -106,12 +110,25 @@ class TopicModel:
         Raises:
             InputError: the folder holds no model, or one that would load another model from the hub.
         """
+        from bertopic import BERTopic
+
+        from moee_topics.topics.vectorizer import TopicVectorizer
+
         folder = Path(folder)
         _check_folder(folder)
-        settings = TopicSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
-        here = (folder / "topics.parquet").is_file()
-        result = TopicResult.load(folder if here else folder.parent)
-        return cls(load_bertopic(folder, settings, backend), result, settings, Prediction.load(folder))
+        settings = FitSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
+        with quiet_bertopic():
+            model = BERTopic.load(str(folder), embedding_model=backend)
+        if backend is None:
+            model.embedding_model = None  # BERTopic puts an empty one there, which fails late
+        # BERTopic keeps the vocabulary and the weights of c-TF-IDF, not our vectorizer nor the options of c-TF-IDF.
+        vectorizer = TopicVectorizer(**model.vectorizer_model.get_params())
+        vectorizer.vocabulary_ = model.vectorizer_model.vocabulary_
+        model.vectorizer_model = vectorizer
+        model.ctfidf_model.set_params(**settings.ctfidf)
+        inside = (folder / "topics.parquet").is_file()
+        result = TopicResult.load(folder if inside else folder.parent)
+        return cls(model, result, settings, Prediction.load(folder))
 
     def __repr__(self) -> str:
         return f"TopicModel({self.result!r})"
@@ -123,23 +140,6 @@ class TopicModel:
         """Takes over changed topics, in the result and for new documents."""
         self.result = result
         self.prediction = self.prediction.with_topics(result.topics)
-
-
-def load_bertopic(folder: Path, settings: TopicSettings, backend: Any | None) -> Any:
-    """A BERTopic from safetensors, with the vectorizer and the c-TF-IDF it was fitted with."""
-    from bertopic import BERTopic
-
-    from moee_topics.topics.representations import TopicVectorizer
-
-    with quiet_bertopic():
-        model = BERTopic.load(str(folder), embedding_model=backend)
-    if backend is None:
-        model.embedding_model = None
-    vectorizer = TopicVectorizer(**model.vectorizer_model.get_params())
-    vectorizer.vocabulary_ = model.vectorizer_model.vocabulary_
-    model.vectorizer_model = vectorizer
-    model.ctfidf_model.set_params(**settings.ctfidf)
-    return model
 
 
 def _check_folder(folder: Path) -> None:

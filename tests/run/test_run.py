@@ -30,7 +30,7 @@ from moee_topics.run import encoding
 from moee_topics.run import refits as measuring
 from moee_topics.run.manifest import Ledger, StageRecord, fingerprint, read_manifest
 from moee_topics.store.files import writing_alone
-from moee_topics.topics import TopicSettings
+from moee_topics.topics import FitSettings
 
 DOCUMENTS = 80
 FILES = {
@@ -436,7 +436,7 @@ def test_measured_again_nothing_is_fitted_and_nothing_changes(
 ) -> None:
     root, recipe = copied(measured, tmp_path), recipe_of(corpus, tiny_olmoe, *STABILITY)
     before, heard = contents(root / "run"), Heard()
-    monkeypatch.setattr(measuring, "fit_with_settings", lambda *_, **__: pytest.fail("fitted again"))
+    monkeypatch.setattr(measuring, "fit_topics", lambda *_, **__: pytest.fail("fitted again"))
     pipeline.run(recipe, root / "run", root / "store", progress=heard)
     assert heard.skipped == ["embed", "fit", "stability", "report"] and contents(root / "run") == before
     assert [stage.action for stage in pipeline.Run(recipe, root / "run", root / "store").plan()] == ["skip"] * 4
@@ -448,7 +448,7 @@ def test_measured_again_nothing_is_fitted_and_nothing_changes(
 def test_killed_between_refits_it_goes_on_and_ends_the_same(
     measured: Path, root: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, real, fits = recipe_of(corpus, tiny_olmoe, *STABILITY), measuring.fit_with_settings, []
+    recipe, real, fits = recipe_of(corpus, tiny_olmoe, *STABILITY), measuring.fit_topics, []
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         fits.append(1)
@@ -456,7 +456,7 @@ def test_killed_between_refits_it_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(measuring, "fit_with_settings", counted)
+    monkeypatch.setattr(measuring, "fit_topics", counted)
     with pytest.raises(Interrupted):
         pipeline.run(recipe, root / "run", root / "store")
     assert "stability" not in json.loads((root / "run" / "scores.json").read_text())
@@ -500,7 +500,7 @@ def test_a_refit_without_topics_counts_as_all_outliers(
     def nothing(*args: Any, **kwargs: Any) -> None:
         raise NoTopicsError("none")
 
-    monkeypatch.setattr(measuring, "fit_with_settings", nothing)
+    monkeypatch.setattr(measuring, "fit_topics", nothing)
     pipeline.run(recipe_of(corpus, tiny_olmoe, "stability.seeds=1"), root / "run", root / "store")
     found = json.loads((root / "run" / "stability.json").read_text())
     assert found["seeds"]["topics"][1] == 0 and found["seeds"]["words"] is None and "bootstrap" not in found
@@ -524,7 +524,7 @@ def test_a_refit_with_the_run_s_own_seed_is_the_run_itself(
 
 
 def test_refits_change_the_seed_or_the_documents_and_nothing_else() -> None:
-    settings = TopicSettings(seed=2**32 - 1, umap={"random_state": 7, "n_neighbors": 5}, representation="keybert")
+    settings = FitSettings(seed=2**32 - 1, umap={"random_state": 7, "n_neighbors": 5}, representation="keybert")
     other = measuring.Refit("seeds", 2).settings(settings)
     assert (other.seed, other.umap, other.representation) == (1, {"random_state": 9, "n_neighbors": 5}, "ctfidf")
     sample = measuring.Refit("bootstrap", 2)

@@ -11,11 +11,12 @@ from bag_of_words import THEMES, BagOfWords, themed_corpus
 from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, fresh, saved, vectors
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.topics import OutlierReduction, Prediction, TopicModel, TopicSettings, fit_topics, fit_with_settings
+from moee_topics.topics import FitSettings, OutlierReduction, Prediction, TopicModel, fit_topics
 from moee_topics.topics.backend import MoEEBackend
 from moee_topics.topics.prediction import centroids
 from moee_topics.topics.result import TopicResult
-from moee_topics.topics.settings import frequent_words, representations
+from moee_topics.topics.settings import representations
+from moee_topics.topics.vectorizer import frequent_words
 
 
 def theme_of(topic_words: list[str]) -> set[str]:
@@ -43,11 +44,11 @@ def test_rows_of_the_result_are_the_documents_in_their_order() -> None:
 
 
 def test_positions_that_are_given_are_kept_and_change_no_topic() -> None:
-    settings, places = TopicSettings(representation="ctfidf"), np.arange(2.0 * len(DOCUMENTS)).reshape(-1, 2)
-    result = fit_with_settings(DOCUMENTS, vectors(), settings, positions=places).result
+    settings, places = FitSettings(representation="ctfidf"), np.arange(2.0 * len(DOCUMENTS)).reshape(-1, 2)
+    result = fit_topics(DOCUMENTS, vectors(), settings, positions=places).result
     assert np.array_equal(result.positions, places) and result.topics.tolist() == fitted().result.topics.tolist()
     with pytest.raises(InputError, match="positions needs one entry per document"):
-        fit_with_settings(DOCUMENTS, vectors(), settings, positions=places[1:])
+        fit_topics(DOCUMENTS, vectors(), settings, positions=places[1:])
 
 
 def test_topics_are_listed_by_size_and_count_every_document_once() -> None:
@@ -281,7 +282,7 @@ def test_a_saved_model_predicts_as_before() -> None:
 
 def test_a_saved_model_comes_back_with_result_settings_and_words() -> None:
     model = TopicModel.load(saved(), backend=backend())
-    assert model.settings == TopicSettings.from_json(json.loads(json.dumps(fitted().settings.to_json())))
+    assert model.settings == FitSettings.from_json(json.loads(json.dumps(fitted().settings.to_json())))
     assert np.array_equal(model.result.topics, fitted().result.topics)
     assert [topic.name for topic in model.result.topic_info] == [topic.name for topic in fitted().result.topic_info]
     assert model.model.get_topic(0)[0][0] == fitted().model.get_topic(0)[0][0]
@@ -374,27 +375,27 @@ def test_labels_of_a_language_model_name_the_topics_and_leave_the_words_alone(mo
 
 
 def test_a_topic_of_nearly_everything_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    from moee_topics.topics.fit import _warn_of_a_giant
+    from moee_topics.topics.fit import _check_topics
 
-    _warn_of_a_giant(np.array([0] * 900 + [1] * 100))
+    _check_topics(np.array([0] * 900 + [1] * 100), 15)
     assert "topic 0 holds 90 %" in caplog.text
     caplog.clear()
-    _warn_of_a_giant(np.array([0] * 400 + [1] * 300 + [-1] * 300))
+    _check_topics(np.array([0] * 400 + [1] * 300 + [-1] * 300), 15)
     assert not caplog.text
 
 
 def test_settings_survive_json() -> None:
-    settings = TopicSettings(
+    settings = FitSettings(
         umap={"n_neighbors": 3}, representation=["keybert", {"mmr": {"diversity": 0.2}}], outliers=OutlierReduction()
     )
-    again = TopicSettings.from_json(json.loads(json.dumps(settings.to_json())))
+    again = FitSettings.from_json(json.loads(json.dumps(settings.to_json())))
     assert again == settings
     assert representations(again) == [("keybert", {}), ("mmr", {"diversity": 0.2})]
 
 
 def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(InputError, match="representation"):
-        TopicSettings.from_json({"representations": "mmr"})
+        FitSettings.from_json({"representations": "mmr"})
 
 
 def test_stop_words_can_be_learned_from_the_corpus() -> None:

@@ -5,20 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_of_words import THEMES
-from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, fresh, saved
+from fitted_topics import DOCUMENTS, LABELS, backend, fit, fitted, fresh, saved
 
 from moee_topics.errors import InputError
-from moee_topics.topics import (
-    TopicModel,
-    hierarchical_topics,
-    merge_topics,
-    reduce_outliers,
-    reduce_topics,
-    topics_over_time,
-    topics_per_class,
-)
+from moee_topics.topics import OutlierReduction, TopicModel, merge_topics, reduce_outliers, reduce_topics
+from moee_topics.topics.changes import best_topics, refresh, relabel, threshold_for
 from moee_topics.topics.settings import Strategy
-from moee_topics.topics.toolbox import best_topics, refresh, relabel, threshold_for
 
 OUTLIERS = 40
 
@@ -41,7 +33,7 @@ def assert_consistent(model: TopicModel) -> None:
 @pytest.mark.parametrize("strategy", ["embeddings", "c-tf-idf", "distributions"])
 def test_outliers_go_back_to_the_topic_they_came_from(strategy: Strategy) -> None:
     model = fresh(outliers=OUTLIERS)
-    change = reduce_outliers(model, strategy=strategy)
+    change = reduce_outliers(model, OutlierReduction(strategy=strategy))
     themed = [row for row in range(OUTLIERS) if LABELS[row] in THEMES]
     assert np.array_equal(model.result.topics[themed], fitted().result.topics[themed])
     assert change.before == pytest.approx(OUTLIERS / len(DOCUMENTS))
@@ -64,7 +56,7 @@ def test_no_topic_gets_its_neighbours_vector_when_the_last_outlier_is_gone(with_
 def test_a_target_share_of_outliers_is_met_by_the_surest_documents(share: float) -> None:
     model = fresh(outliers=OUTLIERS)
     _, score = best_topics(model, np.arange(OUTLIERS), "embeddings")
-    change = reduce_outliers(model, target_share=share)
+    change = reduce_outliers(model, OutlierReduction(target_share=share))
     left = model.result.topics[:OUTLIERS] == -1
     assert left.sum() == int(share * len(DOCUMENTS))
     assert not left.any() or score[left].max() <= score[~left].min()
@@ -74,7 +66,7 @@ def test_a_target_share_of_outliers_is_met_by_the_surest_documents(share: float)
 def test_a_share_that_is_already_met_changes_nothing() -> None:
     model = fresh(outliers=OUTLIERS)
     before = model.result
-    reduce_outliers(model, target_share=0.9)
+    reduce_outliers(model, OutlierReduction(target_share=0.9))
     assert model.result is before
 
 
@@ -89,7 +81,7 @@ def test_scores_and_thresholds_are_those_of_bertopic(strategy: Strategy, thresho
     expected = model.model.reduce_outliers(
         texts, topics, strategy=strategy, threshold=threshold, embeddings=np.asarray(model.X)
     )
-    reduce_outliers(model, strategy=strategy, threshold=threshold)
+    reduce_outliers(model, OutlierReduction(strategy=strategy, threshold=threshold))
     assert model.result.topics.tolist() == [int(topic) for topic in expected]
 
 
@@ -98,11 +90,11 @@ def test_probabilities_reduce_outliers_where_they_were_computed() -> None:
     topics = model.result.topics.copy()
     topics[:OUTLIERS] = -1
     relabel(model, topics)
-    reduce_outliers(model, strategy="probabilities")
+    reduce_outliers(model, OutlierReduction(strategy="probabilities"))
     themed = [row for row in range(OUTLIERS) if LABELS[row] in THEMES and model.result.topics[row] >= 0]
     assert np.array_equal(model.result.topics[themed], fitted().result.topics[themed])
     with pytest.raises(InputError, match="calculate_probabilities"):
-        reduce_outliers(fresh(outliers=OUTLIERS), strategy="probabilities")
+        reduce_outliers(fresh(outliers=OUTLIERS), OutlierReduction("probabilities"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +107,7 @@ def test_probabilities_reduce_outliers_where_they_were_computed() -> None:
 )
 def test_impossible_reductions_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        reduce_outliers(fresh(outliers=OUTLIERS), **options)
+        reduce_outliers(fresh(outliers=OUTLIERS), OutlierReduction(**options))
 
 
 def test_the_threshold_leaves_the_asked_number_above_it() -> None:
@@ -168,82 +160,6 @@ def test_a_change_by_bertopics_own_method_is_taken_over() -> None:
     model.model.merge_topics(DOCUMENTS, [0, 1])
     refresh(model)
     assert_consistent(model)
-
-
-def test_the_hierarchy_joins_all_topics_in_one_row_less_than_there_are() -> None:
-    frame = hierarchical_topics(fitted())
-    assert len(frame) == 3
-    assert sorted(frame.iloc[0]["topics"]) == [0, 1, 2, 3]
-    assert list(frame["distance"]) == sorted(frame["distance"], reverse=True)
-    assert set(frame["parent"]) == {4, 5, 6}
-    children = [*frame["left"], *frame["right"]]
-    assert sorted(children) == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_hierarchy_is_silent_and_leaves_the_model_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    before = fitted().model.representation_model
-    hierarchical_topics(fitted())
-    assert capsys.readouterr() == ("", "")
-    assert fitted().model.representation_model is before
-
-
-def test_one_topic_has_no_hierarchy() -> None:
-    model = fresh()
-    merge_topics(model, [[0, 1, 2, 3]])
-    assert len(hierarchical_topics(model)) == 0
-
-
-def test_every_document_is_counted_once_over_time() -> None:
-    frame = topics_over_time(fitted(), bins=5)
-    assert frame["frequency"].sum() == len(DOCUMENTS)
-    assert frame["timestamp"].nunique() == 5
-    assert list(frame.columns) == ["topic", "timestamp", "frequency", "words"]
-    april = [row for row, time in enumerate(TIMESTAMPS) if time < "1993-04-07"]
-    first = frame[frame["timestamp"] == frame["timestamp"].min()]
-    counts = {topic: int((fitted().result.topics[april] == topic).sum()) for topic in first["topic"]}
-    assert dict(zip(first["topic"], first["frequency"], strict=True)) == counts
-
-
-def test_few_times_stay_as_they_are_and_missing_ones_are_left_out() -> None:
-    times = ["1993-04-01" if row % 2 else "" for row in range(len(DOCUMENTS))]
-    frame = topics_over_time(fitted(), times)
-    assert {str(time)[:10] for time in frame["timestamp"]} == {"1993-04-01"}
-    assert frame["frequency"].sum() == len(DOCUMENTS) // 2
-
-
-@pytest.mark.parametrize("times", [["soon"] * len(DOCUMENTS), [""] * len(DOCUMENTS), ["1993-04-01"]])
-def test_unreadable_times_are_refused(times: list[str]) -> None:
-    with pytest.raises(InputError, match=r"[Tt]imestamp"):
-        topics_over_time(fitted(), times)
-
-
-def test_every_document_is_counted_once_per_class() -> None:
-    frame = topics_per_class(fitted())
-    assert frame["frequency"].sum() == len(DOCUMENTS)
-    for topic, label, frequency in frame[["topic", "label", "frequency"]].itertuples(index=False):
-        assert frequency == sum(
-            of == topic and name == label for of, name in zip(fitted().result.topics, LABELS, strict=True)
-        )
-
-
-def test_words_of_a_class_are_words_of_its_theme() -> None:
-    frame = topics_per_class(fitted())
-    for label, words in THEMES.items():
-        row = frame[frame["label"] == label].iloc[0]
-        assert set(row["words"].split(", ")) & set(words.split())
-
-
-def test_looking_at_time_and_classes_does_not_change_the_model() -> None:
-    """BERTopic's own methods normalize the c-TF-IDF in place."""
-    before = fitted().model.c_tf_idf_.toarray().copy()
-    topics_over_time(fitted())
-    topics_per_class(fitted())
-    assert np.array_equal(fitted().model.c_tf_idf_.toarray(), before)
-
-
-def test_labels_must_be_one_per_document() -> None:
-    with pytest.raises(InputError, match="172 documents"):
-        topics_per_class(fitted(), ["a", "b"])
 
 
 def test_the_backend_of_a_model_is_the_one_given_after_every_change() -> None:

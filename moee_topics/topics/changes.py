@@ -1,0 +1,226 @@
+"""Changes to a fitted topic model, in place: outliers given a topic, topics reduced and merged.
+
+Words, representative documents, topic vectors and prediction are brought along, with the vectorizer, c-TF-IDF and
+representation of the fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.errors import InputError
+from moee_topics.topics.describe import describe, strengths
+from moee_topics.topics.model import TopicModel, quiet_bertopic
+from moee_topics.topics.prediction import centroids, unit_rows
+from moee_topics.topics.result import OUTLIERS
+from moee_topics.topics.settings import OutlierReduction, Strategy
+
+Scores = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class OutlierChange:
+    """What an outlier reduction did: the share of outliers before and after, and the threshold that was used."""
+
+    strategy: Strategy
+    before: float
+    after: float
+    threshold: float
+
+
+def reduce_outliers(topic_model: TopicModel, reduction: OutlierReduction | None = None) -> OutlierChange:
+    """Gives outliers the topic they are most like, the surest first until a target share of outliers is left.
+
+    The scores are those of BERTopic's ``reduce_outliers``; the words are then counted again with the same vectorizer,
+    c-TF-IDF and representation (BERTopic #2114). Memberships of documents that get a topic this way stay 0.
+
+    Args:
+        topic_model: changed in place.
+        reduction: how; by the defaults if None. A target that cannot be reached is left at the nearest.
+
+    Raises:
+        InputError: a strategy that needs what this model has not.
+    """
+    reduction = reduction or OutlierReduction()
+    threshold, target = reduction.threshold, reduction.target_share
+    before = topic_model.result.topics
+    rows = np.flatnonzero(before == OUTLIERS)
+    if not len(rows):
+        return OutlierChange(reduction.strategy, 0.0, 0.0, threshold)
+    best, score = best_topics(topic_model, rows, reduction.strategy)
+    if target is not None:
+        threshold = threshold_for(score, len(rows) - int(np.floor(target * len(before))))
+    moved = (score >= threshold) & (score > 0)
+    after = before.copy()
+    after[rows[moved]] = best[moved]
+    if moved.any():
+        relabel(topic_model, after)
+    share_before, share_after = (float(np.mean(topics == OUTLIERS)) for topics in (before, after))
+    return OutlierChange(reduction.strategy, share_before, share_after, threshold)
+
+
+def threshold_for(score: Scores, count: int) -> float:
+    """The threshold that the ``count`` highest scores reach; infinity where none shall."""
+    if count <= 0:
+        return float("inf")
+    return float(np.sort(score)[::-1][min(count, len(score)) - 1])
+
+
+def best_topics(
+    topic_model: TopicModel, rows: NDArray[np.int64], strategy: Strategy
+) -> tuple[NDArray[np.int64], Scores]:
+    """The topic that the outlier of each row is most like, and how much."""
+    scores = np.asarray(_SCORES[strategy](topic_model, rows))
+    return scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
+
+
+def _by_embeddings(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
+    X = topic_model.X
+    vectors = topic_model.embed(_texts(topic_model, rows)) if X is None else X[rows]
+    topics = np.asarray(topic_model.model.topic_embeddings_)[1:]
+    return unit_rows(vectors) @ unit_rows(topics).T
+
+
+def _by_words(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    model = topic_model.model
+    bags = model.vectorizer_model.transform(_texts(topic_model, rows))
+    return np.asarray(cosine_similarity(model.ctfidf_model.transform(bags), model.c_tf_idf_[1:]))
+
+
+def _by_distributions(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
+    distributions, _ = topic_model.model.approximate_distribution(_texts(topic_model, rows), min_similarity=0)
+    return np.asarray(distributions)
+
+
+def _by_probabilities(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
+    probabilities = topic_model.model.probabilities_
+    if probabilities is None or np.ndim(probabilities) != 2:
+        raise InputError(
+            'The outlier strategy "probabilities" needs a fit with bertopic={"calculate_probabilities": True}, and is '
+            "lost when a model is saved."
+        )
+    return np.asarray(probabilities)[rows]
+
+
+def _texts(topic_model: TopicModel, rows: NDArray[np.int64]) -> list[str]:
+    return [topic_model.result.texts[row] for row in rows.tolist()]
+
+
+_SCORES = {
+    "embeddings": _by_embeddings,
+    "c-tf-idf": _by_words,
+    "distributions": _by_distributions,
+    "probabilities": _by_probabilities,
+}
+
+
+def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:
+    """Gives the documents of a fit other topics, and counts everything that hangs on them again.
+
+    Args:
+        topic_model: changed in place.
+        topics: (N,) new topic of every document.
+    """
+    from moee_topics.topics.representations import build_representation
+
+    model, settings = topic_model.model, topic_model.settings
+    if topic_model.X is not None:
+        vectors = centroids(topic_model.X, topics)
+    else:
+        of_topic = dict(zip(np.unique(topic_model.result.topics), model.topic_embeddings_, strict=True))
+        vectors = np.asarray([of_topic[topic] for topic in np.unique(topics)])
+    with _documents_at_hand(topic_model), quiet_bertopic():
+        model.update_topics(
+            list(topic_model.result.texts),
+            topics=[int(topic) for topic in topics],
+            top_n_words=model.top_n_words,
+            vectorizer_model=model.vectorizer_model,
+            ctfidf_model=model.ctfidf_model,
+            representation_model=build_representation(settings, settings.seed),
+        )
+    # Upstream (0.17.4, _bertopic.py:1583) leaves the vector of the outliers in place when the last outlier is gone, so
+    # that every topic would have its neighbour's vector from then on.
+    model.topic_embeddings_ = vectors
+    refresh(topic_model)
+
+
+def refresh(topic_model: TopicModel) -> None:
+    """Reads the result of a BERTopic that was changed, also by one of its own methods."""
+    model, result = topic_model.model, topic_model.result
+    topics = np.asarray(model.topics_, dtype=np.int64)
+    if topic_model.X is not None:
+        model.topic_embeddings_ = centroids(topic_model.X, topics)
+    strength = result.probabilities if model.probabilities_ is None else strengths(model, topics)
+    strength = np.where(topics == OUTLIERS, 0.0, strength).astype(np.float32)
+    info = describe(model, result.texts, topics, strength)
+    model.representative_docs_ = {
+        topic.topic: [result.texts[row] for row in topic.representative_docs] for topic in info
+    }
+    topic_model.with_topics(replace(result, topics=topics, probabilities=strength, topic_info=info))
+
+
+def reduce_topics(topic_model: TopicModel, nr_topics: int | Literal["auto"]) -> None:
+    """Merges the most alike topics until ``nr_topics`` are left (the outliers count as one), in place."""
+    settings = replace(topic_model.settings, nr_topics=nr_topics)
+    with _documents_at_hand(topic_model), quiet_bertopic():
+        _restore_representation(topic_model)
+        topic_model.model.reduce_topics(list(topic_model.result.texts), nr_topics=nr_topics)
+    topic_model.settings = settings
+    refresh(topic_model)
+
+
+def merge_topics(topic_model: TopicModel, groups: Sequence[Sequence[int]]) -> None:
+    """Merges every group of topics into one, in place; topics are numbered anew by size.
+
+    Args:
+        topic_model: changed in place.
+        groups: topic ids that belong together, such as [[1, 2], [3, 7, 8]]; -1 cannot be merged.
+
+    Raises:
+        InputError: a group that is not at least two topics of this model, or a topic in two groups.
+    """
+    groups = [[int(topic) for topic in group] for group in groups]
+    topics = {topic.topic for topic in topic_model.result.topic_info} - {OUTLIERS}
+    flat = [topic for group in groups for topic in group]
+    if not groups or any(len(group) < 2 for group in groups) or len(set(flat)) < len(flat) or not set(flat) <= topics:
+        raise InputError(
+            "merge_topics takes groups of at least two topics, none in two groups, such as [[1, 2], [3, 7, 8]]; got "
+            f"{groups}. This model has topics 0 to {max(topics, default=-1)}."
+        )
+    with _documents_at_hand(topic_model), quiet_bertopic():
+        _restore_representation(topic_model)
+        topic_model.model.merge_topics(list(topic_model.result.texts), groups)
+    refresh(topic_model)
+
+
+def _restore_representation(topic_model: TopicModel) -> None:
+    """A loaded BERTopic has lost its representation models and would describe topics by counts alone."""
+    from moee_topics.topics.representations import build_representation
+
+    settings = topic_model.settings
+    topic_model.model.representation_model = build_representation(settings, settings.seed)
+
+
+@contextmanager
+def _documents_at_hand(topic_model: TopicModel) -> Iterator[None]:
+    """While topics are put into words, documents of the fit are not embedded again where their vectors are at hand."""
+    from moee_topics.topics.representations import KnownDocuments
+
+    model, X = topic_model.model, topic_model.X
+    backend: Any = model.embedding_model
+    if X is not None:
+        model.embedding_model = KnownDocuments(topic_model.result.texts, X, backend)
+    elif backend is None and topic_model.settings.needs_words:
+        raise InputError("This needs words to be embedded: load the model with TopicModel.load(folder, backend=...).")
+    try:
+        yield
+    finally:
+        model.embedding_model = backend

@@ -1,0 +1,77 @@
+"""Which words of the documents can describe a topic: stop words, and the counting of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sklearn.feature_extraction.text import CountVectorizer
+
+from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.topics.settings import FitSettings
+
+
+class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
+    """CountVectorizer over the joined documents of each topic, with clear errors and a vocabulary that saves as JSON.
+
+    BERTopic fits it on one text per topic, so ``min_df`` and ``max_df`` count topics, not documents.
+    """
+
+    def fit_transform(self, raw_documents: Sequence[str], y: Any = None) -> Any:
+        """The word counts of every topic, (topics, words).
+
+        Raises:
+            InputError: no word is left.
+        """
+        try:
+            counts = super().fit_transform(raw_documents, y)
+        except ValueError as error:
+            raise InputError(
+                f"The vectorizer finds no words to describe {len(raw_documents)} topics: {error} It sees one text per "
+                f"topic, so min_df={self.min_df!r} and max_df={self.max_df!r} count topics. Loosen them, or check "
+                "stop_words and token_pattern."
+            ) from error
+        # scikit-learn counts columns with numpy's int64, which BERTopic's save cannot write as JSON.
+        self.vocabulary_: dict[str, int] = {word: int(column) for word, column in self.vocabulary_.items()}
+        return counts
+
+
+def build_vectorizer(settings: FitSettings, documents: Sequence[str]) -> TopicVectorizer:
+    """The vectorizer of a fit, with stop words looked up and a recipe's lists turned into what scikit-learn takes."""
+    arguments = {"stop_words": settings.stop_words, **settings.vectorizer}
+    arguments["stop_words"] = stop_words(arguments["stop_words"], documents)
+    if isinstance(arguments.get("ngram_range"), list):
+        arguments["ngram_range"] = tuple(arguments["ngram_range"])
+    return TopicVectorizer(**arguments)
+
+
+def stop_words(choice: Any, documents: Sequence[str]) -> Any:
+    """What CountVectorizer takes: "english", None and lists as they are, "auto" and a language as sorted lists.
+
+    Raises:
+        InputError: a language that spaCy does not know.
+        MissingExtraError: a language, and spaCy is not installed.
+    """
+    if choice == "auto":
+        return frequent_words(documents)
+    if not isinstance(choice, str) or choice == "english":
+        return sorted(choice) if isinstance(choice, set | frozenset | tuple) else choice
+    try:
+        from spacy.util import get_lang_class
+    except ImportError as error:
+        raise MissingExtraError("spacy", "spacy") from error
+    try:
+        return sorted(cast("set[str]", get_lang_class(choice).Defaults.stop_words))
+    except ImportError as error:
+        raise InputError(
+            f'stop_words={choice!r} is neither "english", "auto" nor a language code of spaCy such as "de". '
+            "A list of words works too."
+        ) from error
+
+
+def frequent_words(documents: Sequence[str], share: float = 0.25) -> list[str]:
+    """The words that more than a share of the documents use, in any language that is written with spaces."""
+    counter = CountVectorizer(binary=True)
+    documents_with = counter.fit_transform(documents).sum(axis=0).A1
+    words = counter.get_feature_names_out()
+    return [str(word) for word, count in zip(words, documents_with, strict=True) if count > share * len(documents)]
