@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 
-from moee_topics.corpus import CorpusOptions, Document, open_corpus
+from moee_topics.corpus import CorpusSettings, Document, open_corpus
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
 from moee_topics.errors import MoEETopicsError
@@ -55,19 +55,20 @@ class Case:
         return max(self.ami.values()) - self.ami[alpha]
 
 
-def sample(source: str, options: CorpusOptions, size: int) -> list[Document]:
+def sample(settings: CorpusSettings, size: int) -> list[Document]:
     """So many different, labelled, not tiny documents, evenly drawn."""
-    unique = {document.text: document for document in open_corpus(source, options) if document.label is not None}
+    unique = {document.text: document for document in open_corpus(settings) if document.label is not None}
     documents = [document for text, document in unique.items() if len(text) >= 40]
     rows = np.random.default_rng(0).choice(len(documents), min(size, len(documents)), replace=False)
     return [documents[row] for row in sorted(rows)]
 
 
 def corpora(data: Path, size: int) -> Iterator[tuple[str, list[Document]]]:
-    news = CorpusOptions(data_home=data / "scikit_learn_data")
-    yield "20 Newsgroups", sample("20newsgroups", news, size)
-    papers = data / "arxiv_clustering" / "archives.jsonl.gz"
-    yield "arXiv archives", sample(str(papers), CorpusOptions(text=("text", "abstract"), label="label"), size)
+    yield "20 Newsgroups", sample(CorpusSettings("20newsgroups", data_home=data / "scikit_learn_data"), size)
+    papers = CorpusSettings(
+        str(data / "arxiv_clustering" / "archives.jsonl.gz"), text=("text", "abstract"), label="label"
+    )
+    yield "arXiv archives", sample(papers, size)
 
 
 def encode(encoder: MoEEncoder, texts: Sequence[str], root: Path) -> Embeddings:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from moee_topics.corpus import CorpusSettings
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
@@ -23,27 +24,6 @@ Block = Literal["hidden_states", "routing_weights"]
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
 Arguments = dict[str, Any]
 MAX_BYTES = 1_000_000
-
-
-class CorpusSection(Section):
-    """What to read; see :class:`moee_topics.corpus.CorpusOptions`."""
-
-    source: str
-    text: str | list[str] | None = None
-    id: str | None = None
-    label: str | None = None
-    timestamp: str | None = None
-    encoding: str = "utf-8"
-    decoding_errors: Literal["strict", "replace"] = "strict"
-    pattern: str = "**/*.txt"
-    limit: Annotated[int, Field(ge=1)] | None = None
-    subset: Literal["train", "test", "all"] = "all"
-    remove: tuple[Literal["headers", "footers", "quotes"], ...] = ("headers", "footers", "quotes")
-    data_home: Path | None = None
-    packages: tuple[str, ...] = ()
-    per_package: Annotated[int, Field(ge=0)] = 400
-    split: str = "train"
-    config: str | None = None
 
 
 class FusionSection(Section):
@@ -64,7 +44,7 @@ class ReportSection(Section):
 class Recipe(Section):
     """One whole run, from documents to a report."""
 
-    corpus: CorpusSection
+    corpus: CorpusSettings
     encoder: EncoderSettings = EncoderSettings()
     fusion: FusionSection = FusionSection()
     umap: Arguments = Field(default_factory=dict)

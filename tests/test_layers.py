@@ -18,7 +18,8 @@ PACKAGE = Path(moee_topics.__file__).parent
 LAYERS = [
     ["errors"],
     ["embeddings", "progress", "schema"],
-    ["corpus", "store"],
+    ["corpus"],
+    ["store"],
     ["encode"],
     ["embed"],
     ["fuse"],

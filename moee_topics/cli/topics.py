@@ -148,10 +148,10 @@ def predict(
 ) -> None:
     """Give new documents a topic of a finished run: id, topic, name and probability, one row each."""
     go_offline(offline)
-    from moee_topics.corpus import CorpusOptions, open_corpus
+    from moee_topics.corpus import CorpusSettings, open_corpus
     from moee_topics.run import predict as predict_topics
 
-    documents = open_corpus(source, CorpusOptions(text=text, id=id, label="none", timestamp="none"))
+    documents = open_corpus(CorpusSettings(source, text=text, id=id, label="none", timestamp="none"))
     rows = (asdict(row) for row in predict_topics(run, documents, device=device))
     if as_json:
         print_json(list(rows))

@@ -1,8 +1,10 @@
+from .document import HASH_BYTES as HASH_BYTES
 from .document import Corpus as Corpus
 from .document import CorpusCounts as CorpusCounts
 from .document import Document as Document
+from .document import content_hash as content_hash
 from .open import open_corpus as open_corpus
-from .settings import CorpusOptions as CorpusOptions
+from .settings import CorpusSettings as CorpusSettings
 from .surveying import Survey as Survey
 from .surveying import Surveyor as Surveyor
 from .surveying import survey as survey

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.settings import CorpusOptions
+from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
 
 PACKAGES = (
@@ -51,10 +51,10 @@ MARKUP = (
 )
 
 
-def read_docstrings(options: CorpusOptions) -> Iterator[Record]:
+def read_docstrings(settings: CorpusSettings) -> Iterator[Record]:
     """The docstrings of each package in turn, at most ``per_package`` of each, each text once."""
-    for package in options.packages or PACKAGES:
-        yield from package_docstrings(package, options.per_package)
+    for package in settings.packages or PACKAGES:
+        yield from package_docstrings(package, settings.per_package)
 
 
 def thin(records: Sequence[Record], most: int) -> Sequence[Record]:

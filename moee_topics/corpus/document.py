@@ -14,6 +14,14 @@ LONGEST_DOCUMENT = 50_000_000
 """Characters. A longer "document" is a whole data set in one field, and is refused by name."""
 
 
+HASH_BYTES = 16
+
+
+def content_hash(text: str) -> bytes:
+    """The 16 bytes by which the store and a fit know a text: blake2b of it in UTF-8."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text of a corpus.
@@ -23,12 +31,17 @@ class Document:
         text: never empty.
         label: its known class, where the corpus has classes.
         timestamp: ISO 8601, where the corpus has times.
+        content_hash: of the text, made once here so that nobody on the way to the store makes it again.
     """
 
     id: str
     text: str
     label: str | None = None
     timestamp: str | None = None
+    content_hash: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content_hash", content_hash(self.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.settings import Columns, CorpusOptions, choose_columns
+from moee_topics.corpus.settings import Columns, CorpusSettings, choose_columns
 from moee_topics.errors import InputError
 
 ROWS_PER_READ = 1024
 FIELD_LIMIT = 2**31 - 1
 
 
-def read_delimited(path: Path, options: CorpusOptions, delimiter: str) -> Iterator[Record]:
+def read_delimited(path: Path, settings: CorpusSettings, delimiter: str) -> Iterator[Record]:
     """Records of a csv or tsv file with a header line; quoted fields may span lines."""
     csv.field_size_limit(FIELD_LIMIT)  # csv's own limit of 131,072 characters refuses long documents
-    rows = csv.reader(_text_lines(path, options), delimiter=delimiter, strict=True)
+    rows = csv.reader(_text_lines(path, settings), delimiter=delimiter, strict=True)
     header = next(rows, None)
     if header is None:
         raise InputError(f"{path} is empty; expected a header line with the names of the columns.")
-    columns = choose_columns(header, options, str(path))
+    columns = choose_columns(header, settings, str(path))
     for row in _csv_rows(rows, path):
         if len(row) > len(header):
             raise InputError(
@@ -50,14 +50,14 @@ def _csv_rows(rows: Any, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def read_json_lines(path: Path, options: CorpusOptions) -> Iterator[Record]:
+def read_json_lines(path: Path, settings: CorpusSettings) -> Iterator[Record]:
     """Records of a file with one JSON object per line; the first one says which columns there are."""
     columns: Columns | None = None
-    for number, line in enumerate(_text_lines(path, options), start=1):
+    for number, line in enumerate(_text_lines(path, settings), start=1):
         if not line.strip():
             continue
         row = _json_object(line, f"{path}, line {number}")
-        columns = columns or choose_columns(list(row), options, str(path))
+        columns = columns or choose_columns(list(row), settings, str(path))
         yield table_record(f"line {number}", row, columns)
 
 
@@ -73,11 +73,11 @@ def _json_object(line: str, place: str) -> Mapping[str, Any]:
     return row
 
 
-def read_parquet(path: Path, options: CorpusOptions) -> Iterator[Record]:
+def read_parquet(path: Path, settings: CorpusSettings) -> Iterator[Record]:
     """Records of a parquet file, read in blocks of rows and only the columns needed."""
     try:
         with pq.ParquetFile(path) as file:
-            columns = choose_columns(file.schema_arrow.names, options, str(path))
+            columns = choose_columns(file.schema_arrow.names, settings, str(path))
             number = 0
             for batch in file.iter_batches(ROWS_PER_READ, columns=columns.all):
                 for row in batch.to_pylist():
@@ -87,9 +87,9 @@ def read_parquet(path: Path, options: CorpusOptions) -> Iterator[Record]:
         raise InputError(f"{path} cannot be read as parquet: {error}") from error
 
 
-def read_lines(path: Path, options: CorpusOptions) -> Iterator[Record]:
+def read_lines(path: Path, settings: CorpusSettings) -> Iterator[Record]:
     """One document per line of a text file."""
-    for number, line in enumerate(_text_lines(path, options), start=1):
+    for number, line in enumerate(_text_lines(path, settings), start=1):
         yield Record(f"line {number}", line.rstrip("\r\n"))
 
 
@@ -99,12 +99,12 @@ class StandardInput:
     def __init__(self) -> None:
         self._kept: IO[bytes] | None = None
 
-    def read(self, options: CorpusOptions) -> Iterator[Record]:
+    def read(self, settings: CorpusSettings) -> Iterator[Record]:
         """Starts a pass; the first one drains standard input."""
         if self._kept is None:
             self._kept = self._drain()
         self._kept.seek(0)
-        for number, line in enumerate(_decode_lines(self._kept, "standard input", options), start=1):
+        for number, line in enumerate(_decode_lines(self._kept, "standard input", settings), start=1):
             yield Record(f"line {number}", line.rstrip("\r\n"))
 
     @staticmethod
@@ -117,19 +117,19 @@ class StandardInput:
         return kept
 
 
-def read_folder(folder: Path, options: CorpusOptions) -> Iterator[Record]:
+def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
     """One document per file, sorted by path; the sub-folder a file lies in is its label."""
-    paths = sorted(path for path in folder.glob(options.pattern) if path.is_file())
+    paths = sorted(path for path in folder.glob(settings.pattern) if path.is_file())
     if not paths:
         found = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
         raise InputError(
-            f"{folder} has no file that matches {options.pattern!r}; it has files ending in "
+            f"{folder} has no file that matches {settings.pattern!r}; it has files ending in "
             f"{', '.join(found) or 'nothing'}. Set corpus.pattern, or give one file as corpus.source."
         )
     for path in paths:
         name = path.relative_to(folder)
-        label = str(name.parent) if name.parent != Path() and options.label != "none" else None
-        yield Record(str(name), _decode(path.read_bytes(), str(path), options), id=name.as_posix(), label=label)
+        label = str(name.parent) if name.parent != Path() and settings.label != "none" else None
+        yield Record(str(name), _decode(path.read_bytes(), str(path), settings), id=name.as_posix(), label=label)
 
 
 def table_record(place: str, row: Mapping[str, Any], columns: Columns) -> Record:
@@ -149,28 +149,28 @@ def _joined(parts: list[Any]) -> Any:
     return "\n".join(str(part) for part in parts if part is not None)
 
 
-def _text_lines(path: Path, options: CorpusOptions) -> Iterator[str]:
+def _text_lines(path: Path, settings: CorpusSettings) -> Iterator[str]:
     with path.open("rb") as raw:
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
-        yield from _decode_lines(stream, str(path), options)
+        yield from _decode_lines(stream, str(path), settings)
 
 
-def _decode_lines(stream: IO[bytes], name: str, options: CorpusOptions) -> Iterator[str]:
+def _decode_lines(stream: IO[bytes], name: str, settings: CorpusSettings) -> Iterator[str]:
     try:
         for number, line in enumerate(stream, start=1):
-            text = _decode(line, f"{name}, line {number}", options)
+            text = _decode(line, f"{name}, line {number}", settings)
             yield text.removeprefix("\ufeff") if number == 1 else text
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{name} is a damaged gzip file: {error}") from error
 
 
-def _decode(raw: bytes, place: str, options: CorpusOptions) -> str:
+def _decode(raw: bytes, place: str, settings: CorpusSettings) -> str:
     try:
-        return raw.decode(options.encoding, options.decoding_errors)
+        return raw.decode(settings.encoding, settings.decoding_errors)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{place}: byte 0x{raw[error.start]:02x} at position {error.start} is not {options.encoding}. "
+            f"{place}: byte 0x{raw[error.start]:02x} at position {error.start} is not {settings.encoding}. "
             "Set corpus.encoding (for example latin-1), or corpus.decoding_errors=replace."
         ) from error
     except LookupError as error:
-        raise InputError(f"{options.encoding!r} is not an encoding Python knows (corpus.encoding).") from error
+        raise InputError(f"{settings.encoding!r} is not an encoding Python knows (corpus.encoding).") from error

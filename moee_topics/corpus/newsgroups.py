@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.settings import CorpusOptions
+from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
 
 
-def read_20newsgroups(options: CorpusOptions) -> Iterator[Record]:
+def read_20newsgroups(settings: CorpusSettings) -> Iterator[Record]:
     """The posts in scikit-learn's order of files, the newsgroup as label."""
-    data = _fetch(options)
+    data = _fetch(settings)
     posts = zip(data.data, data.target, data.filenames, strict=True)
     for text, target, filename in posts:
         label = data.target_names[target]
@@ -22,15 +22,15 @@ def read_20newsgroups(options: CorpusOptions) -> Iterator[Record]:
         yield Record(place, text, id=place, label=label)
 
 
-def _fetch(options: CorpusOptions) -> Any:
+def _fetch(settings: CorpusSettings) -> Any:
     from sklearn.datasets import fetch_20newsgroups
 
     offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
     try:
         return fetch_20newsgroups(
-            data_home=options.data_home,
-            subset=options.subset,
-            remove=options.remove,
+            data_home=settings.data_home,
+            subset=settings.subset,
+            remove=settings.remove,
             shuffle=False,
             download_if_missing=not offline,
         )

@@ -18,12 +18,12 @@ from moee_topics.corpus.files import (
 )
 from moee_topics.corpus.hub import read_hub
 from moee_topics.corpus.newsgroups import read_20newsgroups
-from moee_topics.corpus.settings import CorpusOptions
+from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
 
-FileReader = Callable[[Path, CorpusOptions], Iterator[Record]]
+FileReader = Callable[[Path, CorpusSettings], Iterator[Record]]
 
-NAMED: dict[str, Callable[[CorpusOptions], Iterator[Record]]] = {
+NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,
     "docstrings": read_docstrings,
 }
@@ -41,38 +41,28 @@ EXPECTED = (
 )
 
 
-def open_corpus(source: str | Path, options: CorpusOptions | None = None) -> Corpus:
+def open_corpus(settings: CorpusSettings) -> Corpus:
     """Opens a corpus; nothing is read before it is iterated.
-
-    Args:
-        source: ``20newsgroups``, ``docstrings``, ``hub:NAME``, ``-`` for standard input (one document per line), a
-            csv, tsv, jsonl, parquet or txt file (one document per line), or a folder of text files.
-        options: the columns to take and the options of this kind of source.
 
     Raises:
         InputError: there is no such source, or its kind is not known.
     """
-    options = options or CorpusOptions()
-    name = str(source)
-    read = _named_reader(name, options) or _path_reader(Path(source).expanduser(), options)
-    return Corpus(source="standard input" if name == "-" else name, name=_short(name), read=read, limit=options.limit)
+    source = settings.source
+    if source == "-":
+        return Corpus("standard input", "standard input", partial(StandardInput().read, settings), settings.limit)
+    if source in NAMED:
+        return Corpus(source, source, partial(NAMED[source], settings), settings.limit)
+    if source.startswith("hub:"):
+        return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings.limit)
+    path = Path(source).expanduser()
+    return Corpus(source, path.name, _path_reader(path, settings), settings.limit)
 
 
-def _named_reader(name: str, options: CorpusOptions) -> Callable[[], Iterator[Record]] | None:
-    if name in NAMED:
-        return partial(NAMED[name], options)
-    if name == "-":
-        return partial(StandardInput().read, options)
-    if name.startswith("hub:"):
-        return partial(read_hub, name.removeprefix("hub:"), options)
-    return None
-
-
-def _path_reader(path: Path, options: CorpusOptions) -> Callable[[], Iterator[Record]]:
+def _path_reader(path: Path, settings: CorpusSettings) -> Callable[[], Iterator[Record]]:
     if not path.exists():
         raise InputError(f"There is no corpus {str(path)!r}. Expected {EXPECTED}.")
     if path.is_dir():
-        return partial(read_folder, path, options)
+        return partial(read_folder, path, settings)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     suffix = suffixes[-1] if suffixes else ""
     zipped_parquet = suffix == ".parquet" and path.suffix.lower() == ".gz"
@@ -80,10 +70,4 @@ def _path_reader(path: Path, options: CorpusOptions) -> Callable[[], Iterator[Re
         raise InputError(
             f"{path} is of no known kind of file ({''.join(path.suffixes) or 'no ending'}). Expected {EXPECTED}."
         )
-    return partial(BY_SUFFIX[suffix], path, options)
-
-
-def _short(name: str) -> str:
-    if name == "-":
-        return "standard input"
-    return name if name in NAMED or name.startswith("hub:") else Path(name).name
+    return partial(BY_SUFFIX[suffix], path, settings)

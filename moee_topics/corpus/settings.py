@@ -1,11 +1,13 @@
-"""The options of a corpus, and which columns of a table they choose."""
+"""What a corpus can be told (the ``corpus`` section of a recipe is this class), and the columns of a table it names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, with_config
 
 from moee_topics.errors import InputError
 
@@ -18,11 +20,14 @@ LABEL_NAMES = ("label", "labels", "category", "class", "target")
 TIMESTAMP_NAMES = ("timestamp", "datetime", "date", "time", "created_at", "published")
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
-class CorpusOptions:
-    """How to read a corpus; every source takes the options that concern it.
+class CorpusSettings:
+    """A source of documents and how to read it; every kind of source takes the options that concern it.
 
     Attributes:
+        source: ``20newsgroups``, ``docstrings``, ``hub:NAME``, ``-`` for standard input (one document per line), a csv,
+            tsv, jsonl, parquet or txt file (one document per line), or a folder of text files.
         text: column of the text, or several to join line by line; None looks for a usual name.
         id: column of the ids; None looks for a usual name, "none" numbers the rows.
         label: column of the known classes; None looks for a usual name, "none" reads no labels.
@@ -36,6 +41,7 @@ class CorpusOptions:
         split, config: of a hub data set.
     """
 
+    source: str
     text: str | tuple[str, ...] | None = None
     id: str | None = None
     label: str | None = None
@@ -43,12 +49,12 @@ class CorpusOptions:
     encoding: str = "utf-8"
     decoding_errors: Literal["strict", "replace"] = "strict"
     pattern: str = "**/*.txt"
-    limit: int | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
     subset: Subset = "all"
     remove: tuple[Removable, ...] = ("headers", "footers", "quotes")
     data_home: Path | None = None
     packages: tuple[str, ...] = ()
-    per_package: int = 400
+    per_package: Annotated[int, Field(ge=0)] = 400
     split: str = "train"
     config: str | None = None
 
@@ -69,17 +75,17 @@ class Columns:
         return list(dict.fromkeys([*self.text, *optional]))
 
 
-def choose_columns(found: Sequence[str], options: CorpusOptions, source: str) -> Columns:
+def choose_columns(found: Sequence[str], settings: CorpusSettings, source: str) -> Columns:
     """The columns the options name, or those with a usual name.
 
     Raises:
         InputError: a named column is missing, or no column looks like the text.
     """
     return Columns(
-        text=_text_columns(found, options.text, source),
-        id=_column(found, options.id, ID_NAMES, ("id", source)),
-        label=_column(found, options.label, LABEL_NAMES, ("label", source)),
-        timestamp=_column(found, options.timestamp, TIMESTAMP_NAMES, ("timestamp", source)),
+        text=_text_columns(found, settings.text, source),
+        id=_column(found, settings.id, ID_NAMES, ("id", source)),
+        label=_column(found, settings.label, LABEL_NAMES, ("label", source)),
+        timestamp=_column(found, settings.timestamp, TIMESTAMP_NAMES, ("timestamp", source)),
     )
 
 

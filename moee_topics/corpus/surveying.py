@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus.document import Corpus, Document
 from moee_topics.errors import InputError
-
-ContentHash = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,7 @@ class Survey:
 class Surveyor:
     """Counts documents as they pass by."""
 
-    def __init__(self, content_hash: ContentHash) -> None:
-        self._content_hash = content_hash
+    def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
         self._hashes = bytearray()
         self._labels: set[str] = set()
@@ -82,10 +79,9 @@ class Surveyor:
             yield document
 
     def _count(self, document: Document) -> None:
-        content = self._content_hash(document.text)
         rest = json.dumps([document.id, document.label, document.timestamp], ensure_ascii=False)
-        self._digest.update(content + rest.encode() + b"\n")
-        self._hashes += content
+        self._digest.update(document.content_hash + rest.encode() + b"\n")
+        self._hashes += document.content_hash
         self._characters += len(document.text)
         if document.label is not None:
             self._labels.add(document.label)
@@ -116,17 +112,13 @@ class Surveyor:
         )
 
 
-def survey(corpus: Corpus, content_hash: ContentHash) -> Survey:
+def survey(corpus: Corpus) -> Survey:
     """Counts and fingerprints a corpus in one pass, keeping 16 bytes of each document.
-
-    Args:
-        corpus: is read once.
-        content_hash: by which an embedding store knows a text.
 
     Raises:
         InputError: it has no documents, or cannot be read.
     """
-    surveyor = Surveyor(content_hash)
+    surveyor = Surveyor()
     for _ in surveyor.passing(corpus):
         pass
     return surveyor.result(corpus)

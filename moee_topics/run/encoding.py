@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moee_topics.corpus import Corpus, CorpusOptions, Document, Survey, open_corpus, survey
+from moee_topics.corpus import Corpus, Document, Survey, open_corpus, survey
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSource, TokenCounts, bytes_per_document
 from moee_topics.errors import ResourceError, StoreError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
-from moee_topics.store import EmbeddingStore, content_hash, key_digest
+from moee_topics.store import EmbeddingStore, key_digest
 
 if TYPE_CHECKING:
     from moee_topics.encode import MoEEncoder
@@ -63,17 +63,14 @@ def encoder_of(recipe: Recipe) -> EncoderSource:
 
 def corpus_of(recipe: Recipe) -> Corpus:
     """Opens the corpus of a recipe."""
-    section = recipe.corpus
-    given = section.model_dump(exclude={"source"})
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return open_corpus(section.source, CorpusOptions(**plain))
+    return open_corpus(recipe.corpus)
 
 
 def survey_of(corpus: Corpus, progress: Progress) -> Survey:
     """Counts and fingerprints a corpus, and says what is odd about it."""
     progress.begin("corpus", f"reading {corpus.source}")
     started = time.perf_counter()
-    found = survey(corpus, content_hash)
+    found = survey(corpus)
     progress.end("corpus", time.perf_counter() - started, f"{found.documents:,} documents, {found.unique:,} different")
     if found.empty:
         progress.note(f"{found.empty:,} documents were empty and are left out.")
@@ -192,7 +189,7 @@ class _Encoding:
 def _first_of_each(corpus: Corpus, seen: set[bytes]) -> Iterator[tuple[Document, bytes]]:
     """The documents with their hashes, identical texts once."""
     for document in corpus:
-        content = content_hash(document.text)
+        content = document.content_hash
         if content not in seen:
             seen.add(content)
             yield document, content

@@ -22,7 +22,7 @@ from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import FusionSection, Recipe
 from moee_topics.run.encoding import Encoded, corpus_of, encoder_of
 from moee_topics.run.scores import score_topics
-from moee_topics.store import EmbeddingStore, atomic_folder, content_hash, write_json
+from moee_topics.store import EmbeddingStore, atomic_folder, write_json
 from moee_topics.topics import (
     OUTLIERS,
     UPSTREAM,
@@ -141,7 +141,7 @@ def fit(
 
 
 def _documents(corpus: Corpus, encoded: Encoded) -> list[Document]:
-    surveyor = Surveyor(content_hash)
+    surveyor = Surveyor()
     documents = list(surveyor.passing(corpus))
     if not documents or surveyor.result(corpus).digest != encoded.survey.digest:
         raise InputError(f"{corpus.source} changed while it was worked on. Run the same command again.")

@@ -1,4 +1,4 @@
-"""What a document and a folder of the store are named by: content hashes and key digests."""
+"""What a folder of the store is named by: the digest of its key. Its documents are named by their content hash."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+# The store and a corpus must name a text alike.
+from moee_topics.corpus import HASH_BYTES as HASH_BYTES
+from moee_topics.corpus import content_hash as content_hash
 from moee_topics.errors import StoreError
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
-
-HASH_BYTES = 16
-
-
-def content_hash(text: str) -> bytes:
-    """The 16 bytes by which the store knows a document: blake2b of its UTF-8 text."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
 
 
 def key_digest(key: Mapping[str, JSON]) -> str:

@@ -22,11 +22,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.corpus import Corpus, CorpusOptions, Document, docstrings, open_corpus, survey
+from moee_topics.corpus import Corpus, CorpusSettings, Document, content_hash, docstrings, open_corpus, survey
 from moee_topics.corpus.docstrings import first_prose, package_docstrings, thin
 from moee_topics.corpus.document import LONGEST_DOCUMENT, Record, iso_timestamp
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.store import content_hash
 
 ROWS = [
     {"id": "a", "text": "first, with a comma", "label": "x", "date": "2024-01-02"},
@@ -77,39 +76,42 @@ def written(folder: Path, name: str, content: bytes | str) -> Path:
     return path
 
 
+def opened(source: Path | str, **options: Any) -> Corpus:
+    return open_corpus(CorpusSettings(str(source), **options))
+
+
 def refused(source: Path | str, **options: Any) -> str:
     with pytest.raises(InputError) as error:
-        list(open_corpus(source, CorpusOptions(**options)))
+        list(opened(source, **options))
     return str(error.value)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_kind_of_table_gives_the_same_documents(tmp_path: Path, name: str) -> None:
-    assert list(open_corpus(written(tmp_path, name, FILES[name]))) == EXPECTED
+    assert list(opened(written(tmp_path, name, FILES[name]))) == EXPECTED
 
 
 def test_a_corpus_can_be_read_again(tmp_path: Path) -> None:
-    corpus = open_corpus(written(tmp_path, "rows.csv", FILES["rows.csv"]))
+    corpus = opened(written(tmp_path, "rows.csv", FILES["rows.csv"]))
     assert list(corpus) == list(corpus) == EXPECTED
     assert corpus.counts.documents == 3
 
 
 def test_opening_a_corpus_reads_nothing(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.jsonl", "not json")
-    corpus = open_corpus(path)
+    corpus = opened(path)
     with pytest.raises(InputError):
         next(iter(corpus))
 
 
 def test_named_columns_win_over_usual_names(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", "text,body,n,group\nno,yes,7,g\n")
-    options = CorpusOptions(text="body", id="n", label="group")
-    assert list(open_corpus(path, options)) == [Document("7", "yes", "g")]
+    assert list(opened(path, text="body", id="n", label="group")) == [Document("7", "yes", "g")]
 
 
 def test_none_switches_a_column_off(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.csv", FILES["rows.csv"])
-    documents = list(open_corpus(path, CorpusOptions(id="none", label="none", timestamp="none")))
+    documents = list(opened(path, id="none", label="none", timestamp="none"))
     assert [(document.id, document.label, document.timestamp) for document in documents] == [
         ("line 2", None, None),
         ("line 4", None, None),
@@ -119,13 +121,13 @@ def test_none_switches_a_column_off(tmp_path: Path) -> None:
 
 def test_several_text_columns_are_joined_by_line(tmp_path: Path) -> None:
     path = written(tmp_path, "t.jsonl", json_lines([{"title": "A", "abstract": "B"}, {"title": "C", "abstract": None}]))
-    documents = open_corpus(path, CorpusOptions(text=("title", "abstract")))
+    documents = opened(path, text=("title", "abstract"))
     assert [document.text for document in documents] == ["A\nB", "C"]
 
 
 def test_usual_names_are_found_whatever_their_case(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", "\ufeffText,Category\nhello,c\n")
-    assert list(open_corpus(path)) == [Document("line 2", "hello", "c")]
+    assert list(opened(path)) == [Document("line 2", "hello", "c")]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
@@ -144,14 +146,14 @@ def test_a_missing_column_is_named_with_its_role(tmp_path: Path) -> None:
 
 def test_empty_and_null_documents_are_dropped_and_counted(tmp_path: Path) -> None:
     rows = [{"text": "one"}, {"text": None}, {"text": ""}, {"text": " \n\t"}, {}, {"text": "two"}]
-    corpus = open_corpus(written(tmp_path, "t.jsonl", json_lines(rows)))
+    corpus = opened(written(tmp_path, "t.jsonl", json_lines(rows)))
     assert [document.text for document in corpus] == ["one", "two"]
     assert corpus.counts.empty == 4
 
 
 def test_repeated_ids_are_made_unique_and_counted(tmp_path: Path) -> None:
     rows = [{"id": name, "text": "t"} for name in ("a", "a", "b", "a", "a#2")]
-    corpus = open_corpus(written(tmp_path, "t.jsonl", json_lines(rows)))
+    corpus = opened(written(tmp_path, "t.jsonl", json_lines(rows)))
     assert [document.id for document in corpus] == ["a", "a#2", "b", "a#3", "a#2#2"]
     assert corpus.counts.duplicate_ids == 3
 
@@ -167,7 +169,7 @@ def test_ids_are_always_unique(ids: list[str]) -> None:
 
 def test_missing_labels_and_timestamps_stay_missing(tmp_path: Path) -> None:
     rows = [{"text": "t", "label": None, "date": None}, {"text": "u", "label": float("nan"), "date": ""}]
-    documents = list(open_corpus(written(tmp_path, "t.jsonl", json_lines(rows))))
+    documents = list(opened(written(tmp_path, "t.jsonl", json_lines(rows))))
     assert [(document.label, document.timestamp) for document in documents] == [(None, None), (None, None)]
 
 
@@ -182,13 +184,13 @@ def test_bytes_in_another_encoding_are_refused_by_line(tmp_path: Path, name: str
 
 def test_another_encoding_can_be_named_or_bytes_replaced(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", b"text\ncaf\xe9\n")
-    assert [d.text for d in open_corpus(path, CorpusOptions(encoding="latin-1"))] == ["café"]
-    assert [d.text for d in open_corpus(path, CorpusOptions(decoding_errors="replace"))] == ["caf\ufffd"]
+    assert [d.text for d in opened(path, encoding="latin-1")] == ["café"]
+    assert [d.text for d in opened(path, decoding_errors="replace")] == ["caf\ufffd"]
     assert "klingon" in refused(path, encoding="klingon")
 
 
 def test_lone_surrogates_of_json_become_text_that_can_be_written(tmp_path: Path) -> None:
-    (document,) = open_corpus(written(tmp_path, "t.jsonl", '{"text": "a \\ud83d b"}\n'))
+    (document,) = opened(written(tmp_path, "t.jsonl", '{"text": "a \\ud83d b"}\n'))
     assert document.text == "a ? b"
 
 
@@ -220,7 +222,7 @@ def test_a_document_of_ten_megabytes_is_read(tmp_path: Path) -> None:
     long = "word " * 2_000_000
     rows = [{"text": "short"}, {"text": long}]
     for name, content in (("t.csv", delimited(rows, ",")), ("t.jsonl", json_lines(rows)), ("t.parquet", parquet(rows))):
-        assert [len(document.text) for document in open_corpus(written(tmp_path, name, content))] == [5, len(long)]
+        assert [len(document.text) for document in opened(written(tmp_path, name, content))] == [5, len(long)]
 
 
 def test_a_document_beyond_all_measure_is_refused() -> None:
@@ -242,7 +244,7 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_refused_or_has_no_documents(tmp_path: Path) -> None:
     assert "header line" in refused(written(tmp_path, "t.csv", ""))
-    assert list(open_corpus(written(tmp_path, "t.jsonl", ""))) == []
+    assert list(opened(written(tmp_path, "t.jsonl", ""))) == []
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "nosuchcorpus"])
@@ -257,7 +259,7 @@ def test_a_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_file_is_one_document_per_line(tmp_path: Path) -> None:
-    corpus = open_corpus(written(tmp_path, "t.txt", "one\r\n\ntwo\nthree"))
+    corpus = opened(written(tmp_path, "t.txt", "one\r\n\ntwo\nthree"))
     assert [(document.id, document.text) for document in corpus] == [
         ("line 1", "one"),
         ("line 3", "two"),
@@ -269,24 +271,24 @@ def test_a_text_file_is_one_document_per_line(tmp_path: Path) -> None:
 def test_a_folder_is_one_document_per_file_with_its_sub_folder_as_label(tmp_path: Path) -> None:
     for name in ("b/2.txt", "a/1.txt", "3.txt", "a/ignored.md"):
         written(tmp_path, name, f"text of {name}")
-    assert list(open_corpus(tmp_path)) == [
+    assert list(opened(tmp_path)) == [
         Document("3.txt", "text of 3.txt"),
         Document("a/1.txt", "text of a/1.txt", "a"),
         Document("b/2.txt", "text of b/2.txt", "b"),
     ]
-    assert [d.id for d in open_corpus(tmp_path, CorpusOptions(pattern="*/*.md"))] == ["a/ignored.md"]
+    assert [d.id for d in opened(tmp_path, pattern="*/*.md")] == ["a/ignored.md"]
     assert ".md, .txt" in refused(tmp_path, pattern="*.rst")
 
 
 def test_limit_stops_reading(tmp_path: Path) -> None:
     path = written(tmp_path, "t.jsonl", '{"text": "a"}\n{"text": "b"}\nbroken')
-    assert [document.text for document in open_corpus(path, CorpusOptions(limit=1))] == ["a"]
+    assert [document.text for document in opened(path, limit=1)] == ["a"]
 
 
 def test_standard_input_is_read_once_and_can_be_iterated_again() -> None:
     code = (
-        "from moee_topics.corpus import open_corpus\n"
-        "corpus = open_corpus('-')\n"
+        "from moee_topics.corpus import CorpusSettings, open_corpus\n"
+        "corpus = open_corpus(CorpusSettings('-'))\n"
         "print([d.text for d in corpus] == [d.text for d in corpus] == ['one', 'zwölf'])"
     )
     done = subprocess.run(
@@ -301,7 +303,7 @@ def test_memory_does_not_grow_with_the_documents(tmp_path: Path) -> None:
     for rows in (200, 4000):
         path = written(tmp_path, f"{rows}.jsonl", row * rows)
         tracemalloc.start()
-        assert sum(1 for _ in open_corpus(path)) == rows
+        assert sum(1 for _ in opened(path)) == rows
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1_000_000 < 8_000_000
@@ -329,8 +331,8 @@ def test_times_in_the_usual_spellings_become_iso(value: object, expected: str | 
 
 def test_docstrings_are_read_without_importing_the_package() -> None:
     code = (
-        "import sys\nfrom moee_topics.corpus import CorpusOptions, open_corpus\n"
-        "ds = list(open_corpus('docstrings', CorpusOptions(packages=('jinja2',))))\n"
+        "import sys\nfrom moee_topics.corpus import CorpusSettings, open_corpus\n"
+        "ds = list(open_corpus(CorpusSettings('docstrings', packages=('jinja2',))))\n"
         "assert len(ds) > 50 and {d.label for d in ds} == {'jinja2'}\n"
         "assert 'jinja2' not in sys.modules"
     )
@@ -411,7 +413,7 @@ def test_a_package_that_is_not_installed_is_refused() -> None:
 def test_hub_data_sets_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"moee-topics\[hub\]"):
-        list(open_corpus("hub:someone/something"))
+        list(opened("hub:someone/something"))
 
 
 def test_hub_labels_are_named() -> None:
@@ -433,7 +435,7 @@ def test_20newsgroups_without_cache_offline_says_what_to_do(tmp_path: Path, monk
 )
 def test_20newsgroups_has_all_posts() -> None:
     home = None if "SCIKIT_LEARN_DATA" in os.environ else NEWSGROUPS
-    corpus = open_corpus("20newsgroups", CorpusOptions(data_home=home))
+    corpus = opened("20newsgroups", data_home=home)
     documents = list(corpus)
     assert corpus.counts.documents + corpus.counts.empty == 18_846
     assert len({document.label for document in documents}) == 20
@@ -443,7 +445,7 @@ def test_20newsgroups_has_all_posts() -> None:
 def test_the_survey_counts_and_its_digest_sees_every_change() -> None:
     def of(*documents: Document) -> Any:
         records = [Record(d.id, d.text, d.id, d.label, d.timestamp) for d in documents]
-        return survey(Corpus("s", "s", lambda: iter(records)), content_hash)
+        return survey(Corpus("s", "s", lambda: iter(records)))
 
     one, two = Document("1", "same", "x", "2024-01-01T00:00:00"), Document("2", "same", "y", "2023-01-01T00:00:00")
     found = of(one, two)
@@ -459,4 +461,4 @@ def test_the_survey_counts_and_its_digest_sees_every_change() -> None:
 
 def test_a_corpus_without_documents_is_refused() -> None:
     with pytest.raises(InputError, match="no documents \\(1 empty"):
-        survey(Corpus("s", "s", lambda: iter([Record("1", " ")])), content_hash)
+        survey(Corpus("s", "s", lambda: iter([Record("1", " ")])))

@@ -62,7 +62,7 @@ def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) ->
 
 
 def test_the_sample_is_spread_over_the_corpus(recipe: Recipe) -> None:
-    corpus = open_corpus(recipe.corpus.source)
+    corpus = open_corpus(recipe.corpus)
     found = survey_of(corpus, Progress())
     places = [document.id for document in sample_documents(corpus, found, 7)]
     assert places == [f"line {1 + 20 * i}" for i in range(7)]

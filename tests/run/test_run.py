@@ -21,7 +21,7 @@ import pytest
 from bag_of_words import FILLER, THEMES
 
 from moee_topics import run as pipeline
-from moee_topics.corpus import CorpusOptions, open_corpus
+from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import InputError, Interrupted, ModelError, NoTopicsError, ResourceError, StoreError
 from moee_topics.progress import Progress
@@ -336,7 +336,7 @@ def test_too_little_memory_says_what_to_change(
 
 
 def test_predict_gives_every_new_document_a_topic_of_the_run(finished: Path, tmp_path: Path) -> None:
-    new = open_corpus(write_corpus(tmp_path / "new.jsonl", 10, first=1000))
+    new = open_corpus(CorpusSettings(str(write_corpus(tmp_path / "new.jsonl", 10, first=1000))))
     rows = list(pipeline.predict(finished / "run", new))
     assert [row.id for row in rows] == [f"d{number}" for number in range(1000, 1010)]
     info = json.loads((finished / "run" / "topic_info.json").read_text())
@@ -346,7 +346,7 @@ def test_predict_gives_every_new_document_a_topic_of_the_run(finished: Path, tmp
 
 
 def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_olmoe: Path) -> None:
-    texts = [document.text for document in open_corpus(corpus, CorpusOptions(limit=10))]
+    texts = [document.text for document in open_corpus(CorpusSettings(str(corpus), limit=10))]
     fresh = pipeline.Predictor.load(finished / "run").vectors(texts)
     recipe = recipe_of(corpus, tiny_olmoe)
     encoded = pipeline.embed(recipe, finished / "store")
@@ -357,7 +357,7 @@ def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_
 
 
 def test_predict_does_not_depend_on_the_other_documents(finished: Path, tmp_path: Path) -> None:
-    documents = list(open_corpus(write_corpus(tmp_path / "new.jsonl", 6, first=500)))
+    documents = list(open_corpus(CorpusSettings(str(write_corpus(tmp_path / "new.jsonl", 6, first=500)))))
     together = list(pipeline.predict(finished / "run", documents))
     alone = [row for document in documents for row in pipeline.predict(finished / "run", [document])]
     assert [(row.id, row.topic) for row in together] == [(row.id, row.topic) for row in alone]
@@ -374,7 +374,7 @@ def test_predict_with_another_model_in_the_folder_is_refused(root: Path, tmp_pat
     saved["options"]["model"] = str(other)
     path.write_text(json.dumps(saved))
     with pytest.raises(ModelError, match="revision differ"):
-        list(pipeline.predict(root / "run", open_corpus(write_corpus(tmp_path / "t.jsonl", 2))))
+        list(pipeline.predict(root / "run", open_corpus(CorpusSettings(str(write_corpus(tmp_path / "t.jsonl", 2))))))
 
 
 def test_predict_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
