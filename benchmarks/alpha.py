@@ -28,7 +28,7 @@ from moee_topics.corpus import CorpusSettings, Document, open_corpus
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
 from moee_topics.errors import MoEETopicsError
-from moee_topics.fuse import ALPHAS, Standardizer, choose_alpha, fuse
+from moee_topics.fuse import ALPHAS, Fusion, choose_alpha
 from moee_topics.store import EmbeddingStore, content_hash
 
 CRITERIA = ("neighbours", "spearman", "stability")
@@ -84,12 +84,12 @@ def encode(encoder: MoEEncoder, texts: Sequence[str], root: Path) -> Embeddings:
 
 
 def truth(
-    embeddings: Embeddings, labels: Sequence[str], standardizer: Standardizer | None
+    embeddings: Embeddings, labels: Sequence[str], fusion: Fusion
 ) -> tuple[dict[float, float], dict[float, float]]:
     """AMI and V-measure of k-means with the known number of clusters, by alpha, mean over seeds."""
     ami, v_measure = {}, {}
     for alpha in ALPHAS:
-        vectors = fuse(embeddings, "weighted_sum", alpha=alpha, standardizer=standardizer)
+        vectors = fusion.with_alpha(alpha).transform(embeddings)
         runs = [KMeans(len(set(labels)), n_init=3, random_state=seed).fit_predict(vectors) for seed in SEEDS]
         ami[alpha] = mean(float(adjusted_mutual_info_score(labels, run)) for run in runs)
         v_measure[alpha] = mean(float(v_measure_score(labels, run)) for run in runs)
@@ -97,9 +97,9 @@ def truth(
 
 
 def examine(corpus: str, read_out: str, embeddings: Embeddings, labels: Sequence[str], scaling: str) -> Case:
-    standardizer = Standardizer.fit([embeddings]) if scaling == "standardized" else None
-    ami, v_measure = truth(embeddings, labels, standardizer)
-    choices = {name: choose_alpha(embeddings, ALPHAS, name, standardizer=standardizer) for name in CRITERIA}  # type: ignore[arg-type]
+    fusion = Fusion(standardize=scaling == "standardized").fit([embeddings])
+    ami, v_measure = truth(embeddings, labels, fusion)
+    choices = {name: choose_alpha(embeddings, ALPHAS, name, fusion=fusion) for name in CRITERIA}  # type: ignore[arg-type]
     return Case(
         corpus=corpus,
         documents=len(embeddings),

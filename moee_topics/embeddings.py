@@ -67,6 +67,21 @@ class Embeddings:
         )
 
     @property
+    def stored_bytes(self) -> int:
+        """What a store keeps of them, in float16."""
+        averaged = self.mean_routing_weights is not None
+        return 2 * (self.hidden_states.size + self.router_logits.size * (2 if averaged else 1))
+
+    def rounded(self) -> Embeddings:
+        """The same in float16, as a store keeps them, so that fresh vectors equal stored ones."""
+        weights = self.mean_routing_weights
+        return Embeddings(
+            self.hidden_states.astype(np.float16),
+            self.router_logits.astype(np.float16),
+            None if weights is None else weights.astype(np.float16),
+        )
+
+    @property
     def routing_weights(self) -> FloatArray:
         """(N, L, E): softmax over all experts of a layer, so each (document, layer) row sums to one."""
         if self.mean_routing_weights is not None:

@@ -16,22 +16,13 @@ from pydantic import Field
 from moee_topics.corpus import CorpusSettings
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
+from moee_topics.fuse import Fusion
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
 from moee_topics.topics import StabilitySettings, TopicSettings
 
-Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
-Block = Literal["hidden_states", "routing_weights"]
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
 Arguments = dict[str, Any]
 MAX_BYTES = 1_000_000
-
-
-class FusionSection(Section):
-    """How hidden states and routing weights become one vector; see :mod:`moee_topics.fuse.fusion`."""
-
-    method: Method = "weighted_sum"
-    alpha: Annotated[float, Field(ge=0)] = 0.5
-    standardize: bool | Block = True
 
 
 class ReportSection(Section):
@@ -46,7 +37,7 @@ class Recipe(Section):
 
     corpus: CorpusSettings
     encoder: EncoderSettings = EncoderSettings()
-    fusion: FusionSection = FusionSection()
+    fusion: Fusion = Fusion()
     umap: Arguments = Field(default_factory=dict)
     hdbscan: Arguments = Field(default_factory=dict)
     vectorizer: Arguments = Field(default_factory=dict)

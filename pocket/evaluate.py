@@ -33,7 +33,7 @@ from transformers import AutoModel
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
-from moee_topics.fuse import Standardizer, fuse
+from moee_topics.fuse import Fusion
 
 log = logging.getLogger("pocket.evaluate")
 
@@ -106,16 +106,13 @@ def cluster_scores(rows: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def variants(embeddings: Embeddings) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield every fusion of one set of embeddings, raw and standardised."""
-    fitted = Standardizer.fit([embeddings])
-    for standardize, standardizer in ((False, None), (True, fitted)):
+    for standardize in (False, True):
         for method in ("hidden_states", "routing_weights", "concat"):
-            yield (
-                {"method": method, "standardize": standardize},
-                fuse(embeddings, method, standardizer=standardizer),
-            )
+            fusion = Fusion(method, standardize=standardize).fit([embeddings])
+            yield {"method": method, "standardize": standardize}, fusion.transform(embeddings)
         for alpha in ALPHAS:
             kind = {"method": "weighted_sum", "alpha": alpha, "standardize": standardize}
-            yield kind, fuse(embeddings, "weighted_sum", alpha=alpha, standardizer=standardizer)
+            yield kind, Fusion("weighted_sum", alpha, standardize).fit([embeddings]).transform(embeddings)
 
 
 def shuffled_experts(embeddings: Embeddings) -> Embeddings:
@@ -145,11 +142,10 @@ def controls(encoder: MoEEncoder, found: Embeddings, texts: list[str]) -> Iterat
         ("tokens alone", context_free(encoder, texts), ("routing_weights", "hidden_states")),
     )
     for control, embeddings, methods in kinds:
-        fitted = Standardizer.fit([embeddings])
         for method in methods:
-            for standardizer in (None, fitted):
-                kind = {"control": control, "method": method, "standardize": standardizer is not None}
-                yield kind, fuse(embeddings, method, standardizer=standardizer)
+            for standardize in (False, True):
+                kind = {"control": control, "method": method, "standardize": standardize}
+                yield kind, Fusion(method, standardize=standardize).fit([embeddings]).transform(embeddings)
 
 
 def tfidf(texts: list[str]) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,10 @@ class BagOfWords:
     def __init__(self) -> None:
         self.encoded: list[str] = []
         self.calls = 0
+
+    @property
+    def spec(self) -> Any:
+        return SimpleNamespace(key=lambda: {"model": "bag of words"}, model="folder")
 
     def encode(self, texts: str | Iterable[str]) -> Embeddings:
         documents = [texts] if isinstance(texts, str) else list(texts)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from bag_of_words import BagOfWords, themed_corpus
 
+from moee_topics.fuse import Fusion
 from moee_topics.topics import TopicModel, fit_topics
 from moee_topics.topics.backend import MoEEBackend
 
@@ -17,8 +18,11 @@ DOCUMENTS, LABELS = themed_corpus()
 TIMESTAMPS = [f"1993-04-{1 + row % 28:02d}T10:00:00" for row in range(len(DOCUMENTS))]
 
 
+HIDDEN_STATES = Fusion("hidden_states", standardize="none")
+
+
 def backend() -> MoEEBackend:
-    return MoEEBackend(BagOfWords(), "hidden_states")
+    return MoEEBackend(BagOfWords(), HIDDEN_STATES)
 
 
 @cache

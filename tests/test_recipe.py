@@ -85,7 +85,7 @@ def test_a_recipe_survives_its_own_json() -> None:
 def test_an_override_changes_its_value_and_no_other() -> None:
     before, after = load_recipe("quickstart"), load_recipe("quickstart", ["fusion.alpha=0.75"])
     assert after.fusion.alpha == 0.75
-    assert after == before.model_copy(update={"fusion": before.fusion.model_copy(update={"alpha": 0.75})})
+    assert after == before.model_copy(update={"fusion": before.fusion.with_alpha(0.75)})
 
 
 def test_the_last_override_wins_and_new_sections_are_made() -> None:
@@ -130,7 +130,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, nearest: str)
         ("encoder.quantize=int4", "encoder.quantize is 'int4', expected none | int8 | nf4."),
         ("umap=3", "umap is 3, expected a mapping of keys to values."),
         ("corpus.limit=0", "corpus.limit is 0, expected a whole number, at least 1 or null."),
-        ("fusion.standardize=maybe", "expected true or false or hidden_states | routing_weights."),
+        ("fusion.standardize=maybe", "expected true or false or none | hidden_states | routing_weights | both."),
         ("scores=[npmy]", "expected a list of (npmi | topic_diversity"),
     ],
 )

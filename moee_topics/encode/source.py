@@ -43,6 +43,12 @@ class EncoderSource:
             self._encoder = MoEEncoder.from_settings(self.settings, require_routers=self._require_routers)
         return self._encoder
 
+    @property
+    def counts(self) -> TokenCounts:
+        """Tokens that went through the encoder so far; none before it is loaded."""
+        report = self._encoder.report if self._encoder is not None else TokenCounts()
+        return TokenCounts(report.documents_cut, report.tokens, report.tokens_lost)
+
     def key(self) -> dict[str, Any]:
         """What the vectors depend on, from the loaded encoder."""
         return self().spec.key()

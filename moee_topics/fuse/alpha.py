@@ -19,7 +19,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.fuse.fusion import Blocks, Matrix, Standardizer, combine, raw_blocks, unit_rows
+from moee_topics.fuse.blocks import Blocks, Matrix, unit_rows
+from moee_topics.fuse.fusion import Fusion
+from moee_topics.fuse.methods import weighted_sum
 
 Criterion = Literal["neighbours", "spearman", "stability"]
 Metric = Literal["v_measure", "ami", "ari"]
@@ -28,6 +30,7 @@ ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights lie so
 close together, unless standardized, that only a far larger alpha lets them count."""
 
+RAW = Fusion(standardize="none")
 _NEIGHBOURS = 15
 _PAIRS = 20_000
 _SPLITS = 5
@@ -58,7 +61,7 @@ def choose_alpha(
     alphas: Sequence[float] = ALPHAS,
     criterion: Criterion = "neighbours",
     *,
-    standardizer: Standardizer | None = None,
+    fusion: Fusion = RAW,
     seed: int = 42,
     sample: int = 2000,
     n_clusters: int | None = None,
@@ -73,7 +76,7 @@ def choose_alpha(
             the fused similarity with each block's over random pairs (the paper's camera-ready, section 3.3, maximizes
             this by gradient). ``stability``: how far k-means fitted on two halves puts all documents into the same
             clusters (AMI, mean of 5 splits).
-        standardizer: applied first, the same one that the fusion will use.
+        fusion: its statistics are applied first; its own method and alpha do not matter.
         seed: of the sample, the pairs and k-means.
         sample: how many documents at most.
         n_clusters: of k-means for ``stability``; the square root of half the documents unless told.
@@ -86,13 +89,11 @@ def choose_alpha(
         raise InputError(f"Unknown criterion {criterion!r}; it is one of {', '.join(get_args(Criterion))}.")
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.choice(len(embeddings), min(sample, len(embeddings)), replace=False))
-    blocks = _blocks(embeddings[rows], standardizer)
+    blocks = fusion.blocks(embeddings[rows])
     _check(alphas, blocks)
     if criterion == "stability":
         clusters = _clusters(n_clusters, len(rows))
-        return _best(
-            criterion, alphas, lambda alpha: _stability(combine(blocks, "weighted_sum", alpha=alpha), clusters, seed)
-        )
+        return _best(criterion, alphas, lambda alpha: _stability(weighted_sum(blocks, alpha), clusters, seed))
     hidden, routing = _cosines(blocks)
     if criterion == "neighbours":
         near = _neighbours(hidden), _neighbours(routing)
@@ -107,7 +108,7 @@ def grid_search_alpha(
     alphas: Sequence[float] = ALPHAS,
     metric: Metric = "v_measure",
     *,
-    standardizer: Standardizer | None = None,
+    fusion: Fusion = RAW,
     seed: int = 42,
 ) -> AlphaChoice:
     """Chooses alpha by how well k-means, one cluster per label, finds the labels of a development set.
@@ -120,14 +121,14 @@ def grid_search_alpha(
         raise InputError(f"Unknown metric {metric!r}; it is one of {', '.join(_METRICS)}.")
     if len(labels) != len(embeddings):
         raise InputError(f"Give one label per document, got {len(labels)} for {len(embeddings)} documents.")
-    blocks = _blocks(embeddings, standardizer)
+    blocks = fusion.blocks(embeddings)
     _check(alphas, blocks)
     names = [str(label) for label in labels]
     clusters = len(set(names))
 
     def score(alpha: float) -> float:
         with threadpool_limits(limits=1):
-            found = _k_means(clusters, seed, starts=3).fit_predict(combine(blocks, "weighted_sum", alpha=alpha))
+            found = _k_means(clusters, seed, starts=3).fit_predict(weighted_sum(blocks, alpha))
         return float(_METRICS[metric](names, found))
 
     return _best(metric, alphas, score)
@@ -139,7 +140,7 @@ def grid_search_alpha_pairs(
     gold: Sequence[float],
     alphas: Sequence[float] = ALPHAS,
     *,
-    standardizer: Standardizer | None = None,
+    fusion: Fusion = RAW,
 ) -> AlphaChoice:
     """Chooses alpha by the Spearman correlation of fused similarities with the known scores of pairs.
 
@@ -148,7 +149,7 @@ def grid_search_alpha_pairs(
     """
     if not len(first) == len(second) == len(gold):
         raise InputError(f"Give the same pairs three times, got {len(first)}, {len(second)} and {len(gold)}.")
-    blocks = _blocks(first, standardizer), _blocks(second, standardizer)
+    blocks = fusion.blocks(first), fusion.blocks(second)
     _check(alphas, blocks[0])
     hidden, routing = (_paired_cosines(a, b) for a, b in zip(*blocks, strict=True))
     target = np.asarray(gold, dtype=np.float64)
@@ -167,17 +168,13 @@ def _clusters(asked: int | None, documents: int) -> int:
     return clusters
 
 
-def _blocks(embeddings: Embeddings, standardizer: Standardizer | None) -> Blocks:
-    return standardizer.transform(embeddings) if standardizer else raw_blocks(embeddings)
-
-
 def _check(alphas: Sequence[float], blocks: Blocks) -> None:
     if len(alphas) == 0:
         raise InputError("Give at least one alpha to try.")
     if len(blocks[0]) < 20:
         raise InputError(f"Choosing alpha needs at least 20 documents, got {len(blocks[0])}. Set alpha by hand.")
     for alpha in alphas:
-        combine((blocks[0][:1], blocks[1][:1]), "weighted_sum", alpha=alpha)
+        Fusion("weighted_sum", alpha).combine((blocks[0][:1], blocks[1][:1]))  # refuses what no fusion takes
 
 
 def _cosines(blocks: Blocks) -> tuple[Matrix, Matrix]:

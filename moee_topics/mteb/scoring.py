@@ -1,4 +1,4 @@
-"""Scores vectors on tasks: encode once, evaluate each variant with mteb, keep mteb's own result files.
+"""Scores vectors on tasks: encode once, evaluate each fusion with mteb, keep mteb's own result files.
 
 Results are in mteb's layout below the output folder, so mteb's tools read them, a run that was stopped goes on where it
 was, and a run that is repeated computes nothing.
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, bytes_per_document, get_prompt
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse import AlphaChoice, Standardizer, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
+from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
-from moee_topics.mteb.encoder import Embedder, MTEBEncoder, Variant, model_meta
+from moee_topics.mteb.encoder import AnyFusion, MTEBEncoder, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
@@ -49,22 +50,23 @@ WITHOUT_LABELS = "for each task without labels, by shared neighbours (see moee_t
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the board: a variant, and whether its alpha is chosen for each task."""
+    """A column of the board: a fusion, and whether its alpha is chosen for each task."""
 
-    variant: Variant
+    fusion: AnyFusion
     choose: bool = False
 
     @property
     def label(self) -> str:
         """What heads the column."""
-        label = self.variant.label
-        return label.replace(f"sum {self.variant.alpha:g}", "sum auto") if self.choose else label
+        if isinstance(self.fusion, Fusion) and self.choose:
+            return self.fusion.label.replace(f"sum {self.fusion.alpha:g}", "sum auto")
+        return self.fusion.label
 
 
 def columns_of(recipe: ScoreRecipe) -> list[Column]:
     """The columns that a recipe asks for."""
     auto = recipe.score.alpha == AUTO
-    return [Column(variant, auto and variant.method == "weighted_sum") for variant in recipe.variants()]
+    return [Column(fusion, auto and fusion.method == "weighted_sum") for fusion in recipe.fusions()]
 
 
 def score(
@@ -100,7 +102,7 @@ def score(
 def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
     """The stored embeddings of a recipe's encoder; weights are loaded when a text is missing, not before."""
     source = EncoderSource(recipe.encoder)
-    return Embedder(load=source, key=source.stored_key(root) or source.key(), root=root)
+    return Embedder(source, root, key=source.stored_key(root))
 
 
 def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
@@ -111,7 +113,7 @@ def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
         template = get_prompt(prompt).template
         source = EncoderSource(replace(recipe.encoder, prompt=prompt))
         key = source.stored_key(root) or {**base.key(), "prompt": template}
-        return Embedder(load=lambda: base().with_prompt(template), key=key, root=root)
+        return Embedder(lambda: base().with_prompt(template), root, key=key)
 
     return embedder
 
@@ -152,7 +154,7 @@ class _Run:
         folder = self.section.data or Path()
         self.development = _Job.of(local_task(development.task(folder, recipe.seed))) if development else None
         self.statistics = _Statistics(self.section.statistics, self.section.batch_size, embedder)
-        embedder.progress = lambda done, total: progress.advance(done, total, "texts")
+        embedder.progress = progress
 
     def board(self, sources: Sequence[TaskSource]) -> Board:
         tasks, skipped = [], {}
@@ -191,13 +193,9 @@ class _Run:
 
     def _cached(self, job: _Job, column: Column) -> Scores | None:
         """What an earlier run found with the same vectors on the same data."""
-        variant = column.variant
-        if column.choose:
-            key = self._key(job, column)
-            if key not in self.choices:
-                return None
-            variant = replace(variant, alpha=self.choices.of(key))
-        result = self.cache.load_task_result(job.source.name, self._meta(variant))
+        if column.choose and self._key(job, column) not in self.choices:
+            return None
+        result = self.cache.load_task_result(job.source.name, self._meta(self._with_alpha(job, column)))
         # mteb takes a complete result for valid even if the data has changed since.
         return scores_of(result) if result is not None and result.dataset_revision == job.revision else None
 
@@ -206,7 +204,7 @@ class _Run:
         self.progress.begin(name, job.source.type)
         with _quiet():
             texts = texts_of(job.source)
-        encoded = self.embedder.ensure(texts)
+        encoded = self.embedder.ensure_texts(texts)
         found = {}
         for done, column in enumerate(columns):
             self.progress.advance(done, len(columns), "vectors")
@@ -215,9 +213,11 @@ class _Run:
         self.progress.end(name, time.perf_counter() - started, outcome)
         return found
 
-    def _run(self, job: _Job, variant: Variant, texts: Sequence[str]) -> Scores:
-        name, standardizer = self.statistics.name(variant), self.statistics.fit(variant, texts)
-        encoder = MTEBEncoder(self.embedder, variant, standardizer=standardizer, statistics=name)
+    def _run(self, job: _Job, fusion: AnyFusion, texts: Sequence[str]) -> Scores:
+        name = self.statistics.name(fusion)
+        if isinstance(fusion, Fusion):
+            fusion = self.statistics.fit(fusion, texts)
+        encoder = MTEBEncoder(self.embedder, fusion, statistics=name)
         options = {"batch_size": self.section.batch_size, "show_progress_bar": False}
         with _quiet():
             import_extra("mteb", "mteb").evaluate(
@@ -233,42 +233,44 @@ class _Run:
         meta = encoder.mteb_model_meta
         return scores_of(self.cache.load_task_result(job.source.name, meta, raise_if_not_found=True))
 
-    def _fixed(self, job: _Job, column: Column, texts: Sequence[str]) -> Variant:
-        """The column's variant with its alpha, chosen now if it was not before."""
-        if not column.choose:
-            return column.variant
-        key = self._key(job, column)
-        if key not in self.choices:
-            self.choices.remember(key, self._choose(column.variant, texts).alpha)
-        return replace(column.variant, alpha=self.choices.of(key))
+    def _fixed(self, job: _Job, column: Column, texts: Sequence[str]) -> AnyFusion:
+        """The column's fusion with its alpha, chosen now if it was not before."""
+        if column.choose and self._key(job, column) not in self.choices:
+            self.choices.remember(self._key(job, column), self._choose(column.fusion, texts).alpha)
+        return self._with_alpha(job, column)
 
-    def _choose(self, variant: Variant, texts: Sequence[str]) -> AlphaChoice:
+    def _with_alpha(self, job: _Job, column: Column) -> AnyFusion:
+        if not (column.choose and isinstance(column.fusion, Fusion)):
+            return column.fusion
+        return column.fusion.with_alpha(self.choices.of(self._key(job, column)))
+
+    def _choose(self, fusion: AnyFusion, texts: Sequence[str]) -> AlphaChoice:
+        assert isinstance(fusion, Fusion)  # columns choose an alpha for sums only
         if self.development is not None:
-            return self._search(variant, self.development.source)
+            return self._search(fusion, self.development.source)
         rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
         sample = self.embedder.embed([texts[i] for i in sorted(rows)])
-        return choose_alpha(sample, standardizer=self.statistics.fit(variant, texts))
+        return choose_alpha(sample, fusion=self.statistics.fit(fusion, texts))
 
-    def _search(self, variant: Variant, source: TaskSource) -> AlphaChoice:
+    def _search(self, fusion: Fusion, source: TaskSource) -> AlphaChoice:
         """The best alpha of the grid on a development file with labels or scores."""
         if source.type == "STS":
             first, second, gold = pair_rows(source)
-            standardizer = self.statistics.fit(variant, list(dict.fromkeys([*first, *second])))
-            sides = self.embedder.embed(first), self.embedder.embed(second)
-            return grid_search_alpha_pairs(*sides, gold, standardizer=standardizer)
+            fitted = self.statistics.fit(fusion, list(dict.fromkeys([*first, *second])))
+            return grid_search_alpha_pairs(self.embedder.embed(first), self.embedder.embed(second), gold, fusion=fitted)
         if source.type == "Clustering":
             texts, labels = clustering_rows(source)
-            standardizer = self.statistics.fit(variant, texts)
-            return grid_search_alpha(self.embedder.embed(texts), labels, metric="ami", standardizer=standardizer)
+            fitted = self.statistics.fit(fusion, texts)
+            return grid_search_alpha(self.embedder.embed(texts), labels, metric="ami", fusion=fitted)
         raise InputError(f"A development file is for Clustering or STS, and this one is for {source.type}.")
 
     def _key(self, job: _Job, column: Column) -> str:
-        meta = self._meta(column.variant)
+        meta = self._meta(column.fusion)
         key = f"{job.source.name} {job.revision} {meta.name} {meta.revision} {meta.experiment_name}"
         return key if self.development is None else f"{key} development {self.development.revision}"
 
-    def _meta(self, variant: Variant) -> Any:
-        return model_meta(self.embedder.key, variant, self.statistics.name(variant))
+    def _meta(self, fusion: AnyFusion) -> Any:
+        return model_meta(self.embedder.key, fusion, self.statistics.name(fusion))
 
 
 class _Statistics:
@@ -276,29 +278,29 @@ class _Statistics:
 
     def __init__(self, path: Path | None, batch_size: int, embedder: Embedder) -> None:
         self.batch_size, self.embedder = batch_size, embedder
-        self.saved = Standardizer.load(path) if path else None
+        self.saved = Fusion.load(path) if path else None
         self.corpus = f"{path.stem}-{_file_digest(path)}" if path else "task"
         self.words = self.corpus if path else "the different texts of the task, labels unseen"
 
-    def name(self, variant: Variant) -> str:
+    def name(self, fusion: AnyFusion) -> str:
         """Names the statistics in the folder of a result."""
-        return f"batches-of-{self.batch_size}" if variant.standardize == "reference" else self.corpus
+        return f"batches-of-{self.batch_size}" if isinstance(fusion, BatchFusion) else self.corpus
 
-    def fit(self, variant: Variant, texts: Sequence[str]) -> Standardizer | None:
-        if variant.standardize not in ("routing_weights", "both"):
-            return None
-        both = variant.standardize == "both"
-        return self.saved or Standardizer.fit(self.embedder.blocks(texts), hidden_states=both)
+    def fit(self, fusion: Fusion, texts: Sequence[str]) -> Fusion:
+        if fusion.standardize == "none":
+            return fusion
+        return fusion.fitted_like(self.saved) if self.saved else fusion.fit(self.embedder.blocks(texts))
 
 
 def _notes(columns: Sequence[Column], tasks: Sequence[TaskScores], statistics: str, how: str) -> list[str]:
-    used = {column.variant.plain().standardize for column in columns}
+    reference = any(isinstance(column.fusion, BatchFusion) for column in columns)
+    standardized = any(isinstance(c.fusion, Fusion) and c.fusion.standardize != "none" for c in columns)
     chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
     every = {
         V_MEASURE_NOTE: any(task.type == "Clustering" for task in tasks),
         SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),
-        Z_NOTE.format(statistics=statistics): bool(used & {"routing_weights", "both"}),
-        REFERENCE_NOTE: "reference" in used,
+        Z_NOTE.format(statistics=statistics): standardized,
+        REFERENCE_NOTE: reference,
         AUTO_NOTE.format(how=how, chosen="; ".join(chosen)): bool(chosen),
     }
     return [note for note, wanted in every.items() if wanted]

@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
 
+from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.evaluate import (
@@ -28,10 +29,9 @@ from moee_topics.evaluate import (
     error_complementarity,
     similarity_correlations,
 )
-from moee_topics.fuse import Criterion, Standardizer, choose_alpha, combine, grid_search_alpha, raw_blocks
+from moee_topics.fuse import Criterion, Fusion, choose_alpha, grid_search_alpha
 from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
-from moee_topics.mteb.encoder import Embedder
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
@@ -109,10 +109,10 @@ class PairComparison:
 
 def views_of(embeddings: Embeddings, alpha: float) -> dict[str, NDArray[np.float32]]:
     """Hidden states, routing weights and their sum (N, d), as they are and standardized (z) on these documents."""
-    raw = raw_blocks(embeddings)
-    scaled = Standardizer.fit([embeddings]).transform(embeddings)
-    sums = {name: combine(blocks, "weighted_sum", alpha=alpha) for name, blocks in (("sum", raw), ("sum z", scaled))}
-    return {"HS": raw[0], "RW": raw[1], "HS z": scaled[0], "RW z": scaled[1], **sums}
+    raw, scaled = Fusion("weighted_sum", alpha, "none"), Fusion("weighted_sum", alpha, "both").fit([embeddings])
+    blocks, z_blocks = raw.blocks(embeddings), scaled.blocks(embeddings)
+    sums = {"sum": raw.combine(blocks), "sum z": scaled.combine(z_blocks)}
+    return {"HS": blocks[0], "RW": blocks[1], "HS z": z_blocks[0], "RW z": z_blocks[1], **sums}
 
 
 def compare_clusters(
@@ -155,11 +155,11 @@ def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list
     """What alphas chosen without labels reach, beside the best of the same grid in hindsight."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:ALPHA_SAMPLE])
     sample, known = embeddings[rows], [labels[row] for row in rows]
-    standardizer = Standardizer.fit([sample])
-    oracle = grid_search_alpha(sample, known, metric="ami", standardizer=standardizer, seed=seed)
+    fusion = Fusion(standardize="both").fit([sample])
+    oracle = grid_search_alpha(sample, known, metric="ami", fusion=fusion, seed=seed)
     trials = []
     for criterion in CRITERIA:
-        choice = choose_alpha(sample, criterion=criterion, standardizer=standardizer, seed=seed)
+        choice = choose_alpha(sample, criterion=criterion, fusion=fusion, seed=seed)
         trials.append(AlphaTrial(criterion, choice.alpha, oracle.scores[choice.alpha]))
     fixed = [AlphaTrial("fixed", alpha, oracle.scores[alpha]) for alpha in (0.0, 0.5, 1.0) if alpha in oracle.scores]
     return [*trials, *fixed, AlphaTrial("hindsight", oracle.alpha, oracle.scores[oracle.alpha])]
@@ -267,7 +267,7 @@ class _Work:
     def __init__(self, recipe: ScoreRecipe, embedder_for: Callable[[str], Embedder], progress: Progress) -> None:
         self.prompts = recipe.score.prompts or (recipe.encoder.prompt,)
         alpha = recipe.score.alpha
-        self.alpha, self.seed = (1.0 if isinstance(alpha, str) else alpha[0]), recipe.seed
+        self.alpha, self.seed = (Fusion.alpha if isinstance(alpha, str) else alpha[0]), recipe.seed
         self.embedder_for, self.progress = embedder_for, progress
 
     def clusters(self, source: TaskSource) -> ClusterComparison:
@@ -287,7 +287,7 @@ class _Work:
 
     def _embed(self, prompt: str, texts: Sequence[str]) -> Embeddings:
         embedder = self.embedder_for(prompt)
-        embedder.progress = lambda done, total: self.progress.advance(done, total, "texts")
+        embedder.progress = self.progress
         return embedder.embed(texts)
 
 

@@ -7,7 +7,6 @@ from .estimation import estimate as estimate
 from .fitting import Fitted as Fitted
 from .fitting import check as check
 from .fitting import fit as fit
-from .methods import METHODS as METHODS
 from .methods import parse_methods as parse_methods
 from .methods import run_methods as run_methods
 from .prediction import PredictedTopic as PredictedTopic

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moee_topics.corpus import Corpus, Document, Survey, open_corpus, survey
-from moee_topics.embeddings import Embeddings
-from moee_topics.encode import EncoderSource, TokenCounts, bytes_per_document
-from moee_topics.errors import ResourceError, StoreError
+from moee_topics.embed import DOCUMENTS_PER_SHARD, Embedder
+from moee_topics.encode import EncoderSource, TokenCounts
+from moee_topics.errors import StoreError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.store import EmbeddingStore, key_digest
 
 if TYPE_CHECKING:
     from moee_topics.encode import MoEEncoder
-
-DOCUMENTS_PER_SHARD = 1024
-CHARACTERS_PER_SHARD = 32_000_000
-DOCUMENTS_PER_STEP = 256
-DISK_MARGIN = 1.05
 
 Key = Mapping[str, Any]
 
@@ -51,14 +45,18 @@ class Encoded:
         """Where the shards are."""
         return self.store / key_digest(self.key)
 
-    def open(self) -> EmbeddingStore:
-        """The store, for reading."""
-        return EmbeddingStore.open(self.store, self.key)
+    def embedder(self) -> Embedder:
+        """Reads its embeddings; there is nothing left to encode."""
+        return Embedder(_nothing_to_encode, self.store, key=self.key)
+
+
+def _nothing_to_encode() -> MoEEncoder:
+    raise StoreError("The store lost embeddings while the run was at work. Run the same command again.")
 
 
 def encoder_of(recipe: Recipe) -> EncoderSource:
     """The encoder of a recipe; routers are needed unless hidden states alone are used."""
-    return EncoderSource(recipe.encoder, require_routers=recipe.fusion.method != "hidden_states")
+    return EncoderSource(recipe.encoder, require_routers=recipe.fusion.needs_routers)
 
 
 def corpus_of(recipe: Recipe) -> Corpus:
@@ -116,109 +114,38 @@ def embed_surveyed(corpus: Corpus, found: Survey, encoder: EncoderSource, store:
     """:func:`embed` of a corpus that has been counted."""
     key = encoder.stored_key(store) or encoder.key()
     progress.begin("embed", f"{encoder.settings.model}, {found.unique:,} documents")
-    with EmbeddingStore.open(store, key, writable=True) as opened:
-        _drop_damaged(opened, progress)
-        hashes = found.hash_list()
-        missing = dict.fromkeys(hashes[row] for row in opened.missing(hashes))
-        work = _Encoding(opened, encoder, missing, progress)
-        counts = work.run(corpus) if missing else _count_all(corpus, encoder)
-    return Encoded(found, key, counts, work.done, store)
+    embedder = Embedder(encoder, store, key=key, progress=progress)
+    tally = _Tally(encoder, embedder.missing(found.hash_list()))
+    encoded = embedder.ensure(tally.passing(corpus), len(tally.missing))
+    return Encoded(found, key, tally.counts(), encoded, store)
 
 
-def _drop_damaged(store: EmbeddingStore, progress: Progress) -> None:
-    damaged = store.verify()
-    for shard in damaged:
-        lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
-        progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
-    store.drop(damaged)
+class _Tally:
+    """Counts the tokens of stored documents while those that are missing pass by on their way to the encoder."""
 
+    def __init__(self, encoder: EncoderSource, missing: Mapping[bytes, None]) -> None:
+        self.encoder, self.missing = encoder, missing
+        self._stored, self._before = TokenCounts(), encoder.counts
 
-def _count_all(corpus: Corpus, encoder: EncoderSource) -> TokenCounts:
-    seen: set[bytes] = set()
-    total = TokenCounts()
-    for window in _windows(_first_of_each(corpus, seen)):
-        total += encoder.count([document.text for document, _ in window])
-    return total
-
-
-class _Encoding:
-    """One pass over a corpus that encodes what is missing, shard by shard."""
-
-    def __init__(
-        self, store: EmbeddingStore, encoder: EncoderSource, missing: Mapping[bytes, None], progress: Progress
-    ) -> None:
-        self.store, self.encoder, self.progress = store, encoder, progress
-        self.missing = missing
-        self.done = 0
-        self._known = TokenCounts()
-
-    def run(self, corpus: Corpus) -> TokenCounts:
-        """Encodes, and counts the tokens of all documents, stored before or now."""
-        encode = self.encoder()
-        before = encode.report
-        _check_disk(self.store.folder, len(self.missing), encode)
-        self.progress.advance(0, len(self.missing))
-        for window in _windows(self._to_encode(corpus)):
-            self._write(window)
-        mine = encode.report - before
-        return self._known + TokenCounts(mine.documents_cut, mine.tokens, mine.tokens_lost)
-
-    def _to_encode(self, corpus: Corpus) -> Iterator[tuple[Document, bytes]]:
+    def passing(self, corpus: Corpus) -> Iterator[Document]:
+        """The documents that are not stored yet, from one reading of the corpus."""
+        seen: set[bytes] = set()
         stored: list[str] = []
-        for document, content in _first_of_each(corpus, set()):
+        for document in corpus:
+            content = document.content_hash
             if content in self.missing:
-                yield document, content
-                continue
-            stored.append(document.text)
-            if len(stored) >= DOCUMENTS_PER_SHARD:
-                self._known += self.encoder.count(stored)
-                stored.clear()
-        self._known += self.encoder.count(stored)
-
-    def _write(self, window: Sequence[tuple[Document, bytes]]) -> None:
-        texts = [document.text for document, _ in window]
-        parts = []
-        for part in self.encoder().encode_stream(texts, DOCUMENTS_PER_STEP):
-            parts.append(part)
-            self.done += len(part)
-            self.progress.advance(self.done, len(self.missing))
-        ids = [document.id for document, _ in window]
-        self.store.write(Embeddings.concatenate(parts), ids, [content for _, content in window])
-
-
-def _first_of_each(corpus: Corpus, seen: set[bytes]) -> Iterator[tuple[Document, bytes]]:
-    """The documents with their hashes, identical texts once."""
-    for document in corpus:
-        content = document.content_hash
-        if content not in seen:
+                yield document
+            elif content not in seen:
+                stored.append(document.text)
+                if len(stored) >= DOCUMENTS_PER_SHARD:
+                    self._stored += self.encoder.count(stored)
+                    stored.clear()
             seen.add(content)
-            yield document, content
+        self._stored += self.encoder.count(stored)
 
-
-def _windows(documents: Iterator[tuple[Document, bytes]]) -> Iterator[list[tuple[Document, bytes]]]:
-    """Documents in groups that become one shard each; where a group ends depends on its documents alone."""
-    window: list[tuple[Document, bytes]] = []
-    characters = 0
-    for document, content in documents:
-        window.append((document, content))
-        characters += len(document.text)
-        if len(window) >= DOCUMENTS_PER_SHARD or characters >= CHARACTERS_PER_SHARD:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window
-
-
-def _check_disk(folder: Path, documents: int, encoder: MoEEncoder) -> None:
-    spec = encoder.spec
-    averaged = spec.pooling == "mean" or spec.long_documents == "chunk"
-    size = bytes_per_document(spec.layers, spec.experts, spec.hidden_size, averaged=averaged)
-    needed, free = int(documents * size * DISK_MARGIN), shutil.disk_usage(folder).free
-    if needed > free:
-        raise ResourceError(
-            f"{documents:,} embeddings need {needed / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free. "
-            "Free some, or choose another place with --store."
-        )
+    def counts(self) -> TokenCounts:
+        """Tokens of all documents, stored before or encoded now."""
+        return self._stored + self.encoder.counts - self._before
 
 
 def encoded_before(recipe: Recipe, found: Survey, store: Path, encoder: EncoderSource) -> Encoded:

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, Document, Surveyor
+from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.evaluate import find_experts, gather_routing_weights
-from moee_topics.fuse import Standardizer, fuse
+from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress, resumable
-from moee_topics.recipe import FusionSection, Recipe
+from moee_topics.recipe import Recipe
 from moee_topics.run.encoding import Encoded, corpus_of, encoder_of
 from moee_topics.run.scores import score_topics
-from moee_topics.store import EmbeddingStore, atomic_folder, write_json
+from moee_topics.store import atomic_folder, write_json
 from moee_topics.topics import (
     OUTLIERS,
     UPSTREAM,
@@ -35,11 +36,9 @@ from moee_topics.topics import (
     topics_per_class,
 )
 
-ROWS_PER_BLOCK = 4096
 MODEL = "model"
 WORDS = "words"
-FUSION_FILE = "fusion.json"
-STANDARDIZER_FILE = "standardizer.safetensors"
+FUSION_FILE = "fusion.safetensors"
 ENCODER_FILE = "encoder.json"
 
 
@@ -129,14 +128,13 @@ def fit(
     with resumable("The embeddings are kept: run the same command again to fit the topics."):
         documents = _documents(corpus, encoded)
         with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):
-            standardizer = fit_standardizer(encoded, recipe.fusion)
-            X = fused(encoded, recipe.fusion, standardizer)
-        with word_backend(recipe, encoded, standardizer, encoder or encoder_of(recipe)) as backend:
-            with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
-                texts = [document.text for document in documents]
-                model = fit_topics(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
-            _save(model, folder, recipe, encoded, standardizer)
-            _derive(model, folder, recipe, encoded, steps)
+            fusion, X = fused(encoded, recipe.fusion)
+        backend = word_backend(encoded, fusion, encoder or encoder_of(recipe))
+        with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
+            texts = [document.text for document in documents]
+            model = fit_topics(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
+        _save(model, folder, recipe, encoded, fusion)
+        _derive(model, folder, recipe, encoded, steps)
     return Fitted(model, X.shape[1], steps.seconds)
 
 
@@ -158,57 +156,32 @@ def _columns(documents: list[Document]) -> dict[str, Any]:
     }
 
 
-def fit_standardizer(encoded: Encoded, fusion: FusionSection) -> Standardizer | None:
-    """The corpus statistics a recipe asks for, streamed from the store; None where it asks for none."""
-    if fusion.standardize is False:
-        return None
-    chosen = {"hidden_states", "routing_weights"} if fusion.standardize is True else {fusion.standardize}
-    with encoded.open() as store:
-        blocks = store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK)
-        return Standardizer.fit(
-            blocks, hidden_states="hidden_states" in chosen, routing_weights="routing_weights" in chosen
-        )
+def fused(encoded: Encoded, fusion: Fusion) -> tuple[Fusion, NDArray[np.float32]]:
+    """The fusion fitted on a corpus, and the vectors (N, d) of its documents, read from the store block by block."""
+    hashes = encoded.survey.hash_list()
+    embedder = encoded.embedder()
+    fitted = fusion.fit(embedder.stored_blocks(hashes))
+    return fitted, fuse_all(embedder.stored_blocks(hashes), fitted, encoded.survey.documents)
 
 
-def fused(encoded: Encoded, fusion: FusionSection, standardizer: Standardizer | None) -> NDArray[np.float32]:
-    """The vectors of all documents, (N, d) in float32, read from the store block by block."""
-    X: NDArray[np.float32] | None = None
-    row = 0
-    with encoded.open() as store:
-        for block in store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK):
-            part = fuse(block, fusion.method, alpha=fusion.alpha, standardizer=standardizer)
-            if X is None:
-                X = np.empty((encoded.survey.documents, part.shape[1]), dtype=np.float32)
-            X[row : row + len(part)] = part
-            row += len(part)
-    if X is None:
-        raise InputError("There are no documents to fuse.")
-    return X
-
-
-@contextmanager
-def word_backend(
-    recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None, encoder: EncoderSource
-) -> Iterator[Any]:
+def word_backend(encoded: Encoded, fusion: Fusion, encoder: EncoderSource) -> Any:
     """What embeds words; it keeps their embeddings too, so that fitting again needs no model."""
     from moee_topics.topics import MoEEBackend
 
-    fusion = recipe.fusion
-    with EmbeddingStore.open(encoded.store / WORDS, encoded.key, writable=True) as words:
-        yield MoEEBackend(encoder, fusion.method, fusion.alpha, standardizer, words)
+    # A shard holds all words of one call, up to 2,048: as stores of version 0.1.0 have them.
+    words = Embedder(encoder, encoded.store / WORDS, key=encoded.key, documents_per_shard=2048)
+    return MoEEBackend(words, fusion)
 
 
-def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, standardizer: Standardizer | None) -> None:
+def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, fusion: Fusion) -> None:
     model.result.save(folder)
     with atomic_folder(folder / MODEL) as target:
         model.save(target, with_result=False)
-        write_json(target / FUSION_FILE, recipe.fusion.model_dump(mode="json"))
+        fusion.save(target / FUSION_FILE)
         write_json(
             target / ENCODER_FILE,
             {"options": asdict(recipe.encoder), "key": dict(sorted(encoded.key.items()))},
         )
-        if standardizer is not None:
-            standardizer.save(target / STANDARDIZER_FILE)
 
 
 def _derive(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, steps: Steps) -> None:
@@ -230,9 +203,8 @@ def _has_topics(model: TopicModel) -> bool:
 
 
 def _write_experts(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded) -> None:
-    with encoded.open() as store:
-        blocks = store.read_blocks(encoded.survey.hash_list(), ROWS_PER_BLOCK)
-        weights = gather_routing_weights(blocks, encoded.survey.documents)
+    blocks = encoded.embedder().stored_blocks(encoded.survey.hash_list())
+    weights = gather_routing_weights(blocks, encoded.survey.documents)
     rng = np.random.default_rng(recipe.seed)
     find_experts(weights, model.result.topics, rng=rng).save(folder / "experts.json")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from moee_topics.errors import RecipeError
+from moee_topics.fuse import METHODS
 from moee_topics.progress import Progress
-from moee_topics.recipe import Method, Recipe
+from moee_topics.recipe import Recipe
 from moee_topics.run.runs import run
-
-METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def parse_methods(text: str) -> list[str]:
@@ -25,7 +24,7 @@ def parse_methods(text: str) -> list[str]:
     unknown = [name for name in named if name not in METHODS]
     if unknown or len(named) < 2:
         got = f"{unknown[0]!r} is none of them" if unknown else f"got {text!r}"
-        raise RecipeError(f"fusion.method takes 'all' or two or more of {', '.join(METHODS)} to compare; {got}.")
+        raise RecipeError(f"--methods takes 'all' or two or more of {', '.join(METHODS)}, by comma; {got}.")
     return named
 
 
@@ -46,4 +45,4 @@ def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, pro
 
 
 def _with(recipe: Recipe, method: str) -> Recipe:
-    return recipe.model_copy(update={"fusion": recipe.fusion.model_copy(update={"method": method})})
+    return recipe.model_copy(update={"fusion": replace(recipe.fusion, method=method)})  # type: ignore[arg-type]

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Document
-from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import Standardizer, fuse
-from moee_topics.recipe import FusionSection
-from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL, STANDARDIZER_FILE
+from moee_topics.fuse import Fusion
+from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL
 from moee_topics.run.manifest import read_manifest
 from moee_topics.topics import TopicModel
 
@@ -66,23 +64,20 @@ class Predictor:
     """What new documents go through."""
 
     encoder: EncoderSource
-    fusion: FusionSection
-    standardizer: Standardizer | None
+    fusion: Fusion
     model: TopicModel
 
     @classmethod
     def load(cls, folder: Path, *, device: str | None = None) -> Predictor:
         """Loads the model, the statistics and the topics of a run folder."""
         saved = folder / MODEL
-        fusion = FusionSection.model_validate(_read(saved / FUSION_FILE))
+        fusion = Fusion.load(saved / FUSION_FILE)
         encoder = _load_encoder(_read(saved / ENCODER_FILE), fusion, device)
-        standardizer = Standardizer.load(saved / STANDARDIZER_FILE) if fusion.standardize else None
-        return cls(encoder, fusion, standardizer, TopicModel.load(saved))
+        return cls(encoder, fusion, TopicModel.load(saved))
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
-        stored = _as_stored(self.encoder().encode(texts))
-        return fuse(stored, self.fusion.method, alpha=self.fusion.alpha, standardizer=self.standardizer)
+        return self.fusion.transform(self.encoder().encode(texts).rounded())
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""
@@ -96,10 +91,10 @@ class Predictor:
         ]
 
 
-def _load_encoder(saved: dict[str, Any], fusion: FusionSection, device: str | None) -> EncoderSource:
+def _load_encoder(saved: dict[str, Any], fusion: Fusion, device: str | None) -> EncoderSource:
     options = {**saved["options"], "device": device or saved["options"]["device"]}
     options["dtype"] = saved["key"]["dtype"]
-    encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.method != "hidden_states")
+    encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
     if encoder.key() != saved["key"]:
         differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
         raise ModelError(
@@ -107,15 +102,6 @@ def _load_encoder(saved: dict[str, Any], fusion: FusionSection, device: str | No
             "Bring that model back, or run the recipe again."
         )
     return encoder
-
-
-def _as_stored(embeddings: Embeddings) -> Embeddings:
-    weights = embeddings.mean_routing_weights
-    return Embeddings(
-        embeddings.hidden_states.astype(np.float16),
-        embeddings.router_logits.astype(np.float16),
-        None if weights is None else weights.astype(np.float16),
-    )
 
 
 def _read(path: Path) -> dict[str, Any]:

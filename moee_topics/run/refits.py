@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import NoTopicsError
 from moee_topics.evaluate import Score, Stability, TopicRun, stability, topic_stability
-from moee_topics.fuse import Standardizer
+from moee_topics.fuse import Fusion
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.encoding import Encoded, encoder_of
-from moee_topics.run.fitting import MODEL, fit_standardizer, fused, topic_settings, word_backend
+from moee_topics.run.fitting import MODEL, fused, topic_settings, word_backend
 from moee_topics.run.manifest import MEND
 from moee_topics.store import read_json, write_json
 from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, FitSettings, StabilitySettings, TopicModel, fit_topics
@@ -119,27 +118,19 @@ class Refitter:
     def _fitted(self, refit: Refit, rows: Rows | None) -> dict[str, Any]:
         texts = self.texts if rows is None else [self.texts[row] for row in rows.tolist()]
         settings = refit.settings(topic_settings(self.recipe), len(texts) / len(self.texts))
-        X = self._vectors if rows is None else self._vectors[rows]
+        fusion, vectors = self._fused
+        X = vectors if rows is None else vectors[rows]
+        backend = word_backend(self.encoded, fusion, self.encoder) if settings.needs_words else None
         nowhere = np.zeros((len(texts), 2), dtype=np.float32)
         try:
-            with self._backend(settings) as backend:
-                model = fit_topics(texts, X, settings, backend=backend, positions=nowhere)
+            model = fit_topics(texts, X, settings, backend=backend, positions=nowhere)
         except NoTopicsError:
             return {"topics": [OUTLIERS] * len(texts), "words": {}}
         return {"topics": model.result.topics.tolist(), "words": ctfidf_words(model)}
 
     @cached_property
-    def _standardizer(self) -> Standardizer | None:
-        return fit_standardizer(self.encoded, self.recipe.fusion)
-
-    @cached_property
-    def _vectors(self) -> NDArray[np.float32]:
-        return fused(self.encoded, self.recipe.fusion, self._standardizer)
-
-    def _backend(self, settings: FitSettings) -> AbstractContextManager[Any]:
-        if not settings.needs_words:
-            return nullcontext()
-        return word_backend(self.recipe, self.encoded, self._standardizer, self.encoder)
+    def _fused(self) -> tuple[Fusion, NDArray[np.float32]]:
+        return fused(self.encoded, self.recipe.fusion)
 
 
 def ctfidf_words(model: TopicModel, top: int = WORDS) -> dict[int, list[str]]:

@@ -237,7 +237,7 @@ class Run:
             "recipe": self.recipe.to_json(),
             "encoder": encoder_facts(self.encoder, encoded.key),
             "fusion": {
-                **self.recipe.fusion.model_dump(mode="json"),
+                **self.recipe.to_json()["fusion"],
                 "dimensions": records["fit"].facts.get("dimensions") if "fit" in records else None,
             },
             "corpus": {**encoded.survey.to_json(), **asdict(encoded.counts)},

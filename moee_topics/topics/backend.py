@@ -3,101 +3,81 @@
 ::
 
     from bertopic import BERTopic
-    from moee_topics.topics.backend import MoEEBackend
+    from moee_topics import MoEEBackend
 
     BERTopic(embedding_model=MoEEBackend("pocket")).fit_transform(documents)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeGuard
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bertopic.backend import BaseEmbedder
 from numpy.typing import NDArray
 
-from moee_topics.embeddings import Embeddings
+from moee_topics.embed import Embedder, TextEncoder
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import Method, Standardizer, fuse
-from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.fuse import Fusion, fuse_all
 
 Matrix = NDArray[np.float32]
 
 WORD_CHARACTERS = 64
 """Texts up to this length count as words or phrases and are kept in memory once they are embedded."""
 MOST_WORDS = 200_000
-DOCUMENTS_PER_SHARD = 2048
-
-
-class Encoder(Protocol):
-    """What a backend needs of an encoder; ``MoEEncoder`` is one."""
-
-    def encode(self, texts: Iterable[str]) -> Embeddings:
-        """Embeddings of the texts in their order."""
 
 
 class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     """Embeds documents, words and single strings for BERTopic, all with the same prompt.
 
     The vector of a text depends on that text alone, so documents that come later, and words, lie in the space of the
-    documents of the fit. Nothing is learned from what is embedded: a standardizer is fitted beforehand, by
-    :meth:`fit_standardizer` or by whoever passes one, and must be passed again where a saved model is loaded.
+    documents of the fit. It may be used from several threads.
 
     Args:
-        encoder: a ``MoEEncoder``, the name or path of a model ("pocket" is the one this package carries), or a function
-            without arguments that loads an encoder. A name or function loads only when a text must be encoded.
-        method: see :func:`moee_topics.fuse.fusion.fuse`.
-        alpha: weight of the routing weights in "weighted_sum".
-        standardizer: applied to the blocks first.
-        store: embeddings of this encoder on disk. Texts in it are not encoded again, and if it is open for writing,
-            new texts, words included, are added to it.
+        encoder: the name or path of a model ("pocket" is the one this package carries), a ``MoEEncoder``, a function
+            without arguments that loads one, or an :class:`Embedder`. A name or function loads when a text must be
+            encoded, not before.
+        fusion: how hidden states and routing weights become one vector. One that standardizes must be fitted, before
+            by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved model is loaded.
+        store: folder of embeddings on disk. Texts in it are not encoded again; new ones, words included, are added.
         encoder_options: keyword arguments of ``MoEEncoder.from_pretrained``, for a name or path.
     """
 
     def __init__(
         self,
-        encoder: Encoder | str | Callable[[], Encoder] = "pocket",
-        method: Method = "weighted_sum",
-        alpha: float = 0.5,
-        standardizer: Standardizer | None = None,
-        store: EmbeddingStore | None = None,
+        encoder: str | TextEncoder | Callable[[], TextEncoder] | Embedder = "pocket",
+        fusion: Fusion = Fusion(standardize="none"),  # noqa: B008 (a frozen value)
+        *,
+        store: Path | None = None,
         **encoder_options: Any,
     ) -> None:
         super().__init__()
-        self.method: Method = method
-        self.alpha = alpha
-        self.standardizer = standardizer
-        self.store = store
-        self._source: Any = encoder
-        self._options = encoder_options
-        self._encoder: Encoder | None = encoder if _is_encoder(encoder) else None
-        self._words: dict[str, Matrix] = {}
         if encoder_options and not isinstance(encoder, str):
             raise InputError(
                 f"{sorted(encoder_options)} are options of loading a model by name; pass its name instead."
             )
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, loaded if it is not in memory.
-
-        Raises:
-            ModelError: it was released and cannot be made again, because an encoder itself was passed.
-        """
-        if self._encoder is None:
-            self._encoder = self._load()
-        return self._encoder
+        self.fusion = fusion
+        self.store = store
+        self._source: Any = encoder
+        self._options = encoder_options
+        self._words: dict[str, Matrix] = {}
+        self._lock = threading.RLock()
+        self.embedder = encoder if isinstance(encoder, Embedder) else self._make_embedder()
 
     @property
     def is_loaded(self) -> bool:
         """Whether the model is in memory."""
-        return self._encoder is not None
+        return self.embedder.is_loaded
 
     def release(self) -> None:
         """Lets the model's memory go; the next text that must be encoded loads it again."""
-        self._source, self._options = _reloadable(self._source, self._options, here=True)
-        self._encoder = None
+        if not isinstance(self._source, Embedder):
+            self._source, self._options = _reloadable(self._source, self._options, here=True)
+            self.embedder = self._make_embedder()
+        self.embedder.release()
 
     def embed(self, documents: Sequence[str] | str, verbose: bool = False) -> Matrix:
         """(n, d) vectors of texts, documents or words alike, in their order.
@@ -112,82 +92,70 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         texts = [documents] if isinstance(documents, str) else list(documents)
         if not texts:
             raise InputError("There is nothing to embed: got an empty list of texts.")
-        unique = list(dict.fromkeys(texts))
-        self._remember([text for text in unique if _is_word(text) and text not in self._words])
-        long = [text for text in unique if text not in self._words]
-        known = dict(zip(long, self._fused(long), strict=True)) if long else {}
-        return np.stack([known[text] if text in known else self._words[text] for text in texts])
+        distinct = list(dict.fromkeys(texts))
+        with self._lock:
+            words = self._embedded_words([text for text in distinct if len(text) <= WORD_CHARACTERS])
+            long = [text for text in distinct if len(text) > WORD_CHARACTERS]
+            vectors = {**words, **(dict(zip(long, self._fused(long), strict=True)) if long else {})}
+        return np.stack([vectors[text] for text in texts])
 
-    def fit_standardizer(self, documents: Iterable[str]) -> MoEEBackend:
-        """Learns the statistics of a corpus and standardizes both blocks from now on; returns the backend itself.
+    def fit_fusion(self, documents: Iterable[str]) -> MoEEBackend:
+        """Learns the statistics of the fusion from a corpus; returns the backend itself.
 
         Without a store the documents are encoded here and once more when they are embedded.
         """
-        self.standardizer = Standardizer.fit(self._blocks(documents))
-        self._words.clear()
+        with self._lock:
+            self.fusion = self.fusion.fit(self.embedder.blocks(list(documents)))
+            self._words.clear()  # their vectors are of the fusion as it was
         return self
 
-    def _blocks(self, documents: Iterable[str]) -> Iterator[Embeddings]:
-        texts = list(documents)
-        for at in range(0, len(texts), DOCUMENTS_PER_SHARD):
-            yield self._raw(texts[at : at + DOCUMENTS_PER_SHARD])
-
-    def _remember(self, words: list[str]) -> None:
-        """Keeps the vectors of words, which BERTopic asks for again with every change of a topic."""
-        if not words:
-            return
-        if len(self._words) + len(words) > MOST_WORDS:
+    def _embedded_words(self, words: Sequence[str]) -> dict[str, Matrix]:
+        """Vectors of words, kept in memory: BERTopic asks for the same ones with every change of a topic."""
+        # Sorted, so that the shards of a store do not depend on the order in which BERTopic happens to ask.
+        new = sorted(word for word in words if word not in self._words)
+        if len(self._words) + len(new) > MOST_WORDS:
             self._words.clear()
-        words = sorted(words)
-        self._words.update(zip(words, self._fused(words), strict=True))
+            new = sorted(words)
+        if new:
+            self._words.update(zip(new, self._fused(new), strict=True))
+        return {word: self._words[word] for word in words}
 
-    def _fused(self, texts: list[str]) -> Matrix:
-        return np.concatenate([self._fuse(block) for block in self._blocks(texts)])
+    def _fused(self, texts: Sequence[str]) -> Matrix:
+        # What a store calls a word is the word itself, so that `store ls` and a curious reader see which are there.
+        return fuse_all(self.embedder.blocks(texts, ids=texts), self.fusion, len(texts))
 
-    def _fuse(self, embeddings: Embeddings) -> Matrix:
-        return fuse(embeddings, self.method, alpha=self.alpha, standardizer=self.standardizer)
+    def _make_embedder(self) -> Embedder:
+        source = self._source
+        if isinstance(source, str):
+            from moee_topics.encode import EncoderSettings, EncoderSource
 
-    def _raw(self, texts: list[str]) -> Embeddings:
-        """Embeddings of texts from the store where it has them, through the encoder where not."""
-        if self.store is None:
-            return self.encoder.encode(texts)
-        hashes = [content_hash(text) for text in texts]
-        missing = list({hashes[row]: row for row in self.store.missing(hashes)}.values())
-        if not missing:
-            return self.store.read(hashes)
-        new_texts, new = [texts[row] for row in missing], [hashes[row] for row in missing]
-        fresh = self.encoder.encode(new_texts)
-        if self.store.writable:
-            self.store.write(fresh, new_texts, new)
-            return self.store.read(hashes)
-        return _join(self.store, hashes, new, fresh)
-
-    def _load(self) -> Encoder:
-        if isinstance(self._source, str):
-            from moee_topics.encode import MoEEncoder
-
-            return MoEEncoder.from_pretrained(self._source, **self._options)
-        if callable(self._source):
-            encoder: Encoder = self._source()
-            return encoder
-        raise ModelError(
-            "The encoder is gone: it was released or not saved with the backend. Make the backend from a model's name "
-            "or from a function, which can load it again."
-        )
+            loader = EncoderSource(EncoderSettings.checked(model=source, **self._options))
+            key = loader.stored_key(self.store) if self.store is not None else None
+            return Embedder(loader, self.store, key=key)
+        if hasattr(source, "encode"):
+            return Embedder.of(source, self.store)
+        return Embedder(source if callable(source) else _gone, self.store)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without weights, open store and memory of words; a copy loads its encoder again where it knows how."""
+        """Without weights, lock and memory of words; a copy loads its encoder again where it knows how."""
         source, options = _reloadable(self._source, self._options)
-        lost: dict[str, Any] = {"_encoder": None, "store": None, "_words": {}}
-        return {**self.__dict__, **lost, "_source": source, "_options": options}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "embedder")}
+        return {**kept, "_words": {}, "_source": source, "_options": options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+        self.embedder = self._make_embedder()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MoEEBackend:
         """The backend itself: copies of a topic model share one model in memory."""
         return self
 
 
-def _is_encoder(source: object) -> TypeGuard[Encoder]:
-    return hasattr(source, "encode") and not isinstance(source, str)
+def _gone() -> TextEncoder:
+    raise ModelError(
+        "The encoder is gone: it was released or not saved with the backend. Make the backend from a model's name "
+        "or from a function, which can load it again."
+    )
 
 
 def _reloadable(source: Any, options: dict[str, Any], *, here: bool = False) -> tuple[Any, dict[str, Any]]:
@@ -196,27 +164,7 @@ def _reloadable(source: Any, options: dict[str, Any], *, here: bool = False) -> 
     if spec is not None and spec.model != "folder":
         names = ("revision", "quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
         return spec.model, {name: getattr(spec, name) for name in names}
-    local = not here and "<" in getattr(source, "__qualname__", "")
-    return (None if local or _is_encoder(source) else source), options
-
-
-def _is_word(text: str) -> bool:
-    return len(text) <= WORD_CHARACTERS
-
-
-def _join(store: EmbeddingStore, hashes: Sequence[bytes], new: Sequence[bytes], fresh: Embeddings) -> Embeddings:
-    """Stored and fresh embeddings in the order of the hashes, the fresh ones rounded as the store would."""
-    known = [content for content in dict.fromkeys(hashes) if content not in set(new)]
-    halves = _halved(fresh)
-    rows = {content: row for row, content in enumerate([*new, *known])}
-    both = Embeddings.concatenate([halves, store.read(known)]) if known else halves
-    return both[[rows[content] for content in hashes]]
-
-
-def _halved(embeddings: Embeddings) -> Embeddings:
-    weights = embeddings.mean_routing_weights
-    return Embeddings(
-        embeddings.hidden_states.astype(np.float16),
-        embeddings.router_logits.astype(np.float16),
-        None if weights is None else weights.astype(np.float16),
-    )
+    # A function defined inside another one cannot be pickled by name.
+    nameless = not here and "<" in getattr(source, "__qualname__", "")
+    in_memory = isinstance(source, Embedder) or (hasattr(source, "encode") and not isinstance(source, str))
+    return (None if nameless or in_memory else source), options

@@ -9,9 +9,13 @@ from scipy.stats import spearmanr
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.alpha import choose_alpha, grid_search_alpha, grid_search_alpha_pairs
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.fuse.fusion import Fusion
 
 CLASSES = 4
+
+
+def fuse(embeddings: Embeddings, method: str) -> np.ndarray:
+    return Fusion(method, standardize="none").transform(embeddings).astype(np.float64)  # type: ignore[arg-type]
 
 
 def documents(hidden: float, routing: float, count: int = 200, seed: int = 0) -> tuple[Embeddings, np.ndarray]:
@@ -47,8 +51,8 @@ def test_stability_prefers_the_block_with_clusters() -> None:
 @pytest.mark.parametrize("criterion", ["neighbours", "spearman"])
 def test_balance_is_neither_block_alone(criterion: str) -> None:
     embeddings, _ = documents(3.0, 3.0)
-    standardizer = Standardizer.fit([embeddings])
-    choice = choose_alpha(embeddings, (0.0, 1.0, 1000.0), criterion, standardizer=standardizer)  # type: ignore[arg-type]
+    fusion = Fusion().fit([embeddings])
+    choice = choose_alpha(embeddings, (0.0, 1.0, 1000.0), criterion, fusion=fusion)  # type: ignore[arg-type]
     assert choice.alpha == 1.0
     assert choice.criterion == criterion
 
@@ -65,7 +69,7 @@ def test_blocks_that_say_the_same_agree_fully_whatever_alpha(criterion: str) -> 
 def test_the_spearman_criterion_is_the_mean_of_both_correlations() -> None:
     embeddings, _ = documents(2.0, 2.0, count=40)
     choice = choose_alpha(embeddings, (0.5,), "spearman", seed=3)
-    blocks = [fuse(embeddings, method).astype(np.float64) for method in ("hidden_states", "routing_weights")]
+    blocks = [fuse(embeddings, method) for method in ("hidden_states", "routing_weights")]
     units = [block / np.linalg.norm(block, axis=1, keepdims=True) for block in blocks]
     i, j = np.triu_indices(40, k=1)
     hidden, routing = ((unit @ unit.T)[i, j] for unit in units)
@@ -84,7 +88,7 @@ def test_pairs_choose_by_spearman_with_the_known_scores() -> None:
     )
     choice = grid_search_alpha_pairs(first, second, -noise, (0.0, 1.0, 100.0))
     assert choice.alpha > 0.0
-    routing = [fuse(part, "routing_weights").astype(np.float64) for part in (first, second)]
+    routing = [fuse(part, "routing_weights") for part in (first, second)]
     cosines = (routing[0] * routing[1]).sum(1) / np.prod([np.linalg.norm(block, axis=1) for block in routing], axis=0)
     assert choice.scores[100.0] == pytest.approx(spearmanr(cosines, -noise).statistic, abs=0.02)
 

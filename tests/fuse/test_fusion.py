@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.fuse.fusion import Standardizer, combine, fuse, per_batch_standardize, raw_blocks
+from moee_topics.fuse.blocks import raw_blocks
+from moee_topics.fuse.fusion import Fusion, fuse_all
+from moee_topics.fuse.methods import METHODS, weighted_sum
+from moee_topics.fuse.reference import BatchFusion
+from moee_topics.fuse.standardizer import Standardizer
 
 
 def embeddings(documents: int = 20, seed: int = 0, scale: float = 3.0) -> Embeddings:
@@ -22,6 +28,10 @@ def embeddings(documents: int = 20, seed: int = 0, scale: float = 3.0) -> Embedd
 
 def no_routers() -> Embeddings:
     return Embeddings(np.ones((2, 3), np.float32), np.zeros((2, 0, 0), np.float32))
+
+
+def fuse(documents: Embeddings, method: str, alpha: float = 1.0) -> np.ndarray:
+    return Fusion(method, alpha, "none").transform(documents)  # type: ignore[arg-type]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -39,10 +49,9 @@ def test_weighted_sum_keeps_the_cosine_of_the_sum_exactly(
     seed: int, alpha: float, scale: float, standardize: bool
 ) -> None:
     documents = embeddings(8, seed, scale)
-    standardizer = Standardizer.fit([documents]) if standardize else None
-    hidden, routing = standardizer.transform(documents) if standardizer else raw_blocks(documents)
-    fused = fuse(documents, "weighted_sum", alpha=alpha, standardizer=standardizer).astype(np.float64)
-    hidden, routing = hidden.astype(np.float64), routing.astype(np.float64)
+    fusion = Fusion("weighted_sum", alpha, standardize).fit([documents])
+    hidden, routing = (block.astype(np.float64) for block in fusion.blocks(documents))
+    fused = fusion.transform(documents).astype(np.float64)
     for i in range(8):
         for j in range(8):
             expected = (cosine(hidden[i], hidden[j]) + alpha * cosine(routing[i], routing[j])) / (1 + alpha)
@@ -77,13 +86,13 @@ def test_alpha_zero_is_the_hidden_states_alone() -> None:
 
 def test_a_zero_vector_stays_zero_without_nan() -> None:
     blocks = np.array([[0, 0], [3, 4]], np.float32), np.array([[0, 5], [0, 0]], np.float32)
-    fused = combine(blocks, "weighted_sum", alpha=4.0)
+    fused = weighted_sum(blocks, 4.0)
     np.testing.assert_allclose(fused, [[0, 0, 0, 2], [0.6, 0.8, 0, 0]], rtol=1e-6)
 
 
 def test_very_long_and_very_short_vectors_keep_their_direction() -> None:
     hidden = np.array([[3e-30, 4e-30], [3e30, 4e30]], np.float32)
-    fused = combine((hidden, np.ones((2, 1), np.float32)), "weighted_sum")
+    fused = weighted_sum((hidden, np.ones((2, 1), np.float32)), 1.0)
     np.testing.assert_allclose(fused[:, :2], [[0.6, 0.8], [0.6, 0.8]], rtol=1e-6)
 
 
@@ -98,8 +107,7 @@ def test_a_model_without_routers_has_hidden_states_only(method: str) -> None:
     with pytest.raises(InputError, match="Use method 'hidden_states'"):
         fuse(no_routers(), method)  # type: ignore[arg-type]
     assert fuse(no_routers(), "hidden_states").shape == (2, 3)
-    standardizer = Standardizer.fit([no_routers()])
-    assert fuse(no_routers(), "hidden_states", standardizer=standardizer).shape == (2, 3)
+    assert Fusion("hidden_states").fit([no_routers()]).transform(no_routers()).shape == (2, 3)
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:
@@ -157,34 +165,77 @@ def test_one_document_is_standardized_like_among_others() -> None:
 
 def test_a_corpus_of_one_document_gives_zeros() -> None:
     documents = embeddings(1)
-    fused = fuse(documents, "weighted_sum", standardizer=Standardizer.fit([documents]))
+    fused = Fusion("weighted_sum").fit([documents]).transform(documents)
     assert not fused.any()
 
 
-@pytest.mark.parametrize(("hidden", "routing"), [(True, False), (False, True), (False, False), (True, True)])
-def test_each_block_can_be_left_as_it_is(tmp_path: Path, hidden: bool, routing: bool) -> None:
+@pytest.mark.parametrize("standardize", ["none", "hidden_states", "routing_weights", "both"])
+def test_a_saved_fusion_gives_the_same_vectors_and_leaves_the_same_blocks_alone(
+    tmp_path: Path, standardize: Any
+) -> None:
     documents = embeddings(30)
-    standardizer = Standardizer.fit([documents], hidden_states=hidden, routing_weights=routing)
-    standardizer.save(tmp_path / "standardizer.safetensors")
-    loaded = Standardizer.load(tmp_path / "standardizer.safetensors")
-    raw, got = raw_blocks(documents), loaded.transform(documents)
-    assert [np.array_equal(a, b) for a, b in zip(raw, got, strict=True)] == [not hidden, not routing]
-    for a, b in zip(standardizer.transform(documents), got, strict=True):
-        np.testing.assert_array_equal(a, b)
+    fusion = Fusion("concat", 2.0, standardize).fit([documents])
+    fusion.save(tmp_path / "fusion.safetensors")
+    loaded = Fusion.load(tmp_path / "fusion.safetensors")
+    assert loaded == fusion
+    np.testing.assert_array_equal(loaded.transform(documents), fusion.transform(documents))
+    untouched = [np.array_equal(a, b) for a, b in zip(raw_blocks(documents), loaded.blocks(documents), strict=True)]
+    assert untouched == [standardize not in (name, "both") for name in ("hidden_states", "routing_weights")]
 
 
 def test_saving_is_deterministic(tmp_path: Path) -> None:
-    standardizer = Standardizer.fit([embeddings(30)])
     for name in ("one", "two"):
-        standardizer.save(tmp_path / name)
+        Fusion().fit([embeddings(30)]).save(tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_a_file_that_is_no_standardizer_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_fusion_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"nothing")
-    for name in ("bad", "absent"):
-        with pytest.raises(InputError, match="holds no standardizer"):
-            Standardizer.load(tmp_path / name)
+    save_file({"hidden_states.count": np.ones(1)}, tmp_path / "other", metadata={"fusion": '{"method": "max"}'})
+    save_file({}, tmp_path / "none")
+    for name in ("bad", "absent", "other", "none"):
+        with pytest.raises(InputError, match=r"holds no fusion|Unknown fusion method"):
+            Fusion.load(tmp_path / name)
+
+
+def test_a_fusion_that_standardizes_must_be_fitted_and_says_so() -> None:
+    with pytest.raises(InputError, match="Call fit"):
+        Fusion().transform(embeddings(3))
+    with pytest.raises(InputError, match="needs statistics of the hidden_states"):
+        Fusion().fitted_like(Fusion(standardize="routing_weights").fit([embeddings(3)]))
+    fitted = Fusion("hidden_states").fit([embeddings(9)])
+    other = Fusion("concat", standardize="hidden_states").fitted_like(fitted)
+    np.testing.assert_array_equal(other.transform(embeddings(9))[:, :6], fitted.transform(embeddings(9)))
+
+
+def test_fit_and_another_alpha_leave_a_fusion_as_it_was() -> None:
+    fusion = Fusion()
+    fitted = fusion.fit([embeddings(5)])
+    assert fusion.needs_fit and not fitted.needs_fit
+    assert not fitted.with_alpha(2.0).needs_fit and fitted.alpha == Fusion.alpha
+
+
+def test_recipes_may_say_true_and_false() -> None:
+    assert Fusion(standardize=True) == Fusion(standardize="both") == Fusion()
+    assert Fusion(standardize=False) == Fusion(standardize="none")
+    with pytest.raises(InputError, match="none, hidden_states, routing_weights, both"):
+        Fusion(standardize="maybe")  # type: ignore[arg-type]
+
+
+def test_what_has_no_effect_on_the_vectors_does_not_make_another_fusion() -> None:
+    assert Fusion("hidden_states", 0.3, "routing_weights").canonical() == Fusion("hidden_states", standardize="none")
+    assert Fusion("routing_weights", 1).canonical() == Fusion("routing_weights", standardize="routing_weights")
+    labels = [Fusion(method, 0.5, scaled).label for method in METHODS for scaled in ("none", "both")]  # type: ignore[arg-type]
+    assert labels == ["HS", "HS z", "RW", "RW z", "concat", "concat z", "sum 0.5", "sum 0.5 z"]
+    assert Fusion("concat", standardize="routing_weights").label == "concat z(RW)"
+
+
+def test_a_corpus_in_blocks_is_fused_like_one_block() -> None:
+    documents, fusion = embeddings(25), Fusion().fit([embeddings(25)])
+    blocks = (documents[start : start + 4] for start in range(0, 25, 4))
+    np.testing.assert_array_equal(fuse_all(blocks, fusion, 25), fusion.transform(documents))
+    with pytest.raises(InputError, match="no documents"):
+        fuse_all([], fusion, 0)
 
 
 def test_documents_of_another_model_are_refused() -> None:
@@ -197,16 +248,16 @@ def test_documents_of_another_model_are_refused() -> None:
         Standardizer.fit([])
 
 
-@pytest.mark.parametrize("batch_size", [4, 7, 20])
-def test_the_papers_scaling_is_per_batch_and_zero_for_one(batch_size: int) -> None:
-    documents = embeddings(29)
-    hidden, _ = per_batch_standardize(documents, batch_size)
-    for start in range(0, 29, batch_size):
-        batch = documents.hidden_states[start : start + batch_size].astype(np.float64)
-        expected = (batch - batch.mean(0)) / (batch.std(0, ddof=1) + 1e-8) if len(batch) > 1 else np.zeros_like(batch)
-        np.testing.assert_allclose(hidden[start : start + batch_size], expected, atol=1e-6)
+@pytest.mark.parametrize("router", ["logits", "softmax"])
+def test_the_published_scaling_is_per_batch_and_zero_for_one(router: Any) -> None:
+    batch = embeddings(29)
+    scores = batch.router_logits.astype(np.float32) if router == "logits" else batch.routing_weights
+    both = np.concatenate([batch.hidden_states.astype(np.float64), scores.reshape(29, -1)], axis=1)
+    expected = (both - both.mean(axis=0)) / (both.std(axis=0, ddof=1) + 1e-8)
+    np.testing.assert_allclose(BatchFusion("concat", router).transform(batch), expected, atol=1e-5)
+    assert not BatchFusion("routing_weights", router).transform(batch[:1]).any()
 
 
-def test_a_batch_of_none_is_refused() -> None:
-    with pytest.raises(InputError, match="at least 1 document"):
-        per_batch_standardize(embeddings(2), 0)
+def test_the_published_code_scales_neither_hidden_states_nor_its_sum() -> None:
+    with pytest.raises(InputError, match="leaves it as it is"):
+        BatchFusion("weighted_sum")

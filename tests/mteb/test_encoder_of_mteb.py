@@ -11,16 +11,10 @@ import numpy as np
 import pytest
 from scoring_doubles import HashEncoder
 
+from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
-from moee_topics.fuse.fusion import Standardizer
-from moee_topics.mteb.encoder import (
-    Embedder,
-    MTEBEncoder,
-    Variant,
-    find_method,
-    reference_router,
-    reference_vectors,
-)
+from moee_topics.fuse import BatchFusion, Fusion
+from moee_topics.mteb.encoder import MTEBEncoder, find_method, reference_router
 
 mteb = pytest.importorskip("mteb")
 BIOSSES = Path(__file__).parents[2] / "../shared/data/biosses/data.jsonl.gz"
@@ -44,7 +38,7 @@ def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_encoder_satisfies_mtebs_protocol(method: Any) -> None:
-    encoder = MTEBEncoder(Embedder.of(HashEncoder()), Variant(method))
+    encoder = MTEBEncoder(Embedder.of(HashEncoder()), Fusion(method, standardize="none"))
     assert isinstance(encoder, mteb.models.EncoderProtocol)
     assert not isinstance(encoder, mteb.models.SearchProtocol)
 
@@ -59,11 +53,13 @@ def test_the_similarity_of_the_sum_is_the_papers_on_real_pairs(tmp_path: Path, a
     embedder = Embedder.of(HashEncoder(), tmp_path)
     vectors = {}
     for method in ("hidden_states", "routing_weights", "weighted_sum"):
-        encoder = MTEBEncoder(embedder, Variant(method, alpha))  # type: ignore[arg-type]
+        encoder = MTEBEncoder(embedder, Fusion(method, alpha, "none"))  # type: ignore[arg-type]
         vectors[method] = [encode(encoder, [row[side] for row in rows]) for side in ("sentence1", "sentence2")]
     hidden, routing, summed = (cosines(*vectors[m]) for m in ("hidden_states", "routing_weights", "weighted_sum"))
     np.testing.assert_allclose(summed, (hidden + alpha * routing) / (1 + alpha), atol=1e-5)
-    pairwise = MTEBEncoder(embedder, Variant("weighted_sum", alpha)).similarity_pairwise(*vectors["weighted_sum"])
+    pairwise = MTEBEncoder(embedder, Fusion("weighted_sum", alpha, "none")).similarity_pairwise(
+        *vectors["weighted_sum"]
+    )
     np.testing.assert_allclose(np.asarray(pairwise), summed, atol=1e-5)
 
 
@@ -71,56 +67,28 @@ def test_a_text_is_encoded_once_across_methods_alphas_and_runs(tmp_path: Path) -
     double = HashEncoder()
     for method in METHODS:
         for alpha in (0.2, 1.0):
-            encode(MTEBEncoder(Embedder.of(double, tmp_path), Variant(method, alpha)), [*TEXTS, *TEXTS[:3]])  # type: ignore[arg-type]
+            encode(MTEBEncoder(Embedder.of(double, tmp_path), Fusion(method, alpha, "none")), [*TEXTS, *TEXTS[:3]])  # type: ignore[arg-type]
     assert sorted(double.seen) == sorted(TEXTS)
 
 
 def test_a_stored_text_needs_no_model(tmp_path: Path) -> None:
     double = HashEncoder()
-    first = encode(MTEBEncoder(Embedder.of(double, tmp_path), Variant("concat")), TEXTS)
+    first = encode(MTEBEncoder(Embedder.of(double, tmp_path), Fusion("concat", standardize="none")), TEXTS)
 
     def no_model() -> HashEncoder:
         raise AssertionError("the model was loaded")
 
-    again = MTEBEncoder(Embedder(no_model, double.spec.key(), tmp_path), Variant("concat"))
+    again = MTEBEncoder(Embedder(no_model, tmp_path, key=double.spec.key()), Fusion("concat", standardize="none"))
     np.testing.assert_array_equal(encode(again, TEXTS), first)
-
-
-def test_an_interrupted_encoding_keeps_its_finished_shards(tmp_path: Path) -> None:
-    double = HashEncoder()
-
-    def stop(done: int, of: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Embedder(lambda: double, double.spec.key(), tmp_path, progress=stop, shard=2).ensure(TEXTS)
-    assert len(double.seen) == 4
-    assert Embedder.of(double, tmp_path).ensure(TEXTS) == 4
-    assert sorted(double.seen) == sorted(TEXTS)
 
 
 def test_the_vector_does_not_depend_on_the_batch_except_in_the_reference_mode() -> None:
     embedder = Embedder.of(HashEncoder())
-    statistics = Standardizer.fit(embedder.blocks(TEXTS))
-    for variant in (Variant("weighted_sum"), Variant("concat", standardize="both")):
-        encoder = MTEBEncoder(embedder, variant, standardizer=statistics, statistics="these texts")
+    for fusion in (Fusion(standardize="none"), Fusion("concat").fit(embedder.blocks(TEXTS))):
+        encoder = MTEBEncoder(embedder, fusion, statistics="these texts")
         np.testing.assert_array_equal(encode(encoder, TEXTS, 3), encode(encoder, TEXTS, 8))
-    reference = MTEBEncoder(embedder, Variant("concat", standardize="reference"))
+    reference = MTEBEncoder(embedder, BatchFusion("concat"))
     assert np.abs(encode(reference, TEXTS, 3) - encode(reference, TEXTS, 8)).max() > 0.1
-
-
-@pytest.mark.parametrize("router", ["logits", "softmax"])
-def test_the_reference_mode_is_the_published_z_score(router: Any) -> None:
-    batch = HashEncoder().encode(TEXTS)
-    scores = batch.router_logits if router == "logits" else batch.routing_weights
-    both = np.concatenate([batch.hidden_states, scores.reshape(len(TEXTS), -1)], axis=1)
-    expected = (both - both.mean(axis=0)) / (both.std(axis=0, ddof=1) + 1e-8)
-    found = reference_vectors(batch, Variant("concat", standardize="reference"), router)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_array_equal(reference_vectors(batch, Variant("hidden_states"), router), batch.hidden_states)
-    alone = reference_vectors(batch[:1], Variant("routing_weights", standardize="reference"), router)
-    assert not alone.any()
 
 
 def test_the_reference_takes_the_softmax_for_deepseek_alone() -> None:
@@ -128,31 +96,26 @@ def test_the_reference_takes_the_softmax_for_deepseek_alone() -> None:
     assert reference_router("allenai/OLMoE-1B-7B-0924") == reference_router("Qwen/Qwen1.5-MoE-A2.7B") == "logits"
 
 
-def test_no_two_variants_share_a_folder_of_results(tmp_path: Path) -> None:
-    statistics = Standardizer.fit(Embedder.of(HashEncoder()).blocks(TEXTS))
-    variants = {
-        Variant(method, alpha, standardize).plain()  # type: ignore[arg-type]
+def test_no_two_fusions_share_a_folder_of_results(tmp_path: Path) -> None:
+    blocks = list(Embedder.of(HashEncoder()).blocks(TEXTS))
+    fusions = {
+        Fusion(method, alpha, standardize).canonical()  # type: ignore[arg-type]
         for method in METHODS
         for alpha in (0.5, 1.0)
-        for standardize in ("none", "routing_weights", "both", "reference")
+        for standardize in ("none", "routing_weights", "both")
     }
+    batch_fusions = {BatchFusion("concat"), BatchFusion("routing_weights")}
     cache = mteb.ResultCache(tmp_path)
     paths = set()
     for key in ({"model": "a/b", "revision": "1", "prompt": "x"}, {"model": "a/b", "revision": "1", "prompt": "y"}):
-        embedder = Embedder(HashEncoder, key)
-        for variant in variants:
-            for corpus in ("one", "two"):
-                encoder = MTEBEncoder(embedder, variant, standardizer=statistics, statistics=corpus)
+        embedder = Embedder(HashEncoder, key=key)
+        for corpus in ("one", "two"):
+            fitted = [fusion.fit(blocks) for fusion in fusions]
+            for fusion in (*fitted, *batch_fusions):
+                encoder = MTEBEncoder(embedder, fusion, statistics=corpus)
                 paths.add(cache.get_task_result_path("T", encoder.mteb_model_meta))
-    by_statistics = [v for v in variants if v.standardize != "none"]
-    assert len(paths) == 2 * (len(variants) + len(by_statistics))
-
-
-def test_variants_that_give_the_same_vectors_are_the_same() -> None:
-    assert Variant("hidden_states", 0.3, "routing_weights").plain() == Variant("hidden_states").plain()
-    assert Variant("routing_weights", standardize="both").plain() == Variant("routing_weights", 1, "routing_weights")
-    labels = [Variant(m, 0.5, s).label for m in METHODS for s in ("none", "both")]  # type: ignore[arg-type]
-    assert labels == ["HS", "HS z", "RW", "RW z", "concat", "concat z", "sum 0.5", "sum 0.5 z"]
+    by_statistics = [fusion for fusion in fusions if fusion.standardize != "none"]
+    assert len(paths) == 2 * (len(fusions) + len(by_statistics) + 2 * len(batch_fusions))
 
 
 @pytest.mark.parametrize(
@@ -162,19 +125,17 @@ def test_the_papers_names_are_understood(name: str, method: str) -> None:
     assert find_method(name) == method
 
 
-def test_a_wrong_method_alpha_or_missing_statistics_is_named() -> None:
+def test_a_wrong_method_or_missing_statistics_is_named() -> None:
     with pytest.raises(InputError, match="HS, RW, concat and sum"):
         find_method("mean")
-    with pytest.raises(InputError, match="alpha"):
-        Variant("weighted_sum", -1.0)
-    with pytest.raises(InputError, match="fitted standardizer"):
-        MTEBEncoder(Embedder.of(HashEncoder()), Variant("concat", standardize="both"))
+    with pytest.raises(InputError, match="needs statistics"):
+        MTEBEncoder(Embedder.of(HashEncoder()), Fusion("concat"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ("weighted_sum", "concat"))
 def test_every_text_task_of_mteb_runs(method: Any, tmp_path: Path) -> None:
-    results = mteb.mock_run(MTEBEncoder(Embedder.of(HashEncoder(), tmp_path), Variant(method, 0.5)))
+    results = mteb.mock_run(MTEBEncoder(Embedder.of(HashEncoder(), tmp_path), Fusion(method, 0.5, "none")))
     ran = [name for name, status in results.items() if status is not None]
     assert results.all_passed, results.to_markdown()
     assert len(ran) >= 28

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scoring_doubles import HashEncoder
 
+from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
-from moee_topics.mteb.encoder import Embedder
 from moee_topics.mteb.paper import LABEL_ARITHMETIC, P_VALUES, SAME_TWICE, Cell, doubt, published
 from moee_topics.mteb.score_page import write
 from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_score_recipe
@@ -78,7 +78,7 @@ def test_a_recipe_scores_the_19_data_sets_as_the_published_code_did(name: str) -
     pytest.importorskip("mteb")
     recipe = load_score_recipe(name)
     assert [source.name for source in recipe.sources()] == [task for tasks in PAPER_TASKS.values() for task in tasks]
-    assert {variant.label for variant in recipe.variants()} == {"HS", "RW batch-z", "concat batch-z", "sum 1"}
+    assert {fusion.label for fusion in recipe.fusions()} == {"HS", "RW batch-z", "concat batch-z", "sum 1"}
     assert recipe.encoder.quantize == "nf4"
     where = recipe.score.paper
     assert where is not None and name.endswith(where.prompt)

@@ -17,12 +17,14 @@ from scoring_doubles import HashEncoder
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
+from moee_topics.cli.score import local_option, open_recipe, reference_options
+from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, Interrupted, RecipeError
-from moee_topics.fuse.fusion import Standardizer, fuse
+from moee_topics.fuse import Fusion
 from moee_topics.mteb.board import Board, TaskScores, summary, to_html, to_markdown
 from moee_topics.mteb.charts import box_plot, heatmap
-from moee_topics.mteb.encoder import Embedder, MTEBEncoder, Variant
+from moee_topics.mteb.encoder import MTEBEncoder
 from moee_topics.mteb.score_page import write
 from moee_topics.mteb.score_recipe import PAPER_TASKS, ScoreRecipe, load_score_recipe, parse_score_recipe
 from moee_topics.mteb.scoring import score
@@ -104,7 +106,7 @@ def test_all_six_types_run_from_one_recipe_and_running_again_is_free(
     made, double = recipe(local(files, *ALL_TYPES)), HashEncoder()
     board = run(made, tmp_path, double)
     assert [task.type for task in board.tasks] == [*ALL_TYPES[:4], "Summarization", "Classification"]
-    assert board.variants == ["HS", "RW", "concat", "sum 1"]
+    assert board.variants == ["HS", "RW", "concat", "sum 0.5"]
     for task in board.tasks:
         assert all(np.isfinite(task.scores[label][task.main_score]) for label in board.variants)
     assert {"v_measure", "ami", "ari"} <= set(board.tasks[0].scores["HS"])
@@ -128,7 +130,7 @@ def test_results_are_in_mtebs_format_and_layout(files: dict[str, Path], tmp_path
 
     run(recipe(local(files, "STS"), methods="sum", alpha="0.5"), tmp_path)
     cache = mteb.ResultCache(tmp_path)
-    meta = MTEBEncoder(Embedder.of(HashEncoder()), Variant("weighted_sum", 0.5)).mteb_model_meta
+    meta = MTEBEncoder(Embedder.of(HashEncoder()), Fusion(standardize="none")).mteb_model_meta
     result = cache.load_task_result("MySTS", meta)
     assert result is not None and result.task_name == "MySTS"
     assert cache.get_task_result_path("MySTS", meta).is_relative_to(tmp_path / "results" / "double__hash" / "1")
@@ -185,10 +187,10 @@ def test_sts_scores_are_those_of_a_plain_computation(
     rows = [json.loads(line) for line in files["STS"].read_text().splitlines()]
     double = HashEncoder()
     every = [row[side] for row in rows for side in ("sentence1", "sentence2")]
-    statistics = Standardizer.fit([double.encode(list(dict.fromkeys(every)))]) if standardize == "both" else None
+    statistics = [double.encode(list(dict.fromkeys(every)))]
     sides = [double.encode([row[side] for row in rows]) for side in ("sentence1", "sentence2")]
     hidden, routing = (
-        cosines(*(fuse(side, method, standardizer=statistics) for side in sides))
+        cosines(*(Fusion(method, standardize=standardize).fit(statistics).transform(side) for side in sides))  # type: ignore[arg-type]
         for method in ("hidden_states", "routing_weights")
     )
     gold = [row["score"] for row in rows]
@@ -228,7 +230,7 @@ def test_alpha_is_searched_on_a_development_file(files: dict[str, Path], tmp_pat
 
 def test_the_reference_mode_says_what_it_is(files: dict[str, Path], tmp_path: Path) -> None:
     board = run(recipe(local(files, "STS"), standardize="reference"), tmp_path)
-    assert board.variants == ["HS", "RW batch-z", "concat batch-z", "sum 1"]
+    assert board.variants == ["HS", "RW batch-z", "concat batch-z", "sum 0.5"]
     assert any("depends on its neighbours" in note for note in board.notes)
     other = run(recipe(local(files, "STS"), standardize="reference", batch_size=5), tmp_path)
     assert other.tasks[0].scores["HS"] == board.tasks[0].scores["HS"]
@@ -238,7 +240,7 @@ def test_the_reference_mode_says_what_it_is(files: dict[str, Path], tmp_path: Pa
 def test_saved_statistics_are_used_as_they_are(files: dict[str, Path], tmp_path: Path) -> None:
     double = HashEncoder()
     path = tmp_path / "newsgroups.safetensors"
-    Standardizer.fit([double.encode([f"other {i}" for i in range(30)])]).save(path)
+    Fusion().fit([double.encode([f"other {i}" for i in range(30)])]).save(path)
     mine = run(recipe(local(files, "STS"), methods="HS", standardize="both", statistics=str(path)), tmp_path)
     own = run(recipe(local(files, "STS"), methods="HS", standardize="both"), tmp_path)
     assert mine.tasks[0].scores["HS z"] != own.tasks[0].scores["HS z"]
@@ -480,37 +482,42 @@ def cli(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_short_forms_are_written_out() -> None:
-    overrides = [
-        'encoder.prompt=say, "{text}"',
-        "score.alpha=0.5,1",
-        "score.methods=HS, sum",
-        "score.local=Clustering=posts.csv,text=title+body,label=group,sample=20,name=Posts",
-        "score.development=x.csv,train=y.csv",
-        "score.prompts=all",
-    ]
-    made = parse_score_recipe({"score": {}}, overrides)
-    assert (made.encoder.prompt, made.score.alpha) == ('say, "{text}"', (0.5, 1.0))
-    assert [variant.label for variant in made.variants()] == ["HS", "sum 0.5", "sum 1"]
-    (file,) = made.score.local
-    assert (file.type, file.text, file.columns, file.sample) == (
-        "Clustering",
-        ("title", "body"),
-        {"label": "group"},
-        20,
-    )
-    assert file.file == Path("posts.csv").absolute() and file.name == "Posts"
-    assert made.score.development is not None and made.score.development.train == Path("y.csv").absolute()
-    assert len(made.score.prompts) == 9 and "none" not in made.score.prompts
-    with pytest.raises(RecipeError, match=r"'oops' in 'x\.csv,oops' is not key=value"):
-        parse_score_recipe({"score": {}}, ["score.local=x.csv,oops"])
+def test_the_flags_of_the_reference_are_understood() -> None:
+    assert reference_options(True, "MoEE", False) == {"quantize": "nf4", "methods": "concat"}
+    assert reference_options(False, "HS", True) == {"methods": "sum"}
+    result = cli("score", "--base_model", "pocket", "--use_4bit", "--task_types", "STS", "--batch_size", "64",
+                 "--emb_info", "MoEE", "--embed_method", "prompteol", "--similarity_ensemble",
+                 "--similarity_weights", "0.5", "--help")  # fmt: skip
+    assert result.exit_code == 0
+
+
+def test_options_make_a_recipe(files: dict[str, Path]) -> None:
+    given = {
+        "encoder.prompt": 'say, "{text}"',
+        "score.alpha": "0.5,1",
+        "score.methods": "HS, sum",
+        "score.tasks": None,
+    }
+    made = open_recipe("seed=7", [f"score.local=[{{file: {files['STS']}}}]"], given)
+    assert (made.seed, made.encoder.prompt, made.score.alpha) == (7, 'say, "{text}"', (0.5, 1.0))
+    assert [fusion.label for fusion in made.fusions()] == ["HS", "sum 0.5", "sum 1"]
+
+
+def test_a_local_option_names_type_file_and_columns() -> None:
+    section = local_option("Clustering=posts.csv,text=title+body,label=group,sample=20,name=Posts")
+    assert section["type"] == "Clustering" and Path(section["file"]).name == "posts.csv"
+    assert (section["text"], section["columns"], section["sample"]) == (["title", "body"], {"label": "group"}, 20)
+    assert Path(local_option("x.csv,train=y.csv")["train"]).is_absolute()
+    with pytest.raises(RecipeError, match="not key=value"):
+        local_option("x.csv,oops")
 
 
 def test_score_from_the_command_line_with_a_real_model(
     files: dict[str, Path], tiny_olmoe: Path, tmp_path: Path
 ) -> None:
-    arguments = ["score", f"encoder.model={tiny_olmoe}", f"score.local=STS={files['STS']},name=Mine",
-                 "score.methods=HS,RW,sum", "score.alpha=0.5", "--quiet", "--output", str(tmp_path)]  # fmt: skip
+    local_file = f"STS={files['STS']},name=Mine"
+    arguments = ["score", "--model", str(tiny_olmoe), "--local", local_file, "--methods", "HS,RW,sum", "--alpha",
+                 "0.5", "--quiet", "--output", str(tmp_path)]  # fmt: skip
     result = cli(*arguments, "--json")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
@@ -518,14 +525,12 @@ def test_score_from_the_command_line_with_a_real_model(
     assert data == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     again = cli(*arguments)
     assert "| Mine | cosine_spearman |" in again.stdout
-    counts = cli(*arguments, "--dry-run")
-    assert "| Mine | STS | 48 | 48 |" in counts.stdout
 
 
 def test_compare_from_the_command_line_with_a_real_model(
     files: dict[str, Path], tiny_olmoe: Path, tmp_path: Path
 ) -> None:
-    result = cli("compare", "--base_model", str(tiny_olmoe), f"score.local={files['STS']}", "score.prompts=none,style",
+    result = cli("compare", "--model", str(tiny_olmoe), "--local", str(files["STS"]), "--prompts", "none,style",
                  "--quiet", "--json", "--output", str(tmp_path))  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"][0]["names"] == ["HS none", "HS style", "RW none", "RW style"]
@@ -546,13 +551,13 @@ def test_two_run_folders_are_set_side_by_side(tmp_path: Path, monkeypatch: pytes
 
 
 def test_errors_leave_with_their_exit_code(tmp_path: Path) -> None:
-    absent = cli("score", f"score.local={tmp_path / 'absent.csv'}", "--json")
+    absent = cli("score", "--local", str(tmp_path / "absent.csv"), "--json")
     assert absent.exit_code == 4
     assert json.loads(absent.stdout)["error"]["kind"] == "InputError"
-    assert cli("score", "score.tasks=STS12", "score.methods=mean").exit_code == 3
+    assert cli("score", "--tasks", "STS12", "--methods", "mean").exit_code == 3
     assert cli("score").exit_code == 3
     (tmp_path / "taken").write_text("a file")
-    assert cli("score", "score.tasks=STS12", "--output", str(tmp_path / "taken")).exit_code == 4
+    assert cli("score", "--tasks", "STS12", "--output", str(tmp_path / "taken")).exit_code == 4
 
 
 def test_a_table_of_csv_is_scored_like_one_of_jsonl(files: dict[str, Path], tmp_path: Path) -> None:

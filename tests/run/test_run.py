@@ -20,15 +20,17 @@ import pyarrow.parquet as pq
 import pytest
 from bag_of_words import FILLER, THEMES
 
+from moee_topics import embed
 from moee_topics import run as pipeline
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import InputError, Interrupted, ModelError, NoTopicsError, ResourceError, StoreError
+from moee_topics.fuse import Fusion
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
-from moee_topics.run import encoding
 from moee_topics.run import refits as measuring
 from moee_topics.run.manifest import Ledger, StageRecord, fingerprint, read_manifest
+from moee_topics.store import EmbeddingStore
 from moee_topics.store.files import writing_alone
 from moee_topics.topics import FitSettings
 
@@ -99,8 +101,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True, scope="module")
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "DOCUMENTS_PER_SHARD", 16)
-        patch.setattr(encoding, "DOCUMENTS_PER_STEP", 8)
+        patch.setattr(embed, "DOCUMENTS_PER_SHARD", 16)
+        patch.setattr(embed, "DOCUMENTS_PER_STEP", 8)
         yield
 
 
@@ -144,7 +146,7 @@ def test_a_run_folder_holds_everything_the_report_reads(finished: Path) -> None:
     assert table.column_names == ["id", "topic", "probability", "x", "y", "label", "timestamp"]
     assert table["id"].to_pylist() == [f"d{number}" for number in range(DOCUMENTS)]
     assert {path.name for path in (folder / "model").iterdir()} >= {
-        "fusion.json", "encoder.json", "standardizer.safetensors",
+        "fusion.safetensors", "encoder.json",
     }  # fmt: skip
     assert not list(folder.rglob("*.pkl")) + list(folder.rglob("*.pickle"))
 
@@ -232,21 +234,21 @@ def test_identical_documents_are_encoded_once(tmp_path: Path, tiny_olmoe: Path) 
     path.write_text("same text here\nother text here\n" * 30)
     encoded = pipeline.embed(recipe_of(path, tiny_olmoe), tmp_path / "store")
     assert (encoded.survey.documents, encoded.survey.unique, encoded.encoded) == (60, 2, 2)
-    with encoded.open() as store:
+    with EmbeddingStore.open(encoded.store, encoded.key) as store:
         assert len(store) == 2
 
 
 def stopped_after(documents: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the encoder stop as Ctrl-C would, once so many documents went through."""
-    whole = MoEEncoder.encode_stream
+    whole = MoEEncoder.encode
 
-    def stream(self: MoEEncoder, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        for part in whole(self, *args, **kwargs):
-            if self.report.documents > documents:
-                raise KeyboardInterrupt
-            yield part
+    def encode(self: MoEEncoder, *args: Any, **kwargs: Any) -> Any:
+        part = whole(self, *args, **kwargs)
+        if self.report.documents > documents:
+            raise KeyboardInterrupt
+        return part
 
-    monkeypatch.setattr(MoEEncoder, "encode_stream", stream)
+    monkeypatch.setattr(MoEEncoder, "encode", encode)
 
 
 @pytest.mark.parametrize("documents", [3, 20, 40, 79])
@@ -318,7 +320,7 @@ def test_a_corpus_that_changes_under_the_run_is_refused(root: Path, tmp_path: Pa
 def test_too_little_disk_is_said_before_encoding(
     tmp_path: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    monkeypatch.setattr(embed.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(ResourceError, match="80 embeddings need"):
         pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
 
@@ -330,7 +332,7 @@ def test_too_little_memory_says_what_to_change(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr(MoEEncoder, "encode_stream", fail)
+    monkeypatch.setattr(MoEEncoder, "encode", fail)
     with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch"):
         pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
 
@@ -350,10 +352,10 @@ def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_
     fresh = pipeline.Predictor.load(finished / "run").vectors(texts)
     recipe = recipe_of(corpus, tiny_olmoe)
     encoded = pipeline.embed(recipe, finished / "store")
-    from moee_topics.run.fitting import fit_standardizer, fused
+    from moee_topics.run.fitting import fused
 
-    fitted = fused(encoded, recipe.fusion, fit_standardizer(encoded, recipe.fusion))[:10]
-    assert np.allclose(fresh, fitted, atol=1e-3)
+    _, fitted = fused(encoded, recipe.fusion)
+    assert np.allclose(fresh, fitted[:10], atol=1e-3)
 
 
 def test_predict_does_not_depend_on_the_other_documents(finished: Path, tmp_path: Path) -> None:
@@ -388,9 +390,10 @@ def test_every_fusion_goes_all_the_way(
     root: Path, corpus: Path, tiny_olmoe: Path, method: str, standardize: str, no_model: None
 ) -> None:
     recipe = recipe_of(corpus, tiny_olmoe, f"fusion.method={method}", f"fusion.standardize={standardize}")
-    recipe = recipe.model_copy(update={"scores": ["outliers"]})
+    recipe = recipe.model_copy(update={"scores": ("outliers",)})
     folder = pipeline.run(recipe, root / "new", root / "store")
-    assert (folder / "model" / "standardizer.safetensors").is_file() == (standardize != "false")
+    fusion = Fusion.load(folder / "model" / "fusion.safetensors")
+    assert fusion == recipe.fusion and (fusion.standardizer is None) == (standardize == "false")
     assert read_manifest(folder)["fusion"]["dimensions"] == {"hidden_states": 64, "routing_weights": 16}[method]
 
 

@@ -1,28 +1,28 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from bag_of_words import THEMES, BagOfWords, themed_corpus
-from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, vectors
+from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, TIMESTAMPS, backend, vectors
 
+from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse.fusion import Standardizer, fuse
-from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.fuse import Fusion, Method
+from moee_topics.store import EmbeddingStore
 from moee_topics.topics.backend import MoEEBackend
-
-KEY = {"model": "bag of words"}
 
 
 def test_vectors_are_the_fusion_of_the_embeddings() -> None:
     encoder = BagOfWords()
     embeddings = encoder.encode(DOCUMENTS)
-    standardizer = Standardizer.fit([embeddings])
-    found = MoEEBackend(encoder, "weighted_sum", 0.3, standardizer).embed_documents(DOCUMENTS)
-    assert np.array_equal(found, fuse(embeddings, "weighted_sum", alpha=0.3, standardizer=standardizer))
+    fusion = Fusion("weighted_sum", 0.3).fit([embeddings])
+    found = MoEEBackend(encoder, fusion).embed_documents(DOCUMENTS)
+    assert np.array_equal(found, fusion.transform(embeddings))
 
 
 @pytest.mark.parametrize("texts", [["orbit"], ["orbit", "orbit", ""], ["a " * 60, "orbit", "a " * 60]])
@@ -87,49 +87,58 @@ def test_options_of_loading_go_with_a_name_only() -> None:
 
 
 def test_stored_documents_are_never_encoded(tmp_path: Path) -> None:
-    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
-        store.write(BagOfWords().encode(DOCUMENTS), DOCUMENTS, [content_hash(text) for text in DOCUMENTS])
+    Embedder.of(BagOfWords(), tmp_path).ensure_texts(DOCUMENTS)
 
     def forbidden() -> BagOfWords:
         raise AssertionError("the model was loaded")
 
-    mine = MoEEBackend(forbidden, "hidden_states", store=EmbeddingStore.open(tmp_path, KEY))
+    mine = MoEEBackend(Embedder(forbidden, tmp_path, key=BagOfWords().spec.key()), HIDDEN_STATES)
     assert np.allclose(mine.embed_documents(DOCUMENTS), vectors(), atol=2e-3)
 
 
-def test_a_store_for_reading_gives_known_and_new_texts_in_order_and_alike(tmp_path: Path) -> None:
-    known, new = DOCUMENTS[:5], DOCUMENTS[5:9]
-    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
-        store.write(BagOfWords().encode(known), known, [content_hash(text) for text in known])
-    encoder = BagOfWords()
-    mine = MoEEBackend(encoder, "hidden_states", store=EmbeddingStore.open(tmp_path, KEY))
-    texts = [new[0], known[1], new[1], known[0], new[0]]
-    assert np.array_equal(mine.embed_documents(texts), BagOfWords().encode(texts).hidden_states.astype(np.float16))
-    assert encoder.encoded == new[:2]
+def test_a_store_keeps_new_texts_and_words_under_their_own_names(tmp_path: Path) -> None:
+    MoEEBackend(BagOfWords(), store=tmp_path).embed_documents([*DOCUMENTS[:3], "orbit"])
+    store = EmbeddingStore.open(tmp_path, BagOfWords().spec.key())
+    assert {name for name, _ in store.documents()} == {*DOCUMENTS[:3], "orbit"}
 
 
-def test_a_store_for_writing_keeps_new_texts_and_words(tmp_path: Path) -> None:
-    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
-        MoEEBackend(BagOfWords(), store=store).embed_documents([*DOCUMENTS[:3], "orbit"])
-    assert {name for name, _ in EmbeddingStore.open(tmp_path, KEY).documents()} == {*DOCUMENTS[:3], "orbit"}
+def test_a_fusion_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> None:
+    mine = MoEEBackend(BagOfWords(), Fusion("hidden_states"))
+    with pytest.raises(InputError, match="Call fit"):
+        mine.embed_words(["orbit"])
+    mine.fit_fusion(DOCUMENTS)
+    standardized = mine.embed_documents(DOCUMENTS)
+    assert np.allclose(standardized.mean(axis=0), 0.0, atol=1e-4)
+    assert not np.array_equal(mine.embed_words(["orbit"]), backend().embed_words(["orbit"]))
 
 
-def test_a_standardizer_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> None:
-    mine = backend()
-    before = mine.embed_words(["orbit"])
-    mine.fit_standardizer(DOCUMENTS)
-    found = mine.embed_documents(DOCUMENTS)
-    assert np.allclose(found.mean(axis=0), 0.0, atol=1e-4)
-    assert not np.array_equal(mine.embed_words(["orbit"]), before)
+@pytest.mark.parametrize("method", get_args(Method))
+def test_threads_get_the_vectors_of_their_own_texts(method: Method, tmp_path: Path) -> None:
+    fusion = Fusion(method, standardize="none")
+    mine, wrong = MoEEBackend(BagOfWords(), fusion, store=tmp_path), []
+
+    def work(number: int) -> None:
+        for turn in range(10):
+            texts = [*DOCUMENTS[number + turn : number + turn + 3], "orbit", "puck", f"moon{turn}"]
+            expected = fusion.transform(BagOfWords().encode(texts).rounded())
+            if not np.array_equal(mine.embed(texts), expected):
+                wrong.append((number, turn))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_a_pickle_holds_no_weights_and_loads_the_model_by_its_name() -> None:
-    mine = MoEEBackend("pocket", "concat", max_tokens=64)
-    mine._encoder = BagOfWords()
+    mine = MoEEBackend("pocket", Fusion("concat", standardize="none"), max_tokens=64)
+    mine.embedder._encoder = BagOfWords()
     mine.embed_words(["orbit"])
     again = pickle.loads(pickle.dumps(mine))
     assert not again.is_loaded
-    assert (again._source, again._options, again.method) == ("pocket", {"max_tokens": 64}, "concat")
+    assert (again._source, again._options, again.fusion.method) == ("pocket", {"max_tokens": 64}, "concat")
 
 
 def test_a_pickle_without_a_name_says_that_the_encoder_is_gone() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_of_words import THEMES, BagOfWords, themed_corpus
-from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, fresh, saved, vectors
+from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, TIMESTAMPS, backend, fit, fitted, fresh, saved, vectors
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.fuse import Fusion
 from moee_topics.topics import FitSettings, OutlierReduction, Prediction, TopicModel, fit_topics
 from moee_topics.topics.backend import MoEEBackend
 from moee_topics.topics.prediction import centroids
@@ -82,7 +83,7 @@ def test_topic_vectors_are_the_means_of_their_documents() -> None:
 
 def test_documents_of_the_fit_are_not_embedded_again() -> None:
     encoder = BagOfWords()
-    fit(backend=MoEEBackend(encoder, "hidden_states"), representation=["keybert", "mmr"])
+    fit(backend=MoEEBackend(encoder, HIDDEN_STATES), representation=["keybert", "mmr"])
     assert not set(encoder.encoded) & set(DOCUMENTS)
 
 
@@ -182,7 +183,7 @@ def test_bad_documents_and_vectors_are_refused(documents: list[Any], X: np.ndarr
 
 def test_words_in_another_space_than_the_documents_are_refused() -> None:
     with pytest.raises(InputError, match="same model, method, alpha"):
-        fit(backend=MoEEBackend(BagOfWords(), "concat"))
+        fit(backend=MoEEBackend(BagOfWords(), Fusion("concat", standardize="none")))
 
 
 @pytest.mark.parametrize("size", [5, 6, 8, 12, 20])

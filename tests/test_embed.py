@@ -1,0 +1,162 @@
+"""The embedder: what the store lacks is encoded once, shard by shard; everything else is read."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scoring_doubles import HashEncoder
+
+from moee_topics.corpus import Document
+from moee_topics.embed import Embedder
+from moee_topics.embeddings import Embeddings
+from moee_topics.errors import ResourceError, StoreError
+from moee_topics.progress import Progress
+from moee_topics.store import EmbeddingStore, content_hash
+
+TEXTS = [f"text number {i}" for i in range(8)]
+DOCUMENTS = [Document(f"id {i}", text) for i, text in enumerate(TEXTS)]
+KEY = HashEncoder().spec.key()
+
+
+def no_model() -> HashEncoder:
+    raise AssertionError("the model was loaded")
+
+
+def shards(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.rglob("*.safetensors")}
+
+
+class Recorder(Progress):
+    """Remembers what it hears, and may be told to stop a run."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.notes: list[str] = []
+        self.stop_at = stop_at
+
+    def advance(self, done: int, total: int, unit: str = "documents") -> None:
+        self.steps.append((done, total))
+        if done == self.stop_at:
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_a_text_is_encoded_once_however_often_and_by_whom_it_is_asked_for(tmp_path: Path) -> None:
+    double = HashEncoder()
+    for _ in range(3):
+        Embedder.of(double, tmp_path).embed([*TEXTS, *TEXTS[:3]])
+    assert sorted(double.seen) == sorted(TEXTS)
+
+
+def test_stored_texts_need_no_model_and_come_in_the_order_asked(tmp_path: Path) -> None:
+    first = Embedder.of(HashEncoder(), tmp_path).embed(TEXTS)
+    again = Embedder(no_model, tmp_path, key=KEY).embed(TEXTS[::-1])
+    np.testing.assert_array_equal(again.hidden_states, first.hidden_states[::-1])
+
+
+def test_without_a_store_every_call_encodes_and_nothing_is_rounded() -> None:
+    double = HashEncoder()
+    embedder = Embedder.of(double)
+    assert embedder.embed(TEXTS[:2]).hidden_states.dtype == np.float32
+    assert embedder.ensure_texts(TEXTS) == 0
+    assert double.seen == TEXTS[:2]
+
+
+def test_documents_keep_their_ids_and_texts_are_called_by_hash_or_as_told(tmp_path: Path) -> None:
+    embedder = Embedder.of(HashEncoder(), tmp_path)
+    embedder.ensure(DOCUMENTS[:2])
+    embedder.embed(TEXTS[2:3])
+    list(embedder.blocks(["word"], ids=["word"]))
+    names = {name for name, _ in EmbeddingStore.open(tmp_path, KEY).documents()}
+    assert names == {"id 0", "id 1", content_hash(TEXTS[2]).hex(), "word"}
+
+
+def test_an_interrupted_encoding_keeps_its_shards_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    Embedder.of(HashEncoder(), tmp_path / "whole", documents_per_shard=2).ensure(DOCUMENTS)
+    double, killed = HashEncoder(), tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        Embedder.of(double, killed, documents_per_shard=2, progress=Recorder(stop_at=6)).ensure(DOCUMENTS)
+    assert len(EmbeddingStore.open(killed, KEY)) == 4
+    assert Embedder.of(double, killed, documents_per_shard=2).ensure(DOCUMENTS) == 4
+    assert shards(killed) == shards(tmp_path / "whole")
+
+
+def test_a_stream_is_read_no_further_than_one_shard_ahead(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def stream() -> Any:
+        for document in DOCUMENTS:
+            read.append(document.id)
+            yield document
+
+    class Watching(HashEncoder):
+        def encode(self, texts: Any) -> Embeddings:
+            assert len(read) - len(self.seen) <= 3
+            return super().encode(texts)
+
+    Embedder.of(Watching(), tmp_path, documents_per_shard=3).ensure(stream())
+    assert len(read) == 8
+
+
+def test_progress_hears_every_step_and_the_total(tmp_path: Path) -> None:
+    heard = Recorder()
+    Embedder.of(HashEncoder(), tmp_path, documents_per_shard=4, progress=heard).ensure(DOCUMENTS, total=8)
+    assert heard.steps[-1] == (8, 8) and [total for _, total in heard.steps] == [8] * len(heard.steps)
+
+
+def test_a_reader_adds_nothing_and_mixes_stored_and_new_texts_alike(tmp_path: Path) -> None:
+    Embedder.of(HashEncoder(), tmp_path).ensure_texts(TEXTS[:5])
+    before, double = shards(tmp_path), HashEncoder()
+    asked = [TEXTS[6], TEXTS[1], TEXTS[5], TEXTS[0], TEXTS[6]]
+    mixed = Embedder.of(double, tmp_path, read_only=True).embed(asked)
+    np.testing.assert_array_equal(mixed.hidden_states, HashEncoder().encode(asked).hidden_states.astype(np.float16))
+    assert double.seen == [TEXTS[6], TEXTS[5]] and shards(tmp_path) == before
+
+
+def test_a_damaged_shard_is_told_and_encoded_again(tmp_path: Path) -> None:
+    Embedder.of(HashEncoder(), tmp_path, documents_per_shard=4).ensure(DOCUMENTS)
+    whole, victim = shards(tmp_path), sorted(tmp_path.rglob("*.safetensors"))[0]
+    damaged = bytearray(victim.read_bytes())
+    damaged[-1] ^= 1
+    victim.write_bytes(damaged)
+    heard = Recorder()
+    assert Embedder.of(HashEncoder(), tmp_path, documents_per_shard=4, progress=heard).ensure(DOCUMENTS) == 4
+    assert shards(tmp_path) == whole and "damaged" in heard.notes[0]
+
+
+def test_a_disk_too_small_is_said_before_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100})())
+    with pytest.raises(ResourceError, match="8 embeddings need"):
+        Embedder.of(HashEncoder(), tmp_path).ensure(DOCUMENTS, total=8)
+
+
+def test_what_must_be_stored_and_is_not_is_an_error(tmp_path: Path) -> None:
+    Embedder.of(HashEncoder(), tmp_path).ensure(DOCUMENTS[:1])
+    with pytest.raises(StoreError, match="1 of 1 documents are not in the store"):
+        list(Embedder(no_model, tmp_path, key=KEY).stored_blocks([content_hash("another")]))
+    with pytest.raises(StoreError, match="There are no embeddings"):
+        list(Embedder(no_model, tmp_path / "elsewhere", key=KEY).stored_blocks([content_hash("another")]))
+
+
+def test_threads_get_the_vectors_of_their_own_texts(tmp_path: Path) -> None:
+    embedder, wrong = Embedder.of(HashEncoder(), tmp_path), []
+
+    def work(number: int) -> None:
+        for turn in range(12):
+            texts = [f"text {(number * 7 + turn * 3 + i) % 40}" for i in range(5)]
+            expected = HashEncoder().encode(texts).hidden_states.astype(np.float16)
+            if not np.array_equal(embedder.embed(texts).hidden_states, expected):
+                wrong.append((number, turn))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(EmbeddingStore.open(tmp_path, KEY)) == 40
