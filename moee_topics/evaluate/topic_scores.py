@@ -16,11 +16,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
 
 from moee_topics.errors import InputError
+from moee_topics.evaluate.agreement import OUTLIERS, Topics
 
-Topics = Sequence[int] | NDArray[np.integer[Any]]
 TopicWords = Sequence[Sequence[str]]
-
-_OUTLIERS = -1
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,10 @@ class DocumentTerms:
         words = sorted({word for topic in topic_words for word in topic})
         if not words:
             return cls(sp.csc_matrix((0, 0), dtype=bool), {})
-        counter = CountVectorizer(vocabulary=words, binary=True, dtype=np.int32, **_analysis(words, vectorizer))
+        analysis: dict[str, Any] = {"ngram_range": (1, max(len(word.split()) for word in words))}
+        if vectorizer is not None:
+            analysis = {"analyzer": vectorizer.build_analyzer()}
+        counter = CountVectorizer(vocabulary=words, binary=True, dtype=np.int32, **analysis)
         return cls(counter.transform(documents).tocsc().astype(bool), counter.vocabulary_)
 
 
@@ -93,6 +94,22 @@ def topic_npmi(topic_words: TopicWords, terms: DocumentTerms, top: int = 10) -> 
     for its smoothing, which lifts pairs that never meet above -1.
     """
     return np.array([_coherence(words[:top], terms) for words in topic_words], dtype=np.float64)
+
+
+def _coherence(words: Sequence[str], terms: DocumentTerms) -> float:
+    """Mean NPMI of every two different words; NaN for fewer than two that occur."""
+    columns = [terms.columns[word] for word in dict.fromkeys(words) if word in terms.columns]
+    present = terms.present[:, columns].astype(np.int64)
+    together = np.asarray((present.T @ present).todense(), dtype=np.float64)
+    occurring = np.flatnonzero(np.diag(together))
+    if len(occurring) < 2:
+        return float("nan")
+    joint = together[np.ix_(occurring, occurring)] / present.shape[0]
+    first, second = np.triu_indices(len(joint), k=1)
+    alone, both = np.diag(joint), joint[first, second]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log(both / (alone[first] * alone[second])) / -np.log(both)
+    return float(np.where(both == 0, -1.0, np.where(both == 1, 0.0, values)).mean())
 
 
 def topic_diversity(topic_words: TopicWords, top: int = 10) -> Score:
@@ -125,7 +142,7 @@ def inverted_rbo(topic_words: TopicWords, top: int = 10, persistence: float = 0.
 
 def outlier_share(topics: Topics) -> Score:
     """The share of documents in no topic (-1)."""
-    outliers = np.asarray(topics) == _OUTLIERS
+    outliers = np.asarray(topics) == OUTLIERS
     return Score(_mean(outliers), "Outliers: the share of documents that were put in no topic.", False)
 
 
@@ -139,15 +156,23 @@ def cluster_scores(labels: Sequence[Any], topics: Topics) -> dict[str, Score]:
     Raises:
         InputError: not one label per document.
     """
-    found = np.asarray(topics)
-    if len(labels) != len(found):
-        raise InputError(f"Cluster scores need one label per document, got {len(labels)} for {len(found)} documents.")
-    labelled = np.array([label is not None and label != "" for label in labels], dtype=bool)
+    of_document = np.asarray(topics)
+    if len(labels) != len(of_document):
+        raise InputError(
+            f"Cluster scores need one label per document, got {len(labels)} for {len(of_document)} documents."
+        )
     names = np.array([str(label) for label in labels], dtype=object)
-    scores = _against_labels(names[labelled], found[labelled], "", "outliers count as one topic")
-    clustered = labelled & (found != _OUTLIERS)
-    without = _against_labels(names[clustered], found[clustered], "_without_outliers", "only documents in a topic")
-    return scores | without
+    labelled = np.array([label is not None and label != "" for label in labels], dtype=bool)
+    readings = {
+        "": (labelled, "outliers count as one topic"),
+        "_without_outliers": (labelled & (of_document != OUTLIERS), "only documents in a topic"),
+    }
+    scores = {}
+    for suffix, (rows, which) in readings.items():
+        for name, (measure, text) in _CLUSTER_SCORES.items():
+            value = float(measure(names[rows], of_document[rows])) if rows.any() else None
+            scores[name + suffix] = Score(value, f"{text} ({which}).", True)
+    return scores
 
 
 _CLUSTER_SCORES: Mapping[str, tuple[Callable[..., float], str]] = {
@@ -167,40 +192,6 @@ _CLUSTER_SCORES: Mapping[str, tuple[Callable[..., float], str]] = {
 }
 
 
-def _against_labels(
-    labels: NDArray[np.object_], topics: NDArray[np.integer[Any]], suffix: str, which: str
-) -> dict[str, Score]:
-    return {
-        name + suffix: Score(float(measure(labels, topics)) if len(labels) else None, f"{text} ({which}).", True)
-        for name, (measure, text) in _CLUSTER_SCORES.items()
-    }
-
-
-def _analysis(words: Sequence[str], vectorizer: CountVectorizer | None) -> dict[str, Any]:
-    if vectorizer is not None:
-        return {"analyzer": vectorizer.build_analyzer()}
-    return {"ngram_range": (1, max(len(word.split()) for word in words))}
-
-
-def _coherence(words: Sequence[str], terms: DocumentTerms) -> float:
-    columns = [terms.columns[word] for word in dict.fromkeys(words) if word in terms.columns]
-    present = terms.present[:, columns].astype(np.int64)
-    together = np.asarray((present.T @ present).todense(), dtype=np.float64)
-    known = np.flatnonzero(np.diag(together))
-    if len(known) < 2:
-        return float("nan")
-    return float(_pair_npmi(together[np.ix_(known, known)] / present.shape[0]).mean())
-
-
-def _pair_npmi(joint: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NPMI of every two different words from their joint probabilities, the diagonal holding those of the words."""
-    first, second = np.triu_indices(len(joint), k=1)
-    alone, both = np.diag(joint), joint[first, second]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.log(both / (alone[first] * alone[second])) / -np.log(both)
-    return np.where(both == 0, -1.0, np.where(both == 1, 0.0, values))
-
-
 def _mean_overlap(lists: Sequence[Sequence[str]], depth: int, persistence: float) -> float:
     """Mean extrapolated rank-biased overlap of every two lists: a sum over depths of the words shared up to there."""
     columns = {word: i for i, word in enumerate(sorted({word for words in lists for word in words}))}
@@ -208,15 +199,11 @@ def _mean_overlap(lists: Sequence[Sequence[str]], depth: int, persistence: float
     upper = np.triu_indices(len(lists), k=1)
     overlap = np.zeros(len(upper[0]))
     for d in range(1, depth + 1):
-        shared = _shared(ranked[:, :d], len(columns))[upper]
+        rows, ones = np.repeat(np.arange(len(ranked)), d), np.ones(len(ranked) * d, dtype=np.int64)
+        has = sp.csr_matrix((ones, (rows, ranked[:, :d].ravel())), shape=(len(ranked), len(columns)))
+        shared = np.asarray((has @ has.T).todense())[upper]
         overlap += (1 - persistence) / persistence * shared / d * persistence**d
     return float((overlap + shared / depth * persistence**depth).mean())
-
-
-def _shared(ranked: NDArray[np.int64], words: int) -> NDArray[np.int64]:
-    rows = np.repeat(np.arange(len(ranked)), ranked.shape[1])
-    has = sp.csr_matrix((np.ones(ranked.size, dtype=np.int64), (rows, ranked.ravel())), shape=(len(ranked), words))
-    return np.asarray((has @ has.T).todense())
 
 
 def _mean(values: NDArray[Any]) -> float | None:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import NoTopicsError
-from moee_topics.evaluate import Score, Stability, TopicRun, stability, topic_stability
+from moee_topics.evaluate import Kind, TopicRun, stability_scores, stability_summary
 from moee_topics.fuse import Fusion
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
@@ -25,7 +25,6 @@ from moee_topics.run.manifest import MEND
 from moee_topics.store import read_json, write_json
 from moee_topics.topics import HDBSCAN_DEFAULTS, OUTLIERS, FitSettings, StabilitySettings, TopicModel, fit_topics
 
-Kind = Literal["seeds", "bootstrap"]
 Rows = NDArray[np.int64]
 
 STABILITY_FILE = "stability.json"
@@ -177,7 +176,7 @@ def measure_stability(
         progress: hears of every refit.
 
     Returns:
-        What ``stability.json`` holds: see :func:`summarize`.
+        What ``stability.json`` holds: see :func:`moee_topics.evaluate.stability_summary`.
 
     Raises:
         InputError: the folder holds no fitted model, or a sample of a tiny corpus has too few documents to fit.
@@ -187,7 +186,7 @@ def measure_stability(
     runs: dict[Kind, list[TopicRun]] = {}
     for refit, run in _each(refitter, refits_of(recipe.stability), progress or Progress()):
         runs.setdefault(refit.kind, []).append(run)
-    found = summarize(TopicRun(own.result.topics, ctfidf_words(own)), runs)
+    found = stability_summary(TopicRun(own.result.topics, ctfidf_words(own)), runs)
     write_json(folder / STABILITY_FILE, found)
     _write_scores(folder, {name: asdict(score) for name, score in stability_scores(found).items()})
     return found
@@ -199,55 +198,6 @@ def _each(refitter: Refitter, refits: Sequence[Refit], progress: Progress) -> It
         run = refitter.result(refit)
         progress.advance(done, len(refits), "fits")
         yield refit, run
-
-
-def summarize(own: TopicRun, refits: Mapping[Kind, Sequence[TopicRun]]) -> dict[str, Any]:
-    """What a run and its refits have in common, as plain JSON.
-
-    Returns:
-        For each kind of refit: ``fits`` (the run's own is the first), ``ami`` and ``ami_lowest`` over every two of
-        them, ``pairwise_ami``, ``words`` (mean overlap of the words of paired topics) and ``topics`` of each fit. And
-        ``topics``: of each topic of the run and each kind, how well it is found again
-        (:func:`moee_topics.evaluate.agreement.topic_stability`).
-    """
-    found: dict[str, Any] = {kind: _compared(stability([own, *runs], top=WORDS)) for kind, runs in refits.items()}
-    again = {kind: topic_stability(own, runs) for kind, runs in refits.items()}
-    topics = sorted(set(np.unique(np.asarray(own.topics)).tolist()) - {OUTLIERS})
-    return {**found, "topics": {str(topic): _figures(topic, again) for topic in topics}}
-
-
-def _compared(found: Stability) -> dict[str, Any]:
-    return {
-        "fits": found.runs,
-        "ami": round(found.ami, 6),
-        "ami_lowest": round(found.ami_lowest, 6),
-        "pairwise_ami": found.pairwise_ami.round(4).tolist(),
-        "words": None if found.words is None else round(found.words, 6),
-        "topics": list(found.topics),
-    }
-
-
-def _figures(topic: int, again: Mapping[Kind, Mapping[int, float]]) -> dict[str, float]:
-    return {kind: round(values[topic], 6) for kind, values in again.items() if topic in values}
-
-
-_BESIDE: Mapping[str, str] = {
-    "seeds": "{} with other seeds",
-    "bootstrap": "{} on bootstrap samples (some 63 % of the documents each), on the documents both saw",
-}
-
-
-def stability_scores(found: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores ``stability`` and, where both kinds of refit were made, ``stability_bootstrap``."""
-    kinds = [kind for kind in _BESIDE if kind in found]
-    return {name: _score(kind, found[kind]) for name, kind in zip(SCORES, kinds, strict=False)}
-
-
-def _score(kind: str, compared: Mapping[str, Any]) -> Score:
-    fits = compared["fits"]
-    beside = _BESIDE[kind].format(fits - 1)
-    text = f"Mean adjusted mutual information of every two of {fits} fits: this one and {beside}. 1 is the same topics."
-    return Score(compared["ami"], text, higher_is_better=True)
 
 
 def drop_stability(folder: Path) -> None:

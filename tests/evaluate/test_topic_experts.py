@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.evaluate.topic_experts import ExpertReport, find_experts, gather_routing_weights
+from moee_topics.evaluate.expert_report import ExpertReport
+from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
 
 N, L, E, K = 600, 3, 8, 5
 PLANTED = {0: (1, 2), 1: (2, 7), 2: (1, 5)}
