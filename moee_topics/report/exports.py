@@ -58,7 +58,7 @@ def export_report(run_folder: Path, formats: Sequence[Format] | Sequence[str], o
 
 def topic_table(run: RunFolder) -> Table:
     """One row per topic, the outliers last."""
-    every = [*run.topics, *([run.outliers] if run.outliers else [])]
+    every = [*run.ranked_topics, *([run.outliers] if run.outliers else [])]
     return [
         {
             "topic": topic.topic,
@@ -110,7 +110,7 @@ def markdown(run: RunFolder) -> str:
             f"| {reading.markdown_text(name)} | {read.value} | {reading.markdown_text(read.text or read.description)} |"
         )
     lines += ["", "## Topics", "", "| nr | topic | documents | words | experts (lift) |", "|--:|---|--:|---|---|"]
-    for topic in run.topics:
+    for topic in run.ranked_topics:
         words = reading.markdown_text(", ".join(word for word, _ in list(topic.words)[:10] if word))
         fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.2f})" for e in list(experts.get(topic.topic, ()))[:3])
         lines.append(f"| {topic.topic} | {reading.markdown_text(title(topic))} | {topic.count:,} | {words} | {fired} |")
@@ -127,7 +127,8 @@ def _opening(run: RunFolder) -> str:
     source = f" from {reading.markdown_text(corpus['source'])}" if corpus.get("source") else ""
     model = f", read by {reading.markdown_text(encoder['model'])}," if encoder.get("model") else ""
     left = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
-    return f"{len(run.result):,} documents{source}{model} in {len(run.topics)} topics; {reading.percent(left)} in none."
+    topics = f"{len(run.ranked_topics)} topics; {reading.percent(left)} in none."
+    return f"{len(run.result):,} documents{source}{model} in {topics}"
 
 
 def _write_markdown(run: RunFolder, output: Path) -> list[Path]:
@@ -207,7 +208,7 @@ def _write_png(run: RunFolder, output: Path) -> list[Path]:
         alpha=0.7,
         linewidths=0,
     )
-    for topic in run.topics[:20]:
+    for topic in run.ranked_topics[:20]:
         x, y = np.median(places[run.result.topics == topic.topic], axis=0)
         half = min(0.0034 * len(title(topic)) + 0.005, 0.5)  # of the picture's width, at this size of letters
         x = min(max(x, half), 1 - half)
@@ -222,7 +223,7 @@ def _write_datamapplot(run: RunFolder, output: Path) -> list[Path]:
     _need("datamapplot")
     import datamapplot
 
-    names = {topic.topic: title(topic) for topic in run.topics}
+    names = {topic.topic: title(topic) for topic in run.ranked_topics}
     labels = np.array([names.get(topic, "Unlabelled") for topic in run.result.topics.tolist()], dtype=object)
     with _no_font_download():
         figure, _ = datamapplot.create_plot(run.positions, labels, noise_label="Unlabelled", title=run.name)

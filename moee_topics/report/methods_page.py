@@ -79,7 +79,7 @@ class MethodsComparison:
         methods = {
             method: {
                 "run": str(run.path),
-                "topics": len(run.topics),
+                "topics": len(run.ranked_topics),
                 "outlier_share": run.result.outlier_share,
                 "scores": {name: score.get("value") for name, score in run.scores.items()},
             }
@@ -150,12 +150,12 @@ def _values(found: MethodsComparison, output: Path, name: str) -> dict[str, Any]
 
 def _report_link(run: RunFolder, output: Path) -> str:
     """The way from the page to a run's report; empty where it has none."""
-    page = run.path / "report.html"
-    return quote(Path(os.path.relpath(page, output)).as_posix()) if page.is_file() else ""
+    page = run.files.report
+    return quote(Path(os.path.relpath(page.path, output)).as_posix()) if page.exists else ""
 
 
 def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:
-    rows = [ScoreRow("topics", "How many, outliers aside.", [float(len(run.topics)) for run in runs], None)]
+    rows = [ScoreRow("topics", "How many, outliers aside.", [float(len(run.ranked_topics)) for run in runs], None)]
     names = dict.fromkeys(name for run in runs for name in run.scores)
     if "outlier_share" not in names:
         shares = [run.result.outlier_share for run in runs]
@@ -164,9 +164,8 @@ def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:
 
 
 def _score_row(name: str, runs: Sequence[RunFolder]) -> ScoreRow:
-    scores = [run.scores.get(name, {}) for run in runs]
-    first = next(score for score in scores if score)
-    numbers = [_number(score.get("value")) for score in scores]
+    first = next(run.scores[name] for run in runs if name in run.scores)
+    numbers = [_number(run.scores[name]["value"]) if name in run.scores else None for run in runs]
     rule = reading.RULES.get(name)
     better = bool(first.get("higher_is_better", True))
     return ScoreRow(name, str(first.get("description") or ""), numbers, better, percent=bool(rule and rule.percent))

@@ -47,9 +47,12 @@ def write_report(run_folder: Path, output: Path | None = None, *, sample: int = 
     if sample < 1:
         raise InputError(f"The map needs at least one document, got sample={sample}.")
     run = RunFolder.read(Path(run_folder))
-    path = Path(output) if output is not None else run.path / "report.html"
-    write_text(path, render_report(run, sample))
-    return path
+    page = render_report(run, sample)
+    if output is None:
+        run.files.report.write(page)
+        return run.files.report.path
+    write_text(Path(output), page)
+    return Path(output)
 
 
 def render_report(run: RunFolder, sample: int) -> str:
@@ -59,9 +62,9 @@ def render_report(run: RunFolder, sample: int) -> str:
         "report.html.j2",
         script=template_text("report.js"),
         run=run,
-        rows=[_topic_row(run, topic) for topic in run.topics],
-        largest=run.topics[:LARGEST],
-        topics_total=len(run.topics),
+        rows=[_topic_row(run, topic) for topic in run.ranked_topics],
+        largest=run.ranked_topics[:LARGEST],
+        topics_total=len(run.ranked_topics),
         outliers=_outliers(run),
         scores=[reading.read_score(name, score) for name, score in run.scores.items()],
         headline=[reading.read_score(name, run.scores[name]) for name in reading.HEADLINE if name in run.scores],
@@ -196,8 +199,8 @@ def _labels(run: RunFolder) -> dict[str, Any] | None:
     """Which labels topics keep whole, and which they mix."""
     if not run.labels or not any(run.labels):
         return None
-    counts = {topic.topic: _label_counts(run, topic.topic) for topic in run.topics}
-    purity = [(topic, *_main_label(run, topic.topic)) for topic in run.topics if counts[topic.topic]]
+    counts = {topic.topic: _label_counts(run, topic.topic) for topic in run.ranked_topics}
+    purity = [(topic, *_main_label(run, topic.topic)) for topic in run.ranked_topics if counts[topic.topic]]
     ranked = sorted(purity, key=lambda row: -row[2])
     spread = Counter(label for label in run.labels if label)
     homes = {label: max(counts, key=lambda t: counts[t][label], default=OUTLIERS) for label in spread}
@@ -209,7 +212,7 @@ def _labels(run: RunFolder) -> dict[str, Any] | None:
         "purest": ranked[:3],
         "mixed": ranked[::-1][:3],
         "held": sorted(held, key=lambda row: -row[3]),
-        "names": {topic.topic: title(topic) for topic in run.topics},
+        "names": {topic.topic: title(topic) for topic in run.ranked_topics},
     }
 
 

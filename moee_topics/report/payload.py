@@ -47,7 +47,7 @@ def packed_json(value: Any) -> str:
 
 def first_payload(run: RunFolder, sample: int) -> dict[str, Any]:
     """What the first screen needs: the topics, and the map as packed numbers."""
-    words = word_similarity(run.topics)
+    words = word_similarity(run.ranked_topics)
     colours = topic_colours(run)
     points = map_points(run, sample)
     topics = [_topic(run, topic, colours.get(topic.topic, -1)) for topic in run.result.topic_info]
@@ -55,7 +55,7 @@ def first_payload(run: RunFolder, sample: int) -> dict[str, Any]:
         "documents": len(run.result),
         "topics": topics,
         "map": points,
-        "related": _related(run.topics, words),
+        "related": _related(run.ranked_topics, words),
         "wordMap": np.round(topic_layout(words), 2).tolist(),
         "hierarchy": [_merger(row) for row in run.hierarchy],
         "overTime": [_moment(row) for row in run.over_time],
@@ -114,10 +114,10 @@ def _experts(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
 
 def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[float]]:
     """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
-    places = {topic.topic: place for place, topic in enumerate(run.topics)}
+    places = {topic.topic: place for place, topic in enumerate(run.ranked_topics)}
     known = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
     by_routing, by_words = (np.array(column, dtype=int) for column in (zip(*known, strict=True) if known else ((), ())))
-    words = word_similarity(run.topics)[np.ix_(by_words, by_words)]
+    words = word_similarity(run.ranked_topics)[np.ix_(by_words, by_words)]
     routing = experts.similarity[np.ix_(by_routing, by_routing)] if known else words
     pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (words < UNLIKE_WORDS), k=1))
     strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
@@ -199,9 +199,11 @@ def _base64(values: NDArray[Any], kind: type[np.unsignedinteger[Any]]) -> str:
 
 def topic_colours(run: RunFolder) -> dict[int, int]:
     """A colour number for every topic: the ten largest have their own, and no two near neighbours share one."""
-    centres = {t.topic: np.median(run.positions[run.result.topics == t.topic], axis=0) for t in run.topics if t.count}
+    centres = {
+        t.topic: np.median(run.positions[run.result.topics == t.topic], axis=0) for t in run.ranked_topics if t.count
+    }
     colours: dict[int, int] = {}
-    for topic in run.topics:
+    for topic in run.ranked_topics:
         if len(colours) < PALETTE_SIZE:
             colours[topic.topic] = len(colours)
             continue

@@ -67,7 +67,7 @@ def stability_chapter(run: RunFolder) -> StabilityChapter | None:
     kinds = [kind for kind in KINDS if isinstance(found.get(kind), Mapping)]
     if not kinds:
         return None
-    topics = [_topic_row(topic, found.get("topics"), kinds) for topic in run.topics]
+    topics = [_topic_row(topic, found.get("topics"), kinds) for topic in run.ranked_topics]
     again = [row.lowest for row in topics if row.lowest is not None]
     return StabilityChapter(
         reading=reading.read_stability(found[kinds[0]].get("ami"), again),

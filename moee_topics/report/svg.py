@@ -28,7 +28,7 @@ def map_svg(run: RunFolder, sample: int = 20_000) -> str:
     colours = topic_colours(run)
     parts = [
         _points(places[rows[run.result.topics[rows] == topic.topic]], COLOURS[colours.get(topic.topic, 0)])
-        for topic in run.topics
+        for topic in run.ranked_topics
     ]
     quiet = _points(places[rows[run.result.topics[rows] == OUTLIERS]], GREY)
     return _svg(SIDE, SIDE, [quiet, *parts, *_names(run, places)], f"Document map of {run.name}")
@@ -45,7 +45,7 @@ def map_places(run: RunFolder) -> np.ndarray:
 
 def topics_svg(run: RunFolder, topics: int = 20) -> str:
     """The largest topics as bars."""
-    shown, row, left, width = run.topics[:topics], 26, 300, 380
+    shown, row, left, width = run.ranked_topics[:topics], 26, 300, 380
     most = max((topic.count for topic in shown), default=1) or 1
     parts = []
     for place, topic in enumerate(shown):
@@ -82,7 +82,7 @@ def _points(places: np.ndarray, colour: str) -> Markup:
 
 def _names(run: RunFolder, places: np.ndarray) -> list[Markup]:
     names, taken = [], list[tuple[float, float, float]]()
-    for topic in run.topics[:NAMED]:
+    for topic in run.ranked_topics[:NAMED]:
         inside = run.result.topics == topic.topic
         if not inside.any():
             continue

@@ -18,10 +18,9 @@ from typing import Any
 
 from moee_topics import __version__
 from moee_topics.errors import InputError
-from moee_topics.store import read_json, write_json
+from moee_topics.run_folder import RunFiles
 
 MANIFEST = "run.json"
-LEDGER = "stages.json"
 MEND = "Delete it: it is written anew."
 PACKAGES = (
     "torch",
@@ -64,9 +63,11 @@ class Ledger:
     """The finished stages of one run folder, kept in ``stages.json``."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / LEDGER
-        records = read_json(self._path, kind=dict, default={}, mend=MEND)
-        self.records = {name: StageRecord(**record) for name, record in records.items()}
+        self._file = RunFiles(folder).stages
+        try:
+            self.records = {name: StageRecord(**record) for name, record in (self._file.read_if_there() or {}).items()}
+        except (InputError, TypeError):  # nothing is known of the stages, so all of them are done again
+            self.records = {}
 
     def done(self, name: str, inputs: str) -> StageRecord | None:
         """The record of a stage that was finished with these inputs, None if there is none."""
@@ -88,7 +89,7 @@ class Ledger:
         self.finish(replace(record, skipped=True))
 
     def _write(self) -> None:
-        write_json(self._path, {name: asdict(record) for name, record in self.records.items()})
+        self._file.write({name: asdict(record) for name, record in self.records.items()})
 
 
 def fingerprint(*inputs: Any) -> str:
@@ -103,10 +104,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds none.
     """
-    manifest = read_json(folder / MANIFEST, kind=dict, default=None, mend=MEND)
+    manifest = RunFiles(folder).manifest.read_if_there()
     if manifest is None:
         raise InputError(f"{folder} holds no finished run: {MANIFEST} is missing. Fit it with: moee-topics run RECIPE")
-    return dict(manifest)
+    return manifest
 
 
 def versions() -> dict[str, str]:

@@ -186,7 +186,7 @@ def test_the_ten_largest_topics_have_colours_of_their_own(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     topics = np.sort(rng.choice(30, 3000, p=np.arange(30, 0, -1) / 465))
     colours = topic_colours(run := RunFolder.read(bare_run(tmp_path, ["t"] * 3000, topics.tolist())))
-    assert len({colours[topic.topic] for topic in run.topics[:10]}) == 10
+    assert len({colours[topic.topic] for topic in run.ranked_topics[:10]}) == 10
     assert set(colours.values()) == set(range(10))
 
 
