@@ -37,7 +37,7 @@ from typing_extensions import TypedDict  # pydantic refuses the one of typing be
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ExpertReport
-from moee_topics.fuse import Standardizer
+from moee_topics.fuse import Fusion
 from moee_topics.store import atomic_folder, make_folder, read_json, write_json, write_text
 from moee_topics.topics import OUTLIERS, Topic, TopicModel, TopicResult
 
@@ -223,17 +223,25 @@ class RunFile(Generic[T]):
         """
         return [] if self.digests is None else [file for path in self.paths for file in self.digests.damaged(path)]
 
-    def read(self) -> T:
-        """What it holds.
+    def check(self) -> None:
+        """Compares its files with their digests, without reading what they say.
 
         Raises:
-            InputError: it is missing or damaged; the message names the file and the command that makes it again.
+            InputError: one is missing or damaged; the message names it and the command that makes it again.
         """
         if damaged := self.damaged():
             state = "is damaged: it is not what was written" if damaged[0].is_file() else "is missing"
             raise InputError(f"{damaged[0]} {state}. {self._mend}")
         if missing := [path for path in self.paths if not path.exists()]:
             raise InputError(f"{missing[0]} is missing. {self._mend}")
+
+    def read(self) -> T:
+        """What it holds.
+
+        Raises:
+            InputError: it is missing or damaged; the message names the file and the command that makes it again.
+        """
+        self.check()
         try:
             return self.load(self.path)
         except InputError as error:
@@ -318,8 +326,7 @@ class ModelFiles:
     Attributes:
         path: the folder.
         topics: the topic model; its result lies beside the folder.
-        fusion: settings of the fusion.
-        standardizer: statistics of the fusion, where it has any.
+        fusion: what makes vectors of embeddings, with its statistics.
         encoder: options of the encoder, and its key in the store.
     """
 
@@ -330,8 +337,7 @@ class ModelFiles:
             return RunFile(path / name, load, save, command, digests)
 
         self.topics: RunFile[TopicModel] = file("", TopicModel.load, lambda to, it: it.save(to, with_result=False))
-        self.fusion: RunFile[dict[str, Any]] = file("fusion.json", _read_as(dict[str, Any]), write_json)
-        self.standardizer = file("standardizer.safetensors", Standardizer.load, lambda to, it: it.save(to))
+        self.fusion: RunFile[Fusion] = file("fusion.safetensors", Fusion.load, lambda to, it: it.save(to))
         self.encoder: RunFile[dict[str, Any]] = file("encoder.json", _read_as(dict[str, Any]), write_json)
 
     @contextmanager
@@ -388,7 +394,9 @@ class RunFiles:
             (folder / "documents.parquet", folder / "topic_info.json"),
         )
         self.model = ModelFiles(folder / "model", fit, digests)
-        self.report: RunFile[str] = RunFile(folder / "report.html", Path.read_text, write_text, report, digests)
+        self.report: RunFile[str] = RunFile(
+            folder / "report.html", lambda page: page.read_text(encoding="utf-8"), write_text, report, digests
+        )
         self.refits: RunFile[None] = RunFile(
             folder / "stability", lambda _: None, lambda to, _: make_folder(to), fit, digests
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus import Document
 from moee_topics.encode import EncoderSettings, EncoderSource
-from moee_topics.errors import InputError, ModelError
+from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
-from moee_topics.run.fitting import ENCODER_FILE, FUSION_FILE, MODEL
 from moee_topics.run.manifest import read_manifest
+from moee_topics.run_folder import RunFiles
 from moee_topics.topics import TopicModel
 
 DOCUMENTS_PER_STEP = 256
@@ -70,10 +69,11 @@ class Predictor:
     @classmethod
     def load(cls, folder: Path, *, device: str | None = None) -> Predictor:
         """Loads the model, the statistics and the topics of a run folder."""
-        saved = folder / MODEL
-        fusion = Fusion.load(saved / FUSION_FILE)
-        encoder = _load_encoder(_read(saved / ENCODER_FILE), fusion, device)
-        return cls(encoder, fusion, TopicModel.load(saved))
+        files = RunFiles(folder)
+        files.result.check()  # the model reads it from beside its own folder
+        fusion = files.model.fusion.read()
+        encoder = _load_encoder(files.model.encoder.read(), fusion, device)
+        return cls(encoder, fusion, files.model.topics.read())
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
@@ -102,10 +102,3 @@ def _load_encoder(saved: dict[str, Any], fusion: Fusion, device: str | None) -> 
             "Bring that model back, or run the recipe again."
         )
     return encoder
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Fit the run again.") from error

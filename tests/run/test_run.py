@@ -37,7 +37,7 @@ from moee_topics.topics import FitSettings
 DOCUMENTS = 80
 FILES = {
     "run.json", "stages.json", "topics.parquet", "documents.parquet", "topic_info.json", "scores.json", "model",
-    "experts.json", "hierarchy.json", "over_time.json", "per_class.json", "writer.lock",
+    "experts.json", "hierarchy.json", "over_time.json", "per_class.json", "writer.lock", "digests.json",
 }  # fmt: skip
 
 
