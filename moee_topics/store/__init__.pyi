@@ -6,11 +6,12 @@ from .files import remove_leftovers as remove_leftovers
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_text as write_text
-from .files import writing_alone as writing_alone
 from .keys import JSON as JSON
 from .keys import content_hash as content_hash
 from .keys import key_digest as key_digest
+from .lock import writing_alone as writing_alone
 from .shard import DamagedShard as DamagedShard
 from .shard import Shard as Shard
 from .shard import write_shard as write_shard
 from .store import EmbeddingStore as EmbeddingStore
+from .store import stored_keys as stored_keys

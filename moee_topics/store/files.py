@@ -1,4 +1,4 @@
-"""The one writer of files: whole and on the disk, or not there at all. Also: one writer per folder, and leftovers.
+"""The one writer of files: whole and on the disk, or not there at all.
 
 Everything the package writes goes through here. A file or folder is made under a temporary name beside its own, synced,
 and renamed, so a reader never sees half of it and what is said to be done survives a power cut.
@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from moee_topics.errors import InputError, ResourceError, StoreError
@@ -263,59 +262,6 @@ def _exchange(one: Path, other: Path) -> bool:
     """Swaps two names in one step where the system can: Linux since 3.15, on most of its file systems."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
     return rename is not None and rename(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
-
-
-def lock_writer(folder: Path) -> FileLock:
-    """Takes the one place of a writer in a folder; the system frees it if the process dies.
-
-    Raises:
-        StoreError: another process has it.
-    """
-    lock = FileLock(folder / "writer.lock")
-    with disk_errors(folder / "writer.lock"):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(
-                f"{_writer(folder)} is writing to {folder} (lock file {folder / 'writer.lock'}). Wait until it "
-                "has finished, or stop it."
-            ) from error
-    try:
-        write_json(folder / "writer.json", {"pid": os.getpid(), "host": socket.gethostname()})
-    except BaseException:
-        lock.release()
-        raise
-    return lock
-
-
-def unlock_writer(folder: Path, lock: FileLock) -> None:
-    """Gives the place of the writer back."""
-    (folder / "writer.json").unlink(missing_ok=True)
-    lock.release()
-
-
-@contextmanager
-def writing_alone(folder: Path) -> Iterator[None]:
-    """Makes a folder, clears it of what killed writers left, and keeps other writers out of it while open.
-
-    Raises:
-        StoreError: another process writes there.
-    """
-    make_folder(folder)
-    lock = lock_writer(folder)
-    try:
-        remove_leftovers(folder)
-        yield
-    finally:
-        unlock_writer(folder, lock)
-
-
-def _writer(folder: Path) -> str:
-    try:
-        holder = json.loads((folder / "writer.json").read_text(encoding="utf-8"))
-        return f"Process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "Another process"
 
 
 def remove_leftovers(folder: Path) -> None:

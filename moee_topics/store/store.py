@@ -4,75 +4,95 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import BaseFileLock
 from numpy.typing import NDArray
 
-from moee_topics.embeddings import Embeddings, FloatArray
+from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.files import lock_writer, make_folder, remove_leftovers, unlock_writer, write_json
+from moee_topics.store.files import disk_errors, make_folder, remove_leftovers, write_json
 from moee_topics.store.keys import HASH_BYTES, JSON, canonical, key_digest, plain
+from moee_topics.store.lock import lock_writer, unlock_writer
 from moee_topics.store.shard import (
     FORMAT,
+    SHARD_NAME,
     Damage,
     DamagedShard,
     Shard,
     ShardFile,
     arrays_of,
     check_lengths,
-    checksum_of,
     write_shard,
 )
 from moee_topics.store.table import HashTable, hash_array
 
 logger = logging.getLogger(__name__)
 
-AS_IN_0_1_0 = {"sort_keys": True, "ensure_ascii": True}  # so that the same store has the same bytes as then
+AS_IN_0_1_0 = {"sort_keys": True, "ensure_ascii": True}  # how its key.json and index.json are written
 
 
 class EmbeddingStore:
     """The embeddings of one key on disk, found by the content of the documents.
 
-    Use it as a context manager, or call :meth:`close` after writing.
+    Use it as a context manager, or call :meth:`close` after writing. Any thread may use it.
+
+    Every shard that :meth:`read` or :meth:`check` comes to is read through once, and what is damaged is never given.
 
     Attributes:
         folder: where the shards are.
         key: what the vectors depend on.
-        damaged: shards that opening or :meth:`verify` found damaged; their documents count as not stored.
+        damaged: the shards that were found damaged so far, by name; their documents count as not stored.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, JSON], lock: FileLock | None) -> None:
+    def __init__(self, folder: Path, key: Mapping[str, JSON], lock: BaseFileLock | None) -> None:
         self.folder = folder
         self.key = key
-        self.damaged: list[DamagedShard] = []
         self._lock = lock
+        self._mutex = threading.RLock()
+        self.damaged: list[DamagedShard] = []
+        self._shards: dict[str, Shard] = {}
+        self._whole: set[str] = set()  # those that have been read through
         self._layout: dict[str, tuple[int, ...]] = {}
+        self._names: list[str] = []
+        self._table = HashTable()
         self._load()
 
     @classmethod
     def open(cls, root: Path, key: Mapping[str, JSON], *, writable: bool = False) -> EmbeddingStore:
         """Opens the store of a key below ``root``, for one writer or any number of readers.
 
-        Every shard's size and header are checked, and a shard that the index does not know is checked in full and
-        taken in. :meth:`verify` checks everything.
+        Every shard's size and header are checked, and a shard that the index does not know is read through and taken
+        in.
 
         Raises:
             StoreError: another process writes, the folder holds another key, or there is nothing to read.
+            ResourceError: the disk is full.
         """
         folder = Path(root) / key_digest(key)
         if not writable:
-            _require_store(folder, key)
+            if not folder.is_dir():
+                raise StoreError(
+                    f"There are no embeddings for {canonical(key).decode()} in {root}. Encode the corpus first, or "
+                    "use the settings it was encoded with."
+                )
+            _check_key(folder, key)
             return cls(folder, key, None)
+        if folder.is_symlink():
+            raise StoreError(f"{folder} is a link, and what it points to is not written. Put the folder itself there.")
         make_folder(folder)
         lock = lock_writer(folder)
         try:
             remove_leftovers(folder)
-            _check_key(folder, key)
+            if not _check_key(folder, key):
+                write_json(folder / "key.json", plain(key), **AS_IN_0_1_0)
             store = cls(folder, key, lock)
             store._save_index()
         except BaseException:
@@ -82,9 +102,10 @@ class EmbeddingStore:
 
     def close(self) -> None:
         """Lets another process write; reading goes on working."""
-        if self._lock is not None:
-            unlock_writer(self.folder, self._lock)
-            self._lock = None
+        with self._mutex:
+            if self._lock is not None:
+                unlock_writer(self.folder, self._lock)
+                self._lock = None
 
     def __enter__(self) -> EmbeddingStore:
         return self
@@ -95,10 +116,11 @@ class EmbeddingStore:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._table)
+        with self._mutex:
+            return len(self._table)
 
     def __contains__(self, content: bytes) -> bool:
-        return bool(self._table.find(hash_array([content]))[0][0] >= 0)
+        return not self.missing([content])
 
     @property
     def writable(self) -> bool:
@@ -108,19 +130,19 @@ class EmbeddingStore:
     @property
     def shards(self) -> list[Shard]:
         """The finished shards by name."""
-        return sorted(self._shards.values(), key=lambda shard: shard.name)
+        with self._mutex:
+            return sorted(self._shards.values(), key=lambda shard: shard.name)
 
     def documents(self) -> Iterator[tuple[str, bytes]]:
         """The id and content hash of every stored document, shard by shard."""
+        self.check()
         for shard in self.shards:
-            file = self._file(shard.name)
-            text, offsets = file.array("ids").tobytes(), file.array("id_offsets")
-            for row, content in enumerate(file.array("hashes")):
-                yield text[offsets[row] : offsets[row + 1]].decode("utf-8", "surrogatepass"), content.tobytes()
+            yield from self._file(shard.name).documents()
 
     def missing(self, hashes: Sequence[bytes]) -> list[int]:
-        """The positions of the hashes whose document is not stored, in order."""
-        return [int(i) for i in np.flatnonzero(self._table.find(hash_array(hashes))[0] < 0)]
+        """The positions of the hashes whose document is not stored, in order; :meth:`check` them first."""
+        with self._mutex:
+            return [int(i) for i in np.flatnonzero(self._table.find(hash_array(hashes))[0] < 0)]
 
     def write(self, embeddings: Embeddings, ids: Sequence[str], hashes: Sequence[bytes]) -> None:
         """Writes the documents that are not stored yet as one shard, and indexes it.
@@ -130,35 +152,48 @@ class EmbeddingStore:
                 fit float16.
             ResourceError: the disk is full; every shard written before is kept.
         """
-        self._require_writable()
         check_lengths(embeddings, ids, hashes)
-        new = _first_rows(hashes, self.missing(hashes))
-        if not new:
-            return
-        part = embeddings[new]
-        self._check_shapes(part)
-        path = write_shard(self.folder, self.key, part, [ids[i] for i in new], [hashes[i] for i in new])
-        file = self._file(path.name)
-        self._take(file)
-        self._table.add(self._hashes_of(file), len(self._names) - 1)
-        self.damaged = [shard for shard in self.damaged if shard.name != path.name]
-        self._save_index()
+        with self._mutex:
+            self._require_writable()
+            # Of equal documents the first: the same corpus in the same order gives the same bytes.
+            new = sorted({hashes[row]: row for row in reversed(self.missing(hashes))}.values())
+            if not new:
+                return
+            part, contents = embeddings[new], [hashes[row] for row in new]
+            layout = {name: array.shape[1:] for name, array in arrays_of(part).items()}
+            if self._shards and layout != self._layout:
+                raise StoreError(
+                    f"The store {self.folder} holds documents of the shapes {self._layout}, got {layout}. "
+                    "Something that vectors depend on is missing from the key."
+                )
+            shard = write_shard(self.folder, self.key, part, [ids[row] for row in new], contents)
+            self._layout = layout
+            self._shards[shard.name] = shard
+            self._names.append(shard.name)
+            self._table.add(hash_array(contents), len(self._names) - 1)
+            self.damaged = [other for other in self.damaged if other.name != shard.name]
+            self._save_index()
 
     def read(self, hashes: Sequence[bytes]) -> Embeddings:
         """The embeddings of some documents in the order of their hashes, (n, ...) in float16.
 
         Raises:
-            StoreError: some documents are not stored.
+            StoreError: some documents are not stored, or their shard is damaged.
         """
-        shards, rows = self._table.find(hash_array(hashes))
-        self._require_all(shards)
-        out = self._empty(len(hashes))
+        content = hash_array(hashes)
+        with self._mutex:
+            self._check_shards_of(content)
+            shards, rows = self._table.find(content)
+            self._require_all(shards)
+            layout = self._layout or {"hidden_states": (0,), "router_logits": (0, 0)}
+            names = list(self._names)
+        out = {name: np.empty((len(hashes), *shape), dtype=np.float16) for name, shape in layout.items()}
         for shard in np.unique(shards):
-            file = self._file(self._names[shard])
+            file = self._file(names[shard])
             places = np.flatnonzero(shards == shard)
             for name, array in out.items():
                 array[places] = file.array(name)[rows[places]]
-        return _embeddings(out)
+        return Embeddings(out["hidden_states"], out["router_logits"], out.get("mean_routing_weights"))
 
     def read_blocks(self, hashes: Sequence[bytes], rows: int) -> Iterator[Embeddings]:
         """Like :meth:`read`, ``rows`` documents at a time, so that the whole never has to fit in memory."""
@@ -167,70 +202,113 @@ class EmbeddingStore:
         for start in range(0, len(hashes), rows):
             yield self.read(hashes[start : start + rows])
 
-    def verify(self) -> list[DamagedShard]:
-        """Reads every byte of every shard, and gives those that are damaged or lost, by name.
+    def check(self, hashes: Sequence[bytes] | None = None) -> list[DamagedShard]:
+        """Reads the shards of some documents, or all, each once, and gives those that were found damaged so far.
 
         Their documents count as not stored from then on; :meth:`drop` deletes the files.
         """
-        found = {shard.name: shard for shard in self.damaged}
-        for shard in self.shards:
-            try:
-                self._check_deep(self.folder / shard.name)
-            except Damage as damage:
-                found[shard.name] = DamagedShard(shard.name, str(damage), shard.rows)
-                del self._shards[shard.name]
-        self.damaged = [found[name] for name in sorted(found)]
-        self._fill_table()
-        return list(self.damaged)
+        with self._mutex:
+            self._check_shards_of(None if hashes is None else hash_array(hashes))
+            return list(self.damaged)
+
+    def verify(self) -> list[DamagedShard]:
+        """Like :meth:`check` for all shards, and reads again those that have been read before."""
+        with self._mutex:
+            self._whole.clear()
+            return self.check()
 
     def drop(self, damaged: Iterable[DamagedShard]) -> None:
-        """Deletes damaged shards, so that nothing but encoding their documents again is left to do."""
-        self._require_writable()
-        names = {shard.name for shard in damaged}
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
-            self._shards.pop(name, None)
-        self.damaged = [shard for shard in self.damaged if shard.name not in names]
-        self._fill_table()
-        self._save_index()
+        """Deletes damaged shards, so that nothing but encoding their documents again is left to do.
+
+        A shard that another writer has made again in the meantime is taken in.
+        """
+        with self._mutex:
+            self._require_writable()
+            names = {shard.name for shard in damaged if SHARD_NAME.fullmatch(shard.name)}
+            self.damaged = [shard for shard in self.damaged if shard.name not in names]
+            for name in names:
+                self._shards.pop(name, None)
+                self._whole.discard(name)
+                try:
+                    self._take(ShardFile.open(self.folder / name, self.key), None)
+                except Damage:
+                    with disk_errors(self.folder / name):
+                        (self.folder / name).unlink(missing_ok=True)
+            self._fill_table()
+            self._save_index()
 
     def rebuild_index(self) -> None:
-        """Makes the index anew from the shards alone, each read and checked in full."""
-        self._require_writable()
-        (self.folder / "index.json").unlink(missing_ok=True)
-        self._load()
-        self._save_index()
+        """Makes the index anew from the shards alone, each read through."""
+        with self._mutex:
+            self._require_writable()
+            (self.folder / "index.json").unlink(missing_ok=True)
+            self._load()
+            self._save_index()
 
     def _load(self) -> None:
-        known = _read_index(self.folder)
-        self._shards: dict[str, Shard] = {}
-        self.damaged = []
+        indexed = _read_index(self.folder)
+        self.damaged, self._shards = [], {}
+        self._whole.clear()
         for path in sorted(self.folder.glob("shard-*.safetensors")):
-            self._load_shard(path, known.pop(path.name, None))
-        for shard in known.values():
-            self.damaged.append(DamagedShard(shard.name, "the file is gone", shard.rows))
-        for damage in self.damaged:
-            logger.warning("damaged shard %s in %s: %s", damage.name, self.folder, damage.reason)
+            if SHARD_NAME.fullmatch(path.name):
+                entry = indexed.pop(path.name, None)
+                try:
+                    self._take(ShardFile.open(path, self.key), entry)
+                except Damage as damage:
+                    self._leave_out(path.name, damage, entry)
+        for entry in indexed.values():
+            self._leave_out(entry.name, Damage("the file is gone"), entry)
         self._fill_table()
 
-    def _load_shard(self, path: Path, known: Shard | None) -> None:
-        try:
-            file = ShardFile.open(path, self.key)
-            if file.shard != known:
-                self._check_deep(path)
-            self._take(file)
-        except Damage as damage:
-            self.damaged.append(DamagedShard(path.name, str(damage), known.rows if known else None))
+    def _take(self, file: ShardFile, entry: Shard | None) -> None:
+        """Takes a shard in, after a look at all of it if the index says something else or nothing of it."""
+        shard = entry if entry and entry == replace(file.shard, xxh3=entry.xxh3) else None
+        if self._shards and file.layout != self._layout:
+            # One header is wrong, and not always this one: a flipped bit in the first must not cost all others.
+            shard = file.checked(shard.xxh3 if shard else "")
+            self._check_shards([*self._shards])
+            if self._shards and file.layout != self._layout:
+                raise Damage(f"its arrays have the shapes {file.layout}, those of the other shards {self._layout}")
+        if shard is None:
+            shard = file.checked()
+            self._whole.add(shard.name)
+        self._layout = file.layout
+        self._shards[shard.name] = shard
 
-    def _check_deep(self, path: Path) -> None:
-        file = ShardFile.open(path, self.key)
-        if checksum_of(path, file.shard.checksum) != file.shard.checksum:
-            raise Damage("its bytes do not match its checksum")
+    def _check_shards_of(self, hashes: NDArray[np.bytes_] | None) -> None:
+        """Reads the shards through that have not been yet, all or those of some documents."""
+        if self._shards.keys() <= self._whole:
+            return
+        names = self._names
+        if hashes is not None:
+            names = [self._names[shard] for shard in np.unique(self._table.find(hashes)[0]) if shard >= 0]
+        before = dict(self._shards)
+        self._check_shards([name for name in names if name not in self._whole])
+        if self._shards.keys() != before.keys():
+            self._fill_table()
+        if self._lock is not None and self._shards != before:
+            self._save_index()  # with xxh3, which an index of 0.1.0 lacks
+
+    def _check_shards(self, names: Iterable[str]) -> None:
+        for name in names:
+            entry = self._shards[name]
+            try:
+                self._shards[name] = ShardFile.open(self.folder / name, self.key).checked(entry.xxh3)
+                self._whole.add(name)
+            except Damage as damage:
+                self._leave_out(name, damage, entry)
+
+    def _leave_out(self, name: str, damage: Damage, entry: Shard | None) -> None:
+        logger.warning("damaged shard %s in %s: %s", name, self.folder, damage)
+        self._shards.pop(name, None)
+        self._whole.discard(name)
+        shard = DamagedShard(name, str(damage), entry.rows if entry else None)
+        self.damaged = sorted([*self.damaged, shard], key=lambda shard: shard.name)
 
     def _fill_table(self) -> None:
-        self._names: list[str] = []
-        parts = [self._hashes_of(self._file(shard.name)) for shard in self.shards]
-        self._table = HashTable.of(parts)
+        self._names = [shard.name for shard in self.shards]
+        hashes = (np.array(self._file(name).array("hashes")) for name in self._names)
+        self._table = HashTable.of([content.view(f"S{HASH_BYTES}").ravel() for content in hashes])
 
     def _file(self, name: str) -> ShardFile:
         try:
@@ -240,31 +318,11 @@ class EmbeddingStore:
                 f"Shard {name} of {self.folder} was damaged after the store was opened: {damage}. Open it again."
             ) from damage
 
-    def _hashes_of(self, file: ShardFile) -> NDArray[np.bytes_]:
-        self._names.append(file.shard.name)
-        return np.array(file.array("hashes")).view(f"S{HASH_BYTES}").ravel()
-
-    def _take(self, file: ShardFile) -> None:
-        if self._shards and file.layout != self._layout:
-            raise Damage(f"its arrays have the shapes {file.layout}, those of the other shards {self._layout}")
-        self._layout = file.layout
-        self._shards[file.shard.name] = file.shard
-
     def _save_index(self) -> None:
-        shards = [asdict(shard) for shard in self.shards]
+        shards = [
+            {name: value for name, value in asdict(shard).items() if value or name != "xxh3"} for shard in self.shards
+        ]
         write_json(self.folder / "index.json", {"format": FORMAT, "shards": shards}, **AS_IN_0_1_0)
-
-    def _empty(self, rows: int) -> dict[str, NDArray[np.float16]]:
-        layout = self._layout if self._shards else {"hidden_states": (0,), "router_logits": (0, 0)}
-        return {name: np.empty((rows, *shape), dtype=np.float16) for name, shape in layout.items()}
-
-    def _check_shapes(self, embeddings: Embeddings) -> None:
-        layout = {name: array.shape[1:] for name, array in arrays_of(embeddings).items()}
-        if self._shards and layout != self._layout:
-            raise StoreError(
-                f"The store {self.folder} holds documents of the shapes {self._layout}, got {layout}. "
-                "Something that vectors depend on is missing from the key."
-            )
 
     def _require_writable(self) -> None:
         if self._lock is None:
@@ -273,52 +331,73 @@ class EmbeddingStore:
     def _require_all(self, shards: NDArray[np.int32]) -> None:
         lacking = int((shards < 0).sum())
         if lacking:
-            damage = f" {len(self.damaged)} damaged shards were left out." if self.damaged else ""
+            names = ", ".join(f"{shard.name} ({shard.reason})" for shard in self.damaged[:3])
+            damage = f" {len(self.damaged)} damaged shards were left out: {names}." if self.damaged else ""
             raise StoreError(
                 f"{lacking} of {len(shards)} documents are not in the store {self.folder}.{damage} "
                 "Encode the corpus again with the same settings: only what is missing is encoded."
             )
 
 
-def _embeddings(arrays: Mapping[str, FloatArray]) -> Embeddings:
-    return Embeddings(arrays["hidden_states"], arrays["router_logits"], arrays.get("mean_routing_weights"))
+def stored_keys(root: Path) -> list[dict[str, Any]]:
+    """The keys under which something is stored below ``root``, in the order of their folders.
+
+    Where ``key.json`` is lost or damaged, the shards say it.
+    """
+    keys = []
+    for folder in sorted(path for path in Path(root).glob("*") if re.fullmatch("[0-9a-f]{32}", path.name)):
+        key = next((key for key in _keys_of(folder) if key_digest(key) == folder.name), None)
+        if key is not None:
+            keys.append(dict(key))
+    return keys
 
 
-def _first_rows(hashes: Sequence[bytes], rows: Sequence[int]) -> list[int]:
-    """Of some rows, those whose content was not in a row before."""
-    return list({hashes[row]: row for row in reversed(rows)}.values())[::-1]
+def _keys_of(folder: Path) -> Iterator[Mapping[str, JSON]]:
+    try:
+        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+        if isinstance(key, dict):
+            yield key
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s cannot be read (%s)", folder / "key.json", error)
+    for path in sorted(folder.glob("shard-*.safetensors")):
+        try:
+            yield ShardFile.open(path).key
+        except Damage:
+            continue
 
 
 def _read_index(folder: Path) -> dict[str, Shard]:
-    """The shards of the index; an index that is absent or broken knows none, and is made anew from the shards."""
+    """The shards of the index; one that is absent or broken says nothing, and is made anew from the shards.
+
+    Its names are data: one that is not a shard's, such as a path that leaves the folder, is not followed.
+    """
     try:
         entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))["shards"]
-        return {entry["name"]: Shard(**entry) for entry in entries}
+        shards = [Shard(**entry) for entry in entries]
+        if all(SHARD_NAME.fullmatch(shard.name) and type(shard.rows) is int for shard in shards):
+            return {shard.name: shard for shard in shards}
+        reason = "a name or a number in it is none"
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError):
-        logger.warning("the index of %s cannot be read; it is made again from the shards", folder)
-        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = str(error)
+    logger.warning("the index of %s cannot be read (%s); it is made again from the shards", folder, reason)
+    return {}
 
 
-def _check_key(folder: Path, key: Mapping[str, JSON]) -> None:
+def _check_key(folder: Path, key: Mapping[str, JSON]) -> bool:
+    """Whether a store names its key, which then is this one.
+
+    Raises:
+        StoreError: its key file is damaged or names another key.
+    """
     path = folder / "key.json"
-    if not path.exists():
-        write_json(path, plain(key), **AS_IN_0_1_0)
-        return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        named = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} is damaged ({error}). Delete it: the shards carry the key too.") from error
-    if found != plain(key):
+    if named != plain(key):
         raise StoreError(f"{path} holds another key than its folder stands for. Delete the folder or that file.")
-
-
-def _require_store(folder: Path, key: Mapping[str, JSON]) -> None:
-    if not folder.is_dir():
-        raise StoreError(
-            f"There are no embeddings for {canonical(key).decode()} in {folder.parent}. Encode the corpus first, or "
-            "use the settings it was encoded with."
-        )
-    if (folder / "key.json").exists():
-        _check_key(folder, key)
+    return True

@@ -27,6 +27,7 @@ from moee_topics.store import (
     write_bytes,
     write_json,
     write_text,
+    writing_alone,
 )
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
@@ -269,7 +270,7 @@ def test_leftovers_of_the_dead_go_at_any_depth_and_nothing_else(tmp_path: Path) 
 def test_writing_alone_clears_what_killed_writers_left(tmp_path: Path) -> None:
     left = tmp_path / "run" / f"scores.json.999999999-0@{files.socket.gethostname()}.tmp"
     write_bytes(left, b"half")
-    with files.writing_alone(tmp_path / "run"):
+    with writing_alone(tmp_path / "run"):
         assert not left.exists()
         assert json.loads((tmp_path / "run" / "writer.json").read_text())["pid"] == os.getpid()
     assert names(tmp_path / "run") == ["writer.lock"]

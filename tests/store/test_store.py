@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,17 @@ import pytest
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, ResourceError, StoreError
-from moee_topics.store import EmbeddingStore, content_hash, files, key_digest, write_shard
+from moee_topics.store import (
+    DamagedShard,
+    EmbeddingStore,
+    Shard,
+    content_hash,
+    files,
+    key_digest,
+    stored_keys,
+    write_shard,
+)
+from moee_topics.store.shard import ShardFile
 
 KEY = {"model": "tiny", "prompt": "none", "max_tokens": 512}
 DIMENSIONS, LAYERS, EXPERTS = 4, 2, 3
@@ -479,10 +491,356 @@ def test_rebuilding_the_index_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_shard_lost_while_the_store_is_open_is_a_clear_error(tmp_path: Path) -> None:
     folder = make(tmp_path, texts(5))
-    store = EmbeddingStore.open(tmp_path, KEY)
-    shard_paths(folder)[0].unlink()
-    with pytest.raises(StoreError, match="damaged after the store was opened"):
+    store, read = EmbeddingStore.open(tmp_path, KEY), EmbeddingStore.open(tmp_path, KEY)
+    read.read(hashes_of(texts(1)))
+    (path,) = shard_paths(folder)
+    path.unlink()
+    with pytest.raises(StoreError, match=f"{path.name} .* damaged after the store was opened"):
+        read.read(hashes_of(texts(1)))
+    with pytest.raises(StoreError, match=rf"1 damaged shards were left out: {path.name} \(it cannot be read"):
         store.read(hashes_of(texts(1)))
+
+
+# --- damage that is read ---------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, place: int, bit: int = 2) -> None:
+    blob = bytearray(path.read_bytes())
+    blob[place] ^= 1 << bit
+    path.write_bytes(blob)
+
+
+@pytest.mark.parametrize("place", [300, 700, -200, -40, -1])
+def test_what_is_damaged_is_never_given_and_named(tmp_path: Path, place: int) -> None:
+    path = shard_paths(make(tmp_path, texts(20)))[1]
+    whole = make(tmp_path / "whole", texts(20))
+    flip(path, place)
+    with pytest.raises(StoreError, match=rf"5 of 20 documents .* 1 damaged shards were left out: {path.name}"):
+        EmbeddingStore.open(tmp_path, KEY).read(hashes_of(texts(20)))
+    store = EmbeddingStore.open(tmp_path, KEY)
+    assert [shard.name for shard in store.check(hashes_of(texts(20)))] == [path.name]
+    lost = store.missing(hashes_of(texts(20)))
+    assert len(lost) == 5
+    assert_reads(tmp_path, [text for row, text in enumerate(texts(20)) if row not in lost])
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as writer:
+        writer.drop(store.check())
+        assert fill(writer, texts(20)) == 5
+    assert_reads(tmp_path, texts(20))
+    assert snapshot(path.parent) == snapshot(whole)
+
+
+def test_only_the_shards_of_what_is_asked_for_are_read_and_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path, texts(20))
+    read: list[str] = []
+    checked = ShardFile.checked
+
+    def noted(file: ShardFile, xxh3: str = "") -> Shard:
+        read.append(file.path.name)
+        assert xxh3, "the index knows the quick digest"
+        return checked(file, xxh3)
+
+    monkeypatch.setattr(ShardFile, "checked", noted)
+    monkeypatch.setattr(ShardFile, "_checksum", lambda file: pytest.fail("the slow checksum is not needed"))
+    store = EmbeddingStore.open(tmp_path, KEY)
+    for _ in range(3):
+        store.check(hashes_of(texts(5)))
+        store.read(hashes_of(texts(3)))
+    assert len(read) == 1
+    store.read(hashes_of(texts(20)))
+    store.check()
+    assert sorted(read) == sorted(path.name for path in shard_paths(folder))
+
+
+def test_a_shard_that_was_made_again_meanwhile_is_not_dropped(tmp_path: Path) -> None:
+    path = shard_paths(make(tmp_path, texts(10)))[0]
+    flip(path, -1)
+    damaged = EmbeddingStore.open(tmp_path, KEY).check()
+    flip(path, -1)
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        store.drop(damaged)
+        assert store.missing(hashes_of(texts(10))) == []
+    assert_reads(tmp_path, texts(10))
+
+
+def test_a_header_that_lies_about_its_shapes_costs_no_other_shard(tmp_path: Path) -> None:
+    """Arrays without routers have no bytes, so a flipped digit of their shape still fits the file."""
+    empty = np.zeros((2, 0, 0), np.float32)
+    documents = texts(6)
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        for start in (0, 2, 4):
+            part = documents[start : start + 2]
+            store.write(Embeddings(encode(part).hidden_states, empty), part, hashes_of(part))
+    for path in shard_paths(store.folder):
+        blob = path.read_bytes()
+        place = blob.index(b'"shape":[2,0,0]') + len('"shape":[2,0')
+        path.write_bytes(blob[: place - 1] + b"4" + blob[place:])
+        opened = EmbeddingStore.open(tmp_path, KEY)
+        opened.check()
+        assert [shard.name for shard in opened.damaged] == [path.name]
+        assert len(opened) == 4
+        path.write_bytes(blob)
+
+
+def test_a_header_that_names_other_arrays_costs_no_other_shard(tmp_path: Path) -> None:
+    for path in shard_paths(make(tmp_path, texts(20))):
+        blob = path.read_bytes()
+        path.write_bytes(blob.replace(b"hidden_states", b"hidden_statew", 1))
+        opened = EmbeddingStore.open(tmp_path, KEY)
+        assert [shard.name for shard in opened.damaged] == [path.name]
+        assert len(opened) == 15
+        path.write_bytes(blob)
+
+
+@pytest.mark.parametrize("name", ["../../victim", "../victim", "/victim", "sub/../../../victim", "key.json", "shard-"])
+def test_an_index_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "store", texts(10))
+    victims = [tmp_path / "victim", tmp_path / "store" / "victim", folder / "key.json"]
+    for victim in victims[:2]:
+        victim.write_text("precious")
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"].append({"name": name, "rows": 5, "bytes": 8, "checksum": "0" * 32})
+    (folder / "index.json").write_text(json.dumps(index))
+    with EmbeddingStore.open(tmp_path / "store", KEY, writable=True) as store:
+        store.drop(store.verify())
+        store.drop([DamagedShard(name, "so it is said")])
+    assert all(victim.exists() for victim in victims)
+    assert_reads(tmp_path / "store", texts(10))
+
+
+def test_a_flipped_bit_of_the_index_or_the_key_leaves_right_values_or_an_error(tmp_path: Path) -> None:
+    folder = make(tmp_path, texts(4), 2)
+    for name in ("index.json", "key.json"):
+        blob = (folder / name).read_bytes()
+        for place in range(0, len(blob), 3):
+            flip(folder / name, place, place % 8)
+            try:
+                assert_reads(tmp_path, texts(4))
+            except StoreError as error:
+                assert name == "key.json", error
+            (folder / name).write_bytes(blob)
+
+
+def test_names_that_differ_only_by_case_are_not_the_stores(tmp_path: Path) -> None:
+    folder = make(tmp_path, texts(10))
+    path = shard_paths(folder)[0]
+    upper = folder / path.name.upper().replace("SHARD", "shard").replace("SAFETENSORS", "safetensors")
+    if upper.exists():
+        pytest.skip("this file system does not tell them apart")
+    upper.write_bytes(b"something else")
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        assert store.verify() == []
+    assert upper.read_bytes() == b"something else"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_links_in_a_store_lead_nothing_out_of_it(tmp_path: Path) -> None:
+    folder = make(tmp_path / "store", texts(10))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("index.json", "writer.lock", "writer.json", shard_paths(folder)[0].name):
+        (outside / name).write_bytes(b"precious")
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(outside / name)
+    with EmbeddingStore.open(tmp_path / "store", KEY, writable=True) as store:
+        store.drop(store.check())
+        assert fill(store, texts(10)) == 5
+    assert {path.read_bytes() for path in outside.iterdir()} == {b"precious"}
+    assert_reads(tmp_path / "store", texts(10))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_store_that_is_a_link_is_read_and_not_written(tmp_path: Path) -> None:
+    folder = make(tmp_path / "one", texts(5))
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / folder.name).symlink_to(folder)
+    assert_reads(tmp_path / "two", texts(5))
+    with pytest.raises(StoreError, match="is a link"):
+        make(tmp_path / "two", texts(6))
+
+
+def test_a_shard_whose_header_lies_on_purpose_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, texts(5))
+    (path,) = shard_paths(folder)
+    blob = path.read_bytes()
+    end = 8 + int.from_bytes(blob[:8], "little")
+    for shape in ("[5.0,4]", "[-5,-4]", "[5,4,9223372036854775808,0]", "[5,4,4294967296,4294967296]", "[[5],4]"):
+        header = blob[8:end].replace(b"[5,4]", shape.encode())
+        path.write_bytes(len(header).to_bytes(8, "little") + header + blob[end:])
+        assert [shard.name for shard in EmbeddingStore.open(tmp_path, KEY).damaged] == [path.name]
+    for header in (b"[" * 100_000, b"{}", b"[]", b"null", b'{"__metadata__": {"moee_topics": "[]"}}'):
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        assert [shard.name for shard in EmbeddingStore.open(tmp_path, KEY).damaged] == [path.name]
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_anywhere_gives_wrong_values(tmp_path: Path) -> None:
+    """400 flips with a seed, in headers, data, checksums, index and key: right values, or an error, or re-encoded."""
+    generator = np.random.default_rng(0)
+    folder = make(tmp_path, texts(40))
+    before = snapshot(folder)
+    names = [name for name in before if before[name]]
+    for _ in range(400):
+        path = folder / names[generator.integers(len(names))]
+        for _ in range(generator.integers(1, 4)):
+            size = len(before[path.name])
+            header = generator.integers(2) and path.suffix == ".safetensors"
+            flip(path, int(generator.integers(min(size, 600) if header else size)), int(generator.integers(8)))
+        if path.name == "key.json" and path.read_bytes() != before[path.name]:
+            with pytest.raises(StoreError, match=r"key\.json"):
+                assert_reads(tmp_path, texts(40))
+            path.write_bytes(before[path.name])
+        store = EmbeddingStore.open(tmp_path, KEY)
+        store.check(hashes_of(texts(40)))
+        lost = set(store.missing(hashes_of(texts(40))))
+        rest = [text for row, text in enumerate(texts(40)) if row not in lost]
+        assert len(rest) >= 35, "one damaged file costs one shard at most"
+        assert_reads(tmp_path, rest)
+        with EmbeddingStore.open(tmp_path, KEY, writable=True) as writer:
+            writer.drop(writer.check())
+            fill(writer, texts(40))
+        assert snapshot(folder) == before
+
+
+# --- a store of 0.1.0 -----------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).parent / "data" / "store-0.1.0"
+OLD_TEXTS = ["first", "second", "dritte — ähnlich", "第四", "fifth"]
+OLD_IDS = ["a", "b", "ü", "四", ""]
+
+
+def old_embeddings(pooling: str) -> Embeddings:
+    """What 0.1.0 was given to store."""
+    number, scores = np.arange(5, dtype=np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
+    logits = number[:, None, None] / 64 - scores
+    mean = (number[:, None, None] + scores) / 16 if pooling == "mean" else None
+    return Embeddings(number[:, None] / 8 + np.arange(4, dtype=np.float32), logits, mean)
+
+
+def test_the_keys_of_0_1_0_are_found(tmp_path: Path) -> None:
+    keys = stored_keys(OLD)
+    assert sorted(key["pooling"] for key in keys) == ["last", "mean"]
+    assert {key_digest(key) for key in keys} == {folder.name for folder in OLD.iterdir()}
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_store_of_0_1_0_is_read_as_before_and_written_with_the_same_bytes(tmp_path: Path, row: int) -> None:
+    key = stored_keys(OLD)[row]
+    expected = old_embeddings(key["pooling"])
+    store = EmbeddingStore.open(OLD, key)
+    embeddings = store.read(hashes_of(OLD_TEXTS))
+    for name in ("hidden_states", "router_logits", "mean_routing_weights"):
+        np.testing.assert_array_equal(getattr(embeddings, name), getattr(expected, name))
+    assert sorted(store.documents()) == sorted(zip(OLD_IDS, hashes_of(OLD_TEXTS), strict=True))
+    assert store.verify() == []
+    with EmbeddingStore.open(tmp_path, key, writable=True) as new:
+        for rows in (slice(0, 3), slice(3, 5)):
+            new.write(expected[rows], OLD_IDS[rows], hashes_of(OLD_TEXTS[rows]))
+    old, now = snapshot(store.folder), snapshot(new.folder)
+    assert {name: now[name] for name in old if name != "index.json"} == {
+        name: blob for name, blob in old.items() if name != "index.json"
+    }
+    without = [
+        {name: value for name, value in entry.items() if name != "xxh3"}
+        for entry in json.loads(now["index.json"])["shards"]
+    ]
+    assert without == json.loads(old["index.json"])["shards"]
+
+
+def test_an_index_of_0_1_0_stays_as_it_is_until_its_shards_are_read_through(tmp_path: Path) -> None:
+    key = stored_keys(OLD)[0]
+    shutil.copytree(OLD / key_digest(key), tmp_path / key_digest(key))
+    index = tmp_path / key_digest(key) / "index.json"
+    before = index.read_bytes()
+    with EmbeddingStore.open(tmp_path, key, writable=True) as store:
+        assert index.read_bytes() == before
+        store.check()
+    assert all(len(shard["xxh3"]) == 32 for shard in json.loads(index.read_bytes())["shards"])
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b'{"model": "another"}', b"[" * 100_000])
+def test_a_key_that_is_lost_or_damaged_is_found_in_the_shards(tmp_path: Path, content: bytes | None) -> None:
+    folder = make(tmp_path, texts(5))
+    path = folder / "key.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    (tmp_path / ("0" * 32)).mkdir()
+    (tmp_path / "words").mkdir()
+    assert stored_keys(tmp_path) == [KEY]
+    assert stored_keys(tmp_path / "nowhere") == []
+
+
+# --- many threads, odd file systems ---------------------------------------------------------------------------------
+
+
+def test_many_threads_write_and_read_one_store(tmp_path: Path) -> None:
+    documents = texts(320)
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store, ThreadPoolExecutor(8) as threads:
+
+        def work(number: int) -> None:
+            mine = documents[20 * number : 20 * number + 40]
+            fill(store, mine)
+            got = store.read(hashes_of(mine))
+            np.testing.assert_array_equal(got.hidden_states, encode(mine).hidden_states.astype(np.float16))
+
+        list(threads.map(work, range(15)))
+        assert store.verify() == []
+    assert sorted(name for name, _ in store.documents()) == sorted(documents)
+    assert_reads(tmp_path, documents)
+
+
+def test_a_store_opened_by_one_thread_is_closed_by_another(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        store = thread.submit(EmbeddingStore.open, tmp_path, KEY, writable=True).result()
+    with pytest.raises(StoreError, match="is writing"):
+        EmbeddingStore.open(tmp_path, KEY, writable=True)
+    store.close()
+    make(tmp_path, texts(5))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="stands in for flock")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_file_system_without_locks_still_has_one_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        fill(store, texts(5))
+        with pytest.raises(StoreError, match=rf"Process {os.getpid()} on .* is writing to"):
+            EmbeddingStore.open(tmp_path, KEY, writable=True)
+    make(tmp_path, texts(6))
+    assert_reads(tmp_path, texts(6))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="stands in for flock")
+def test_a_killed_writer_of_a_file_system_without_locks_stands_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = "import errno, fcntl\ndef flock(*_): raise OSError(errno.ENOLCK, 'none')\nfcntl.flock = flock\n"
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{refuse}import test_store as t\n"
+        f"s = t.EmbeddingStore.open(t.Path({str(tmp_path)!r}), t.KEY, writable=True); t.fill(s, t.texts(5))\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    time.sleep(2.1)  # filelock lets a lock file be for that long before it takes it from the dead
+    test_a_file_system_without_locks_still_has_one_writer(tmp_path, monkeypatch, errno.ENOLCK)
+
+
+@pytest.mark.parametrize("seconds", [-1e9, 1e9])
+def test_a_clock_that_jumps_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    real = time.time
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        fill(store, texts(5))
+        monkeypatch.setattr(time, "time", lambda: real() + seconds)
+        fill(store, texts(10))
+    make(tmp_path, texts(15))
+    assert_reads(tmp_path, texts(15))
+    assert snapshot(store.folder) == snapshot(make(tmp_path / "whole", texts(15)))
 
 
 # --- disk and memory ------------------------------------------------------------------------------------------------
