@@ -33,6 +33,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @classmethod
+    def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Plain data with the short forms written out that a schema allows; here none."""
+        return data
+
     def to_json(self) -> dict[str, Any]:
         """The whole of it as plain JSON, defaults included."""
         return self.model_dump(mode="json")
@@ -53,6 +58,7 @@ def build(
     for override in overrides:
         merged = _overridden(merged, *parse_override(override))
     _check_plain(merged, name)
+    merged = model.written_out(merged)
     text = json.dumps(merged, default=str)
     try:
         # JSON, because strict there means: lists fill tuples and text fills paths, but true is no 1 and "3" no 3.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from moee_topics.cli.root import app
+from moee_topics.cli.app import app
 from moee_topics.recipe import shipped_recipes
 
 ROOT = Path(__file__).parents[1]

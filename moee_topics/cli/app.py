@@ -1,13 +1,75 @@
-"""All commands of the command line, each file registering its own."""
+"""The application ``moee-topics``: all commands, in the order of the work.
+
+Data goes to stdout, everything else to stderr. Nothing here or in the command files imports a heavy package before a
+command runs, so that ``--help`` is quick.
+"""
 
 from __future__ import annotations
 
-from moee_topics.cli import models, recipes, score, topics
-from moee_topics.cli.root import app, main
+import signal
+from types import FrameType
+from typing import Annotated
 
-topics.register(app)
-recipes.register(app)
-models.register(app)
-score.register(app)
+import typer
 
-__all__ = ["app", "main"]
+from moee_topics import __version__
+from moee_topics.cli import model_commands, recipe_commands, run_commands, score_commands
+from moee_topics.cli.group import group_of
+
+app = group_of(
+    [
+        run_commands.run,
+        run_commands.estimate,
+        run_commands.embed,
+        run_commands.fit,
+        run_commands.report,
+        run_commands.predict,
+        score_commands.compare,
+        score_commands.score,
+        model_commands.doctor,
+    ],
+    help="Topic models on the hidden states and routing weights of mixture-of-experts language models.",
+    epilog="Exit codes: 0 done, 2 usage, 3 invalid recipe, 4 missing input or model, 5 not enough memory or disk, "
+    "6 interrupted and can be resumed.",
+)
+groups = {
+    "recipes": group_of(
+        [recipe_commands.ls, recipe_commands.show_recipe, recipe_commands.cp, recipe_commands.check],
+        help="List, show, copy and check recipes.",
+    ),
+    "models": group_of(
+        [model_commands.models_ls, model_commands.models_inspect, model_commands.models_quantize],
+        help="Supported models, and what one of them is.",
+    ),
+    "store": group_of(
+        [model_commands.store_ls, model_commands.store_verify],
+        help="What a store of embeddings holds, and whether it is whole.",
+    ),
+}
+for name, group in groups.items():
+    app.add_typer(group, name=name)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"moee-topics {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of ``moee-topics``."""
+    signal.signal(signal.SIGTERM, _terminated)
+    app(prog_name="moee-topics")
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from moee_topics.encode import EncoderSettings
+from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import BatchFusion, Fusion, Standardize
 from moee_topics.mteb.encoder import METHOD_NAMES, AnyFusion, find_method, reference_router
@@ -40,6 +40,8 @@ PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
 """The 19 data sets of the paper by task type; what a task type means where no task is named."""
 
 AUTO = "auto"
+LISTS = ("alpha", "standardize", "tasks", "task_types", "methods", "prompts")
+"""Keys of which several values may be written by comma."""
 
 
 class LocalSection(Section):
@@ -53,11 +55,6 @@ class LocalSection(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     sample: Annotated[int, Field(ge=2)] | None = None
     samples_per_label: Annotated[int, Field(ge=1)] = 8
-
-    @field_validator("text", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     def task(self, folder: Path, seed: int) -> LocalTask:
         """The plain description that :func:`moee_topics.mteb.tasks.local_task` takes; paths count from ``folder``."""
@@ -99,16 +96,6 @@ class ScoreSection(Section):
             raise ValueError(f"one or more of HS, RW, concat and sum, not {unknown}")
         return value
 
-    @field_validator("alpha", "standardize", "tasks", "task_types", "methods", "prompts", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple) or value == AUTO:
-            return value if value == AUTO else tuple(value)
-        # The commas of a prompt's template are its own.
-        if isinstance(value, str) and "{text}" not in value:
-            return tuple(read_yaml(part, "A part of a list") for part in value.split(","))
-        return (value,)
-
 
 class ScoreRecipe(Section):
     """One scoring run."""
@@ -116,6 +103,23 @@ class ScoreRecipe(Section):
     encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    @classmethod
+    def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Lists that were written by comma, files that were written as text, and ``prompts: all``."""
+        section = data.get("score")
+        if not isinstance(section, dict):
+            return data
+        score = {key: _listed(value) if key in LISTS else value for key, value in section.items()}
+        if score.get("prompts") == ["all"]:
+            # The paper compares its nine prompts, the bare text aside.
+            score["prompts"] = [name for name in PROMPTS if name != "none"]
+        if "local" in score:
+            files = score["local"] if isinstance(score["local"], list) else [score["local"]]
+            score["local"] = [local_file(file) for file in files]
+        if "development" in score:
+            score["development"] = local_file(score["development"])
+        return {**data, "score": score}
 
     def fusions(self) -> list[AnyFusion]:
         """The vectors to score, each once, in the order of the methods."""
@@ -149,6 +153,44 @@ class ScoreRecipe(Section):
         if section.task_types:
             sources = [source for source in sources if source.type in section.task_types]
         return _distinct(sources)
+
+
+def _listed(value: Any) -> Any:
+    """A list from one value, or from several by comma; the commas of a prompt's template are its own."""
+    if isinstance(value, str) and value != AUTO and "{text}" not in value:
+        return [read_yaml(part, f"{part!r} in a list") for part in value.split(",")]
+    return value if value is None or value == AUTO or isinstance(value, list | tuple) else [value]
+
+
+def local_file(value: Any) -> Any:
+    """The section of a labelled file from ``[TYPE=]FILE[,key=value...]``, which counts from the working folder.
+
+    Keys that a section does not have name columns; several columns of the text stand with ``+`` between them.
+
+    Raises:
+        RecipeError: a part is not key=value.
+    """
+    if not isinstance(value, str):
+        texts = value.get("text") if isinstance(value, dict) else None
+        return {**value, "text": [texts]} if isinstance(texts, str) else value
+    first, *rest = value.split(",")
+    kind, equals, file = first.partition("=")
+    section: dict[str, Any] = {"file": str(Path(file if equals else first).absolute())}
+    if equals:
+        section["type"] = kind
+    for part in rest:
+        key, equals, column = part.partition("=")
+        if not equals:
+            raise RecipeError(f"{part!r} in {value!r} is not key=value.")
+        if key == "text":
+            section[key] = column.split("+")
+        elif key == "train":
+            section[key] = str(Path(column).absolute())
+        elif key in LocalSection.model_fields:
+            section[key] = int(column) if column.isdigit() and key != "name" else column
+        else:
+            section.setdefault("columns", {})[key] = column
+    return section
 
 
 def _distinct(sources: Sequence[TaskSource]) -> list[TaskSource]:

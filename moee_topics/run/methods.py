@@ -24,7 +24,7 @@ def parse_methods(text: str) -> list[str]:
     unknown = [name for name in named if name not in METHODS]
     if unknown or len(named) < 2:
         got = f"{unknown[0]!r} is none of them" if unknown else f"got {text!r}"
-        raise RecipeError(f"--methods takes 'all' or two or more of {', '.join(METHODS)}, by comma; {got}.")
+        raise RecipeError(f"fusion.method takes 'all' or two or more of {', '.join(METHODS)} to compare; {got}.")
     return named
 
 

@@ -63,20 +63,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
     return output
 
 
-def test_no_help_loads_anything_heavy() -> None:
-    code = """
-import sys
-from typer.testing import CliRunner
-from moee_topics.cli.app import app
-for page in ["", "run", "embed", "fit", "predict", "estimate", "recipes", "models", "store", "doctor", "score"]:
-    result = CliRunner().invoke(app, [*page.split(), "--help"])
-    assert result.exit_code == 0 and "Usage" in result.stdout, page
-heavy = {"torch", "numba", "bertopic", "transformers", "umap", "sklearn", "pandas", "numpy"} & set(sys.modules)
-assert not heavy, heavy
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_the_version_is_told_by_both_ways_of_starting_it() -> None:
     assert call("--version").stdout == f"moee-topics {__version__}\n"
     command = [sys.executable, "-m", "moee_topics", "--version"]
@@ -142,7 +128,7 @@ def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
     finished: Path, recipe: Path, tmp_path: Path
 ) -> None:
     output = Path(shutil.copytree(finished, tmp_path / "runs"))
-    result = call("compare", recipe, "--methods", "all", "--output", output, "--quiet", "--json")
+    result = call("compare", recipe, "--output", output, "--quiet", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     names = ["hidden_states", "routing_weights", "concat", "weighted_sum"]
@@ -154,23 +140,22 @@ def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
         assert json.loads((folder / "stages.json").read_text())["embed"]["facts"]["encoded"] == 0, "all were stored"
     pages = output / "mine-methods"
     assert found["page"] == str(pages / "methods.html") and len(list(pages.iterdir())) == 1 + 6
-    again = call("compare", recipe, "--methods", "concat,weighted_sum", "--output", output)
+    again = call("compare", recipe, "fusion.method=concat,weighted_sum", "--output", output)
     assert not [line for line in again.stderr.splitlines() if line.startswith(("fuse", "topics", "stability"))]
     assert "| topics |" in again.stdout and again.stdout.rstrip().endswith("methods.html")
 
 
-def test_methods_want_a_recipe_with_a_corpus(finished: Path, recipe: Path, tmp_path: Path) -> None:
-    scoring = tmp_path / "scoring.yaml"
-    scoring.write_text("score: {tasks: [STS12]}")
+def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_path: Path) -> None:
     run = finished / "mine"
     for arguments, told in [
-        ((scoring, "--methods", "all"), "score.methods"),
-        ((run, run, "--methods", "all"), "compared without it"),
-        (("--methods", "all"), "Got no recipe"),
-        ((recipe, "--methods", "concat"), "two or more of hidden_states"),
-        ((recipe, "--methods", "concat,HS"), "'HS' is none of them"),
-        ((recipe, "--methods", "all", "--alpha", "1"), "change the recipe instead"),
-        ((recipe, "fusion.method=concat", "--methods", "all"), "both say which method"),
+        ((), "No task to score"),
+        ((run,), "neither a file nor one of the shipped"),
+        ((run, run, run), "one recipe comes first"),
+        ((run, recipe), "one recipe comes first"),
+        ((recipe, "fusion.method=concat"), "two or more of hidden_states"),
+        ((recipe, "fusion.method=concat,HS"), "'HS' is none of them"),
+        ((recipe, "--method", "all"), "There is no option --method."),
+        ((recipe, "score.alpha=1"), "there is no key score"),
     ]:
         result = call("compare", *arguments, "--output", tmp_path)
         assert result.exit_code == 3 and told in result.stderr, (arguments, result.output)

@@ -17,7 +17,6 @@ from scoring_doubles import HashEncoder
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
-from moee_topics.cli.score import local_option, open_recipe, reference_options
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, Interrupted, RecipeError
@@ -482,42 +481,37 @@ def cli(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_the_flags_of_the_reference_are_understood() -> None:
-    assert reference_options(True, "MoEE", False) == {"quantize": "nf4", "methods": "concat"}
-    assert reference_options(False, "HS", True) == {"methods": "sum"}
-    result = cli("score", "--base_model", "pocket", "--use_4bit", "--task_types", "STS", "--batch_size", "64",
-                 "--emb_info", "MoEE", "--embed_method", "prompteol", "--similarity_ensemble",
-                 "--similarity_weights", "0.5", "--help")  # fmt: skip
-    assert result.exit_code == 0
-
-
-def test_options_make_a_recipe(files: dict[str, Path]) -> None:
-    given = {
-        "encoder.prompt": 'say, "{text}"',
-        "score.alpha": "0.5,1",
-        "score.methods": "HS, sum",
-        "score.tasks": None,
-    }
-    made = open_recipe("seed=7", [f"score.local=[{{file: {files['STS']}}}]"], given)
-    assert (made.seed, made.encoder.prompt, made.score.alpha) == (7, 'say, "{text}"', (0.5, 1.0))
+def test_short_forms_are_written_out() -> None:
+    overrides = [
+        'encoder.prompt=say, "{text}"',
+        "score.alpha=0.5,1",
+        "score.methods=HS, sum",
+        "score.local=Clustering=posts.csv,text=title+body,label=group,sample=20,name=Posts",
+        "score.development=x.csv,train=y.csv",
+        "score.prompts=all",
+    ]
+    made = parse_score_recipe({"score": {}}, overrides)
+    assert (made.encoder.prompt, made.score.alpha) == ('say, "{text}"', (0.5, 1.0))
     assert [fusion.label for fusion in made.fusions()] == ["HS", "sum 0.5", "sum 1"]
-
-
-def test_a_local_option_names_type_file_and_columns() -> None:
-    section = local_option("Clustering=posts.csv,text=title+body,label=group,sample=20,name=Posts")
-    assert section["type"] == "Clustering" and Path(section["file"]).name == "posts.csv"
-    assert (section["text"], section["columns"], section["sample"]) == (["title", "body"], {"label": "group"}, 20)
-    assert Path(local_option("x.csv,train=y.csv")["train"]).is_absolute()
-    with pytest.raises(RecipeError, match="not key=value"):
-        local_option("x.csv,oops")
+    (file,) = made.score.local
+    assert (file.type, file.text, file.columns, file.sample) == (
+        "Clustering",
+        ("title", "body"),
+        {"label": "group"},
+        20,
+    )
+    assert file.file == Path("posts.csv").absolute() and file.name == "Posts"
+    assert made.score.development is not None and made.score.development.train == Path("y.csv").absolute()
+    assert len(made.score.prompts) == 9 and "none" not in made.score.prompts
+    with pytest.raises(RecipeError, match=r"'oops' in 'x\.csv,oops' is not key=value"):
+        parse_score_recipe({"score": {}}, ["score.local=x.csv,oops"])
 
 
 def test_score_from_the_command_line_with_a_real_model(
     files: dict[str, Path], tiny_olmoe: Path, tmp_path: Path
 ) -> None:
-    local_file = f"STS={files['STS']},name=Mine"
-    arguments = ["score", "--model", str(tiny_olmoe), "--local", local_file, "--methods", "HS,RW,sum", "--alpha",
-                 "0.5", "--quiet", "--output", str(tmp_path)]  # fmt: skip
+    arguments = ["score", f"encoder.model={tiny_olmoe}", f"score.local=STS={files['STS']},name=Mine",
+                 "score.methods=HS,RW,sum", "score.alpha=0.5", "--quiet", "--output", str(tmp_path)]  # fmt: skip
     result = cli(*arguments, "--json")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
@@ -525,12 +519,14 @@ def test_score_from_the_command_line_with_a_real_model(
     assert data == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     again = cli(*arguments)
     assert "| Mine | cosine_spearman |" in again.stdout
+    counts = cli(*arguments, "--dry-run")
+    assert "| Mine | STS | 48 | 48 |" in counts.stdout
 
 
 def test_compare_from_the_command_line_with_a_real_model(
     files: dict[str, Path], tiny_olmoe: Path, tmp_path: Path
 ) -> None:
-    result = cli("compare", "--model", str(tiny_olmoe), "--local", str(files["STS"]), "--prompts", "none,style",
+    result = cli("compare", "--base_model", str(tiny_olmoe), f"score.local={files['STS']}", "score.prompts=none,style",
                  "--quiet", "--json", "--output", str(tmp_path))  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"][0]["names"] == ["HS none", "HS style", "RW none", "RW style"]
@@ -551,13 +547,13 @@ def test_two_run_folders_are_set_side_by_side(tmp_path: Path, monkeypatch: pytes
 
 
 def test_errors_leave_with_their_exit_code(tmp_path: Path) -> None:
-    absent = cli("score", "--local", str(tmp_path / "absent.csv"), "--json")
+    absent = cli("score", f"score.local={tmp_path / 'absent.csv'}", "--json")
     assert absent.exit_code == 4
     assert json.loads(absent.stdout)["error"]["kind"] == "InputError"
-    assert cli("score", "--tasks", "STS12", "--methods", "mean").exit_code == 3
+    assert cli("score", "score.tasks=STS12", "score.methods=mean").exit_code == 3
     assert cli("score").exit_code == 3
     (tmp_path / "taken").write_text("a file")
-    assert cli("score", "--tasks", "STS12", "--output", str(tmp_path / "taken")).exit_code == 4
+    assert cli("score", "score.tasks=STS12", "--output", str(tmp_path / "taken")).exit_code == 4
 
 
 def test_a_table_of_csv_is_scored_like_one_of_jsonl(files: dict[str, Path], tmp_path: Path) -> None:

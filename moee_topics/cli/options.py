@@ -1,0 +1,132 @@
+"""The options that commands share, each declared once, in sets that a command takes as one parameter.
+
+A parameter whose type is a set of options (``manner: Manner``) becomes the options of that set on the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from moee_topics.progress import Progress
+    from moee_topics.recipe import Recipe
+
+RUNS = Path("runs")
+STORE_VARIABLE = "MOEE_TOPICS_STORE"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, errors included.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network; use what is on this machine.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+RecipeName = Annotated[str, typer.Argument(help="A shipped recipe (recipes ls) or a YAML file.", metavar="RECIPE")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Changes to it, such as fusion.alpha=0.5.", metavar="KEY=VALUE")
+]
+RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.", metavar="RUN")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; one run is a folder in it.")]
+Store = Annotated[
+    Path | None,
+    typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: OUTPUT/store]."),
+]
+StorePath = Annotated[Path, typer.Argument(envvar=STORE_VARIABLE, help="Folder of the embeddings.", metavar="[STORE]")]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a command works and speaks."""
+
+    offline: Offline = False
+    quiet: Quiet = False
+    as_json: Json = False
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Silence, bars or lines on stderr."""
+        from moee_topics.cli.bars import progress_for
+
+        return progress_for(self.quiet)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe and changes to it."""
+
+    recipe: RecipeName
+    overrides: Overrides = None
+
+    def load(self) -> Recipe:
+        """The recipe of a run, with its changes."""
+        from moee_topics.recipe import load_recipe
+
+        return load_recipe(self.recipe, self.overrides or [])
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run and its embeddings are."""
+
+    output: Output = RUNS
+    store: Store = None
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run [default: the recipe's].")] = None
+
+    @property
+    def store_folder(self) -> Path:
+        """Root folder of the embeddings."""
+        return self.store or self.output / "store"
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The command of a function: what typer sees has the options of a set in the place of each set."""
+    types: dict[str, Any] = get_type_hints(function, include_extras=True)
+    sets: dict[str, Any] = {name: options for name, options in types.items() if is_dataclass(options)}
+    shown: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        hints = get_type_hints(sets[name], include_extras=True) if name in sets else types
+        inside = inspect.signature(sets[name]).parameters if name in sets else {name: parameter}
+        # By keyword, because then a set may stand behind an option with a default; to typer only the order matters.
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shown += [item.replace(annotation=hints[key], kind=keyword) for key, item in inside.items()]
+
+    def command(**values: Any) -> None:
+        if values.get("offline"):
+            go_offline()
+        made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of)})
+                for name, made_of in sets.items()}  # fmt: skip
+        function(**values, **made)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return command
+
+
+def go_offline() -> None:
+    """Tells the hub libraries, before they are imported, to stay on this machine."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        os.environ[name] = "1"
+
+
+def command(
+    *examples: str, name: str | None = None, any_option: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Marks a function as a command.
+
+    Args:
+        examples: lines that end its help.
+        name: what it is called, unless like the function.
+        any_option: whether options that it does not declare reach it, among its words.
+    """
+
+    def marked(function: Callable[..., None]) -> Callable[..., None]:
+        function.command_facts = (name or function.__name__, examples, any_option)  # type: ignore[attr-defined]
+        return function
+
+    return marked

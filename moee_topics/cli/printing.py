@@ -1,0 +1,74 @@
+"""What commands write to stdout: JSON, lines, and tables that are drawn in a terminal and Markdown elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from moee_topics.mteb import Table
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def show(data: Any, lines: Iterable[str], *, as_json: bool) -> None:
+    """The same thing for programs or for people."""
+    if as_json:
+        print_json(data)
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def show_tables(data: Any, tables: Sequence[Table], page: Any, *, as_json: bool) -> None:
+    """Tables and where their page is, or their JSON."""
+    if as_json:
+        print_json(data)
+        return
+    for table in tables:
+        print_table(table)
+    if page is not None:
+        typer.echo(f"Page: {page}")
+
+
+def print_table(table: Table) -> None:
+    """A table, drawn in a terminal and Markdown elsewhere."""
+    if not sys.stdout.isatty():
+        from moee_topics.mteb import to_markdown
+
+        typer.echo(to_markdown(table))
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=Text(table.title))
+    for i, header in enumerate(table.headers):
+        drawn.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold")
+    best = table.best or [None] * len(table.rows)
+    for row, top in zip(table.rows, best, strict=True):
+        drawn.add_row(*(Text(cell, style="bold" if i == top else "") for i, cell in enumerate(row)))
+    console = Console(highlight=False)
+    console.print(drawn)
+    for note in table.notes:
+        console.print(Text(f"- {note}"))
+
+
+def fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each fact that is there: its name in words, and its value."""
+    for name, value in facts.items():
+        if value is None or value == "":
+            continue
+        inner = value.items() if isinstance(value, Mapping) else [("", value)]
+        yield f"{name.replace('_', ' '):<20} {', '.join(f'{key} {_amount(item)}'.strip() for key, item in inner)}"
+
+
+def _amount(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

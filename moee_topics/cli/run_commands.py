@@ -1,0 +1,216 @@
+"""The main road: run, estimate, embed, fit, report and predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from moee_topics.cli.options import (
+    RUNS,
+    STORE_VARIABLE,
+    Choice,
+    DryRun,
+    Json,
+    Manner,
+    Offline,
+    Output,
+    Places,
+    Quiet,
+    RunPath,
+    Store,
+    command,
+)
+from moee_topics.cli.printing import print_json, show
+
+if TYPE_CHECKING:
+    from moee_topics.run import Run
+
+TOPICS_SHOWN = 10
+
+
+@command(
+    "moee-topics run quickstart",
+    "moee-topics run quickstart fusion.alpha=0.5 hdbscan.min_cluster_size=30",
+    "moee-topics run quickstart corpus.source=posts.csv --name posts",
+)
+def run(choice: Choice, places: Places, *, dry_run: DryRun = False, manner: Manner) -> None:
+    """Take a corpus all the way to topics and a report.
+
+    What is done already is skipped. Killed or stopped, the same command goes on where it was.
+    """
+    opened = open_run(choice, places, manner)
+    if dry_run:
+        plan = opened.plan()
+        width = max(len(stage.name) for stage in plan)
+        lines = [f"{stage.name:<{width}} {stage.action:<5} {stage.reason}" for stage in plan]
+        data = {"folder": opened.folder, "store": opened.store, "stages": [asdict(stage) for stage in plan]}
+        show(data, [f"{opened.folder}  (embeddings in {opened.store})", *lines], as_json=manner.as_json)
+    else:
+        _show_run(opened.everything(), manner)
+
+
+@command("moee-topics estimate 20newsgroups", "moee-topics estimate quickstart --no-trial")
+def estimate(
+    choice: Choice,
+    *,
+    trial: Annotated[bool, typer.Option(help="Load the model and time a few documents.")] = True,
+    output: Output = RUNS,
+    store: Store = None,
+    manner: Manner,
+) -> None:
+    """Say what a run will need: tokens, memory, disk and time."""
+    from moee_topics.run import estimate as estimate_recipe
+
+    needs = estimate_recipe(choice.load(), store or output / "store", trial=trial, progress=manner.progress)
+    show(asdict(needs), [needs.to_text()], as_json=manner.as_json)
+
+
+@command("moee-topics embed quickstart --output store", "moee-topics run quickstart --store store")
+def embed(
+    choice: Choice,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", envvar=STORE_VARIABLE, help="Folder of the embeddings.")
+    ] = RUNS / "store",
+    dry_run: DryRun = False,
+    manner: Manner,
+) -> None:
+    """Encode the documents that the store lacks, and nothing more."""
+    from moee_topics.run import Run
+    from moee_topics.run import embed as embed_corpus
+
+    recipe = choice.load()
+    if dry_run:
+        plan = Run(recipe, output, output, manner.progress).plan()[0]
+        show(asdict(plan), [f"{plan.name}: {plan.action}, {plan.reason}"], as_json=manner.as_json)
+        return
+    encoded = embed_corpus(recipe, output, progress=manner.progress)
+    facts = {"store": encoded.folder, "encoded": encoded.encoded, **encoded.survey.to_json(), **asdict(encoded.counts)}
+    line = (
+        f"{encoded.survey.documents:,} documents, {encoded.encoded:,} encoded now; "
+        f"{encoded.counts.documents_cut:,} were cut, {encoded.counts.tokens_lost:,} tokens lost."
+    )
+    show(facts, [str(encoded.folder), line], as_json=manner.as_json)
+
+
+@command("moee-topics fit quickstart hdbscan.min_cluster_size=30 --name coarse")
+def fit(choice: Choice, places: Places, manner: Manner) -> None:
+    """Find the topics of a corpus that is encoded already.
+
+    No document goes through the model.
+    """
+    _show_run(open_run(choice, places, manner).fit_only(), manner)
+
+
+@command("moee-topics report runs/quickstart --also csv --also png")
+def report(
+    run: RunPath,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another form to write beside it: markdown, csv, parquet, json, svg, png or datamapplot."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run again, or in other forms.
+
+    Other forms go into the folder exports/ of the run.
+    """
+    from moee_topics.report import export_report
+    from moee_topics.run import report as write_report
+
+    page = write_report(run, progress=Manner(quiet=quiet).progress)
+    exports = export_report(run, also, run / "exports") if also else []
+    show({"report": page, "exports": exports}, map(str, [page, *exports]), as_json=as_json)
+
+
+@command(
+    "moee-topics predict runs/posts new.csv --format csv > topics.csv", "moee-topics predict runs/posts - < lines.txt"
+)
+def predict(
+    run: RunPath,
+    source: Annotated[
+        str, typer.Argument(help="Documents: a file, a folder, or - for one per line of stdin.", metavar="INPUT")
+    ],
+    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="Rows on stdout.")] = "jsonl",
+    text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0 [default: the run's].")] = None,
+    offline: Offline = False,
+    as_json: Json = False,
+) -> None:
+    """Give new documents a topic of a finished run.
+
+    One row each on stdout: id, topic, name and probability.
+    """
+    from moee_topics.corpus import CorpusSettings, open_corpus
+    from moee_topics.run import predict as predict_topics
+
+    documents = open_corpus(CorpusSettings(source, text=text, id=id, label="none", timestamp="none"))
+    rows = (asdict(row) for row in predict_topics(run, documents, device=device))
+    if as_json:
+        print_json(list(rows))
+    elif form == "csv":
+        _write_csv(rows)
+    else:
+        for row in rows:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def open_run(choice: Choice, places: Places, manner: Manner) -> Run:
+    """The run of a recipe in its folder, which has the recipe's name unless another is given."""
+    recipe = choice.load()
+    from moee_topics.run import Run
+
+    folder = places.output / (places.name or Path(choice.recipe).stem)
+    return Run(recipe, folder, places.store_folder, manner.progress)
+
+
+def _show_run(folder: Path, manner: Manner) -> None:
+    summary = _summary(folder)
+    show(summary, _summary_lines(summary), as_json=manner.as_json)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    topics = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    page = folder / "report.html"
+    return {
+        "run": folder,
+        "report": page if page.is_file() else None,
+        "documents": manifest["corpus"]["documents"],
+        "documents_cut": manifest["corpus"]["documents_cut"],
+        "topics": [
+            {"topic": topic["topic"], "count": topic["count"], "words": [word for word, _ in topic["words"]]}
+            for topic in topics
+        ],
+        "scores": {name: score["value"] for name, score in scores.items()},
+        "stages": manifest["stages"],
+        "peak_memory_bytes": manifest["peak_memory_bytes"],
+    }
+
+
+def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    topics = [topic for topic in summary["topics"] if topic["topic"] >= 0]
+    outliers = sum(topic["count"] for topic in summary["topics"] if topic["topic"] < 0)
+    yield f"{len(topics)} topics in {summary['documents']:,} documents, {outliers:,} of them in none."
+    for topic in topics[:TOPICS_SHOWN]:
+        yield f"{topic['topic']:>4} {topic['count']:>6}  {', '.join(topic['words'][:7])}"
+    if len(topics) > TOPICS_SHOWN:
+        yield f"     … and {len(topics) - TOPICS_SHOWN} more"
+    yield "  ".join(f"{name} {value:.3f}" for name, value in summary["scores"].items() if value is not None)
+    yield f"Report: {summary['report']}" if summary["report"] else f"Run: {summary['run']}"
+
+
+def _write_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)

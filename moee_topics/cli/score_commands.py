@@ -1,0 +1,179 @@
+"""``moee-topics score`` and ``compare``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from moee_topics.cli.options import RUNS, Manner, Store, command
+from moee_topics.cli.printing import show_tables
+from moee_topics.cli.words import Words, read_words
+
+if TYPE_CHECKING:
+    from moee_topics.mteb import ScoreRecipe, Table
+    from moee_topics.report import MethodsComparison
+
+COMPARISON = RUNS / "comparison"
+KEY = "fusion.method="
+
+
+class Result(NamedTuple):
+    """What a comparison found: its JSON, its tables and its page."""
+
+    data: Any
+    tables: Sequence[Table]
+    page: Path
+
+
+@command(
+    "moee-topics score score-local score.data=FOLDER",
+    "moee-topics score score.tasks=STS12,BIOSSES encoder.model=pocket",
+    "moee-topics score score.local=posts.csv,label=group score.methods=HS,sum",
+    "moee-topics score score.local=new.csv score.development=old.csv \\",
+    "    score.alpha=auto",
+    "moee-topics score --base_model allenai/OLMoE-1B-7B-0924 --use_4bit \\",
+    "    --task_types STS --emb_info MoEE --embed_method prompteol",
+    any_option=True,
+)
+def score(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="A scoring recipe, or none, and keys of it.", metavar="RECIPE|KEY=VALUE"),
+    ] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = RUNS / "scores",
+    store: Store = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count texts and tokens, and do nothing.")] = False,
+    manner: Manner,
+) -> None:
+    """Score vectors on MTEB tasks or on labelled files of your own.
+
+    What is scored already is not scored again. The flags of the reference implementation's eval_mteb.py are understood.
+    """
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    recipe = score_recipe(read_words(words or []))
+    if dry_run:
+        from moee_topics.mteb import bytes_per_text, estimate_table, estimate_tasks, estimates_to_json
+
+        counts = estimate_tasks(recipe.sources(), bytes_per_text(recipe))
+        show_tables(estimates_to_json(counts), [estimate_table(counts)], None, as_json=manner.as_json)
+        return
+    from moee_topics.mteb import score as score_vectors
+    from moee_topics.mteb import write
+
+    written = write(score_vectors(recipe, output, store=store, progress=manner.progress), recipe, output)
+    show_tables(written.data, written.tables, output / "scores.html", as_json=manner.as_json)
+
+
+@command(
+    "moee-topics compare runs/monday runs/tuesday",
+    "moee-topics compare quickstart",
+    "moee-topics compare quickstart fusion.method=concat,weighted_sum",
+    "moee-topics compare score.local=posts.csv score.prompts=all",
+    any_option=True,
+)
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to compare; see above.", metavar="RUN|RECIPE|KEY=VALUE"),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of the results [default: runs/comparison; of a corpus's runs, runs]."
+        ),
+    ] = None,
+    store: Store = None,
+    manner: Manner,
+) -> None:
+    """Set runs, fusions, or hidden states and routing side by side.
+
+    \b
+    RUN RUN     two folders of runs: topics, scores, and who moved where
+    RECIPE      of a corpus: one run for each method of fusion, off one store;
+                fusion.method=A,B takes some of them
+    RECIPE      that scores: hidden states beside routing weights on its
+                clustering and STS tasks, under score.prompts
+    """
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    folders = [Path(word) for word in words or [] if (Path(word) / "run.json").is_file()]
+    if len(folders) == len(words or []) == 2:
+        result = two_runs(folders[0], folders[1], output or COMPARISON)
+    else:
+        chosen = read_words(words or [])
+        compared = methods_of_a_corpus if _has_corpus(chosen.recipe) else views_of_tasks
+        result = compared(chosen, output, store, manner)
+    show_tables(result.data, result.tables, result.page, as_json=manner.as_json)
+
+
+def score_recipe(words: Words) -> ScoreRecipe:
+    """The scoring recipe of some words; without a recipe one of keys alone."""
+    from moee_topics.mteb import load_score_recipe, parse_score_recipe
+
+    if words.recipe is None:
+        return parse_score_recipe({"score": {}}, words.overrides, name="these keys")
+    return load_score_recipe(words.recipe, words.overrides)
+
+
+def _has_corpus(recipe: str | None) -> bool:
+    from moee_topics.recipe import is_scoring, read_recipe
+
+    return recipe is not None and not is_scoring(read_recipe(recipe))
+
+
+def two_runs(first: Path, second: Path, output: Path) -> Result:
+    """The page of two runs, in a folder or under a name of its own."""
+    from moee_topics.report import write_comparison
+
+    page = output if output.suffix in (".html", ".md") else output / f"{first.name}-{second.name}.html"
+    write_comparison(first, second, page)
+    return Result({"page": page}, [], page)
+
+
+def methods_of_a_corpus(words: Words, output: Path | None, store: Path | None, manner: Manner) -> Result:
+    """One corpus by several methods of fusion: a run folder for each, and a page of all."""
+    from moee_topics.recipe import load_recipe
+    from moee_topics.report import PAGE, write_methods
+    from moee_topics.run import parse_methods, run_methods
+
+    output, name = output or RUNS, Path(str(words.recipe)).stem
+    methods = [word.removeprefix(KEY) for word in words.overrides if word.startswith(KEY)]
+    recipe = load_recipe(str(words.recipe), [word for word in words.overrides if not word.startswith(KEY)])
+    folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
+    run_methods(recipe, folders, store or output / "store", progress=manner.progress)
+    page = output / f"{name}-methods" / PAGE
+    comparison = write_methods(folders, page.parent, name=name)
+    return Result({"page": page, **comparison.to_json()}, method_tables(comparison), page)
+
+
+def method_tables(comparison: MethodsComparison) -> list[Table]:
+    """Topics and scores of each method, and how far every two agree."""
+    from moee_topics.mteb import Table
+
+    methods = list(comparison.runs)
+    better = {None: "", True: "higher", False: "lower"}
+    rows = [[row.name, better[row.higher_is_better], *row.shown()] for row in comparison.rows]
+    best = [None if row.best is None else row.best + 2 for row in comparison.rows]
+    agreement = [
+        [method, str(len(run.topics)), *(f"{value:.2f}" for value in line)]
+        for (method, run), line in zip(comparison.runs.items(), comparison.ami, strict=True)
+    ]
+    return [
+        Table("Topics and scores of each method", ["measure", "better", *methods], rows, best),
+        Table("Agreement of every two methods (AMI)", ["method", "topics", *methods], agreement),
+    ]
+
+
+def views_of_tasks(words: Words, output: Path | None, store: Path | None, manner: Manner) -> Result:
+    """Hidden states beside routing weights on the tasks of a scoring recipe."""
+    from moee_topics.mteb import STORE, embedders_of
+    from moee_topics.mteb import compare as compare_views
+
+    recipe, output = score_recipe(words), output or COMPARISON
+    comparison = compare_views(recipe, output, embedders_of(recipe, store or output / STORE), progress=manner.progress)
+    return Result(comparison.data, comparison.tables, output / "comparison.html")

@@ -1,0 +1,93 @@
+"""The help of every command: quick, narrow, whole sentences, and examples that work."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from moee_topics.cli.app import app
+from moee_topics.cli.words import read_words
+from moee_topics.recipe import Recipe, is_scoring, load_recipe, read_recipe
+from moee_topics.schema import build
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and group, as the words that call it."""
+    group = group or get_command(app)
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def page(path: tuple[str, ...]) -> str:
+    result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}, prog_name="moee-topics")
+    assert result.exit_code == 0
+    return result.stdout
+
+
+every_page = pytest.mark.parametrize("path", list(commands()), ids=lambda path: " ".join(path) or "moee-topics")
+
+
+def test_no_help_loads_anything_heavy() -> None:
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from moee_topics.cli.app import app
+for path in {list(commands())!r}:
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0 and "Usage" in result.stdout, path
+heavy = {{"torch", "numba", "bertopic", "transformers", "umap", "sklearn", "pandas", "numpy", "pyarrow"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@every_page
+def test_help_fits_80_columns_and_nothing_is_cut(path: tuple[str, ...]) -> None:
+    lines = page(path).splitlines()
+    assert max(map(len, lines)) <= 80
+    cut = [line for line in lines if line.endswith("...") and not line.startswith("Usage:")]
+    assert not cut, "the first sentence of a command is to fit its line"
+
+
+@every_page
+def test_help_begins_with_one_sentence(path: tuple[str, ...]) -> None:
+    paragraphs = [" ".join(part.split()) for part in page(path).split("\n\n")]
+    assert paragraphs[0].startswith("Usage: moee-topics") and paragraphs[1].endswith(".")
+
+
+def examples() -> list[str]:
+    shown = [page(path).partition("Examples:")[2].replace("\\\n", " ") for path in commands()]
+    return [line.strip() for text in shown for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_an_example_is_a_command_with_keys_that_exist(line: str) -> None:
+    words = shlex.split(line.partition(" > ")[0].partition(" < ")[0], comments=True)
+    assert words[0] == "moee-topics"
+    path = max((path for path in commands() if tuple(words[1:])[: len(path)] == path), key=len)
+    assert path, line
+    if path[0] in ("score", "compare"):
+        from moee_topics.mteb import load_score_recipe, parse_score_recipe
+
+        recipe, overrides = read_words([word for word in words[2:] if not word.startswith("runs/")])
+        if recipe and not is_scoring(read_recipe(recipe)):
+            load_recipe(recipe)
+        elif recipe:
+            load_score_recipe(recipe, overrides)
+        else:
+            parse_score_recipe({"score": {}}, overrides)
+    elif overrides := [word for word in words if "=" in word and not word.startswith("-")]:
+        build(Recipe, {"corpus": {"source": "docstrings"}}, overrides)
+
+
+def test_there_are_examples_for_the_main_road() -> None:
+    for name in ("run", "estimate", "embed", "fit", "report", "predict", "compare", "score"):
+        assert any(line.startswith(f"moee-topics {name} ") for line in examples())
