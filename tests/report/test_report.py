@@ -435,8 +435,8 @@ def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sample=0"):
         write_report(folder, sample=0)
     (folder / "scores.json").write_text("{not json", encoding="utf-8")
-    with pytest.raises(InputError, match=r"scores\.json is not valid JSON"):
+    with pytest.raises(InputError, match=r"scores\.json cannot be read .* Make it again with: moee-topics run"):
         write_report(folder)
     (folder / "scores.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match="JSON dict, got list"):
+    with pytest.raises(InputError, match=r"scores\.json is damaged .*dictionary.* Make it again with: moee-topics run"):
         write_report(folder)
