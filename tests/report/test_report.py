@@ -397,7 +397,7 @@ def test_a_run_compared_with_itself_agrees_in_everything(run: Path, tmp_path: Pa
     assert comparison.agreement.ami == pytest.approx(1) and comparison.settings == []
     assert all(pair.first == pair.second and pair.jaccard == 1 for pair in comparison.matching.pairs)
     page = write_comparison(run, run, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "4 of the first are found again" in page
+    assert "4 of the first are found again" in page and "4 topics against 4" in page
 
 
 def test_a_merged_topic_is_told_as_absorbed_on_one_side(run: Path, tmp_path: Path) -> None:
