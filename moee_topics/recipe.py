@@ -17,19 +17,13 @@ from moee_topics.corpus import CorpusSettings
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import Fusion
+from moee_topics.report import ReportSettings
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
 from moee_topics.topics import StabilitySettings, TopicSettings
 
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
 Arguments = dict[str, Any]
 MAX_BYTES = 1_000_000
-
-
-class ReportSection(Section):
-    """The report file: whether to write it, and how many documents its map shows at most."""
-
-    html: bool = True
-    map_documents: Annotated[int, Field(ge=1)] = 20_000
 
 
 class Recipe(Section):
@@ -46,7 +40,7 @@ class Recipe(Section):
     topics: TopicSettings = TopicSettings()
     scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure")
     stability: StabilitySettings = StabilitySettings()
-    report: ReportSection = ReportSection()
+    report: ReportSettings = ReportSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
 

@@ -2,7 +2,9 @@ from .comparison_page import write_comparison as write_comparison
 from .exports import FORMATS as FORMATS
 from .exports import Format as Format
 from .exports import export_report as export_report
+from .exports import spreadsheet_cell as spreadsheet_cell
 from .methods_page import PAGE as PAGE
 from .methods_page import MethodsComparison as MethodsComparison
 from .methods_page import write_methods as write_methods
-from .page import write_report as write_report
+from .report_page import write_report as write_report
+from .settings import ReportSettings as ReportSettings

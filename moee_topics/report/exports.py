@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.report import reading
-from moee_topics.report.page import references
+from moee_topics.report.citations import references
 from moee_topics.report.payload import sampled_rows, topic_colours
 from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_places, map_svg, topics_svg
 from moee_topics.run_folder import RunFolder, title
@@ -27,10 +27,14 @@ from moee_topics.topics import OUTLIERS
 Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+
 Table = list[dict[str, Any]]
 
 
-def export_report(run_folder: Path, formats: Sequence[Format] | Sequence[str], output: Path) -> list[Path]:
+def export_report(
+    run_folder: Path | str, formats: Sequence[Format] | Sequence[str], output: Path | str | None = None
+) -> list[Path]:
     """Writes a finished run in other forms into a folder.
 
     Args:
@@ -38,22 +42,24 @@ def export_report(run_folder: Path, formats: Sequence[Format] | Sequence[str], o
         formats: ``markdown`` (report.md), ``csv`` and ``parquet`` (topics, documents, experts), ``json`` (report.json),
             ``svg`` (map, topics, layers), ``png`` (the map; needs matplotlib), ``datamapplot`` (its picture of the
             map; needs that extra).
-        output: the folder to write into; made where it is missing.
+        output: the folder to write into, made where it is missing; ``exports`` in the run folder by default.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: an unknown format, or no finished run.
+        InputError: an unknown format, no finished run, or a damaged one.
         MissingExtraError: a package that a figure needs is not installed.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
-    run = RunFolder.read(Path(run_folder))
-    output = Path(output)
-    make_folder(output)
-    return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, output)]
+    run = RunFolder.read(run_folder)
+    exports = run.files.exports
+    with exports.changing() if output is None else nullcontext():
+        folder = exports.path if output is None else Path(output)
+        make_folder(folder)
+        return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, folder)]
 
 
 def topic_table(run: RunFolder) -> Table:
@@ -101,38 +107,34 @@ def expert_table(run: RunFolder) -> Table:
 
 def markdown(run: RunFolder) -> str:
     """The report as Markdown: the corpus, the scores, the topics with their experts, whom to cite."""
-    experts = {topic.topic: topic.experts for topic in run.experts.topics} if run.experts else {}
-    lines = [f"# {reading.markdown_text(run.name)}", "", _opening(run), ""]
+    text = reading.markdown_text
+    corpus, encoder = run.section("corpus"), run.section("encoder")
+    source = f" from {text(corpus['source'])}" if corpus.get("source") else ""
+    model = f", read by {text(encoder['model'])}," if encoder.get("model") else ""
+    left = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
+    topics = f"{len(run.ranked_topics)} topics; {reading.percent(left)} in none."
+    lines = [f"# {text(run.name)}", "", f"{len(run.result):,} documents{source}{model} in {topics}", ""]
+
     lines += ["## Scores", "", "| score | value | reading |", "|---|--:|---|"]
     for name, score in run.scores.items():
         read = reading.read_score(name, score)
-        lines.append(
-            f"| {reading.markdown_text(name)} | {read.value} | {reading.markdown_text(read.text or read.description)} |"
-        )
+        lines.append(f"| {text(name)} | {read.value} | {text(read.text or read.description)} |")
+
     lines += ["", "## Topics", "", "| nr | topic | documents | words | experts (lift) |", "|--:|---|--:|---|---|"]
+    experts = {topic.topic: topic.experts for topic in run.experts.topics} if run.experts else {}
     for topic in run.ranked_topics:
-        words = reading.markdown_text(", ".join(word for word, _ in list(topic.words)[:10] if word))
+        words = text(", ".join(word for word, _ in list(topic.words)[:10] if word))
         fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.2f})" for e in list(experts.get(topic.topic, ()))[:3])
-        lines.append(f"| {topic.topic} | {reading.markdown_text(title(topic))} | {topic.count:,} | {words} | {fired} |")
+        lines.append(f"| {topic.topic} | {text(title(topic))} | {topic.count:,} | {words} | {fired} |")
+
     lines += ["", "## How to cite", ""]
-    lines += [
-        f"- {reading.markdown_text(text)} {reading.markdown_text(key)} ({purpose})"
-        for text, key, purpose in references(run)
-    ]
+    lines += [f"- {text(work)} {text(key)} ({purpose})" for work, key, purpose in references(run)]
     return "\n".join(lines) + "\n"
 
 
-def _opening(run: RunFolder) -> str:
-    corpus, encoder = run.section("corpus"), run.section("encoder")
-    source = f" from {reading.markdown_text(corpus['source'])}" if corpus.get("source") else ""
-    model = f", read by {reading.markdown_text(encoder['model'])}," if encoder.get("model") else ""
-    left = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
-    topics = f"{len(run.ranked_topics)} topics; {reading.percent(left)} in none."
-    return f"{len(run.result):,} documents{source}{model} in {topics}"
-
-
 def _write_markdown(run: RunFolder, output: Path) -> list[Path]:
-    return [_write(output / "report.md", markdown(run))]
+    write_text(output / "report.md", markdown(run))
+    return [output / "report.md"]
 
 
 def _write_json(run: RunFolder, output: Path) -> list[Path]:
@@ -145,7 +147,8 @@ def _write_json(run: RunFolder, output: Path) -> list[Path]:
         "experts": run.experts.to_json() if run.experts else None,
         "stability": run.stability,
     }
-    return [_write(output / "report.json", json.dumps(content, ensure_ascii=False, indent=1))]
+    write_text(output / "report.json", json.dumps(content, ensure_ascii=False, indent=1))
+    return [output / "report.json"]
 
 
 def _tables(run: RunFolder) -> dict[str, Table]:
@@ -163,14 +166,17 @@ def _write_csv(run: RunFolder, output: Path) -> list[Path]:
         ):
             writer = csv.DictWriter(file, fieldnames=list(table[0]), restval="", extrasaction="ignore")
             writer.writeheader()
-            writer.writerows({key: _cell(value) for key, value in row.items()} for row in table)
+            writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in table)
         written.append(path)
     return written
 
 
-def _cell(value: Any) -> Any:
-    """A spreadsheet takes text with a leading = + - @ for a formula; a quote keeps it text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+def spreadsheet_cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula, with a quote before it that keeps it text; all else as it is.
+
+    The characters are those of OWASP's page on CSV injection, full-width forms too, which Excel reads as the others.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _write_parquet(run: RunFolder, output: Path) -> list[Path]:
@@ -183,10 +189,12 @@ def _write_parquet(run: RunFolder, output: Path) -> list[Path]:
 
 
 def _write_svg(run: RunFolder, output: Path) -> list[Path]:
-    figures = {"map": map_svg(run), "topics": topics_svg(run)}
+    figures = {output / "map.svg": map_svg(run), output / "topics.svg": topics_svg(run)}
     if run.experts:
-        figures["layers"] = layers_svg(run.experts)
-    return [_write(output / f"{name}.svg", figure) for name, figure in figures.items()]
+        figures[output / "layers.svg"] = layers_svg(run.experts)
+    for path, figure in figures.items():
+        write_text(path, figure)
+    return list(figures)
 
 
 def _write_png(run: RunFolder, output: Path) -> list[Path]:
@@ -250,11 +258,6 @@ def _no_font_download() -> Iterator[None]:
 def _need(package: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise MissingExtraError(package, "datamap")
-
-
-def _write(path: Path, text: str) -> Path:
-    write_text(path, text)
-    return path
 
 
 _WRITERS: dict[str, Callable[[RunFolder, Path], list[Path]]] = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from moee_topics.errors import InputError
 from moee_topics.report import reading
 from moee_topics.report.comparison_page import Comparison, compare_folders, write_compared
-from moee_topics.report.page import render, template_text
+from moee_topics.report.template import render, template_text
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_text
 
@@ -52,8 +52,11 @@ class ScoreRow:
         return rounded.index(given[0])
 
     def shown(self) -> list[str]:
-        """The values as text."""
-        return [_shown(value, self) for value in self.values]
+        """The values as text: counts, shares or three decimals."""
+        if self.higher_is_better is None:
+            return [reading.number(value) for value in self.values]
+        form, factor = ("{:.1f} %", 100) if self.percent else ("{:.3f}", 1)
+        return ["–" if value is None else form.format(factor * value) for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -119,33 +122,31 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
     Raises:
         InputError: see :func:`compare_methods`.
     """
-    found = compare_methods(folders)
-    for (first, second), pair in found.pairs.items():
+    compared = compare_methods(folders)
+    for (first, second), pair in compared.pairs.items():
         write_compared(pair, output / pair_page(first, second))
-    page = render("methods.html.j2", script=template_text("theme.js"), **_values(found, output, name))
+    methods = list(compared.runs)
+    pages = {pair: pair_page(*pair) for pair in compared.pairs}
+    links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
+    pairs = [(compared.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
+    page = render(
+        "methods.html.j2",
+        script=template_text("theme.js"),
+        name=name,
+        found=compared,
+        methods=methods,
+        reports=[_report_link(run, output) for run in compared.runs.values()],
+        matrix=[list(zip(row, compared.ami[i].tolist(), strict=True)) for i, row in enumerate(links)],
+        closest=max(pairs),
+        furthest=min(pairs),
+    )
     write_text(output / PAGE, page)
-    return found
+    return compared
 
 
 def pair_page(first: str, second: str) -> str:
     """The file name of the page of two methods."""
     return f"{first}-{second}.html"
-
-
-def _values(found: MethodsComparison, output: Path, name: str) -> dict[str, Any]:
-    methods = list(found.runs)
-    pages = {pair: pair_page(*pair) for pair in found.pairs}
-    links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
-    pairs = [(found.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
-    return {
-        "name": name,
-        "found": found,
-        "methods": methods,
-        "reports": [_report_link(run, output) for run in found.runs.values()],
-        "matrix": [list(zip(row, found.ami[i].tolist(), strict=True)) for i, row in enumerate(links)],
-        "closest": max(pairs),
-        "furthest": min(pairs),
-    }
 
 
 def _report_link(run: RunFolder, output: Path) -> str:
@@ -160,24 +161,17 @@ def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:
     if "outlier_share" not in names:
         shares = [run.result.outlier_share for run in runs]
         rows.append(ScoreRow("outlier_share", "Share of documents without a topic.", shares, False, percent=True))
-    return rows + [_score_row(name, runs) for name in names]
-
-
-def _score_row(name: str, runs: Sequence[RunFolder]) -> ScoreRow:
-    first = next(run.scores[name] for run in runs if name in run.scores)
-    numbers = [_number(run.scores[name]["value"]) if name in run.scores else None for run in runs]
-    rule = reading.RULES.get(name)
-    better = bool(first.get("higher_is_better", True))
-    return ScoreRow(name, str(first.get("description") or ""), numbers, better, percent=bool(rule and rule.percent))
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-
-def _shown(value: float | None, row: ScoreRow) -> str:
-    if value is None:
-        return "–"
-    if row.higher_is_better is None:
-        return reading.number(value)
-    return f"{100 * value:.1f} %" if row.percent else f"{value:.3f}"
+    for name in names:
+        scores = [run.scores.get(name) for run in runs]
+        first = next(score for score in scores if score)
+        values = [score["value"] if score else None for score in scores]
+        rows.append(
+            ScoreRow(
+                name,
+                first.get("description", ""),
+                [value if value is not None and math.isfinite(value) else None for value in values],
+                first.get("higher_is_better", True),
+                percent=name in reading.RULES and reading.RULES[name].percent,
+            )
+        )
+    return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,16 +49,17 @@ def first_payload(run: RunFolder, sample: int) -> dict[str, Any]:
     """What the first screen needs: the topics, and the map as packed numbers."""
     words = word_similarity(run.ranked_topics)
     colours = topic_colours(run)
-    points = map_points(run, sample)
-    topics = [_topic(run, topic, colours.get(topic.topic, -1)) for topic in run.result.topic_info]
     return {
         "documents": len(run.result),
-        "topics": topics,
-        "map": points,
+        "topics": [_topic(run, topic, colours.get(topic.topic, -1)) for topic in run.result.topic_info],
+        "map": map_points(run, sample),
         "related": _related(run.ranked_topics, words),
         "wordMap": np.round(topic_layout(words), 2).tolist(),
-        "hierarchy": [_merger(row) for row in run.hierarchy],
-        "overTime": [_moment(row) for row in run.over_time],
+        "hierarchy": [
+            [row["parent"], row["left"], row["right"], round(float(row["distance"]), 4), row["name"]]
+            for row in run.hierarchy
+        ],
+        "overTime": [[row["topic"], row["timestamp"], row["frequency"], row["words"]] for row in run.over_time],
         "labels": sorted(set(run.labels) - {""}) if run.labels else [],
     }
 
@@ -71,20 +72,38 @@ def documents_payload(run: RunFolder) -> tuple[str, int]:
     limit = _longest_text(run.result.texts)
     while True:
         packed = packed_json(_documents(run, limit))
+        # Base64 is a third larger than what it holds. Texts that hardly shrink need a second, shorter cut.
         if len(packed) * 0.75 <= PACKED_BYTES * 1.3 or limit <= SHORTEST_TEXT:
             return packed, limit
         limit = int(limit * 0.6)
 
 
+def _longest_text(texts: Sequence[str]) -> int:
+    """The longest cut at which all texts together fit the file."""
+    sizes = [min(len((text or "").encode("utf-8", "replace")), LONGEST_TEXT) for text in texts]
+    room = TEXT_BYTES
+    for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        limit = room // left
+        if limit <= size:
+            return max(limit, SHORTEST_TEXT)
+        room -= size
+    return LONGEST_TEXT
+
+
 def _documents(run: RunFolder, limit: int) -> dict[str, Any]:
     result = run.result
-    kept = {row for topic in result.topic_info for row in topic.representative_docs}
-    texts = [_cut(text, LONGEST_TEXT if row in kept else limit) for row, text in enumerate(result.texts)]
+    representative = {row for topic in result.topic_info for row in topic.representative_docs}
+    texts, cut = [], []
+    for row, text in enumerate(text or "" for text in result.texts):
+        longest = LONGEST_TEXT if row in representative else limit
+        texts.append(text if len(text) <= longest else text[: longest - 1].rstrip() + "…")
+        if len(text) > len(texts[-1]):
+            cut.append(row)
     label_numbers = {label: number for number, label in enumerate(sorted(set(run.labels or []) - {""}))}
     return {
         "ids": [str(key) for key in result.ids],
         "texts": texts,
-        "cut": [row for row, text in enumerate(result.texts) if len(text or "") > len(texts[row])],
+        "cut": cut,
         "topics": result.topics.tolist(),
         "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities).tolist()],
         "labels": [label_numbers.get(label, -1) for label in run.labels] if run.labels else None,
@@ -123,23 +142,6 @@ def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[fl
     strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
     ids = [experts.topics[place].topic for place in by_routing]
     return [[ids[a], ids[b], round(float(routing[a, b]), 2), round(float(words[a, b]), 2)] for a, b in strongest]
-
-
-def _cut(text: str | None, limit: int) -> str:
-    text = text or ""
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def _longest_text(texts: Sequence[str]) -> int:
-    """The longest cut at which all texts together fit the file."""
-    sizes = [min(len((text or "").encode("utf-8", "replace")), LONGEST_TEXT) for text in texts]
-    room = TEXT_BYTES
-    for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
-        limit = room // left
-        if limit <= size:
-            return max(limit, SHORTEST_TEXT)
-        room -= size
-    return LONGEST_TEXT
 
 
 def _topic(run: RunFolder, topic: Topic, colour: int) -> dict[str, Any]:
@@ -239,19 +241,3 @@ def _related(topics: Sequence[Topic], similarity: Floats) -> dict[int, list[list
         ][:RELATED]
         for place, topic in enumerate(topics)
     }
-
-
-def _merger(row: Mapping[str, Any]) -> list[Any]:
-    return [
-        int(row["parent"]),
-        int(row["left"]),
-        int(row["right"]),
-        round(float(row["distance"]), 4),
-        str(row.get("name", "")),
-    ]
-
-
-def _moment(row: Mapping[str, Any]) -> list[Any]:
-    words = row.get("words") or ""
-    spoken = words if isinstance(words, str) else ", ".join(str(w[0] if isinstance(w, list) else w) for w in words)
-    return [int(row["topic"]), str(row["timestamp"]), int(row["frequency"]), spoken]

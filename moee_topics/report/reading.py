@@ -106,14 +106,17 @@ def read_score(name: str, score: Mapping[str, Any]) -> Reading:
     value = score.get("value")
     description = str(score.get("description") or "")
     rule = RULES.get(name)
+    short_name = rule.title if rule else name.replace("_", " ").capitalize()
     if not isinstance(value, (int, float)) or not math.isfinite(value):
-        return Reading(name, rule.title if rule else _words(name), "–", "none", "Could not be computed.", description)
+        return Reading(name, short_name, "–", "none", "Could not be computed.", description)
     if rule is None:
-        return Reading(name, _words(name), f"{value:.3f}", "none", "", description)
-    level = _level(rule, float(value))
-    shown = percent(value) if rule.percent else f"{value:.2f}"
+        return Reading(name, short_name, f"{value:.3f}", "none", "", description)
+    sign = 1 if rule.good > rule.fair else -1  # -1 where less is better, as with outliers
+    level: Level = "weak"
+    if sign * value >= sign * rule.fair:
+        level = "good" if sign * value >= sign * rule.good else "fair"
     text = {"good": rule.good_text, "fair": rule.fair_text, "weak": rule.weak_text}[level]
-    return Reading(name, rule.title, shown, level, text, description)
+    return Reading(name, short_name, percent(value) if rule.percent else figure(value), level, text, description)
 
 
 def read_found_again(jaccard: float | None) -> tuple[Level, str]:
@@ -149,6 +152,26 @@ def number(value: Any) -> str:
     return f"{value:,.0f}"
 
 
+def plain(value: Any) -> str:
+    """Any value of a manifest as text: long numbers with separators, floats to four digits, lists by comma."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 10_000 else number(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+    return str(value)
+
+
+def figure(value: Any) -> str:
+    """A number to two decimals; a dash where there is none."""
+    return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
+
+
 def bytes_read(value: Any) -> str:
     """A number of bytes in GB or MB."""
     if not isinstance(value, (int, float)):
@@ -171,14 +194,3 @@ def markdown_text(text: Any) -> str:
     """Text that stays text in Markdown: no markup, no table cell, one line."""
     line = html.escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", line)
-
-
-def _level(rule: Rule, value: float) -> Level:
-    sign = 1 if rule.good > rule.fair else -1
-    if sign * value >= sign * rule.good:
-        return "good"
-    return "fair" if sign * value >= sign * rule.fair else "weak"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()

@@ -63,40 +63,39 @@ class StabilityChapter:
 
 def stability_chapter(run: RunFolder) -> StabilityChapter | None:
     """The chapter of a run; None where its stability was not measured."""
-    found = run.stability or {}
-    kinds = [kind for kind in KINDS if isinstance(found.get(kind), Mapping)]
+    stability = run.stability or {}
+    kinds = [kind for kind in KINDS if isinstance(stability.get(kind), Mapping)]
     if not kinds:
         return None
-    topics = [_topic_row(topic, found.get("topics"), kinds) for topic in run.ranked_topics]
+    by_topic = stability.get("topics")
+    topics = [
+        _topic_row(topic, by_topic if isinstance(by_topic, Mapping) else {}, kinds) for topic in run.ranked_topics
+    ]
     again = [row.lowest for row in topics if row.lowest is not None]
     return StabilityChapter(
-        reading=reading.read_stability(found[kinds[0]].get("ami"), again),
+        reading=reading.read_stability(stability[kinds[0]].get("ami"), again),
         kinds=[KINDS[kind] for kind in kinds],
-        fits=[_fits_row(KINDS[kind], found[kind]) for kind in kinds],
+        fits=[_fits_row(KINDS[kind], stability[kind]) for kind in kinds],
         topics=sorted(topics, key=lambda row: (row.lowest is None, row.lowest or 0.0, row.topic.topic)),
     )
 
 
-def _fits_row(name: str, found: Mapping[str, Any]) -> FitsRow:
-    counts = [count for count in found.get("topics") or [] if isinstance(count, int)]
+def _fits_row(name: str, fits: Mapping[str, Any]) -> FitsRow:
+    counts = [count for count in fits.get("topics") or [] if isinstance(count, int)]
     few, many = min(counts, default=0), max(counts, default=0)
     return FitsRow(
         name=name,
-        fits=reading.number(found.get("fits")),
-        ami=_figure(found.get("ami")),
-        lowest=_figure(found.get("ami_lowest")),
-        words=_figure(found.get("words")),
+        fits=reading.number(fits.get("fits")),
+        ami=reading.figure(fits.get("ami")),
+        lowest=reading.figure(fits.get("ami_lowest")),
+        words=reading.figure(fits.get("words")),
         topics=f"{few:,}" if few == many else f"{few:,} to {many:,}",
     )
 
 
-def _topic_row(topic: Topic, found: Any, kinds: Sequence[str]) -> TopicRow:
-    of_topic = found.get(str(topic.topic), {}) if isinstance(found, Mapping) else {}
-    values = [of_topic.get(kind) for kind in kinds]
+def _topic_row(topic: Topic, by_topic: Any, kinds: Sequence[str]) -> TopicRow:
+    of_topic = by_topic.get(str(topic.topic)) if isinstance(by_topic, Mapping) else None
+    values = [of_topic.get(kind) if isinstance(of_topic, Mapping) else None for kind in kinds]
     lowest = min((value for value in values if isinstance(value, (int, float))), default=None)
     level, mark = reading.read_found_again(lowest)
-    return TopicRow(topic, [_figure(value) for value in values], lowest, level, mark)
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, (int, float)) else "–"
+    return TopicRow(topic, [reading.figure(value) for value in values], lowest, level, mark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from moee_topics.corpus import Corpus, Survey
 from moee_topics.encode import EncoderSource, TokenCounts
 from moee_topics.errors import InputError
 from moee_topics.progress import Progress, resumable
-from moee_topics.recipe import Recipe, ReportSection
+from moee_topics.recipe import Recipe
+from moee_topics.report import ReportSettings
 from moee_topics.run.encoding import (
     Encoded,
     corpus_of,
@@ -219,7 +220,7 @@ class Run:
     def _report_inputs(self) -> str:
         fitted = self.ledger.records.get("fit")
         measured = [inputs] if (inputs := self._stability_inputs()) else []
-        return fingerprint(fitted.inputs if fitted else None, self.recipe.report.model_dump(), __version__, *measured)
+        return fingerprint(fitted.inputs if fitted else None, asdict(self.recipe.report), __version__, *measured)
 
     def _finish(self, name: str, inputs: str, seconds: float, facts: Mapping[str, Any]) -> None:
         self.ledger.finish(
@@ -274,17 +275,17 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
         InputError: the folder holds no fitted run.
     """
     section = read_manifest(folder).get("recipe", {}).get("report", {})
-    known = {name: value for name, value in section.items() if name in ReportSection.model_fields}
-    _timed_report(folder, ReportSection.model_validate(known), progress or Progress())
+    options = {field.name: section[field.name] for field in fields(ReportSettings) if field.name in section}
+    _timed_report(folder, ReportSettings(**options), progress or Progress())
     return folder / "report.html"
 
 
-def _timed_report(folder: Path, section: ReportSection, progress: Progress) -> float:
+def _timed_report(folder: Path, settings: ReportSettings, progress: Progress) -> float:
     from moee_topics.report import write_report
 
-    progress.begin("report", f"a map of at most {section.map_documents:,} documents")
+    progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
     started = time.perf_counter()
-    path = write_report(folder, sample=section.map_documents)
+    path = write_report(folder, settings=settings)
     seconds = time.perf_counter() - started
     progress.end("report", seconds, str(path))
     return seconds

@@ -18,7 +18,7 @@ from small_run import HOSTILE, small_run, write_json
 
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.evaluate.topic_experts import find_experts
-from moee_topics.report import export_report, write_comparison, write_report
+from moee_topics.report import ReportSettings, export_report, write_comparison, write_report
 from moee_topics.report import exports as exports_module
 from moee_topics.report.comparison_page import compare_runs
 from moee_topics.report.methods_page import ScoreRow, compare_methods, write_methods
@@ -397,7 +397,7 @@ def test_a_run_compared_with_itself_agrees_in_everything(run: Path, tmp_path: Pa
     assert comparison.agreement.ami == pytest.approx(1) and comparison.settings == []
     assert all(pair.first == pair.second and pair.jaccard == 1 for pair in comparison.matching.pairs)
     page = write_comparison(run, run, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "4 of the first are found again" in page and "4 topics against 4" in page
+    assert "4 of the first are found again" in page and "4 topics stand against 4" in page
 
 
 def test_a_merged_topic_is_told_as_absorbed_on_one_side(run: Path, tmp_path: Path) -> None:
@@ -432,8 +432,8 @@ def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"topics\.parquet is missing"):
         write_report(tmp_path)
     folder = bare_run(tmp_path / "run", ["text"])
-    with pytest.raises(InputError, match="sample=0"):
-        write_report(folder, sample=0)
+    with pytest.raises(InputError, match="map_documents=0"):
+        write_report(folder, settings=ReportSettings(map_documents=0))
     (folder / "scores.json").write_text("{not json", encoding="utf-8")
     with pytest.raises(InputError, match=r"scores\.json cannot be read .* Make it again with: moee-topics run"):
         write_report(folder)
