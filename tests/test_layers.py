@@ -32,7 +32,7 @@ LAYERS = [
     ["cli"],
 ]
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
-GPU_HALF = {"encode", "cli", "run"}
+GPU_HALF = {"encode"}
 OUTSIDE = {"__init__", "__main__"}
 
 

@@ -55,11 +55,11 @@ def models_quantize(
 
     A run with encoder.model=FOLDER then starts without quantizing again.
     """
-    from moee_topics.encode import loading, quantization
+    from moee_topics.encode import EncoderSettings, check_quantized, load_model, save_quantized
 
-    model, tokenizer = loading.load_model(name, quantize=kind)
-    quantization.save_quantized(model, folder, tokenizer)
-    report = quantization.check_quantized(model, kind)
+    model, tokenizer = load_model(EncoderSettings(name, quantize=kind))
+    save_quantized(model, folder, tokenizer)
+    report = check_quantized(model, kind)
     line = f"{report.tensor_bytes / 1e9:.2f} GB, {report.bytes_per_expert_weight:.3f} bytes per expert weight"
     show({"folder": folder, **asdict(report)}, [f"{folder}: {line}"], as_json=as_json)
 

@@ -1,8 +1,8 @@
-"""Token sequences to packs under a token budget, and the way back to document order."""
+"""Token sequences to packs: what goes through the model together, under a budget of tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -17,94 +17,69 @@ ROW_MULTIPLE = 64
 
 @dataclass(frozen=True)
 class Pack:
-    """Sequences laid end to end in one row, with a filler of pad tokens as a last document of its own.
+    """Sequences that go through the model together.
 
     Attributes:
         rows: which of the planned sequences these are, in their order in the pack.
         sequences: their token ids.
-        filler: number of pad tokens at the end; they belong to no document.
+        packed: they lie end to end in one row, behind them a filler of pad tokens as a last document of its own;
+            otherwise each has a row, padded on the right.
         pad_id: the token that fills.
     """
 
     rows: tuple[int, ...]
     sequences: tuple[tuple[int, ...], ...]
-    filler: int = 0
+    packed: bool = True
     pad_id: int = 0
-
-    @classmethod
-    def of(cls, rows: Sequence[int], sequences: Sequence[tuple[int, ...]], *, filled: bool, pad_id: int = 0) -> Pack:
-        """A pack of these sequences in this order, filled up to whole rows of a matrix product if asked."""
-        tokens = sum(len(ids) for ids in sequences)
-        return cls(tuple(rows), tuple(sequences), -tokens % ROW_MULTIPLE if filled else 0, pad_id)
 
     @cached_property
     def lengths(self) -> list[int]:
-        """Tokens of each sequence, the filler not included."""
+        """Tokens of each sequence, pads not included."""
         return [len(ids) for ids in self.sequences]
 
     @cached_property
     def segments(self) -> list[int]:
-        """Tokens of each stretch that attends only to itself, the filler included."""
-        return self.lengths + ([self.filler] if self.filler else [])
+        """Tokens of each stretch of a packed row that attends only to itself, the filler included."""
+        filler = -sum(self.lengths) % ROW_MULTIPLE
+        return self.lengths + ([filler] if filler else [])
 
     @property
-    def tokens(self) -> int:
-        """Tokens of the documents, the filler not included."""
-        return sum(self.lengths)
-
-    def input_ids(self) -> Tensor:
-        """(1, T) token ids."""
-        flat = [token for ids in self.sequences for token in ids]
-        return torch.tensor([flat + [self.pad_id] * self.filler])
-
-    def position_ids(self) -> Tensor:
-        """(1, T) positions, which start again at zero with each document."""
-        return torch.cat([torch.arange(length) for length in self.segments]).unsqueeze(0)
-
     def starts(self) -> list[int]:
-        """Index of the first token of each document in the row."""
-        return [0, *accumulate(self.lengths)][: len(self.lengths)]
+        """Where each sequence begins among the flattened tokens of the pack."""
+        widths = self.lengths if self.packed else [max(self.lengths)] * len(self.lengths)
+        return [0, *accumulate(widths[:-1])]
 
-    def padded(self) -> tuple[Tensor, Tensor]:
-        """(B, S) token ids padded on the right, and the attention mask of the same shape: the fallback layout."""
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model is called with: (1, T) ids and positions of a packed row, else (B, S) ids and their mask."""
+        if self.packed:
+            flat = [token for ids in self.sequences for token in ids]
+            ids = torch.tensor([flat + [self.pad_id] * (sum(self.segments) - len(flat))])
+            positions = torch.cat([torch.arange(length) for length in self.segments])
+            return {"input_ids": ids, "position_ids": positions[None]}
         longest = max(self.lengths)
-        ids = [[*sequence, *[self.pad_id] * (longest - len(sequence))] for sequence in self.sequences]
-        mask = [[1] * length + [0] * (longest - length) for length in self.lengths]
-        return torch.tensor(ids), torch.tensor(mask)
-
-    def padded_starts(self) -> list[int]:
-        """Index of the first token of each document in the flattened (B * S) layout of ``padded``."""
-        longest = max(self.lengths)
-        return [row * longest for row in range(len(self.lengths))]
+        ids = torch.tensor([[*ids, *[self.pad_id] * (longest - len(ids))] for ids in self.sequences])
+        if min(self.lengths) == longest:
+            return {"input_ids": ids}
+        mask = torch.arange(longest) < torch.tensor(self.lengths)[:, None]
+        return {"input_ids": ids, "attention_mask": mask.long()}
 
 
 def plan_packs(
-    sequences: Sequence[tuple[int, ...]], budget: int, *, pad_id: int = 0, padded: bool = False
-) -> Iterator[Pack]:
-    """Groups sequences of similar length into packs of at most ``budget`` tokens, longest first.
+    sequences: Sequence[tuple[int, ...]], budget: int, *, packed: bool = True, pad_id: int = 0
+) -> list[Pack]:
+    """Sequences of similar length in packs of at most ``budget`` tokens, the longest first.
 
-    The same sequences always give the same packs. A sequence longer than the budget is a pack of its own.
-
-    Args:
-        sequences: token ids; their indices come back as ``Pack.rows``.
-        budget: tokens in one forward pass; for ``padded`` the pads count too.
-        pad_id: the token that fills.
-        padded: plan for one padded row per document instead of one packed row.
+    The same sequences always give the same packs. A sequence longer than the budget is a pack of its own; the pads of
+    padded rows count, the filler of a packed row does not.
     """
-    order = sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row))
-    group: list[int] = []
+    groups: list[list[int]] = []
     used = 0
-
-    def packed() -> Pack:
-        return Pack.of(group, [sequences[row] for row in group], filled=not padded, pad_id=pad_id)
-
-    for row in order:
+    for row in sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row)):
         # Longest first: in a padded batch every later row is as wide as the first one.
-        size = len(sequences[group[0]]) if padded and group else len(sequences[row])
-        if group and used + size > budget:
-            yield packed()
-            group, used, size = [], 0, len(sequences[row])
-        group.append(row)
+        size = len(sequences[groups[-1][0]]) if groups and not packed else len(sequences[row])
+        if not groups or used + size > budget:
+            groups.append([])
+            used, size = 0, len(sequences[row])
+        groups[-1].append(row)
         used += size
-    if group:
-        yield packed()
+    return [Pack(tuple(group), tuple(sequences[row] for row in group), packed, pad_id) for group in groups]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,35 +64,30 @@ def reading_of(model_type: str) -> Reading:
     return next((read for start, read in READINGS.items() if model_type.startswith(start)), _flat)
 
 
-def _recorders(model: nn.Module) -> list[tuple[type[nn.Module], int]]:
-    """Class and tuple index of every router that the model declares, in ``_can_record_outputs`` of transformers."""
-    declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
-    several: list[Any] = list(declared) if isinstance(declared, (list, tuple)) else [declared]
-    return [(getattr(one, "target_class", one), getattr(one, "index", 0)) for one in several]
-
-
 def find_routers(model: nn.Module) -> list[Router]:
     """The routers of a model, in the order of its layers; empty for a model without any.
 
-    Where a declared module holds another one (JetMoE: attention experts), only the inner one counts, so that no router
-    is found twice.
+    They are the modules that the model's class declares in ``_can_record_outputs`` of transformers.
     """
+    declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
+    recorders: list[Any] = list(declared) if isinstance(declared, (list, tuple)) else [declared]
     read = reading_of(getattr(getattr(model, "config", None), "model_type", ""))
-    recorders = _recorders(model)
-    found = [
-        Router(name, module, index, read)
+    routers = [
+        Router(name, module, getattr(recorder, "index", 0), read)
         for name, module in model.named_modules()
-        for kind, index in recorders
-        if isinstance(module, kind)
+        for recorder in recorders
+        if isinstance(module, getattr(recorder, "target_class", recorder))
     ]
-    names = [router.name for router in found]
-    return [router for router in found if not any(name.startswith(f"{router.name}.") for name in names)]
+    # JetMoE declares its attention experts and the router inside them: the inner one is the router, and counts once.
+    names = [router.name for router in routers]
+    return [router for router in routers if not any(name.startswith(f"{router.name}.") for name in names)]
 
 
 class RouterCapture:
     """Hooks every router while it is open, and pools its scores the moment they are there.
 
     A context manager: after the forward pass ``logits`` and ``weights`` hold what was pooled. Nothing else is kept.
+    The hooks see the forward passes of all threads, so only one may run meanwhile (``ONE_AT_A_TIME`` of loading).
 
     Args:
         routers: what ``find_routers`` gave.
@@ -106,34 +102,35 @@ class RouterCapture:
         self._handles: list[Any] = []
 
     def __enter__(self) -> RouterCapture:
-        self._handles = [router.module.register_forward_hook(self._hook(router)) for router in self.routers]
+        self._handles = [router.module.register_forward_hook(partial(self._keep, router)) for router in self.routers]
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
 
-    def _hook(self, router: Router) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            logits = router.logits(output)
-            self._logits[router.name] = self.pool(logits)
-            if self.with_weights:
-                self._weights[router.name] = self.pool(logits.float().softmax(dim=-1))
-
-        return keep
+    def _keep(self, router: Router, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        logits = router.logits(output)
+        self._logits[router.name] = self.pool(logits)
+        if self.with_weights:
+            self._weights[router.name] = self.pool(logits.float().softmax(dim=-1))
 
     def logits(self) -> Tensor | None:
-        """(N, L, E) float32 pooled router logits; None for a model without routers."""
+        """(N, L, E) float32 pooled router logits; None for a model without routers.
+
+        Raises:
+            ModelError: not every router ran, or they have different numbers of experts.
+        """
         return self._stacked(self._logits)
 
     def weights(self) -> Tensor | None:
         """(N, L, E) float32 mean of the softmax of each token; None unless asked for."""
         return self._stacked(self._weights)
 
-    def _stacked(self, kept: dict[str, Tensor]) -> Tensor | None:
-        if not kept:
+    def _stacked(self, pooled: dict[str, Tensor]) -> Tensor | None:
+        if not pooled:
             return None
-        layers = [kept[router.name] for router in self.routers if router.name in kept]
+        layers = [pooled[router.name] for router in self.routers if router.name in pooled]
         widths = sorted({layer.shape[-1] for layer in layers})
         if len(layers) != len(self.routers) or len(widths) != 1:
             raise ModelError(

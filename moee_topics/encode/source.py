@@ -49,6 +49,13 @@ class EncoderSource:
         report = self._encoder.report if self._encoder is not None else TokenCounts()
         return TokenCounts(report.documents_cut, report.tokens, report.tokens_lost)
 
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        from moee_topics.encode.models import default_device
+
+        return self.settings.device or str(default_device())
+
     def key(self) -> dict[str, Any]:
         """What the vectors depend on, from the loaded encoder."""
         return self().spec.key()
@@ -56,16 +63,16 @@ class EncoderSource:
     @cached_property
     def expected(self) -> dict[str, Any]:
         """The part of the key that follows from the settings and the files of the model."""
-        from moee_topics.encode.models import loading
+        from moee_topics.encode.models import default_dtype, identity, load_config, quantized_as
 
         settings = self.settings
-        config = loading.load_config(settings.model, revision=settings.revision)
-        model, revision = loading.identity(settings.model, config)
+        config = load_config(settings.model, revision=settings.revision)
+        model, revision = identity(settings.model, config)
         return {
             "model": model,
             "revision": revision,
-            "quantize": settings.quantize,
-            "dtype": settings.dtype or str(loading.default_dtype(settings.device)).removeprefix("torch."),
+            "quantize": quantized_as(config) if settings.quantize == "none" else settings.quantize,
+            "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
             "prompt": settings.template,
             "pooling": settings.pooling,
             "max_tokens": settings.max_tokens,
@@ -99,10 +106,10 @@ class EncoderSource:
 
     @cached_property
     def _tokenizer(self) -> PromptTokenizer:
-        from moee_topics.encode.models import loading
+        from moee_topics.encode.models import load_tokenizer
 
         settings = self.settings
-        tokenizer = loading.load_tokenizer(settings.model, revision=settings.revision)
+        tokenizer = load_tokenizer(settings.model, revision=settings.revision)
         return PromptTokenizer(tokenizer, get_prompt(settings.prompt), settings.max_tokens)
 
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from moee_topics.corpus import Corpus, Document, Survey
 from moee_topics.encode import (
@@ -20,7 +17,6 @@ from moee_topics.encode import (
     TokenCounts,
     bytes_per_document,
     describe,
-    loading,
     weights_are_here,
 )
 from moee_topics.errors import ModelError
@@ -140,7 +136,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         weights_bytes=_weights_bytes(card, recipe.encoder.quantize),
         store_bytes=found.unique * _document_bytes(card, recipe),
         fit_memory_bytes=2 * 4 * found.documents * _dimensions(card, recipe),
-        device=recipe.encoder.device or str(loading.default_device()),
+        device=encoder.device,
         trial=tried,
         encode_seconds=tokens * (1 - stored / found.unique) / tried.tokens_per_second if tried else None,
     )
@@ -192,7 +188,8 @@ def _trial(encoder: EncoderSource, sample: Sequence[Document], progress: Progres
     loaded.encode(texts[: len(texts) // 2])
     tokens, seconds = _timed(loaded, texts[len(texts) // 2 :])
     progress.end("trial", load_seconds + seconds, "")
-    return Trial(len(texts), tokens / seconds, load_seconds, _peak(loaded.model))
+    peak = loaded.peak_gpu_bytes or peak_memory_bytes()
+    return Trial(len(texts), tokens / seconds, load_seconds, peak)
 
 
 def _timed(encoder: MoEEncoder, texts: Sequence[str]) -> tuple[int, float]:
@@ -200,12 +197,6 @@ def _timed(encoder: MoEEncoder, texts: Sequence[str]) -> tuple[int, float]:
     started = time.perf_counter()
     encoder.encode(texts)
     return encoder.report.tokens - before, time.perf_counter() - started
-
-
-def _peak(model: Any) -> int:
-    if model.device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(model.device))
-    return peak_memory_bytes()
 
 
 def _duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from moee_topics.cli import doctor
-from moee_topics.cli.doctor import Check
+from moee_topics.encode import Check, guarded, proofs
 from moee_topics.encode.models import experts, quantization
 from moee_topics.errors import ModelError
 
@@ -19,7 +19,7 @@ PROOFS = {"nf4 experts", "int8 experts", "packing", "router capture"}
 
 def test_every_proof_holds_on_a_machine_that_passes_the_tests(capsys: pytest.CaptureFixture[str]) -> None:
     checks = {check.name: check for check in doctor.run_checks()}
-    assert checks.keys() >= PROOFS | {"versions", "device", "bfloat16", "threads", "memory", "disk", "hub"}
+    assert checks.keys() >= PROOFS | {"versions", "device", "arithmetic", "threads", "memory", "disk", "hub"}
     assert all(checks[name].ok for name in PROOFS), [checks[name] for name in PROOFS]
     assert all(check.detail for check in checks.values())
     assert all(check.advice for check in checks.values() if not check.ok)
@@ -31,8 +31,8 @@ def test_experts_left_in_16_bits_are_a_failed_check(tmp_path: Path, monkeypatch:
         raise ModelError("experts take 2.000 bytes per weight")
 
     monkeypatch.setattr(quantization, "check_quantized", refuse)
-    with doctor._tiny_checkpoint() as folder:
-        check = doctor._guarded(lambda: doctor.four_bit(folder))
+    with proofs.tiny_checkpoint() as folder:
+        check = guarded(lambda: proofs.four_bit(folder))
     assert not check.ok
     assert "2.000 bytes" in check.detail
 
@@ -40,14 +40,14 @@ def test_experts_left_in_16_bits_are_a_failed_check(tmp_path: Path, monkeypatch:
 def test_a_wrong_experts_forward_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
     right = experts.experts_forward
     monkeypatch.setattr(experts, "experts_forward", lambda *given: right(*given) * 1.5)
-    with doctor._tiny_checkpoint() as folder:
-        assert not doctor.four_bit(folder).ok
+    with proofs.tiny_checkpoint() as folder:
+        assert not proofs.four_bit(folder).ok
 
 
 def test_too_many_threads_are_told_with_the_number_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(doctor, "_cores", lambda: {0, 1})
-    assert doctor.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
+    monkeypatch.setattr(proofs, "_cores", lambda: {0, 1})
+    assert proofs.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_embedded_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moee_topics.encode.POCKET", tmp_path)
+    monkeypatch.setattr("moee_topics.cli.doctor.POCKET", tmp_path)
     check = doctor.embedded_model()
     assert not check.ok
     assert "config.json" in check.detail
@@ -75,6 +75,6 @@ def test_an_error_in_a_check_is_a_failed_check_not_a_crash() -> None:
     def broken() -> Check:
         raise RuntimeError("no kernel image")
 
-    check = doctor._guarded(broken)
+    check = guarded(broken)
     assert (check.name, check.ok) == ("broken", False)
     assert "no kernel image" in check.detail

@@ -16,7 +16,7 @@ def sequences(lengths: list[int]) -> list[tuple[int, ...]]:
 @given(LENGTHS, st.integers(1, 200), st.booleans())
 def test_every_sequence_is_in_one_pack_and_comes_back_by_its_row(lengths: list[int], budget: int, padded: bool) -> None:
     given_sequences = sequences(lengths)
-    packs = list(plan_packs(given_sequences, budget, padded=padded))
+    packs = plan_packs(given_sequences, budget, packed=not padded)
     back = {row: ids for pack in packs for row, ids in zip(pack.rows, pack.sequences, strict=True)}
     assert sum(len(pack.rows) for pack in packs) == len(lengths)
     assert [back[row] for row in range(len(lengths))] == given_sequences
@@ -25,42 +25,47 @@ def test_every_sequence_is_in_one_pack_and_comes_back_by_its_row(lengths: list[i
 @given(LENGTHS, st.integers(1, 200))
 def test_a_pack_stays_under_the_budget_unless_one_sequence_is_longer(lengths: list[int], budget: int) -> None:
     for pack in plan_packs(sequences(lengths), budget):
-        assert pack.tokens <= budget or len(pack.rows) == 1
-    for pack in plan_packs(sequences(lengths), budget, padded=True):
-        assert pack.padded()[0].numel() <= budget or len(pack.rows) == 1
+        assert sum(pack.lengths) <= budget or len(pack.rows) == 1
+    for pack in plan_packs(sequences(lengths), budget, packed=False):
+        assert pack.inputs()["input_ids"].numel() <= budget or len(pack.rows) == 1
 
 
 @given(LENGTHS.filter(len))
 def test_rows_of_a_packed_product_are_a_multiple_of_64(lengths: list[int]) -> None:
     for pack in plan_packs(sequences(lengths), 256):
-        assert pack.input_ids().shape[1] % ROW_MULTIPLE == 0
-        assert pack.filler < ROW_MULTIPLE
-        assert sum(pack.segments) == pack.input_ids().shape[1]
+        tokens = pack.inputs()["input_ids"].shape[1]
+        assert tokens % ROW_MULTIPLE == 0 and tokens - sum(pack.lengths) < ROW_MULTIPLE
+        assert sum(pack.segments) == tokens
 
 
 def test_positions_start_again_with_each_document_and_the_filler_is_one_of_its_own() -> None:
-    pack = Pack((1, 0), ((5, 6, 7), (8, 9)), filler=2, pad_id=3)
-    assert pack.input_ids().tolist() == [[5, 6, 7, 8, 9, 3, 3]]
-    assert pack.position_ids().tolist() == [[0, 1, 2, 0, 1, 0, 1]]
-    assert (pack.segments, pack.lengths, pack.starts(), pack.tokens) == ([3, 2, 2], [3, 2], [0, 3], 5)
+    pack = Pack((1, 0), ((5, 6, 7), tuple(range(8, 67))), pad_id=3)
+    inputs = pack.inputs()
+    assert inputs["input_ids"].tolist() == [[5, 6, 7, *range(8, 67), 3, 3]]
+    assert inputs["position_ids"].tolist() == [[0, 1, 2, *range(59), 0, 1]]
+    assert (pack.segments, pack.lengths, pack.starts) == ([3, 59, 2], [3, 59], [0, 3])
 
 
 def test_padded_rows_are_filled_on_the_right() -> None:
-    ids, mask = Pack((0, 1), ((5, 6, 7), (8,)), pad_id=3).padded()
-    assert ids.tolist() == [[5, 6, 7], [8, 3, 3]]
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert Pack((0, 1), ((5, 6, 7), (8,))).padded_starts() == [0, 3]
+    pack = Pack((0, 1), ((5, 6, 7), (8,)), packed=False, pad_id=3)
+    assert pack.inputs()["input_ids"].tolist() == [[5, 6, 7], [8, 3, 3]]
+    assert pack.inputs()["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert pack.starts == [0, 3]
+
+
+def test_rows_of_one_length_need_no_mask() -> None:
+    assert Pack((0, 1), ((5, 6), (7, 8)), packed=False).inputs().keys() == {"input_ids"}
 
 
 def test_similar_lengths_share_a_padded_batch() -> None:
-    packs = list(plan_packs(sequences([2, 50, 3, 49]), 100, padded=True))
+    packs = plan_packs(sequences([2, 50, 3, 49]), 100, packed=False)
     assert [pack.rows for pack in packs] == [(1, 3), (2, 0)]
 
 
 def test_the_plan_is_the_same_every_time() -> None:
     lengths = torch.randint(1, 60, (200,), generator=torch.Generator().manual_seed(0)).tolist()
-    assert list(plan_packs(sequences(lengths), 512)) == list(plan_packs(sequences(lengths), 512))
+    assert plan_packs(sequences(lengths), 512) == plan_packs(sequences(lengths), 512)
 
 
 def test_nothing_gives_no_packs() -> None:
-    assert list(plan_packs([], 512)) == []
+    assert plan_packs([], 512) == []

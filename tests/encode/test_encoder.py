@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3NextConfig
 
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder
-from moee_topics.encode.models import loading
+from moee_topics.encode.models import load_model
 from moee_topics.encode.prompts import get_prompt
+from moee_topics.encode.settings import POCKET, EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
 WORDS = ("the", "court", "heard", "a", "case", "while", "space", "probes", "orbit", "planets", "and", "goalie", "puck")
@@ -211,7 +212,7 @@ def test_text_that_is_no_valid_unicode_is_encoded(encoder: MoEEncoder) -> None:
 def test_a_document_that_is_no_string_is_refused(encoder: MoEEncoder) -> None:
     with pytest.raises(InputError, match=r"Document 1 .* NoneType"):
         encoder.encode(["fine", None])  # type: ignore[list-item]
-    with pytest.raises(InputError, match="one string"):
+    with pytest.raises(InputError, match="a single string"):
         next(encoder.encode_stream("text"))
 
 
@@ -282,13 +283,13 @@ def test_weights_that_are_missing_from_a_checkpoint_are_an_error(tmp_path: Path)
 
 
 def test_loading_leaves_no_weight_in_a_mapped_file(tiny_olmoe: Path) -> None:
-    model, _ = loading.load_model(tiny_olmoe, dtype=torch.float32)
+    model, _ = load_model(EncoderSettings(str(tiny_olmoe), dtype="float32"))
     storages = {parameter.untyped_storage().nbytes() for parameter in model.parameters()}
     assert max(storages) == max(parameter.nbytes for parameter in model.parameters())
     assert not any(parameter.requires_grad for parameter in model.parameters()) and not model.training
 
 
-@pytest.mark.skipif(not (loading.POCKET / "config.json").exists(), reason="the embedded model is not in this checkout")
+@pytest.mark.skipif(not (POCKET / "config.json").exists(), reason="the embedded model is not in this checkout")
 def test_the_embedded_model_has_a_name_and_encodes() -> None:
     encoder = MoEEncoder.from_pretrained("pocket")
     found = encoder.encode(["Hockey players skate and score.", "The goalie saves the puck.", "Tax law and courts."])

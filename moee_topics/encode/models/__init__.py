@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from moee_topics.encode.models.cards import ModelCard, describe, supported_families
-from moee_topics.encode.models.families import Family
-from moee_topics.encode.models.loading import load_model
+import lazy_loader
 
-__all__ = ["Family", "ModelCard", "describe", "load_model", "supported_families"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

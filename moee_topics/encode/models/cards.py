@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,13 +13,13 @@ from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from moee_topics.encode.models import deepseek, loading, quantization
+from moee_topics.encode.models import deepseek, quantization
 from moee_topics.encode.models.families import FAMILIES, UNSUPPORTED, Family
+from moee_topics.encode.models.loading import load_config
 from moee_topics.encode.models.quantization import BlockwiseConfig, BlockwiseQuantizer
 from moee_topics.encode.router import find_routers
+from moee_topics.encode.settings import Quantize
 from moee_topics.errors import ModelError
-
-Precision = Literal["none", "int8", "nf4"]
 
 _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -61,7 +61,7 @@ class ModelCard:
     hidden_size: int
     parameters: int
     active_parameters: int
-    memory: dict[Precision, int]
+    memory: dict[Quantize, int]
 
 
 def supported_families() -> list[Family]:
@@ -76,8 +76,7 @@ def describe(name_or_path: str | Path, *, revision: str | None = None) -> ModelC
     Raises:
         ModelError: there is no configuration, or its model type is not known.
     """
-    config = loading.load_config(name_or_path, revision=revision)
-    return card_of(str(name_or_path), config)
+    return card_of(str(name_or_path), load_config(name_or_path, revision=revision))
 
 
 def card_of(name: str, config: Any) -> ModelCard:
@@ -121,7 +120,7 @@ def _without_weights(config: Any) -> Any:
         logging.set_verbosity(level)
 
 
-def _memory(config: Any, model: nn.Module) -> Iterator[tuple[Precision, int]]:
+def _memory(config: Any, model: nn.Module) -> Iterator[tuple[Quantize, int]]:
     yield "none", _bytes(model)
     family = FAMILIES.get(config.model_type)
     if family and "16-bit only" in family.note:

@@ -26,6 +26,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.encode.models import blockwise, experts, memory
 from moee_topics.encode.models.blockwise import KINDS, Kind
+from moee_topics.encode.settings import Quantize
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, write_text
 
@@ -68,12 +69,19 @@ class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
             )
 
 
-def quantization_config(kind: Kind) -> BlockwiseConfig:
-    """The object to hand to ``from_pretrained(quantization_config=...)``.
+def quantization_config(config: Any, kind: Quantize, name: str) -> BlockwiseConfig | None:
+    """What to hand to ``from_pretrained(quantization_config=...)``; None if nothing is to be quantized now.
 
     Raises:
-        ModelError: the kind is not known.
+        ModelError: the checkpoint is quantized already, in another way.
     """
+    if kind == "none" or stored_kind(config) == kind:
+        return None
+    if stored := getattr(config, "quantization_config", None):
+        raise ModelError(
+            f"The checkpoint {name} is quantized already ({stored}); it cannot be quantized to {kind} again. "
+            "Use quantize: none, which takes it as it is, or the original checkpoint."
+        )
     return BlockwiseConfig(kind)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.models import load_model
 from moee_topics.encode.models.loading import load_config, load_tokenizer
+from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import ModelError
 
 CONFIG: dict[str, Any] = {
@@ -183,7 +184,7 @@ def test_mean_pooling_equals_the_mean_of_the_plain_reference(checkpoint: Path) -
 
 def test_packs_and_quantizes(checkpoint: Path) -> None:
     assert MoEEncoder.from_pretrained(checkpoint, dtype="float32").packed
-    model, _ = load_model(checkpoint, quantize="nf4")
+    model, _ = load_model(EncoderSettings(str(checkpoint), quantize="nf4"))
     assert model.layers[1].mlp.experts.gate_up_proj.dtype == torch.uint8
     assert model.layers[1].mlp.gate.weight.dtype == torch.bfloat16
 

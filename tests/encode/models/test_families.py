@@ -9,7 +9,8 @@ from tiny_families import EXPERTS, LAYERS, router_model_types, tiny_config, tiny
 from tiny_models import save_checkpoint, tiny_tokenizer
 from transformers import AutoConfig
 
-from moee_topics.encode.encoder import EncoderSpec, MoEEncoder, measure
+from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
+from moee_topics.encode.layout import measured_sizes
 from moee_topics.encode.models import describe, supported_families
 from moee_topics.encode.models.attention import register
 from moee_topics.encode.models.cards import card_of
@@ -56,7 +57,7 @@ def every(families: list[str]) -> list[object]:
 def encoder_of(model_type: str) -> MoEEncoder:
     register()
     model = tiny_model(tiny_config(model_type))
-    layers, experts, hidden_size = measure(model)
+    layers, experts, hidden_size = measured_sizes(model)
     spec = EncoderSpec(
         model=model_type,
         revision="",
@@ -103,7 +104,7 @@ def test_a_family_gives_vectors_that_do_not_depend_on_neighbours(model_type: str
 def test_a_card_says_what_the_model_is(model_type: str) -> None:
     config = tiny_config(model_type)
     card, model = card_of(model_type, config), tiny_model(config)
-    layers, experts, hidden_size = measure(model)
+    layers, experts, hidden_size = measured_sizes(model)
     assert (card.layers, card.experts, card.hidden_size) == (layers, experts, hidden_size)
     assert card.supported and card.router == FAMILIES[model_type].router
     assert card.parameters == sum(weight.numel() for weight in model.parameters())

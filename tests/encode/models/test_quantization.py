@@ -89,7 +89,7 @@ def olmoe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def load(folder: Path, kind: Kind, dtype: torch.dtype = torch.float32) -> Any:
-    return AutoModel.from_pretrained(folder, quantization_config=quantization.quantization_config(kind), dtype=dtype)
+    return AutoModel.from_pretrained(folder, quantization_config=quantization.BlockwiseConfig(kind), dtype=dtype)
 
 
 def expanded_state(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -269,7 +269,7 @@ def test_experts_of_a_class_without_a_replaceable_forward_are_refused(tmp_path: 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ModelError, match="nf4"):
-        quantization.quantization_config("fp4")  # type: ignore[arg-type]
+        quantization.BlockwiseConfig("fp4")  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_of_other_blocks_is_refused(olmoe: Path, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""How the documents of one forward pass lie: the forward in each layout, and which of them a model allows."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from moee_topics.encode.batching import Pack
+from moee_topics.encode.models import PACKED, packed_segments
+from moee_topics.encode.pooling import Spans, last_token
+from moee_topics.encode.router import RouterCapture, find_routers
+
+Layout = Literal["packed", "padded", "alone"]
+
+
+def last_states(model: Any, pack: Pack) -> Tensor:
+    """(T, D) last hidden states of all tokens of a pack, pads included."""
+    inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
+    with packed_segments(pack.segments) if pack.packed else nullcontext():
+        states: Tensor = model(**inputs, use_cache=False).last_hidden_state
+    return states.flatten(0, -2)
+
+
+@torch.inference_mode()
+def choose_layout(model: Any, max_tokens: int) -> Layout:
+    """Finds the fastest layout in which documents do not change each other, and switches the model to it.
+
+    Packed rows go wrong with recurrent or convolutional layers and with attention that is no plain causal one, padded
+    rows with routing or sparse attention that looks at later tokens. No list of families could know that of the next
+    model: three made-up documents tell, at every load.
+    """
+    own_attention = model.config._attn_implementation
+    first, second, other = probes = _probes(model, max_tokens)
+    alone = [_states(model, [probe])[0] for probe in probes]
+    try:
+        model.set_attn_implementation(PACKED)
+        # The second document behind two different first ones: also against itself, which rounding hides far less.
+        one, two = (_states(model, [before, second], packed=True) for before in (first, other))
+        if _same(one[0], alone[0]) and _same(one[1], alone[1]) and _same(one[1], two[1], strictness=0.1):
+            return "packed"
+    except (NotImplementedError, ValueError, TypeError, RuntimeError, AttributeError):
+        pass  # whatever stops a model from running packed, it runs padded
+    model.set_attn_implementation(own_attention)
+    padded = _states(model, [first, second])
+    return "padded" if _same(padded[0], alone[0]) and _same(padded[1], alone[1]) else "alone"
+
+
+def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = False) -> list[Tensor]:
+    """(T, D) last hidden states of each document, run together."""
+    pack = Pack(tuple(range(len(documents))), tuple(documents), packed)
+    states = last_states(model, pack)
+    return [states[start : start + length] for start, length in zip(pack.starts, pack.lengths, strict=True)]
+
+
+def _same(one: Tensor, other: Tensor, *, strictness: float = 1.0) -> bool:
+    """Whether states differ by no more than rounding does; two runs of the same kernels can be held to less."""
+    rounding = 1e-4 if one.dtype == torch.float32 else 0.1
+    one, other = one.float(), other.float()
+    return bool((one - other).abs().max() <= rounding * strictness * other.abs().max())
+
+
+def _probes(model: Any, max_tokens: int) -> list[tuple[int, ...]]:
+    """Documents of made-up tokens, all but the first longer than a sliding window or chunk that would matter."""
+    limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
+    vocabulary = min(model.config.vocab_size, model.get_input_embeddings().num_embeddings)
+    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
+    shapes = ((5, short), (11, long), (17, short))
+    return [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
+
+
+@torch.inference_mode()
+def measured_sizes(model: Any) -> tuple[int, int, int]:
+    """MoE layers, routed experts of each, and hidden size, from two tokens through the model."""
+    spans = Spans.of([0], [2], model.device)
+    with RouterCapture(find_routers(model), lambda states: last_token(states, spans), False) as capture:
+        states = last_states(model, Pack((0,), ((1, 2),), packed=False))
+    logits = capture.logits()
+    layers, experts = (0, 0) if logits is None else logits.shape[1:]
+    return layers, experts, states.shape[-1]

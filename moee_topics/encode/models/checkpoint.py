@@ -1,0 +1,73 @@
+"""What a checkpoint is, told from its files before any weight is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from moee_topics.encode.models import quantization
+from moee_topics.encode.settings import POCKET, resolve
+
+_WHOLE = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt")
+_SAMPLES, _SAMPLE_BYTES = 64, 4096
+
+
+def identity(name_or_path: str | Path, config: Any) -> tuple[str, str]:
+    """What a model is, for a store's key: a hub name and its commit, or a hash of a folder's content.
+
+    Moving or renaming a folder changes nothing, another weight or tokenizer does.
+
+    Returns:
+        Name and revision; for a folder "pocket" or "folder", and "sha256:" with the first 32 digits.
+    """
+    folder = Path(resolve(name_or_path))
+    if not folder.is_dir():
+        return str(name_or_path), str(getattr(config, "_commit_hash", None) or "unknown")
+    name = "pocket" if folder.resolve() == POCKET.resolve() else "folder"
+    return name, f"sha256:{folder_hash(folder)[:32]}"
+
+
+def folder_hash(folder: Path) -> str:
+    """Hex sha256 of config.json and the tokenizer files, and of each weights file's header and samples of its bytes."""
+    digest = hashlib.sha256()
+    weights = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".bin"})
+    for path in [folder / name for name in _WHOLE if (folder / name).is_file()] + weights:
+        digest.update(json.dumps([path.name, path.stat().st_size]).encode())
+        for piece in _sampled(path) if path in weights else [path.read_bytes()]:
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _sampled(path: Path) -> Iterator[bytes]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        (header,) = struct.unpack("<Q", file.read(8)) if size >= 8 else (0,)
+        yield file.read(min(header, size))
+        for i in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+            yield file.read(_SAMPLE_BYTES)
+
+
+def quantized_as(config: Any) -> str:
+    """How the weights of a model are stored: "none", "int8", "nf4", or the method of a foreign quantizer."""
+    stored = getattr(config, "quantization_config", None)
+    method = stored.get("quant_method") if isinstance(stored, dict) else getattr(stored, "quant_method", None)
+    return str(quantization.stored_kind(config) or method or "none")
+
+
+def weights_are_here(name_or_path: str) -> bool:
+    """Whether a model can be loaded without downloading it."""
+    if Path(resolve(name_or_path)).is_dir():
+        return True
+    try:
+        folder = Path(snapshot_download(name_or_path, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return False
+    return any(folder.glob("*.safetensors"))
