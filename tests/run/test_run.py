@@ -30,8 +30,7 @@ from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.run import refits as measuring
 from moee_topics.run.manifest import Ledger, StageRecord, fingerprint, read_manifest
-from moee_topics.store import EmbeddingStore
-from moee_topics.store.files import writing_alone
+from moee_topics.store import EmbeddingStore, writing_alone
 from moee_topics.topics import FitSettings
 
 DOCUMENTS = 80
