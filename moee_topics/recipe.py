@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from moee_topics.corpus import CorpusSettings
 from moee_topics.encode import EncoderSettings
@@ -19,10 +19,19 @@ from moee_topics.errors import RecipeError
 from moee_topics.fuse import Fusion
 from moee_topics.report import ReportSettings
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
-from moee_topics.topics import StabilitySettings, TopicSettings
+from moee_topics.topics import (
+    BertopicArguments,
+    CtfidfArguments,
+    HdbscanArguments,
+    StabilitySettings,
+    TopicSettings,
+    UmapArguments,
+    UpstreamSections,
+    VectorizerArguments,
+    check_together,
+)
 
 ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
-Arguments = dict[str, Any]
 MAX_BYTES = 1_000_000
 
 
@@ -32,16 +41,26 @@ class Recipe(Section):
     corpus: CorpusSettings
     encoder: EncoderSettings = EncoderSettings()
     fusion: Fusion = Fusion()
-    umap: Arguments = Field(default_factory=dict)
-    hdbscan: Arguments = Field(default_factory=dict)
-    vectorizer: Arguments = Field(default_factory=dict)
-    ctfidf: Arguments = Field(default_factory=dict)
-    bertopic: Arguments = Field(default_factory=dict)
+    umap: UmapArguments = Field(default_factory=UmapArguments)
+    hdbscan: HdbscanArguments = Field(default_factory=HdbscanArguments)
+    vectorizer: VectorizerArguments = Field(default_factory=VectorizerArguments)
+    ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
+    bertopic: BertopicArguments = Field(default_factory=BertopicArguments)
     topics: TopicSettings = TopicSettings()
     scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure")
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+    @classmethod
+    def instead_of(cls, key: str) -> str:
+        """What to use in the place of an argument of upstream that a recipe does not hold."""
+        return UpstreamSections.instead_of(key)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        check_together(self)
+        return self
 
 
 @dataclass(frozen=True)

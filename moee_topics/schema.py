@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 from moee_topics.errors import InputError, RecipeError
 
@@ -32,6 +33,11 @@ class Section(BaseModel):
     """Base of a schema and of its sections: frozen, and unknown keys are errors, in dataclasses inside it too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def instead_of(cls, key: str) -> str:
+        """Why a key that does not exist is not there, and what does its work; empty if there is no more to say."""
+        return ""
 
     @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -199,12 +205,14 @@ def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:
     kind, value = fault["type"], fault["input"]
     path, annotation = _place(model, fault["loc"], extra=kind in EXTRA)
     if kind in EXTRA:
+        if instead := model.instead_of(path):
+            return path, f"there is no key {path}: {instead}."
         return path, f"there is no key {path}." + did_you_mean(path, list(known_keys(model)))
     if kind == "missing":
         first = next(iter(section_types(annotation)), "")
         return path, f"{path} is missing. Set {path}{'.' if first else ''}{first}=…"
     if kind == "value_error":
-        return path, f"{path}: {fault['ctx']['error']}"
+        return path, f"{path}{': ' if path else ''}{fault['ctx']['error']}"
     expected = describe_type(annotation)
     number = isinstance(value, int | float) and "text" in expected
     quote = f" Quote it to make it text: '{path}=\"{value}\"'." if number else ""
@@ -242,6 +250,8 @@ def section_types(annotation: Any) -> dict[str, Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         hints = get_type_hints(annotation, include_extras=True)
         return {name: hints[name] for name in annotation.model_fields}
+    if is_typeddict(annotation):
+        return get_type_hints(annotation, include_extras=True)
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         hints = get_type_hints(annotation, include_extras=True)
         return {item.name: hints[item.name] for item in dataclasses.fields(annotation) if item.init}
@@ -296,11 +306,14 @@ def _bounds(item: Any) -> str:
 
 
 def did_you_mean(key: str, keys: Collection[str]) -> str:
-    """The end of a message: the nearest of some keys, by the whole path or by its last part; empty if none is near."""
+    """The end of a message: the nearest of some keys, in its own section first; empty if none is near."""
+    section, dot, name = key.rpartition(".")
+    siblings = {option.removeprefix(section + dot): option for option in keys if option.startswith(section + dot)}
     last = {option.rpartition(".")[2]: option for option in reversed(list(keys))}
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
-    near = near or [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)]
-    return f" Did you mean {near[0]}?" if near else ""
+    for word, options in ((name, siblings if dot else {}), (key, {option: option for option in keys}), (name, last)):
+        if near := difflib.get_close_matches(word, options, n=1, cutoff=0.4 if options is siblings else 0.6):
+            return f" Did you mean {options[near[0]]}?"
+    return ""
 
 
 def shortened(value: Any) -> str:

@@ -59,12 +59,17 @@ class EncoderSettings:
     tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
-        """Fills in what depends on the model."""
+        """Fills in what depends on the model.
+
+        Raises:
+            InputError: a prompt that is neither a built-in name nor a template.
+        """
         small = resolve(self.model) == str(POCKET)
         defaults = {"prompt": "none", "pooling": "mean"} if small else {"prompt": "prompteol", "pooling": "last_token"}
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        get_prompt(self.prompt)
 
     @classmethod
     def checked(cls, **options: Any) -> EncoderSettings:
@@ -78,7 +83,6 @@ class EncoderSettings:
         except ValidationError as error:
             faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
             raise InputError(f"These options of an encoder cannot be: {'; '.join(faults)}.") from error
-        get_prompt(settings.prompt)
         return settings
 
     @property

@@ -26,9 +26,9 @@ from moee_topics.run.scores import score_topics
 from moee_topics.store import atomic_folder, write_json
 from moee_topics.topics import (
     OUTLIERS,
-    UPSTREAM,
     FitSettings,
     TopicModel,
+    UpstreamSections,
     check_upstream,
     fit_topics,
     hierarchical_topics,
@@ -70,7 +70,7 @@ class Fitted:
 
 def topic_settings(recipe: Recipe) -> FitSettings:
     """What the recipe says of topics, as the settings of a fit."""
-    sections = {name: getattr(recipe, name) for name in (*UPSTREAM, "seed")}
+    sections = {name: getattr(recipe, name) for name in (*UpstreamSections.model_fields, "seed")}
     return FitSettings(**vars(recipe.topics), **sections)
 
 

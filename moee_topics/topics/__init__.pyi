@@ -13,9 +13,15 @@ from .result import OUTLIERS as OUTLIERS
 from .result import Topic as Topic
 from .result import TopicResult as TopicResult
 from .settings import HDBSCAN_DEFAULTS as HDBSCAN_DEFAULTS
-from .settings import UPSTREAM as UPSTREAM
 from .settings import FitSettings as FitSettings
 from .settings import OutlierReduction as OutlierReduction
 from .settings import StabilitySettings as StabilitySettings
 from .settings import TopicSettings as TopicSettings
 from .settings import check_upstream as check_upstream
+from .upstream import BertopicArguments as BertopicArguments
+from .upstream import CtfidfArguments as CtfidfArguments
+from .upstream import HdbscanArguments as HdbscanArguments
+from .upstream import UmapArguments as UmapArguments
+from .upstream import UpstreamSections as UpstreamSections
+from .upstream import VectorizerArguments as VectorizerArguments
+from .upstream import check_together as check_together

@@ -6,7 +6,6 @@ Nothing here loads BERTopic until a keyword argument has to be looked up.
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, RecipeError
+from moee_topics.schema import build
+from moee_topics.topics.upstream import UpstreamSections
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Arguments = Mapping[str, Any]
@@ -31,28 +32,6 @@ HDBSCAN_DEFAULTS: Arguments = {
     "cluster_selection_method": "eom",
     "prediction_data": True,
 }
-UPSTREAM: Mapping[str, str] = {
-    "umap": "umap.UMAP",
-    "hdbscan": "hdbscan.HDBSCAN",
-    "vectorizer": "sklearn.feature_extraction.text.CountVectorizer",
-    "ctfidf": "bertopic.vectorizers.ClassTfidfTransformer",
-    "bertopic": "bertopic.BERTopic",
-}
-"""The class whose keyword arguments each section of a recipe holds."""
-
-OWNED_BY_FIT = (
-    "embedding_model",
-    "umap_model",
-    "hdbscan_model",
-    "vectorizer_model",
-    "ctfidf_model",
-    "representation_model",
-    "seed_topic_list",
-    "zeroshot_topic_list",
-    "zeroshot_min_similarity",
-    "nr_topics",
-)
-"""Arguments of BERTopic that this package sets itself."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +118,7 @@ class FitSettings(TopicSettings):
     """Everything that decides a topic model besides documents, vectors and backend; plain data that saves as JSON.
 
     The defaults are the published recipe. Each mapping holds keyword arguments of the upstream class it is named after
-    (:data:`UPSTREAM`) and is laid over the defaults.
+    (:mod:`moee_topics.topics.upstream`) and is laid over the defaults.
 
     Attributes:
         umap: such as ``n_neighbors``.
@@ -213,17 +192,16 @@ def representations(settings: TopicSettings) -> list[tuple[str, dict[str, Any]]]
 
 
 def check_upstream(settings: FitSettings) -> None:
-    """Checks keyword arguments against the signatures of upstream's classes; loads only classes that are given any.
+    """Checks the keyword arguments of upstream's classes, as a recipe does when it is read.
 
     Raises:
-        InputError: an argument that its class does not take, or that this package sets itself.
+        InputError: an argument that does not exist, is not of its type or range, or that this package sets itself.
     """
-    for section, path in UPSTREAM.items():
-        arguments = getattr(settings, section)
-        if arguments:
-            module, _, name = path.rpartition(".")
-            upstream = getattr(importlib.import_module(module), name)
-            check_arguments(upstream, arguments, f"{section}: {name}", but=OWNED_BY_FIT)
+    arguments = {name: dict(getattr(settings, name)) for name in UpstreamSections.model_fields}
+    try:
+        build(UpstreamSections, arguments, name="topic settings")
+    except RecipeError as error:
+        raise InputError(str(error)) from error
 
 
 def check_arguments(

@@ -1,0 +1,259 @@
+"""The arguments of UMAP, HDBSCAN, CountVectorizer, c-TF-IDF and BERTopic that a recipe may hold, with their ranges.
+
+Each of them reaches its class and changes what it does. What this package sets itself, or what would have no effect
+because BERTopic is handed our own parts, is not here but in :data:`INSTEAD`, with what to use in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Protocol, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator, with_config
+from typing_extensions import TypedDict
+
+from moee_topics.schema import Section
+
+Whole = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+VectorMetric = Literal[
+    "cosine", "euclidean", "correlation", "manhattan", "l1", "l2", "chebyshev", "canberra", "braycurtis", "minkowski"
+]
+TreeMetric = Literal["euclidean", "manhattan", "l1", "l2", "chebyshev", "minkowski", "canberra", "braycurtis"]
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def compiled(pattern: str) -> str:
+    """A token pattern as it is.
+
+    Raises:
+        ValueError: it does not compile, or has more than one group, of which scikit-learn would not know which to take.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    if groups > 1:
+        raise ValueError(
+            f"{pattern!r} has {groups} groups, and one is the most. Write (?:…) for those that only group."
+        )
+    return pattern
+
+
+def ascending(pair: list[int]) -> list[int]:
+    """A range of word counts as it is.
+
+    Raises:
+        ValueError: it does not go upwards.
+    """
+    if pair[0] > pair[1]:
+        raise ValueError(f"{pair} is to go from fewer words to more, such as [1, 2]")
+    return pair
+
+
+def different(words: list[str]) -> list[str]:
+    """A vocabulary as it is.
+
+    Raises:
+        ValueError: a word stands twice.
+    """
+    if len(set(words)) < len(words):
+        raise ValueError("a vocabulary holds every word once")
+    return words
+
+
+@with_config(STRICT)
+class UmapArguments(TypedDict, total=False):
+    """Of ``umap.UMAP``."""
+
+    n_neighbors: Annotated[int, Field(ge=2)]
+    n_components: Whole
+    metric: VectorMetric
+    metric_kwds: dict[Literal["p"], Positive]
+    n_epochs: Whole | None
+    learning_rate: Positive
+    init: Literal["spectral", "random", "pca", "tswspectral"]
+    min_dist: NotNegative
+    spread: Positive
+    low_memory: bool
+    set_op_mix_ratio: Share
+    local_connectivity: Annotated[float, Field(ge=1)]
+    repulsion_strength: NotNegative
+    negative_sample_rate: Whole
+    angular_rp_forest: bool
+    force_approximation_algorithm: bool
+    densmap: bool
+    dens_lambda: NotNegative
+    dens_frac: Share
+    dens_var_shift: NotNegative
+
+
+@with_config(STRICT)
+class HdbscanArguments(TypedDict, total=False):
+    """Of ``hdbscan.HDBSCAN``."""
+
+    min_cluster_size: Annotated[int, Field(ge=2)]
+    min_samples: Whole | None
+    cluster_selection_epsilon: NotNegative
+    cluster_selection_persistence: NotNegative
+    cluster_selection_epsilon_max: Positive
+    cluster_selection_method: Literal["eom", "leaf"]
+    max_cluster_size: Annotated[int, Field(ge=0)]
+    allow_single_cluster: bool
+    metric: TreeMetric
+    p: Annotated[float, Field(ge=1)]
+    alpha: Positive
+    # "generic" is not among them: hdbscan 0.8.44 takes the float32 that UMAP gives only for trees.
+    algorithm: Literal["best", "prims_kdtree", "prims_balltree", "boruvka_kdtree", "boruvka_balltree"]
+    leaf_size: Whole
+    approx_min_span_tree: bool
+    core_dist_n_jobs: Whole | Literal[-1]
+    match_reference_implementation: bool
+
+
+@with_config(STRICT)
+class VectorizerArguments(TypedDict, total=False):
+    """Of scikit-learn's ``CountVectorizer``; ``min_df`` and ``max_df`` count topics."""
+
+    ngram_range: Annotated[list[Whole], Field(min_length=2, max_length=2), AfterValidator(ascending)]
+    min_df: Whole | Share
+    max_df: Whole | Share
+    max_features: Whole | None
+    stop_words: str | list[str] | None
+    token_pattern: Annotated[str, AfterValidator(compiled)]
+    lowercase: bool
+    strip_accents: Literal["ascii", "unicode"] | None
+    analyzer: Literal["word", "char", "char_wb"]
+    vocabulary: Annotated[list[str], Field(min_length=1), AfterValidator(different)]
+    binary: bool
+
+
+@with_config(STRICT)
+class CtfidfArguments(TypedDict, total=False):
+    """Of BERTopic's ``ClassTfidfTransformer``."""
+
+    bm25_weighting: bool
+    reduce_frequent_words: bool
+    seed_words: list[str]
+    seed_multiplier: Positive
+
+
+@with_config(STRICT)
+class BertopicArguments(TypedDict, total=False):
+    """Of ``BERTopic`` itself."""
+
+    language: Literal["multilingual", "english"]
+    top_n_words: Whole
+    calculate_probabilities: bool
+
+
+_SEED = "seed sets it for all parts"
+_UNSUPERVISED = "labels are not used to place documents"
+_TEXT = "the documents are text already; corpus.encoding says how their files are read"
+_TOPICS = {name: f"topics.{name} does that" for name in
+           ("nr_topics", "seed_topic_list", "zeroshot_topic_list", "zeroshot_min_similarity")}  # fmt: skip
+_PARTS = {f"{name}_model": f"the section {name} sets it up" for name in ("umap", "hdbscan", "vectorizer", "ctfidf")}
+
+INSTEAD: Mapping[str, Mapping[str, str]] = {
+    "umap": {
+        "random_state": _SEED,
+        "transform_seed": _SEED,
+        "n_jobs": "with a seed UMAP uses one thread",
+        "verbose": "progress is told anyway",
+        "tqdm_kwds": "progress is told anyway",
+        "unique": "copies of a text are placed as one",
+        "a": "min_dist and spread set it",
+        "b": "min_dist and spread set it",
+        "output_metric": "topics are clusters in the plane of UMAP's default",
+        "output_metric_kwds": "topics are clusters in the plane of UMAP's default",
+        "output_dens": "it is not kept",
+        "transform_queue_size": "new documents are placed by their neighbours, not by UMAP",
+        "transform_mode": "clusters need positions",
+        "disconnection_distance": "documents without a position cannot be clustered",
+        "precomputed_knn": "a recipe holds no arrays",
+        **dict.fromkeys(("target_n_neighbors", "target_metric", "target_metric_kwds", "target_weight"), _UNSUPERVISED),
+    },
+    "hdbscan": {
+        "memory": "nothing is cached between fits",
+        "gen_min_span_tree": "it is not kept",
+        "prediction_data": "it is always kept",
+        "branch_detection_data": "branches are not looked for",
+        "min_topic_size": "min_cluster_size does that",
+        "n_jobs": "core_dist_n_jobs does that",
+    },
+    "vectorizer": {
+        **dict.fromkeys(("input", "encoding", "decode_error"), _TEXT),
+        **dict.fromkeys(("preprocessor", "tokenizer"), "a recipe holds no code; token_pattern says what a word is"),
+        "dtype": "words are counted with whole numbers",
+        "n_gram_range": "ngram_range does that",
+    },
+    "ctfidf": {
+        **dict.fromkeys(("norm", "use_idf", "smooth_idf", "sublinear_tf"), "c-TF-IDF does not use it"),
+    },
+    "bertopic": {
+        **_TOPICS,
+        **_PARTS,
+        "min_topic_size": "hdbscan.min_cluster_size does that",
+        "n_gram_range": "vectorizer.ngram_range does that",
+        "low_memory": "umap.low_memory does that",
+        "embedding_model": "the section encoder sets it up",
+        "representation_model": "topics.representation does that",
+        "verbose": "progress is told anyway",
+    },
+}
+"""Arguments of upstream that are refused, by section, with the key that does the same or the reason."""
+
+
+class UpstreamSections(Section):
+    """The sections of a recipe that hold arguments of upstream's classes."""
+
+    umap: UmapArguments = Field(default_factory=UmapArguments)
+    hdbscan: HdbscanArguments = Field(default_factory=HdbscanArguments)
+    vectorizer: VectorizerArguments = Field(default_factory=VectorizerArguments)
+    ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
+    bertopic: BertopicArguments = Field(default_factory=BertopicArguments)
+
+    @classmethod
+    def instead_of(cls, key: str) -> str:
+        """What to use in the place of an argument that is not taken."""
+        section, _, name = key.partition(".")
+        return INSTEAD.get(section, {}).get(name, "")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        check_together(self)
+        return self
+
+
+class HasUpstream(Protocol):
+    """The sections whose arguments depend on each other, whoever has them."""
+
+    umap: UmapArguments
+    hdbscan: HdbscanArguments
+    vectorizer: VectorizerArguments
+
+
+def check_together(sections: HasUpstream) -> None:
+    """Refuses arguments that are right one by one and wrong together.
+
+    Raises:
+        ValueError: a combination that upstream would refuse, or that leaves one of them without effect.
+    """
+    umap, hdbscan, words = sections.umap, sections.hdbscan, sections.vectorizer
+    metric, algorithm = hdbscan.get("metric", "euclidean"), hdbscan.get("algorithm", "best")
+    low, high = words.get("min_df", 1), words.get("max_df", 1.0)
+    checks = {
+        "umap.min_dist is above umap.spread (1.0 unless given)": umap.get("min_dist", 0.0) > umap.get("spread", 1.0),
+        "umap.metric_kwds is for umap.metric=minkowski": "metric_kwds" in umap and umap.get("metric") != "minkowski",
+        "hdbscan.metric=minkowski needs hdbscan.p": metric == "minkowski" and "p" not in hdbscan,
+        "hdbscan.p is for hdbscan.metric=minkowski": metric != "minkowski" and "p" in hdbscan,
+        f"hdbscan.algorithm={algorithm} cannot search by {metric}; best and ball trees can": (
+            metric in ("canberra", "braycurtis") and algorithm.endswith("kdtree")
+        ),
+        "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
+    }
+    if faults := [fault for fault, holds in checks.items() if holds]:
+        raise ValueError("; ".join(faults) + ".")

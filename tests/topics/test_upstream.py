@@ -1,0 +1,150 @@
+"""Arguments of upstream: each that is accepted reaches its class, each that is not names what to use instead."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from bertopic import BERTopic
+from bertopic.vectorizers import ClassTfidfTransformer
+from hdbscan import HDBSCAN
+from sklearn.feature_extraction.text import CountVectorizer
+from umap import UMAP
+
+from moee_topics.errors import InputError
+from moee_topics.schema import section_types
+from moee_topics.topics import FitSettings, fit_topics
+from moee_topics.topics.fit import build_bertopic
+from moee_topics.topics.settings import check_upstream
+from moee_topics.topics.upstream import INSTEAD, UpstreamSections
+
+CLASSES: dict[str, Callable[..., Any]] = {
+    "umap": UMAP,
+    "hdbscan": HDBSCAN,
+    "vectorizer": CountVectorizer,
+    "ctfidf": ClassTfidfTransformer,
+    "bertopic": BERTopic,
+}
+VALUES: dict[str, dict[str, Any]] = {
+    "umap": {
+        "n_neighbors": 7,
+        "n_components": 3,
+        "metric": "correlation",
+        "n_epochs": 11,
+        "learning_rate": 0.7,
+        "init": "random",
+        "min_dist": 0.3,
+        "spread": 1.5,
+        "low_memory": False,
+        "set_op_mix_ratio": 0.5,
+        "local_connectivity": 2,
+        "repulsion_strength": 0.5,
+        "negative_sample_rate": 3,
+        "angular_rp_forest": True,
+        "force_approximation_algorithm": True,
+        "densmap": True,
+        "dens_lambda": 1.0,
+        "dens_frac": 0.5,
+        "dens_var_shift": 0.2,
+    },
+    "hdbscan": {
+        "min_cluster_size": 6,
+        "min_samples": 3,
+        "cluster_selection_epsilon": 0.1,
+        "cluster_selection_persistence": 0.01,
+        "cluster_selection_epsilon_max": 100.0,
+        "cluster_selection_method": "leaf",
+        "max_cluster_size": 60,
+        "allow_single_cluster": True,
+        "metric": "manhattan",
+        "alpha": 0.9,
+        "algorithm": "boruvka_balltree",
+        "leaf_size": 20,
+        "approx_min_span_tree": False,
+        "core_dist_n_jobs": 1,
+        "match_reference_implementation": True,
+    },
+    "vectorizer": {
+        "ngram_range": [1, 2],
+        "min_df": 2,
+        "max_df": 0.9,
+        "max_features": 50,
+        "stop_words": ["the"],
+        "token_pattern": r"\w+",
+        "lowercase": False,
+        "strip_accents": "unicode",
+        "analyzer": "char_wb",
+        "vocabulary": ["rocket", "tulip", "goalie"],
+        "binary": True,
+    },
+    "ctfidf": {
+        "bm25_weighting": True,
+        "reduce_frequent_words": True,
+        "seed_words": ["rocket"],
+        "seed_multiplier": 3.0,
+    },
+    "bertopic": {"language": "english", "top_n_words": 4, "calculate_probabilities": True},
+}
+TOGETHER = [
+    ("umap", {"metric": "minkowski", "metric_kwds": {"p": 3.0}}),
+    ("hdbscan", {"metric": "minkowski", "p": 3.0}),
+]
+EVERY = [
+    *((section, {name: value}) for section, values in VALUES.items() for name, value in values.items()),
+    *TOGETHER,
+    *(("umap", {"init": init}) for init in ("spectral", "pca", "tswspectral")),
+    *(("umap", {"metric": metric}) for metric in ("euclidean", "l1", "l2", "chebyshev", "canberra", "braycurtis")),
+    *(("hdbscan", {"metric": metric}) for metric in ("l1", "l2", "chebyshev", "canberra", "braycurtis")),
+    *(("hdbscan", {"algorithm": name}) for name in ("prims_kdtree", "prims_balltree", "boruvka_kdtree")),
+    ("vectorizer", {"analyzer": "char", "ngram_range": [2, 3]}),
+    ("vectorizer", {"min_df": 0.2, "max_df": 4}),
+]
+
+
+def accepted(section: str) -> set[str]:
+    return set(section_types(section_types(UpstreamSections)[section]))
+
+
+@pytest.mark.parametrize("section", CLASSES)
+def test_every_argument_of_upstream_is_accepted_or_refused_with_a_reason(section: str) -> None:
+    upstream = set(inspect.signature(CLASSES[section]).parameters) - {"kwargs"}
+    assert accepted(section) | set(INSTEAD[section]) >= upstream
+    assert accepted(section) <= upstream and not accepted(section) & set(INSTEAD[section])
+
+
+@pytest.mark.parametrize("section", CLASSES)
+def test_every_accepted_argument_is_tried_here(section: str) -> None:
+    tried = {name for place, arguments in EVERY if place == section for name in arguments}
+    assert tried == accepted(section)
+
+
+@pytest.mark.parametrize(("section", "arguments"), EVERY)
+def test_every_accepted_argument_reaches_its_class(section: str, arguments: dict[str, Any]) -> None:
+    model = build_bertopic(
+        FitSettings(**{"representation": "ctfidf", section: arguments}), [f"text {i}" for i in range(99)]
+    )
+    part = model if section == "bertopic" else getattr(model, f"{section}_model")
+    for name, value in arguments.items():
+        assert getattr(part, name) == (tuple(value) if name == "ngram_range" else value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("section", "arguments"), EVERY)
+def test_every_accepted_argument_fits(section: str, arguments: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    words = ("rocket orbit moon", "tulip rose garden", "goalie puck arena", "onion pan butter")
+    texts = [f"{words[i % 4]} {words[i % 4].split()[i % 3]} today number{i}" for i in range(160)]
+    centres = rng.normal(size=(4, 16))
+    vectors = np.array([centres[i % 4] for i in range(160)]) + rng.normal(size=(160, 16)) / 8
+    settings = FitSettings(**{"representation": "ctfidf", section: arguments})
+    assert len(fit_topics(texts, vectors.astype(np.float32), **vars(settings)).result.topics)
+
+
+def test_a_wrong_argument_is_an_input_error_for_those_who_write_python() -> None:
+    with pytest.raises(InputError, match=r"umap\.n_neighbors is 'auto', expected a whole number, at least 2"):
+        check_upstream(FitSettings(umap={"n_neighbors": "auto"}))
+    with pytest.raises(InputError, match=r"bertopic\.nr_topics: topics\.nr_topics does that"):
+        check_upstream(FitSettings(bertopic={"nr_topics": 3}))
