@@ -8,36 +8,21 @@ from pathlib import Path
 
 from moee_topics.corpus.docstrings import read_docstrings
 from moee_topics.corpus.document import Corpus, Record
-from moee_topics.corpus.files import (
-    StandardInput,
-    read_delimited,
-    read_folder,
-    read_json_lines,
-    read_lines,
-    read_parquet,
-)
+from moee_topics.corpus.files import StandardInput, read_folder, read_lines, read_rows
 from moee_topics.corpus.hub import read_hub
+from moee_topics.corpus.lines import PACKINGS, kind_of
 from moee_topics.corpus.newsgroups import read_20newsgroups
 from moee_topics.corpus.settings import CorpusSettings
+from moee_topics.corpus.tables import TABLES
 from moee_topics.errors import InputError
-
-FileReader = Callable[[Path, CorpusSettings], Iterator[Record]]
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,
     "docstrings": read_docstrings,
 }
-BY_SUFFIX: dict[str, FileReader] = {
-    ".csv": partial(read_delimited, delimiter=","),
-    ".tsv": partial(read_delimited, delimiter="\t"),
-    ".jsonl": read_json_lines,
-    ".ndjson": read_json_lines,
-    ".parquet": read_parquet,
-    ".txt": read_lines,
-}
 EXPECTED = (
-    f"a name ({', '.join(NAMED)}, hub:NAME), a file ({', '.join(BY_SUFFIX)}, the text ones also with .gz), "
-    "a folder of text files, or - for standard input"
+    f"a name ({', '.join(NAMED)}, hub:NAME), a file ({', '.join([*TABLES, '.txt'])}, the text ones also with "
+    f"{', '.join(PACKINGS)}), a folder of text files, or - for standard input"
 )
 
 
@@ -49,25 +34,24 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
     """
     source = settings.source
     if source == "-":
-        return Corpus("standard input", "standard input", partial(StandardInput().read, settings), settings.limit)
+        return Corpus("standard input", "standard input", partial(StandardInput().read, settings), settings)
     if source in NAMED:
-        return Corpus(source, source, partial(NAMED[source], settings), settings.limit)
+        return Corpus(source, source, partial(NAMED[source], settings), settings)
     if source.startswith("hub:"):
-        return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings.limit)
+        return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings)
     path = Path(source).expanduser()
-    return Corpus(source, path.name, _path_reader(path, settings), settings.limit)
-
-
-def _path_reader(path: Path, settings: CorpusSettings) -> Callable[[], Iterator[Record]]:
     if not path.exists():
-        raise InputError(f"There is no corpus {str(path)!r}. Expected {EXPECTED}.")
+        raise InputError(f"There is no corpus {source!r}. Expected {EXPECTED}.")
+    return Corpus(source, path.name, partial(_path_reader(path), path, settings), settings)
+
+
+def _path_reader(path: Path) -> Callable[[Path, CorpusSettings], Iterator[Record]]:
     if path.is_dir():
-        return partial(read_folder, path, settings)
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    suffix = suffixes[-1] if suffixes else ""
-    zipped_parquet = suffix == ".parquet" and path.suffix.lower() == ".gz"
-    if suffix not in BY_SUFFIX or zipped_parquet:
-        raise InputError(
-            f"{path} is of no known kind of file ({''.join(path.suffixes) or 'no ending'}). Expected {EXPECTED}."
-        )
-    return partial(BY_SUFFIX[suffix], path, settings)
+        return read_folder
+    kind, packing = kind_of(path)
+    if kind == ".txt":
+        return read_lines
+    if kind in TABLES and not (packing and kind in (".parquet", ".xlsx")):
+        return read_rows
+    endings = "".join(path.suffixes) or "no ending"
+    raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")

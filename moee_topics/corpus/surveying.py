@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus.document import Corpus, Document
+from moee_topics.corpus.markup import holds_markup
 from moee_topics.errors import InputError
+
+MARKED_UP_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Survey:
         unique: how many of their texts differ.
         empty: records dropped for lack of text.
         duplicate_ids: documents that were given another id because theirs had been used.
+        left_out: other records that are no documents, by reason.
+        missing_labels: documents whose label is a word for none, by that word.
+        not_times: a value of the column that is called as times are and holds none.
+        marked_up: documents that hold HTML.
         characters: of all documents.
         label_names: the known classes, sorted; empty without labels.
         timestamps: the earliest and the latest, where there are any.
@@ -37,6 +44,10 @@ class Survey:
     unique: int
     empty: int
     duplicate_ids: int
+    left_out: Mapping[str, int]
+    missing_labels: Mapping[str, int]
+    not_times: str | None
+    marked_up: int
     characters: int
     label_names: tuple[str, ...]
     timestamps: tuple[str, str] | None
@@ -47,6 +58,33 @@ class Survey:
         """The content hashes as bytes, in document order."""
         return [content.tobytes() for content in self.hashes]
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of what was lost or looks odd, each with the setting that changes it."""
+        notes = []
+        if self.empty:
+            notes.append(f"{self.empty:,} documents were empty and are left out.")
+        notes += [f"{reason.capitalize()} left out: {count:,}." for reason, count in self.left_out.items()]
+        if self.duplicate_ids:
+            notes.append(f"{self.duplicate_ids:,} documents repeat an id; theirs were made unique with #2, #3, …")
+        if self.missing_labels:
+            words = ", ".join(f"{word!r}" for word in self.missing_labels)
+            notes.append(
+                f"{sum(self.missing_labels.values()):,} documents have no label but {words}; if that is a class, say "
+                "what is none with corpus.missing=[…]."
+            )
+        if self.not_times is not None:
+            notes.append(
+                f"The column that is called as times are holds none (such as {self.not_times[:40]!r}) and is not read. "
+                "Name the right one with corpus.timestamp."
+            )
+        if self.marked_up >= max(3, self.documents * MARKED_UP_SHARE):
+            notes.append(
+                f"{self.marked_up:,} of {self.documents:,} documents hold HTML, whose tags can become words of topics. "
+                "Take it away with corpus.clean=html."
+            )
+        return notes
+
     def to_json(self) -> dict[str, Any]:
         """The corpus as the manifest of a run describes it."""
         return {
@@ -55,6 +93,9 @@ class Survey:
             "unique": self.unique,
             "empty": self.empty,
             "duplicate_ids": self.duplicate_ids,
+            "left_out": dict(self.left_out),
+            "missing_labels": dict(self.missing_labels),
+            "marked_up": self.marked_up,
             "mean_chars": round(self.characters / self.documents, 1),
             "labels": len(self.label_names) or None,
             "label_names": list(self.label_names) or None,
@@ -70,7 +111,7 @@ class Surveyor:
         self._hashes = bytearray()
         self._labels: set[str] = set()
         self._times: tuple[str, str] | None = None
-        self._characters = 0
+        self._characters = self._marked_up = 0
 
     def passing(self, corpus: Corpus) -> Iterator[Document]:
         """The documents of a corpus, each counted."""
@@ -83,6 +124,7 @@ class Surveyor:
         self._digest.update(document.content_hash + rest.encode() + b"\n")
         self._hashes += document.content_hash
         self._characters += len(document.text)
+        self._marked_up += holds_markup(document.text)
         if document.label is not None:
             self._labels.add(document.label)
         if document.timestamp is not None:
@@ -104,6 +146,10 @@ class Surveyor:
             unique=len(np.unique(hashes.view("S16"))),
             empty=corpus.counts.empty,
             duplicate_ids=corpus.counts.duplicate_ids,
+            left_out=corpus.counts.left_out,
+            missing_labels=corpus.counts.missing_labels,
+            not_times=corpus.counts.not_times,
+            marked_up=self._marked_up,
             characters=self._characters,
             label_names=tuple(sorted(self._labels)),
             timestamps=self._times,

@@ -70,10 +70,8 @@ def survey_of(corpus: Corpus, progress: Progress) -> Survey:
     started = time.perf_counter()
     found = survey(corpus)
     progress.end("corpus", time.perf_counter() - started, f"{found.documents:,} documents, {found.unique:,} different")
-    if found.empty:
-        progress.note(f"{found.empty:,} documents were empty and are left out.")
-    if found.duplicate_ids:
-        progress.note(f"{found.duplicate_ids:,} documents repeat an id; theirs were made unique with #2, #3, …")
+    for note in found.notes:
+        progress.note(note)
     return found
 
 

@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from moee_topics.corpus import Corpus, CorpusSettings, Document, content_hash, docstrings, open_corpus, survey
 from moee_topics.corpus.docstrings import first_prose, package_docstrings, thin
-from moee_topics.corpus.document import LONGEST_DOCUMENT, Record, iso_timestamp
+from moee_topics.corpus.document import Record
+from moee_topics.corpus.lines import LONGEST_DOCUMENT
+from moee_topics.corpus.timestamps import iso_timestamp
 from moee_topics.errors import InputError, MissingExtraError
 
 ROWS = [
@@ -163,7 +165,7 @@ def test_ids_are_always_unique(ids: list[str]) -> None:
     def read() -> Iterator[Record]:
         return (Record(str(row), "text", id=name) for row, name in enumerate(ids))
 
-    found = [document.id for document in Corpus("s", "s", read)]
+    found = [document.id for document in Corpus("s", "s", read, CorpusSettings("s"))]
     assert len(set(found)) == len(ids)
 
 
@@ -226,7 +228,7 @@ def test_a_document_of_ten_megabytes_is_read(tmp_path: Path) -> None:
 
 
 def test_a_document_beyond_all_measure_is_refused() -> None:
-    corpus = Corpus("s", "s", lambda: iter([Record("line 1", "x" * (LONGEST_DOCUMENT + 1))]))
+    corpus = Corpus("s", "s", lambda: iter([Record("line 1", "x" * (LONGEST_DOCUMENT + 1))]), CorpusSettings("s"))
     with pytest.raises(InputError, match="line 1: one document of 50,000,001 characters"):
         list(corpus)
 
@@ -234,8 +236,8 @@ def test_a_document_beyond_all_measure_is_refused() -> None:
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl.gz"])
 def test_a_damaged_gzip_file_is_refused(tmp_path: Path, name: str) -> None:
     whole = gzip.compress(b'{"text": "t"}\n' * 100 if "jsonl" in name else b"text\n" * 100)
-    assert "damaged gzip" in refused(written(tmp_path, name, whole[:-20]))
-    assert "damaged gzip" in refused(written(tmp_path, name, b"no gzip at all"))
+    assert "is damaged" in refused(written(tmp_path, name, whole[:-20]))
+    assert "is damaged" in refused(written(tmp_path, name, b"no gzip at all"))
 
 
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
@@ -316,7 +318,6 @@ def test_memory_does_not_grow_with_the_documents(tmp_path: Path) -> None:
         ("2021", "2021-01-01T00:00:00"),
         ("20210203", "2021-02-03T00:00:00"),
         ("2021-02-03T04:05:06Z", "2021-02-03T04:05:06+00:00"),
-        (0, "1970-01-01T00:00:00+00:00"),
         (1_600_000_000, "2020-09-13T12:26:40+00:00"),
         (1_600_000_000_000, "2020-09-13T12:26:40+00:00"),
         ("Wed, 21 Apr 1993 10:30:00 +0000", "1993-04-21T10:30:00+00:00"),
@@ -445,7 +446,7 @@ def test_20newsgroups_has_all_posts() -> None:
 def test_the_survey_counts_and_its_digest_sees_every_change() -> None:
     def of(*documents: Document) -> Any:
         records = [Record(d.id, d.text, d.id, d.label, d.timestamp) for d in documents]
-        return survey(Corpus("s", "s", lambda: iter(records)))
+        return survey(Corpus("s", "s", lambda: iter(records), CorpusSettings("s")))
 
     one, two = Document("1", "same", "x", "2024-01-01T00:00:00"), Document("2", "same", "y", "2023-01-01T00:00:00")
     found = of(one, two)
@@ -461,4 +462,4 @@ def test_the_survey_counts_and_its_digest_sees_every_change() -> None:
 
 def test_a_corpus_without_documents_is_refused() -> None:
     with pytest.raises(InputError, match="no documents \\(1 empty"):
-        survey(Corpus("s", "s", lambda: iter([Record("1", " ")])))
+        survey(Corpus("s", "s", lambda: iter([Record("1", " ")]), CorpusSettings("s")))
