@@ -77,6 +77,7 @@ class Embedder:
         self._documents_per_shard = documents_per_shard or DOCUMENTS_PER_SHARD
         self._encoder: TextEncoder | None = None
         self._store: EmbeddingStore | None = None
+        self._told: set[DamagedShard] = set()
         self._lock = threading.RLock()
 
     @classmethod
@@ -117,7 +118,11 @@ class Embedder:
         distinct = list(dict.fromkeys(hashes))
         with self._lock:
             store = self._opened()
-            return dict.fromkeys(distinct if store is None else (distinct[row] for row in store.missing(distinct)))
+            if store is None:
+                return dict.fromkeys(distinct)
+            missing = dict.fromkeys(distinct[row] for row in store.missing(distinct))
+            self._tell_damage(store)
+            return missing
 
     def ensure(self, documents: Iterable[Document], total: int | None = None) -> int:
         """Encodes the documents that the store lacks, shard by shard, and returns how many there were.
@@ -133,16 +138,18 @@ class Embedder:
         if self.root is None or self.read_only:
             return 0
         with self._lock, EmbeddingStore.open(self.root, self.key, writable=True) as store:
-            # What the reading of the whole store found damaged; deleted first, so that its documents are new again.
-            store.drop(self._damaged())
+            self._tell_damage(store)
+            store.drop([*store.damaged, *(self._store.damaged if self._store else ())])
             done = 0
             for batch in self._shards(store, documents):
+                self._tell_damage(store)
                 contents, batch_documents = zip(*batch, strict=True)
                 embeddings = self._encode([document.text for document in batch_documents], done, total)
                 if done == 0:
                     _check_disk(store.folder, total or len(batch), embeddings)
                 store.write(embeddings, [document.id for document in batch_documents], contents)
                 done += len(batch)
+            store.drop(store.damaged)
             self._store = store  # it knows the new shards, and reading goes on when its lock is given back
         return done
 
@@ -239,17 +246,17 @@ class Embedder:
         return [Document(ids[row] if ids else hashes[row].hex(), texts[row]) for row in sorted(first_rows.values())]
 
     def _opened(self) -> EmbeddingStore | None:
-        """The store for reading, None while there is none; every byte of it is checked once, and damage is told."""
+        """The store for reading, None while there is none."""
         if self._store is None and self.root is not None and (self.root / key_digest(self.key)).is_dir():
             self._store = EmbeddingStore.open(self.root, self.key)
-            for shard in self._store.verify():
-                lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
-                self.progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
         return self._store
 
-    def _damaged(self) -> list[DamagedShard]:
-        store = self._opened()
-        return [] if store is None else store.damaged
+    def _tell_damage(self, store: EmbeddingStore) -> None:
+        for shard in store.damaged:
+            if shard not in self._told:
+                lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
+                self.progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
+                self._told.add(shard)
 
 
 def _check_disk(folder: Path, documents: int, sample: Embeddings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -129,11 +128,11 @@ def store_verify(
 
 def _open_all(root: Path, *, writable: bool = False) -> Iterator[EmbeddingStore]:
     from moee_topics.errors import InputError
-    from moee_topics.store import EmbeddingStore
+    from moee_topics.store import EmbeddingStore, stored_keys
 
-    paths = sorted(root.rglob("key.json"))
-    if not paths:
+    roots = sorted({path.parents[1] for path in root.rglob("key.json")})
+    if not roots:
         raise InputError(f"{root} holds no embeddings. Encode some with: moee-topics embed RECIPE --output {root}")
-    for path in paths:
-        key = json.loads(path.read_text(encoding="utf-8"))
-        yield EmbeddingStore.open(path.parent.parent, key, writable=writable)
+    for folder in roots:
+        for key in stored_keys(folder):
+            yield EmbeddingStore.open(folder, key, writable=writable)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
 from moee_topics.encode.settings import EncoderSettings
-from moee_topics.store import key_digest
+from moee_topics.store import stored_keys
 
 if TYPE_CHECKING:
     from moee_topics.encode.encoder import MoEEncoder
@@ -81,11 +80,7 @@ class EncoderSource:
 
     def stored_key(self, root: Path) -> dict[str, Any] | None:
         """The key under which this encoder has stored in the store ``root`` before; None if never."""
-        for path in sorted(root.glob("*/key.json")):
-            key = json.loads(path.read_text(encoding="utf-8"))
-            if self.expected.items() <= key.items() and key_digest(key) == path.parent.name:
-                return dict(key)
-        return None
+        return next((key for key in stored_keys(root) if self.expected.items() <= key.items()), None)
 
     def facts(self) -> dict[str, Any]:
         """Family and size of the model, from its configuration."""

@@ -158,10 +158,5 @@ def encoded_before(recipe: Recipe, found: Survey, store: Path, encoder: EncoderS
             f"The store {store} holds nothing encoded like this (model {recipe.encoder.model!r}, prompt "
             f"{recipe.encoder.prompt!r}, …). Encode first: moee-topics embed RECIPE --output {store}"
         )
-    missing = EmbeddingStore.open(store, key).missing(found.hash_list())
-    if missing:
-        raise StoreError(
-            f"{len(missing):,} of {found.documents:,} documents are not in the store {store}. "
-            f"Encode the rest first: moee-topics embed RECIPE --output {store}"
-        )
+    EmbeddingStore.open(store, key).require(found.hash_list())
     return Encoded(found, key, TokenCounts(), 0, store)

@@ -44,12 +44,13 @@ class EmbeddingStore:
 
     Use it as a context manager, or call :meth:`close` after writing. Any thread may use it.
 
-    Every shard that :meth:`read` or :meth:`check` comes to is read through once, and what is damaged is never given.
+    A shard is read through, once, before anything is said or given of its documents; those of a damaged one count as
+    not stored.
 
     Attributes:
         folder: where the shards are.
         key: what the vectors depend on.
-        damaged: the shards that were found damaged so far, by name; their documents count as not stored.
+        damaged: the shards that were found damaged so far, by name.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, JSON], lock: BaseFileLock | None) -> None:
@@ -59,7 +60,7 @@ class EmbeddingStore:
         self._mutex = threading.RLock()
         self.damaged: list[DamagedShard] = []
         self._shards: dict[str, Shard] = {}
-        self._whole: set[str] = set()  # those that have been read through
+        self._unread: set[str] = set()  # those of them that have not been read through
         self._layout: dict[str, tuple[int, ...]] = {}
         self._names: list[str] = []
         self._table = HashTable()
@@ -120,7 +121,8 @@ class EmbeddingStore:
             return len(self._table)
 
     def __contains__(self, content: bytes) -> bool:
-        return not self.missing([content])
+        with self._mutex:
+            return bool(self._find(hash_array([content]))[0][0] >= 0)
 
     @property
     def writable(self) -> bool:
@@ -135,14 +137,31 @@ class EmbeddingStore:
 
     def documents(self) -> Iterator[tuple[str, bytes]]:
         """The id and content hash of every stored document, shard by shard."""
-        self.check()
+        with self._mutex:
+            self._read_through(self._unread)
         for shard in self.shards:
             yield from self._file(shard.name).documents()
 
     def missing(self, hashes: Sequence[bytes]) -> list[int]:
-        """The positions of the hashes whose document is not stored, in order; :meth:`check` them first."""
+        """The positions of the hashes whose document is not stored, or in a damaged shard, in order."""
         with self._mutex:
-            return [int(i) for i in np.flatnonzero(self._table.find(hash_array(hashes))[0] < 0)]
+            return [int(row) for row in np.flatnonzero(self._find(hash_array(hashes))[0] < 0)]
+
+    def require(self, hashes: Sequence[bytes]) -> None:
+        """That some documents are stored.
+
+        Raises:
+            StoreError: some are not, or their shard is damaged.
+        """
+        missing = len(self.missing(hashes))
+        if missing:
+            names = ", ".join(f"{shard.name} ({shard.reason})" for shard in self.damaged[:3])
+            damage = f" {len(self.damaged)} damaged shards were left out: {names}." if self.damaged else ""
+            raise StoreError(
+                f"{missing:,} of {len(hashes):,} documents are not in the store {self.folder}.{damage} Encode the "
+                "corpus again with the same settings, only what is missing is encoded: moee-topics embed RECIPE "
+                f"--output {self.folder.parent}"
+            )
 
     def write(self, embeddings: Embeddings, ids: Sequence[str], hashes: Sequence[bytes]) -> None:
         """Writes the documents that are not stored yet as one shard, and indexes it.
@@ -169,6 +188,7 @@ class EmbeddingStore:
             shard = write_shard(self.folder, self.key, part, [ids[row] for row in new], contents)
             self._layout = layout
             self._shards[shard.name] = shard
+            self._unread.add(shard.name)
             self._names.append(shard.name)
             self._table.add(hash_array(contents), len(self._names) - 1)
             self.damaged = [other for other in self.damaged if other.name != shard.name]
@@ -180,11 +200,9 @@ class EmbeddingStore:
         Raises:
             StoreError: some documents are not stored, or their shard is damaged.
         """
-        content = hash_array(hashes)
         with self._mutex:
-            self._check_shards_of(content)
-            shards, rows = self._table.find(content)
-            self._require_all(shards)
+            self.require(hashes)
+            shards, rows = self._find(hash_array(hashes))
             layout = self._layout or {"hidden_states": (0,), "router_logits": (0, 0)}
             names = list(self._names)
         out = {name: np.empty((len(hashes), *shape), dtype=np.float16) for name, shape in layout.items()}
@@ -202,20 +220,15 @@ class EmbeddingStore:
         for start in range(0, len(hashes), rows):
             yield self.read(hashes[start : start + rows])
 
-    def check(self, hashes: Sequence[bytes] | None = None) -> list[DamagedShard]:
-        """Reads the shards of some documents, or all, each once, and gives those that were found damaged so far.
+    def verify(self) -> list[DamagedShard]:
+        """Reads every byte of every shard, also of those that have been read before, and gives the damaged ones.
 
-        Their documents count as not stored from then on; :meth:`drop` deletes the files.
+        :meth:`drop` deletes their files.
         """
         with self._mutex:
-            self._check_shards_of(None if hashes is None else hash_array(hashes))
+            self._unread.update(self._shards)
+            self._read_through(self._unread)
             return list(self.damaged)
-
-    def verify(self) -> list[DamagedShard]:
-        """Like :meth:`check` for all shards, and reads again those that have been read before."""
-        with self._mutex:
-            self._whole.clear()
-            return self.check()
 
     def drop(self, damaged: Iterable[DamagedShard]) -> None:
         """Deletes damaged shards, so that nothing but encoding their documents again is left to do.
@@ -228,7 +241,7 @@ class EmbeddingStore:
             self.damaged = [shard for shard in self.damaged if shard.name not in names]
             for name in names:
                 self._shards.pop(name, None)
-                self._whole.discard(name)
+                self._unread.discard(name)
                 try:
                     self._take(ShardFile.open(self.folder / name, self.key), None)
                 except Damage:
@@ -248,7 +261,7 @@ class EmbeddingStore:
     def _load(self) -> None:
         indexed = _read_index(self.folder)
         self.damaged, self._shards = [], {}
-        self._whole.clear()
+        self._unread.clear()
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             if SHARD_NAME.fullmatch(path.name):
                 entry = indexed.pop(path.name, None)
@@ -261,47 +274,53 @@ class EmbeddingStore:
         self._fill_table()
 
     def _take(self, file: ShardFile, entry: Shard | None) -> None:
-        """Takes a shard in, after a look at all of it if the index says something else or nothing of it."""
-        shard = entry if entry and entry == replace(file.shard, xxh3=entry.xxh3) else None
-        if self._shards and file.layout != self._layout:
+        """Takes a shard in, read through at once if the index says something else or nothing of it."""
+        shard, same = file.shard, entry is not None and entry == replace(file.shard, xxh3=entry.xxh3)
+        other_layout = bool(self._shards) and file.layout != self._layout
+        if other_layout:
             # One header is wrong, and not always this one: a flipped bit in the first must not cost all others.
-            shard = file.checked(shard.xxh3 if shard else "")
-            self._check_shards([*self._shards])
-            if self._shards and file.layout != self._layout:
-                raise Damage(f"its arrays have the shapes {file.layout}, those of the other shards {self._layout}")
-        if shard is None:
-            shard = file.checked()
-            self._whole.add(shard.name)
+            self._read_each(self._shards)
+        shard = entry if entry and same and not other_layout else file.checked(entry.xxh3 if entry and same else "")
+        if self._shards and file.layout != self._layout:
+            raise Damage(f"its arrays have the shapes {file.layout}, those of the other shards {self._layout}")
         self._layout = file.layout
         self._shards[shard.name] = shard
+        if shard is entry:
+            self._unread.add(shard.name)
 
-    def _check_shards_of(self, hashes: NDArray[np.bytes_] | None) -> None:
-        """Reads the shards through that have not been yet, all or those of some documents."""
-        if self._shards.keys() <= self._whole:
-            return
-        names = self._names
-        if hashes is not None:
-            names = [self._names[shard] for shard in np.unique(self._table.find(hashes)[0]) if shard >= 0]
+    def _find(self, hashes: NDArray[np.bytes_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Shard and row of each document, -1 where there is none, once these shards have been read through."""
+        shards, rows = self._table.find(hashes)
+        if self._unread:
+            unread = self._unread & {self._names[shard] for shard in np.unique(shards) if shard >= 0}
+            if unread and self._read_through(unread):
+                shards, rows = self._table.find(hashes)
+        return shards, rows
+
+    def _read_through(self, names: Iterable[str]) -> bool:
+        """Reads shards, and says whether one of them is damaged."""
         before = dict(self._shards)
-        self._check_shards([name for name in names if name not in self._whole])
-        if self._shards.keys() != before.keys():
+        self._read_each(names)
+        damaged = len(self._shards) < len(before)
+        if damaged:
             self._fill_table()
         if self._lock is not None and self._shards != before:
             self._save_index()  # with xxh3, which an index of 0.1.0 lacks
+        return damaged
 
-    def _check_shards(self, names: Iterable[str]) -> None:
-        for name in names:
+    def _read_each(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
             entry = self._shards[name]
             try:
                 self._shards[name] = ShardFile.open(self.folder / name, self.key).checked(entry.xxh3)
-                self._whole.add(name)
+                self._unread.discard(name)
             except Damage as damage:
                 self._leave_out(name, damage, entry)
 
     def _leave_out(self, name: str, damage: Damage, entry: Shard | None) -> None:
         logger.warning("damaged shard %s in %s: %s", name, self.folder, damage)
         self._shards.pop(name, None)
-        self._whole.discard(name)
+        self._unread.discard(name)
         shard = DamagedShard(name, str(damage), entry.rows if entry else None)
         self.damaged = sorted([*self.damaged, shard], key=lambda shard: shard.name)
 
@@ -327,16 +346,6 @@ class EmbeddingStore:
     def _require_writable(self) -> None:
         if self._lock is None:
             raise StoreError(f"The store {self.folder} is open for reading only. Open it with writable=True.")
-
-    def _require_all(self, shards: NDArray[np.int32]) -> None:
-        lacking = int((shards < 0).sum())
-        if lacking:
-            names = ", ".join(f"{shard.name} ({shard.reason})" for shard in self.damaged[:3])
-            damage = f" {len(self.damaged)} damaged shards were left out: {names}." if self.damaged else ""
-            raise StoreError(
-                f"{lacking} of {len(shards)} documents are not in the store {self.folder}.{damage} "
-                "Encode the corpus again with the same settings: only what is missing is encoded."
-            )
 
 
 def stored_keys(root: Path) -> list[dict[str, Any]]:

@@ -518,12 +518,14 @@ def test_what_is_damaged_is_never_given_and_named(tmp_path: Path, place: int) ->
     with pytest.raises(StoreError, match=rf"5 of 20 documents .* 1 damaged shards were left out: {path.name}"):
         EmbeddingStore.open(tmp_path, KEY).read(hashes_of(texts(20)))
     store = EmbeddingStore.open(tmp_path, KEY)
-    assert [shard.name for shard in store.check(hashes_of(texts(20)))] == [path.name]
     lost = store.missing(hashes_of(texts(20)))
     assert len(lost) == 5
+    assert [shard.name for shard in store.damaged] == [path.name]
+    with pytest.raises(StoreError, match=f"{path.name}.*moee-topics embed RECIPE --output"):
+        store.require(hashes_of(texts(20)))
     assert_reads(tmp_path, [text for row, text in enumerate(texts(20)) if row not in lost])
     with EmbeddingStore.open(tmp_path, KEY, writable=True) as writer:
-        writer.drop(store.check())
+        writer.drop(store.damaged)
         assert fill(writer, texts(20)) == 5
     assert_reads(tmp_path, texts(20))
     assert snapshot(path.parent) == snapshot(whole)
@@ -545,18 +547,18 @@ def test_only_the_shards_of_what_is_asked_for_are_read_and_each_once(
     monkeypatch.setattr(ShardFile, "_checksum", lambda file: pytest.fail("the slow checksum is not needed"))
     store = EmbeddingStore.open(tmp_path, KEY)
     for _ in range(3):
-        store.check(hashes_of(texts(5)))
+        store.missing(hashes_of(texts(5)))
         store.read(hashes_of(texts(3)))
     assert len(read) == 1
     store.read(hashes_of(texts(20)))
-    store.check()
+    list(store.documents())
     assert sorted(read) == sorted(path.name for path in shard_paths(folder))
 
 
 def test_a_shard_that_was_made_again_meanwhile_is_not_dropped(tmp_path: Path) -> None:
     path = shard_paths(make(tmp_path, texts(10)))[0]
     flip(path, -1)
-    damaged = EmbeddingStore.open(tmp_path, KEY).check()
+    damaged = EmbeddingStore.open(tmp_path, KEY).verify()
     flip(path, -1)
     with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
         store.drop(damaged)
@@ -577,7 +579,7 @@ def test_a_header_that_lies_about_its_shapes_costs_no_other_shard(tmp_path: Path
         place = blob.index(b'"shape":[2,0,0]') + len('"shape":[2,0')
         path.write_bytes(blob[: place - 1] + b"4" + blob[place:])
         opened = EmbeddingStore.open(tmp_path, KEY)
-        opened.check()
+        list(opened.documents())
         assert [shard.name for shard in opened.damaged] == [path.name]
         assert len(opened) == 4
         path.write_bytes(blob)
@@ -644,7 +646,7 @@ def test_links_in_a_store_lead_nothing_out_of_it(tmp_path: Path) -> None:
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(outside / name)
     with EmbeddingStore.open(tmp_path / "store", KEY, writable=True) as store:
-        store.drop(store.check())
+        store.drop(store.verify())
         assert fill(store, texts(10)) == 5
     assert {path.read_bytes() for path in outside.iterdir()} == {b"precious"}
     assert_reads(tmp_path / "store", texts(10))
@@ -692,13 +694,12 @@ def test_no_flipped_bit_anywhere_gives_wrong_values(tmp_path: Path) -> None:
                 assert_reads(tmp_path, texts(40))
             path.write_bytes(before[path.name])
         store = EmbeddingStore.open(tmp_path, KEY)
-        store.check(hashes_of(texts(40)))
         lost = set(store.missing(hashes_of(texts(40))))
         rest = [text for row, text in enumerate(texts(40)) if row not in lost]
         assert len(rest) >= 35, "one damaged file costs one shard at most"
         assert_reads(tmp_path, rest)
         with EmbeddingStore.open(tmp_path, KEY, writable=True) as writer:
-            writer.drop(writer.check())
+            writer.drop(writer.verify())
             fill(writer, texts(40))
         assert snapshot(folder) == before
 
@@ -755,7 +756,7 @@ def test_an_index_of_0_1_0_stays_as_it_is_until_its_shards_are_read_through(tmp_
     before = index.read_bytes()
     with EmbeddingStore.open(tmp_path, key, writable=True) as store:
         assert index.read_bytes() == before
-        store.check()
+        list(store.documents())
     assert all(len(shard["xxh3"]) == 32 for shard in json.loads(index.read_bytes())["shards"])
 
 
