@@ -82,6 +82,10 @@ class Places:
         """Root folder of the embeddings."""
         return self.store or self.output / "store"
 
+    def folder_of(self, choice: Choice) -> Path:
+        """Folder of the run, which has the recipe's name unless another is given."""
+        return self.output / (self.name or Path(choice.recipe).stem)
+
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:
     """The command of a function: what typer sees has the options of a set in the place of each set."""

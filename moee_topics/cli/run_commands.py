@@ -30,7 +30,7 @@ from moee_topics.cli.options import (
 from moee_topics.cli.printing import print_json, show
 
 if TYPE_CHECKING:
-    from moee_topics.run import Run
+    from moee_topics.run_folder import RunFolder
 
 TOPICS_SHOWN = 10
 
@@ -45,15 +45,18 @@ def run(choice: Choice, places: Places, *, dry_run: DryRun = False, manner: Mann
 
     What is done already is skipped. Killed or stopped, the same command goes on where it was.
     """
-    opened = open_run(choice, places, manner)
-    if dry_run:
-        plan = opened.plan()
-        width = max(len(stage.name) for stage in plan)
-        lines = [f"{stage.name:<{width}} {stage.action:<5} {stage.reason}" for stage in plan]
-        data = {"folder": opened.folder, "store": opened.store, "stages": [asdict(stage) for stage in plan]}
-        show(data, [f"{opened.folder}  (embeddings in {opened.store})", *lines], as_json=manner.as_json)
-    else:
-        _show_run(opened.everything(), manner)
+    from moee_topics.run import plan as plan_recipe
+    from moee_topics.run import run as run_recipe
+
+    recipe, folder = choice.load(), places.folder_of(choice)
+    if not dry_run:
+        _show_run(run_recipe(recipe, folder, places.store_folder, progress=manner.progress), manner)
+        return
+    plan = plan_recipe(recipe, folder, places.store_folder, progress=manner.progress)
+    width = max(len(stage.name) for stage in plan)
+    lines = [f"{stage.name:<{width}} {stage.action:<5} {stage.reason}" for stage in plan]
+    data = {"folder": folder, "store": places.store_folder, "stages": [asdict(stage) for stage in plan]}
+    show(data, [f"{folder}  (embeddings in {places.store_folder})", *lines], as_json=manner.as_json)
 
 
 @command("moee-topics estimate 20newsgroups", "moee-topics estimate quickstart --no-trial")
@@ -83,13 +86,13 @@ def embed(
     manner: Manner,
 ) -> None:
     """Encode the documents that the store lacks, and nothing more."""
-    from moee_topics.run import Run
     from moee_topics.run import embed as embed_corpus
+    from moee_topics.run import plan as plan_recipe
 
     recipe = choice.load()
     if dry_run:
-        plan = Run(recipe, output, output, manner.progress).plan()[0]
-        show(asdict(plan), [f"{plan.name}: {plan.action}, {plan.reason}"], as_json=manner.as_json)
+        stage = plan_recipe(recipe, output, output, progress=manner.progress)[0]
+        show(asdict(stage), [f"{stage.name}: {stage.action}, {stage.reason}"], as_json=manner.as_json)
         return
     encoded = embed_corpus(recipe, output, progress=manner.progress)
     facts = {"store": encoded.folder, "encoded": encoded.encoded, **encoded.survey.to_json(), **asdict(encoded.counts)}
@@ -106,7 +109,10 @@ def fit(choice: Choice, places: Places, manner: Manner) -> None:
 
     No document goes through the model.
     """
-    _show_run(open_run(choice, places, manner).fit_only(), manner)
+    from moee_topics.run import fit as fit_recipe
+
+    run = fit_recipe(choice.load(), places.folder_of(choice), places.store_folder, progress=manner.progress)
+    _show_run(run, manner)
 
 
 @command("moee-topics report runs/quickstart --also csv --also png")
@@ -164,37 +170,25 @@ def predict(
             typer.echo(json.dumps(row, ensure_ascii=False))
 
 
-def open_run(choice: Choice, places: Places, manner: Manner) -> Run:
-    """The run of a recipe in its folder, which has the recipe's name unless another is given."""
-    recipe = choice.load()
-    from moee_topics.run import Run
-
-    folder = places.output / (places.name or Path(choice.recipe).stem)
-    return Run(recipe, folder, places.store_folder, manner.progress)
-
-
-def _show_run(folder: Path, manner: Manner) -> None:
-    summary = _summary(folder)
+def _show_run(run: RunFolder, manner: Manner) -> None:
+    summary = _summary(run)
     show(summary, _summary_lines(summary), as_json=manner.as_json)
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    topics = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    page = folder / "report.html"
+def _summary(run: RunFolder) -> dict[str, Any]:
+    corpus, page = run.manifest["corpus"], run.files.report
     return {
-        "run": folder,
-        "report": page if page.is_file() else None,
-        "documents": manifest["corpus"]["documents"],
-        "documents_cut": manifest["corpus"]["documents_cut"],
+        "run": run.path,
+        "report": page.path if page.exists else None,
+        "documents": corpus["documents"],
+        "documents_cut": corpus["documents_cut"],
         "topics": [
-            {"topic": topic["topic"], "count": topic["count"], "words": [word for word, _ in topic["words"]]}
-            for topic in topics
+            {"topic": topic.topic, "count": topic.count, "words": [word for word, _ in topic.words]}
+            for topic in run.result.topic_info
         ],
-        "scores": {name: score["value"] for name, score in scores.items()},
-        "stages": manifest["stages"],
-        "peak_memory_bytes": manifest["peak_memory_bytes"],
+        "scores": {name: score["value"] for name, score in run.scores.items()},
+        "stages": run.manifest["stages"],
+        "peak_memory_bytes": run.manifest["peak_memory_bytes"],
     }
 
 

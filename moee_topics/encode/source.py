@@ -43,6 +43,11 @@ class EncoderSource:
         return self._encoder
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._encoder is not None
+
+    @property
     def counts(self) -> TokenCounts:
         """Tokens that went through the encoder so far; none before it is loaded."""
         report = self._encoder.report if self._encoder is not None else TokenCounts()

@@ -1,7 +1,23 @@
-"""The order of things: embed, fit, report, run and predict; the only place that knows it."""
+"""The order of things: embed, fit, stability, report, and prediction from a finished run; it alone reads a recipe."""
 
 from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+class _CallableRoom(ModuleType):
+    """``from moee_topics import run`` is the function :func:`run`, and after an import of any module in here this
+    folder, since Python binds a folder to its name in the package: so calling either does the same.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.run(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallableRoom

@@ -22,9 +22,8 @@ from moee_topics.encode import (
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
-from moee_topics.run.encoding import corpus_of, encoder_of, survey_of
-from moee_topics.run.manifest import peak_memory_bytes
-from moee_topics.store import EmbeddingStore
+from moee_topics.run.ledger import peak_memory_bytes
+from moee_topics.run.workspace import Workspace
 
 SAMPLED_DOCUMENTS = 512
 TRIAL_DOCUMENTS = 64
@@ -117,12 +116,12 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         ModelError: the model's configuration or tokenizer cannot be read.
     """
     progress = progress or Progress()
-    corpus, encoder = corpus_of(recipe), encoder_of(recipe)
-    found = survey_of(corpus, progress)
+    work = Workspace(recipe, store, store, progress)
+    corpus, encoder, found = work.corpus, work.encoder, work.survey
     sample = sample_documents(corpus, found, SAMPLED_DOCUMENTS)
     counts = [encoder.count([document.text]) for document in sample]
     card = describe(recipe.encoder.model, revision=recipe.encoder.revision)
-    stored = _stored(encoder, store, found)
+    stored = found.unique - len(work.embedder.missing(found.hash_list())) if work.key is not None else 0
     tried = _trial(encoder, sample, progress) if trial and weights_are_here(recipe.encoder.model) else None
     tokens = round(sum(count.tokens for count in counts) / len(sample) * found.unique)
     return Estimate(
@@ -168,15 +167,6 @@ def _dimensions(card: ModelCard, recipe: Recipe) -> int:
     return {"hidden_states": card.hidden_size, "routing_weights": routing}.get(
         recipe.fusion.method, card.hidden_size + routing
     )
-
-
-def _stored(encoder: EncoderSource, store: Path, found: Survey) -> int:
-    key = encoder.stored_key(store)
-    if key is None:
-        return 0
-    with EmbeddingStore.open(store, key) as opened:
-        hashes = found.hash_list()
-        return found.unique - len({hashes[row] for row in opened.missing(hashes)})
 
 
 def _trial(encoder: EncoderSource, sample: Sequence[Document], progress: Progress) -> Trial:

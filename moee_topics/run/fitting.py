@@ -1,152 +1,125 @@
-"""The stages below the wall: stored embeddings to topics, their words, scores and experts. No model but for words."""
+"""The stage below the wall: stored embeddings to topics, their words, scores, experts and relations."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import Corpus, Document, Surveyor
-from moee_topics.embed import Embedder
-from moee_topics.encode import EncoderSource, get_prompt
-from moee_topics.errors import InputError, RecipeError
+from moee_topics import __version__
+from moee_topics.corpus import Document
+from moee_topics.errors import InputError
 from moee_topics.evaluate import find_experts, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
-from moee_topics.progress import Progress, resumable
-from moee_topics.recipe import Recipe
-from moee_topics.run.encoding import Encoded, corpus_of, encoder_of
+from moee_topics.run.ledger import fingerprint
 from moee_topics.run.scores import score_topics
-from moee_topics.store import atomic_folder, write_json
+from moee_topics.run.stage import Outcome, Stage
+from moee_topics.run.workspace import Workspace
+from moee_topics.run_folder import RunFile
 from moee_topics.topics import (
     OUTLIERS,
-    FitSettings,
+    MoEEBackend,
     TopicModel,
-    UpstreamSections,
-    check_upstream,
     fit_topics,
     hierarchical_topics,
     topics_over_time,
     topics_per_class,
 )
 
-MODEL = "model"
-WORDS = "words"
-FUSION_FILE = "fusion.safetensors"
-ENCODER_FILE = "encoder.json"
+BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
+"""The sections of a recipe that change topics and not embeddings."""
+
+CHAPTER_FAILURES = (ArithmeticError, InputError, LookupError, TypeError, ValueError)
+"""What upstream raises at data it did not expect: topics of one word, distances below zero by a rounding, …"""
 
 
-@dataclass
-class Steps:
-    """Runs the steps of a stage, telling and timing each."""
+class FitStage(Stage):
+    """Finds the topics and everything that follows from them."""
 
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
+    name = "fit"
+
+    def inputs(self, work: Workspace) -> str | None:
+        """The corpus, what its vectors depend on, and every section below the wall."""
+        if work.key is None:
+            return None
+        below = {name: value for name, value in work.recipe.to_json().items() if name in BELOW_THE_WALL}
+        return fingerprint(work.survey.digest, work.key, below, __version__)
+
+    def outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
+        """The topics, the model that predicts, and the scores."""
+        return work.files.result, work.files.model.topics, work.files.scores
+
+    def optional_outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
+        """The chapters that a corpus or a recipe may have no use for."""
+        files = work.files
+        return files.experts, files.hierarchy, files.over_time, files.per_class
+
+    def plan(self, work: Workspace) -> str:
+        """Whether something that it depends on changed."""
+        return "nothing it depends on has changed" if self.is_done(work) else "its inputs are new or changed"
+
+    def run(self, work: Workspace) -> Outcome:
+        """Fits, saves, and works out what follows from the topics.
+
+        Raises:
+            InputError: the corpus changed since it was encoded, or no topics can be found.
+        """
+        steps = _Steps(work)
+        for file in (*self.optional_outputs(work), work.files.refits):
+            file.remove()  # of another fit, which this one may not write again
+        documents = work.documents()
+        with steps.step("fuse", f"{work.recipe.fusion.method}, alpha {work.recipe.fusion.alpha:g}"):
+            fusion, vectors = fused(work)
+        with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
+            texts, backend = [document.text for document in documents], MoEEBackend(work.word_embedder(), fusion)
+            model = fit_topics(texts, vectors, work.fit_settings(), backend=backend, **_columns(documents))
+        _save(work, model, fusion)
+        _write_chapters(work, model, steps)
+        topics, outliers = model.result.topics, int((model.result.topics == OUTLIERS).sum())
+        line = f"{len(np.unique(topics[topics != OUTLIERS]))} topics, {outliers:,} documents in none"
+        return Outcome(line, {"steps": steps.seconds, "dimensions": vectors.shape[1], "left_out": steps.left_out})
+
+
+def fused(work: Workspace) -> tuple[Fusion, NDArray[np.float32]]:
+    """The recipe's fusion fitted on the corpus, and the vectors (N, d) of its documents."""
+    hashes = work.survey.hash_list()
+    fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes))
+    return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes))
+
+
+class _Steps:
+    """Tells and times the steps of the fit."""
+
+    def __init__(self, work: Workspace) -> None:
+        self.progress = work.progress
+        self.seconds: dict[str, float] = {}
+        self.left_out: dict[str, str] = {}
 
     @contextmanager
     def step(self, name: str, what: str) -> Iterator[None]:
-        """Tells that a step begins, and how long it took."""
         self.progress.begin(name, what)
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 3)
         self.progress.end(name, self.seconds[name], "")
 
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted and saved topic model, and how long each step of it took."""
-
-    model: TopicModel
-    dimensions: int
-    seconds: Mapping[str, float]
-
-
-def topic_settings(recipe: Recipe) -> FitSettings:
-    """What the recipe says of topics, as the settings of a fit."""
-    sections = {name: getattr(recipe, name) for name in (*UpstreamSections.model_fields, "seed")}
-    return FitSettings(**vars(recipe.topics), **sections)
+    def chapter(self, name: str, write: Callable[[], None]) -> None:
+        """Writes one chapter; one that fails is left out and named: a finished fit is worth more than any."""
+        try:
+            write()
+        except CHAPTER_FAILURES as error:
+            self.left_out[name] = f"{type(error).__name__}: {error}"
+            self.progress.note(f"The chapter {name!r} is left out: {self.left_out[name]}")
 
 
-def check(recipe: Recipe) -> None:
-    """Checks what the schema cannot: the prompt, and the arguments of upstream classes against their signatures.
-
-    Raises:
-        RecipeError: something upstream would refuse.
-    """
-    check_settings(recipe)
-    try:
-        check_upstream(topic_settings(recipe))
-    except InputError as error:
-        raise RecipeError(str(error)) from error
-
-
-def check_settings(recipe: Recipe) -> None:
-    """The part of :func:`check` that loads nothing heavy.
-
-    Raises:
-        RecipeError: a prompt that does not exist.
-    """
-    try:
-        get_prompt(recipe.encoder.prompt)
-    except InputError as error:
-        raise RecipeError(f"encoder.prompt: {error}") from error
-
-
-def fit(
-    recipe: Recipe,
-    encoded: Encoded,
-    folder: Path,
-    *,
-    corpus: Corpus | None = None,
-    encoder: EncoderSource | None = None,
-    progress: Progress | None = None,
-) -> Fitted:
-    """Fits the topics of an encoded corpus and writes them into a run folder.
-
-    Args:
-        recipe: everything from the section fusion on matters.
-        encoded: the corpus in the store.
-        folder: of the run; made where it is missing.
-        corpus: where it is open already.
-        encoder: where it is loaded already; its weights are needed only to embed words that are not stored.
-        progress: hears how far it is.
-
-    Raises:
-        InputError: the corpus changed since it was encoded, or no topics can be found.
-        RecipeError: an argument that upstream does not take.
-        Interrupted: stopped by the user; run it again.
-    """
-    steps = Steps(progress or Progress())
-    corpus = corpus or corpus_of(recipe)
-    with resumable("The embeddings are kept: run the same command again to fit the topics."):
-        documents = _documents(corpus, encoded)
-        with steps.step("fuse", f"{recipe.fusion.method}, alpha {recipe.fusion.alpha:g}"):
-            fusion, X = fused(encoded, recipe.fusion)
-        backend = word_backend(encoded, fusion, encoder or encoder_of(recipe))
-        with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
-            texts = [document.text for document in documents]
-            model = fit_topics(texts, X, topic_settings(recipe), backend=backend, **_columns(documents))
-        _save(model, folder, recipe, encoded, fusion)
-        _derive(model, folder, recipe, encoded, steps)
-    return Fitted(model, X.shape[1], steps.seconds)
-
-
-def _documents(corpus: Corpus, encoded: Encoded) -> list[Document]:
-    surveyor = Surveyor()
-    documents = list(surveyor.passing(corpus))
-    if not documents or surveyor.result(corpus).digest != encoded.survey.digest:
-        raise InputError(f"{corpus.source} changed while it was worked on. Run the same command again.")
-    return documents
-
-
-def _columns(documents: list[Document]) -> dict[str, Any]:
+def _columns(documents: Sequence[Document]) -> dict[str, Any]:
     labels = [document.label or "" for document in documents]
     timestamps = [document.timestamp or "" for document in documents]
     return {
@@ -156,69 +129,41 @@ def _columns(documents: list[Document]) -> dict[str, Any]:
     }
 
 
-def fused(encoded: Encoded, fusion: Fusion) -> tuple[Fusion, NDArray[np.float32]]:
-    """The fusion fitted on a corpus, and the vectors (N, d) of its documents, read from the store block by block."""
-    hashes = encoded.survey.hash_list()
-    embedder = encoded.embedder()
-    fitted = fusion.fit(embedder.stored_blocks(hashes))
-    return fitted, fuse_all(embedder.stored_blocks(hashes), fitted, encoded.survey.documents)
+def _save(work: Workspace, model: TopicModel, fusion: Fusion) -> None:
+    work.files.result.write(model.result)
+    with work.files.model.rewriting() as new:
+        new.topics.save(new.path, model)
+        new.fusion.write(fusion)
+        # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
+        new.encoder.write({"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))})
 
 
-def word_backend(encoded: Encoded, fusion: Fusion, encoder: EncoderSource) -> Any:
-    """What embeds words; it keeps their embeddings too, so that fitting again needs no model."""
-    from moee_topics.topics import MoEEBackend
-
-    # A shard holds all words of one call, up to 2,048: as stores of version 0.1.0 have them.
-    words = Embedder(encoder, encoded.store / WORDS, key=encoded.key, documents_per_shard=2048)
-    return MoEEBackend(words, fusion)
-
-
-def _save(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, fusion: Fusion) -> None:
-    model.result.save(folder)
-    with atomic_folder(folder / MODEL) as target:
-        model.save(target, with_result=False)
-        fusion.save(target / FUSION_FILE)
-        write_json(
-            target / ENCODER_FILE,
-            {"options": asdict(recipe.encoder), "key": dict(sorted(encoded.key.items()))},
-        )
-
-
-def _derive(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded, steps: Steps) -> None:
-    """What follows from the topics: scores, experts, hierarchy, trends and classes."""
-    for name in ("experts.json", "hierarchy.json", "over_time.json", "per_class.json"):
-        (folder / name).unlink(missing_ok=True)
-    with steps.step("scores", ", ".join(recipe.scores)):
-        scores = score_topics(model, recipe.scores)
-        write_json(folder / "scores.json", {name: asdict(score) for name, score in scores.items()})
-    if recipe.topics.experts and encoded.key["layers"] and _has_topics(model):
+def _write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
+    files, topics, result = work.files, work.recipe.topics, model.result
+    has_topics = bool((result.topics != OUTLIERS).any())
+    with steps.step("scores", ", ".join(work.recipe.scores)):
+        scores = score_topics(model, work.recipe.scores)
+        files.scores.write({name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
+    if topics.experts and work.embedder.key["layers"] and has_topics:
         with steps.step("experts", "which experts fire for which topic"):
-            _write_experts(model, folder, recipe, encoded)
+            steps.chapter("experts", partial(_write_experts, work, model))
     with steps.step("relations", "hierarchy, trends and classes"):
-        _write_frames(model, folder, recipe)
+        if topics.hierarchy and has_topics:
+            steps.chapter("hierarchy", lambda: _write_frame(files.hierarchy, hierarchical_topics(model)))
+        if topics.over_time and result.timestamps is not None:
+            steps.chapter(
+                "over_time", lambda: _write_frame(files.over_time, topics_over_time(model, bins=topics.time_bins))
+            )
+        if topics.per_class and result.labels is not None:
+            steps.chapter("per_class", lambda: _write_frame(files.per_class, topics_per_class(model)))
 
 
-def _has_topics(model: TopicModel) -> bool:
-    return bool((model.result.topics != OUTLIERS).any())
+def _write_experts(work: Workspace, model: TopicModel) -> None:
+    hashes = work.survey.hash_list()
+    weights = gather_routing_weights(work.embedder.stored_blocks(hashes), len(hashes))
+    work.files.experts.write(find_experts(weights, model.result.topics, rng=np.random.default_rng(work.recipe.seed)))
 
 
-def _write_experts(model: TopicModel, folder: Path, recipe: Recipe, encoded: Encoded) -> None:
-    blocks = encoded.embedder().stored_blocks(encoded.survey.hash_list())
-    weights = gather_routing_weights(blocks, encoded.survey.documents)
-    rng = np.random.default_rng(recipe.seed)
-    find_experts(weights, model.result.topics, rng=rng).save(folder / "experts.json")
-
-
-def _write_frames(model: TopicModel, folder: Path, recipe: Recipe) -> None:
-    topics, result = recipe.topics, model.result
-    if topics.hierarchy and _has_topics(model):
-        _write_frame(folder / "hierarchy.json", hierarchical_topics(model))
-    if topics.over_time and result.timestamps is not None:
-        _write_frame(folder / "over_time.json", topics_over_time(model, bins=topics.time_bins))
-    if topics.per_class and result.labels is not None:
-        _write_frame(folder / "per_class.json", topics_per_class(model))
-
-
-def _write_frame(path: Path, frame: Any) -> None:
+def _write_frame(file: RunFile[Any], frame: Any) -> None:
     if len(frame):
-        write_json(path, json.loads(frame.to_json(orient="records", date_format="iso")))
+        file.write(json.loads(frame.to_json(orient="records", date_format="iso")))

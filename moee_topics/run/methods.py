@@ -10,7 +10,7 @@ from moee_topics.errors import RecipeError
 from moee_topics.fuse import METHODS
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
-from moee_topics.run.runs import run
+from moee_topics.run.stages import run
 
 
 def parse_methods(text: str) -> list[str]:
@@ -41,8 +41,5 @@ def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, pro
         MoEETopicsError: any of its kinds; see :func:`moee_topics.run.run`.
     """
     for method, folder in folders.items():
-        run(_with(recipe, method), folder, store, progress=progress)
-
-
-def _with(recipe: Recipe, method: str) -> Recipe:
-    return recipe.model_copy(update={"fusion": replace(recipe.fusion, method=method)})  # type: ignore[arg-type]
+        fusion = replace(recipe.fusion, method=method)  # type: ignore[arg-type]
+        run(recipe.model_copy(update={"fusion": fusion}), folder, store, progress=progress)

@@ -16,7 +16,7 @@ from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest
-from moee_topics.run_folder import RunFiles
+from moee_topics.run_folder import RunFiles, RunFolder
 from moee_topics.topics import TopicModel
 
 DOCUMENTS_PER_STEP = 256
@@ -51,7 +51,7 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
         InputError: the folder holds no finished run.
         ModelError: the model is gone, or is not the one the run was encoded with.
     """
-    read_manifest(folder)
+    read_manifest(RunFolder(folder))
     predictor = Predictor.load(folder, device=device)
     stream = iter(documents)
     while step := list(islice(stream, DOCUMENTS_PER_STEP)):

@@ -18,7 +18,6 @@ import yaml
 from typer.testing import CliRunner
 
 from moee_topics import __version__
-from moee_topics import run as pipeline
 from moee_topics.cli.app import app
 from moee_topics.cli.bars import Lines
 from moee_topics.errors import Interrupted, ResourceError, StoreError
@@ -224,10 +223,10 @@ def test_a_model_that_is_not_there_is_code_4(recipe: Path, tmp_path: Path) -> No
 def test_errors_of_the_machine_have_their_code(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def fail(self: pipeline.Run) -> Path:
+    def fail(*args: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline.Run, "everything", fail)
+    monkeypatch.setattr("moee_topics.run.run", fail)
     result = call("run", recipe)
     assert result.exit_code == code and result.stderr == f"error: {error}\n"
 
@@ -236,10 +235,10 @@ def test_errors_of_the_machine_have_their_code(
 def test_an_interruption_is_code_6_and_says_how_to_go_on(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def stop(self: pipeline.Run) -> Path:
+    def stop(*args: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline.Run, "everything", stop)
+    monkeypatch.setattr("moee_topics.run.run", stop)
     result = call("run", recipe)
     assert result.exit_code == 6 and "same command again" in result.stderr
 
@@ -247,13 +246,13 @@ def test_an_interruption_is_code_6_and_says_how_to_go_on(
 def test_offline_reaches_the_hub_libraries_before_they_load(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, str | None] = {}
 
-    def look(self: pipeline.Run) -> Path:
+    def look(*args: Any, **options: Any) -> None:
         seen.update({name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")})
         raise StoreError("stop here")
 
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.setattr(pipeline.Run, "everything", look)
+    monkeypatch.setattr("moee_topics.run.run", look)
     call("run", recipe, "--offline")
     assert seen == {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 

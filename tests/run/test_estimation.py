@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from moee_topics import run as pipeline
-from moee_topics.corpus import open_corpus
 from moee_topics.encode import weights_are_here
 from moee_topics.errors import ModelError
-from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
-from moee_topics.run.encoding import survey_of
 from moee_topics.run.estimation import Estimate, estimate, sample_documents
+from moee_topics.run.workspace import Workspace
 
 WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]
 
@@ -62,11 +60,10 @@ def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) ->
 
 
 def test_the_sample_is_spread_over_the_corpus(recipe: Recipe) -> None:
-    corpus = open_corpus(recipe.corpus)
-    found = survey_of(corpus, Progress())
-    places = [document.id for document in sample_documents(corpus, found, 7)]
+    work = Workspace(recipe, Path(), Path())
+    places = [document.id for document in sample_documents(work.corpus, work.survey, 7)]
     assert places == [f"line {1 + 20 * i}" for i in range(7)]
-    assert len(sample_documents(corpus, found, 1000)) == 140
+    assert len(sample_documents(work.corpus, work.survey, 1000)) == 140
 
 
 def test_weights_of_the_hub_count_as_here_only_when_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

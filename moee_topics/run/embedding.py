@@ -1,0 +1,131 @@
+"""The stage above the wall: every document that the store lacks goes through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moee_topics.corpus import Document, Survey
+from moee_topics.embed import DOCUMENTS_PER_SHARD
+from moee_topics.encode import TokenCounts
+from moee_topics.errors import StoreError
+from moee_topics.progress import Progress, resumable
+from moee_topics.recipe import Recipe
+from moee_topics.run.ledger import fingerprint
+from moee_topics.run.stage import Outcome, Stage
+from moee_topics.run.workspace import Workspace
+from moee_topics.store import key_digest
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A corpus that is in the store as a whole.
+
+    Attributes:
+        survey: the corpus.
+        counts: its tokens.
+        encoded: documents that went through the model this time.
+        folder: where its shards are.
+    """
+
+    survey: Survey
+    counts: TokenCounts
+    encoded: int
+    folder: Path
+
+
+class EmbedStage(Stage):
+    """Fills the store."""
+
+    name = "embed"
+
+    def inputs(self, work: Workspace) -> str | None:
+        """The corpus, and what its vectors depend on."""
+        return None if work.key is None else fingerprint(work.survey.digest, work.key)
+
+    def is_done(self, work: Workspace) -> bool:
+        """The store is shared by runs and may have lost something since; so it is asked itself."""
+        return super().is_done(work) and not work.embedder.missing(work.survey.hash_list())
+
+    def plan(self, work: Workspace) -> str:
+        """How many documents are missing."""
+        unique = work.survey.unique
+        missing = unique if work.key is None else len(work.embedder.missing(work.survey.hash_list()))
+        return f"{missing:,} of {unique:,} documents are not stored" if missing else f"all {unique:,} are stored"
+
+    def run(self, work: Workspace) -> Outcome:
+        """Encodes what is missing, where that is allowed.
+
+        Raises:
+            StoreError: it is not allowed, and something is missing.
+        """
+        if not work.may_encode:
+            _refuse_what_is_missing(work)
+        encoded = encode_corpus(work)
+        stored = encoded.survey.unique - encoded.encoded
+        line = f"{encoded.encoded:,} documents encoded, {stored:,} were stored"
+        return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded})
+
+
+def embed(recipe: Recipe, store: Path, *, progress: Progress | None = None) -> Encoded:
+    """Encodes the documents of a recipe's corpus that the store lacks; weights are loaded only if there are any.
+
+    Killed at any moment and started again, it goes on where it was and ends with the same bytes.
+
+    Args:
+        recipe: its sections corpus and encoder matter.
+        store: root folder of the embedding store.
+        progress: hears how far it is.
+
+    Raises:
+        InputError: the corpus cannot be read.
+        ModelError: the model cannot be loaded.
+        StoreError: another process writes to the store.
+        ResourceError: memory or disk do not suffice.
+        Interrupted: stopped by the user; run it again to go on.
+    """
+    with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
+        return encode_corpus(Workspace(recipe, store, store, progress or Progress()))
+
+
+def encode_corpus(work: Workspace) -> Encoded:
+    """Encodes what is missing of a corpus, and counts the tokens of all of it, in one reading."""
+    survey = work.survey
+    work.progress.begin("embed", f"{work.recipe.encoder.model}, {survey.unique:,} documents")
+    missing = work.embedder.missing(survey.hash_list())
+    stored_counts, before = TokenCounts(), work.encoder.counts
+
+    def passing() -> Iterator[Document]:
+        # What is stored already is only counted, a shard's worth at a time; the rest passes on to the encoder.
+        nonlocal stored_counts
+        seen: set[bytes] = set()
+        stored: list[str] = []
+        for document in work.corpus:
+            if document.content_hash in missing:
+                yield document
+            elif document.content_hash not in seen:
+                seen.add(document.content_hash)
+                stored.append(document.text)
+                if len(stored) >= DOCUMENTS_PER_SHARD:
+                    stored_counts += work.encoder.count(stored)
+                    stored.clear()
+        stored_counts += work.encoder.count(stored)
+
+    encoded = work.embedder.ensure(passing(), len(missing))
+    counts = stored_counts + work.encoder.counts - before
+    return Encoded(survey, counts, encoded, work.store / key_digest(work.embedder.key))
+
+
+def _refuse_what_is_missing(work: Workspace) -> None:
+    encoder = work.recipe.encoder
+    if work.key is None:
+        raise StoreError(
+            f"The store {work.store} holds nothing encoded like this (model {encoder.model!r}, prompt "
+            f"{encoder.prompt!r}, …). Encode first: moee-topics embed RECIPE --output {work.store}"
+        )
+    if missing := len(work.embedder.missing(work.survey.hash_list())):
+        raise StoreError(
+            f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. "
+            f"Encode the rest first: moee-topics embed RECIPE --output {work.store}"
+        )

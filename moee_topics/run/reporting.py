@@ -1,0 +1,72 @@
+"""The stage that writes the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from moee_topics import __version__
+from moee_topics.progress import Progress
+from moee_topics.report import ReportSettings, write_report
+from moee_topics.run.fitting import FitStage
+from moee_topics.run.ledger import fingerprint
+from moee_topics.run.manifest import read_manifest, write_manifest
+from moee_topics.run.refitting import StabilityStage
+from moee_topics.run.stage import Outcome, Stage
+from moee_topics.run.workspace import Workspace
+from moee_topics.run_folder import RunFile, RunFolder
+
+
+class ReportStage(Stage):
+    """Writes the report, from the files of the run alone."""
+
+    name = "report"
+
+    def is_wanted(self, work: Workspace) -> bool:
+        """Whether the recipe asks for a page."""
+        return work.recipe.report.html
+
+    def inputs(self, work: Workspace) -> str | None:
+        """The fit, the stability where it is asked for, and the report's own section."""
+        fitted = FitStage().inputs(work)
+        if fitted is None:
+            return None
+        stability = StabilityStage()
+        measured = [stability.inputs(work)] if stability.is_wanted(work) else []
+        return fingerprint(fitted, asdict(work.recipe.report), __version__, *measured)
+
+    def outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
+        """The page."""
+        return (work.files.report,)
+
+    def plan(self, work: Workspace) -> str:
+        """Whether what it shows changed."""
+        if self.is_done(work):
+            return "nothing it depends on has changed"
+        return "the fit or its own settings are new or changed"
+
+    def run(self, work: Workspace) -> Outcome:
+        """Writes it anew."""
+        write_manifest(work, finished=False)  # the page shows it
+        work.progress.begin("report", f"a map of at most {work.recipe.report.map_documents:,} documents")
+        return Outcome(str(write_report(work.folder, settings=work.recipe.report)))
+
+
+def report(folder: Path, *, progress: Progress | None = None) -> Path:
+    """Writes the report of a fitted run again, from its files alone.
+
+    Raises:
+        InputError: the folder holds no fitted run.
+    """
+    progress = progress or Progress()
+    section = read_manifest(RunFolder(folder)).get("recipe", {}).get("report", {})
+    # The manifest of an older version may lack a key, or hold one that is gone.
+    settings = ReportSettings(**{key.name: section[key.name] for key in fields(ReportSettings) if key.name in section})
+    progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
+    started = time.perf_counter()
+    page = write_report(folder, settings=settings)
+    progress.end("report", time.perf_counter() - started, str(page))
+    return page

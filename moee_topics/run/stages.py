@@ -1,0 +1,132 @@
+"""The order of a run: embed, fit, stability, report. A stage that was done with the same inputs is skipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moee_topics.encode import get_prompt
+from moee_topics.errors import InputError, RecipeError
+from moee_topics.progress import Progress, resumable
+from moee_topics.recipe import Recipe
+from moee_topics.run.embedding import EmbedStage
+from moee_topics.run.fitting import FitStage
+from moee_topics.run.ledger import StageRecord
+from moee_topics.run.manifest import write_manifest
+from moee_topics.run.refitting import StabilityStage
+from moee_topics.run.reporting import ReportStage
+from moee_topics.run.stage import Stage
+from moee_topics.run.workspace import Workspace
+from moee_topics.run_folder import RunFolder
+from moee_topics.topics import check_upstream
+
+STAGES: tuple[Stage, ...] = (EmbedStage(), FitStage(), StabilityStage(), ReportStage())
+RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a run would do with one stage: "run" or "skip", and why."""
+
+    name: str
+    action: str
+    reason: str
+
+
+def run(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> RunFolder:
+    """Takes a corpus all the way to a report; what is done already is skipped.
+
+    Args:
+        recipe: all of it.
+        folder: the run's own folder.
+        store: root folder of the embedding store, which runs share; ``store`` beside the folder unless told.
+        progress: hears how far it is.
+
+    Raises:
+        MoEETopicsError: any of its kinds; see the stages.
+    """
+    return _run_stages(STAGES, _workspace(recipe, folder, store, progress))
+
+
+def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> RunFolder:
+    """Fits what is encoded already; no document goes through the model.
+
+    Raises:
+        StoreError: something is not encoded.
+        MoEETopicsError: as for :func:`run`.
+    """
+    work = _workspace(recipe, folder, store, progress)
+    work.may_encode = False
+    return _run_stages(STAGES[:2], work)
+
+
+def plan(
+    recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None
+) -> list[StagePlan]:
+    """What :func:`run` would do, without doing it; the corpus is read and counted.
+
+    Raises:
+        MoEETopicsError: the recipe or the corpus cannot be used.
+    """
+    check(recipe)
+    work = _workspace(recipe, folder, store, progress)
+    plans: list[StagePlan] = []
+    for stage in STAGES:
+        if stage.is_wanted(work):
+            done = stage.is_done(work)
+            plans.append(StagePlan(stage.name, "skip" if done else "run", stage.plan(work)))
+    return plans
+
+
+def check(recipe: Recipe) -> None:
+    """Checks what the schema cannot: the prompt, and the arguments of upstream classes against their signatures.
+
+    Raises:
+        RecipeError: something upstream would refuse.
+    """
+    try:
+        get_prompt(recipe.encoder.prompt)
+    except InputError as error:
+        raise RecipeError(f"encoder.prompt: {error}") from error
+    try:
+        check_upstream(Workspace(recipe, Path(), Path()).fit_settings())
+    except InputError as error:
+        raise RecipeError(str(error)) from error
+
+
+def _workspace(recipe: Recipe, folder: Path, store: Path | None, progress: Progress | None) -> Workspace:
+    return Workspace(recipe, Path(folder), store or Path(folder).parent / "store", progress or Progress())
+
+
+def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
+    with resumable(RESUME):
+        if not FitStage().is_done(work):
+            check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
+        with work.writing():
+            for at, stage in enumerate(stages):
+                _run_stage(stage, STAGES[at + 1 :], work)
+            write_manifest(work, finished=stages == STAGES)
+    return RunFolder(work.folder)
+
+
+def _run_stage(stage: Stage, later: Sequence[Stage], work: Workspace) -> None:
+    if not stage.is_wanted(work):
+        work.ledger.begin(stage.name)
+        stage.drop(work)
+        return
+    if stage.is_done(work):
+        work.progress.skip(stage.name, stage.plan(work))
+        work.ledger.skip(work.ledger.records[stage.name])
+        return
+    # What was made of the last result of this stage goes first: a run that is cut off must not show both.
+    for made_of_it in (stage, *later) if stage.outputs(work) else (stage,):
+        work.ledger.begin(made_of_it.name)
+        if made_of_it is not stage:
+            made_of_it.drop(work)
+    started = time.perf_counter()
+    outcome = stage.run(work)
+    seconds = round(time.perf_counter() - started, 3)
+    work.progress.end(stage.name, seconds, outcome.line)
+    work.ledger.finish(StageRecord(stage.name, stage.inputs(work) or "", seconds, facts=outcome.facts))

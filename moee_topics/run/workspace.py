@@ -1,0 +1,117 @@
+"""What the stages of a run share: the recipe, its corpus and encoder, the store, and the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus, survey
+from moee_topics.embed import Embedder
+from moee_topics.encode import EncoderSource
+from moee_topics.errors import InputError
+from moee_topics.progress import Progress
+from moee_topics.recipe import Recipe
+from moee_topics.run.ledger import Ledger
+from moee_topics.run_folder import RunFiles
+from moee_topics.store import writing_alone
+from moee_topics.topics import FitSettings, UpstreamSections
+
+WORDS = "words"
+WORDS_PER_SHARD = 2048
+"""As in stores of version 0.1.0, whose shards of words hold what one call of BERTopic asked for."""
+
+
+@dataclass
+class Workspace:
+    """One recipe at work; everything is opened when it is first needed, and once.
+
+    Attributes:
+        recipe: all of it.
+        folder: of the run.
+        store: root folder of the embedding store; runs share it.
+        progress: hears how far it is.
+        may_encode: whether documents may go through the model.
+    """
+
+    recipe: Recipe
+    folder: Path
+    store: Path
+    progress: Progress = field(default_factory=Progress)
+    may_encode: bool = True
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """Every file of the run."""
+        return RunFiles(self.folder)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What was finished before."""
+        return Ledger(self.files)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other processes out of the run folder, and looks again at what they finished before."""
+        with writing_alone(self.folder):
+            self.ledger = Ledger(self.files)
+            yield
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The documents, read afresh at each pass."""
+        return open_corpus(self.recipe.corpus)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """The corpus counted and fingerprinted; the first asking reads all of it, and says what is odd about it."""
+        self.progress.begin("corpus", f"reading {self.corpus.source}")
+        started = time.perf_counter()
+        counted = survey(self.corpus)
+        outcome = f"{counted.documents:,} documents, {counted.unique:,} different"
+        self.progress.end("corpus", time.perf_counter() - started, outcome)
+        for note in counted.notes:
+            self.progress.note(note)
+        return counted
+
+    def documents(self) -> list[Document]:
+        """All documents in memory, the very ones of the survey.
+
+        Raises:
+            InputError: the corpus changed since.
+        """
+        surveyor = Surveyor()
+        documents = list(surveyor.passing(self.corpus))
+        if not documents or surveyor.result(self.corpus).digest != self.survey.digest:
+            raise InputError(f"{self.corpus.source} changed while it was worked on. Run the same command again.")
+        return documents
+
+    @cached_property
+    def encoder(self) -> EncoderSource:
+        """The encoder, not loaded yet; routers are needed unless hidden states alone are used."""
+        return EncoderSource(self.recipe.encoder, require_routers=self.recipe.fusion.needs_routers)
+
+    @property
+    def key(self) -> Mapping[str, Any] | None:
+        """What the vectors depend on, where it is known without loading the encoder."""
+        if self.encoder.is_loaded:
+            return self.encoder.key()
+        return self.encoder.stored_key(self.store)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Gives the embeddings of the documents."""
+        return Embedder(self.encoder, self.store, key=self.key, progress=self.progress)
+
+    def word_embedder(self) -> Embedder:
+        """Gives the embeddings of words and keeps them too, so that fitting again needs no model."""
+        return Embedder(self.encoder, self.store / WORDS, key=self.embedder.key, documents_per_shard=WORDS_PER_SHARD)
+
+    def fit_settings(self) -> FitSettings:
+        """What the recipe says of topics and of upstream's classes."""
+        sections = {name: getattr(self.recipe, name) for name in (*UpstreamSections.model_fields, "seed")}
+        return FitSettings(**vars(self.recipe.topics), **sections)

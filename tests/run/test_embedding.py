@@ -1,0 +1,86 @@
+"""Encoding a corpus: only what is missing, and the same bytes after any interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tiny_runs import DOCUMENTS, Heard, contents, recipe_of, stopped_after, write_corpus
+
+from moee_topics import embed
+from moee_topics import run as pipeline
+from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.run_folder import RunFolder
+from moee_topics.store import EmbeddingStore
+
+pytestmark = pytest.mark.usefixtures("small_shards")
+
+
+def test_a_grown_and_reordered_corpus_encodes_only_what_is_new(root: Path, tmp_path: Path, tiny_olmoe: Path) -> None:
+    grown = write_corpus(tmp_path / "grown.jsonl", DOCUMENTS + 5)
+    lines = grown.read_text().splitlines()
+    grown.write_text("\n".join(reversed(lines)) + "\n")
+    encoded = pipeline.embed(recipe_of(grown, tiny_olmoe), root / "store")
+    assert encoded.encoded == 5 and encoded.survey.documents == DOCUMENTS + 5
+
+
+def test_identical_documents_are_encoded_once(tmp_path: Path, tiny_olmoe: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("same text here\nother text here\n" * 30)
+    encoded = pipeline.embed(recipe_of(path, tiny_olmoe), tmp_path / "store")
+    assert (encoded.survey.documents, encoded.survey.unique, encoded.encoded) == (60, 2, 2)
+    key = json.loads((encoded.folder / "key.json").read_text())
+    assert len(EmbeddingStore.open(tmp_path / "store", key)) == 2
+
+
+@pytest.mark.parametrize("documents", [3, 20, 40, 79])
+def test_an_interrupted_embedding_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, finished: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch, documents: int
+) -> None:
+    recipe = recipe_of(corpus, tiny_olmoe)
+    with monkeypatch.context() as patch:
+        stopped_after(documents, patch)
+        with pytest.raises(Interrupted, match="run the same command again"):
+            pipeline.embed(recipe, tmp_path)
+    encoded = pipeline.embed(recipe, tmp_path)
+    assert encoded.encoded == DOCUMENTS - documents // 16 * 16, "at most one shard is lost"
+    whole = contents(finished / "store")
+    assert contents(tmp_path) == {name: data for name, data in whole.items() if not name.startswith("words/")}
+    counts = RunFolder(finished / "run").manifest["corpus"]
+    assert encoded.counts.documents_cut == counts["documents_cut"], "counted also for what was stored before"
+    assert encoded.counts.tokens == counts["tokens"]
+
+
+def test_a_damaged_shard_is_named_and_encoded_again(root: Path, corpus: Path, tiny_olmoe: Path) -> None:
+    before, heard = contents(root / "store"), Heard()
+    shard = sorted((root / "store").glob("*/shard-*"))[0]
+    data = bytearray(shard.read_bytes())
+    data[-5] ^= 1
+    shard.write_bytes(data)
+    encoded = pipeline.embed(recipe_of(corpus, tiny_olmoe), root / "store", progress=heard)
+    assert encoded.encoded == 16 and contents(root / "store") == before
+    assert any(shard.name in note for note in heard.notes)
+
+
+def test_too_little_disk_is_said_before_encoding(
+    tmp_path: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(ResourceError, match="80 embeddings need"):
+        pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: x")])
+def test_too_little_memory_says_what_to_change(
+    tmp_path: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(MoEEncoder, "encode", fail)
+    with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch"):
+        pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)

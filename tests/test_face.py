@@ -1,0 +1,46 @@
+"""What ``moee_topics`` itself offers, and what it costs to ask."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import moee_topics
+
+FACE = {
+    "MoEEncoder", "MoEEBackend", "Embeddings", "EmbeddingStore", "Embedder", "Fusion", "Recipe", "RunFolder", "run",
+    "load_recipe", "errors",
+}  # fmt: skip
+
+
+def fresh(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_all_is_the_truth() -> None:
+    assert set(moee_topics.__all__) == FACE
+    assert all(getattr(moee_topics, name) is not None for name in FACE)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Fussion"):
+        moee_topics.Fussion  # noqa: B018
+
+
+def test_importing_the_package_and_its_settings_loads_nothing_heavy() -> None:
+    fresh(
+        "import sys, moee_topics\nfrom moee_topics import Fusion, Recipe, load_recipe, errors\n"
+        "heavy = {'torch', 'numba', 'sklearn', 'bertopic', 'transformers', 'umap'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+
+
+@pytest.mark.parametrize("before", ["", "import moee_topics.run.stages", "from moee_topics.run import predict"])
+def test_run_is_the_function_whatever_was_imported_before(before: str) -> None:
+    fresh(
+        f"{before}\nimport moee_topics\nfrom moee_topics import run\n"
+        "assert callable(run) and callable(moee_topics.run)\n"
+        "import moee_topics.run as room\nassert callable(room.predict) and room.run is not None"
+    )
