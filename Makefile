@@ -4,14 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNS ?= runs
 
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow check format map bench clean
 
-help:
-	@echo "make demo     fit a topic model on real text with the embedded model and write a report"
-	@echo "make test     run the tests"
-	@echo "make install  only the virtual environment in .venv, with everything for development"
-	@echo "make check    format, lint and types"
-	@echo "make bench    speed and memory beside plain baselines, into benchmarks/results"
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -24,28 +20,31 @@ $(BIN)/python:
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-install: .venv/.dev
+install: .venv/.dev ## only the virtual environment in .venv, with everything for development
 
-demo: .venv/.base
+demo: .venv/.base ## fit a topic model on real text with the embedded model and write a report
 	$(BIN)/moee-topics run quickstart --output $(RUNS)
 
-test: .venv/.dev
+test: .venv/.dev ## run the tests
 	$(BIN)/python -m pytest -q
 
-test-slow: .venv/.dev
+test-slow: .venv/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
-check: .venv/.dev
+check: .venv/.dev ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/.dev
+format: .venv/.dev ## put format and imports right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.dev
+map: .venv/.dev ## draw the rooms of docs/house.svg from the imports
+	$(BIN)/python tests/house_map.py
+
+bench: .venv/.dev ## speed and memory beside plain baselines, into benchmarks/results
 	$(BIN)/python benchmarks/bench.py
 
-clean:
+clean: ## remove the environment and caches
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

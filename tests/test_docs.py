@@ -45,3 +45,19 @@ def test_the_two_commands_of_the_readme_are_targets() -> None:
 def test_links_inside_the_repository_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_every_place_for_a_change_is_there_and_so_is_its_test() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("## Where do I change") : text.index("Letters, everywhere")]
+    places = re.findall(r"`((?:moee_topics|tests)/[^`*]+)`", table)
+    assert len(re.findall(r"^\| an? ", table, flags=re.MULTILINE)) == 10 and len(places) >= 20
+    assert not [place for place in places if not (ROOT / place).exists()]
+
+
+def test_every_target_says_what_it_is_for() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    assert targets is not None
+    for target in targets[1].split():
+        assert re.search(rf"^{target}:.*## \S", makefile, flags=re.MULTILINE), target
