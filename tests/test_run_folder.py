@@ -9,7 +9,7 @@ import pytest
 from small_run import small_run
 
 from moee_topics.errors import InputError
-from moee_topics.run_folder import Digests, RunFile, RunFiles, RunFolder, digest_of, is_inside
+from moee_topics.run_folder import Digests, RunFile, RunFiles, RunFolder, digest_of, is_inside, named_folder
 
 
 @pytest.fixture
@@ -119,6 +119,22 @@ def test_a_kill_between_a_file_and_its_digest_is_no_damage(run: Path) -> None:
 )
 def test_names_from_a_file_stay_in_their_folder(name: str, inside: bool) -> None:
     assert is_inside(name) is inside
+
+
+@pytest.mark.parametrize(
+    "name", ["../..", "..", ".", "", "/tmp/x", "a/b", "a\\b", "C:\\x", "store", "Store", "a\0", ".x", "x."]
+)
+def test_a_run_has_a_name_and_no_path(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot have the name"):
+        named_folder(tmp_path, name)
+
+
+def test_names_of_runs_differ_by_more_than_case(tmp_path: Path) -> None:
+    assert named_folder(tmp_path / "none", "Posts") == tmp_path / "none" / "Posts"
+    (tmp_path / "posts").mkdir()
+    assert named_folder(tmp_path, "posts") == tmp_path / "posts"
+    with pytest.raises(InputError, match=r"'posts'.*by case alone"):
+        named_folder(tmp_path, "Posts")
 
 
 def test_nothing_is_written_or_deleted_through_a_link(run: Path, tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ class Places:
 
     def folder_of(self, choice: Choice) -> Path:
         """Folder of the run, which has the recipe's name unless another is given."""
-        return self.output / (self.name or Path(choice.recipe).stem)
+        from moee_topics.run_folder import named_folder
+
+        return named_folder(self.output, self.name if self.name is not None else Path(choice.recipe).stem)
 
 
 def with_options(function: Callable[..., None]) -> Callable[..., None]:

@@ -133,7 +133,7 @@ def report(
     from moee_topics.run import report as write_report
 
     page = write_report(run, progress=Manner(quiet=quiet).progress)
-    exports = export_report(run, also, run / "exports") if also else []
+    exports = export_report(run, also) if also else []
     show({"report": page, "exports": exports}, map(str, [page, *exports]), as_json=as_json)
 
 
@@ -205,6 +205,8 @@ def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _write_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    from moee_topics.report import spreadsheet_cell
+
     writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)

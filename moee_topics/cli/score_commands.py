@@ -160,7 +160,7 @@ def method_tables(comparison: MethodsComparison) -> list[Table]:
     rows = [[row.name, better[row.higher_is_better], *row.shown()] for row in comparison.rows]
     best = [None if row.best is None else row.best + 2 for row in comparison.rows]
     agreement = [
-        [method, str(len(run.topics)), *(f"{value:.2f}" for value in line)]
+        [method, str(len(run.ranked_topics)), *(f"{value:.2f}" for value in line)]
         for (method, run), line in zip(comparison.runs.items(), comparison.ami, strict=True)
     ]
     return [
