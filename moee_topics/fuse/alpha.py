@@ -25,6 +25,7 @@ from moee_topics.fuse.methods import weighted_sum
 
 Criterion = Literal["neighbours", "spearman", "stability"]
 Metric = Literal["v_measure", "ami", "ari"]
+Score = Callable[[float], float]
 
 ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights lie so
@@ -92,14 +93,10 @@ def choose_alpha(
     blocks = fusion.blocks(embeddings[rows])
     _check(alphas, blocks)
     if criterion == "stability":
-        clusters = _clusters(n_clusters, len(rows))
-        return _best(criterion, alphas, lambda alpha: _stability(weighted_sum(blocks, alpha), clusters, seed))
-    hidden, routing = _cosines(blocks)
+        return _best(criterion, alphas, _stability(blocks, n_clusters, seed))
     if criterion == "neighbours":
-        near = _neighbours(hidden), _neighbours(routing)
-        return _best(criterion, alphas, lambda alpha: _shared_neighbours(hidden + alpha * routing, near))
-    pairs = _random_pairs(len(rows), generator)
-    return _best(criterion, alphas, lambda alpha: _mean_correlation(hidden[pairs], routing[pairs], alpha))
+        return _best(criterion, alphas, _shared_neighbours(blocks))
+    return _best(criterion, alphas, _mean_correlation(blocks, generator))
 
 
 def grid_search_alpha(
@@ -128,8 +125,8 @@ def grid_search_alpha(
 
     def score(alpha: float) -> float:
         with threadpool_limits(limits=1):
-            found = _k_means(clusters, seed, starts=3).fit_predict(weighted_sum(blocks, alpha))
-        return float(_METRICS[metric](names, found))
+            clustering = _k_means(clusters, seed, starts=3).fit_predict(weighted_sum(blocks, alpha))
+        return float(_METRICS[metric](names, clustering))
 
     return _best(metric, alphas, score)
 
@@ -151,21 +148,17 @@ def grid_search_alpha_pairs(
         raise InputError(f"Give the same pairs three times, got {len(first)}, {len(second)} and {len(gold)}.")
     blocks = fusion.blocks(first), fusion.blocks(second)
     _check(alphas, blocks[0])
-    hidden, routing = (_paired_cosines(a, b) for a, b in zip(*blocks, strict=True))
+    hidden, routing = (
+        np.einsum("ij,ij->i", unit_rows(one), unit_rows(other), dtype=np.float64)
+        for one, other in zip(*blocks, strict=True)
+    )
     target = np.asarray(gold, dtype=np.float64)
     return _best("spearman with known scores", alphas, lambda alpha: _spearman(hidden + alpha * routing, target))
 
 
-def _best(criterion: str, alphas: Sequence[float], score: Callable[[float], float]) -> AlphaChoice:
+def _best(criterion: str, alphas: Sequence[float], score: Score) -> AlphaChoice:
     scores = {float(alpha): score(float(alpha)) for alpha in sorted(set(alphas))}
     return AlphaChoice(max(scores, key=lambda alpha: scores[alpha]), criterion, scores)
-
-
-def _clusters(asked: int | None, documents: int) -> int:
-    clusters = round(float(np.sqrt(documents / 2))) if asked is None else asked
-    if not 2 <= clusters <= documents // 2:
-        raise InputError(f"Halves of {documents} documents make 2 to {documents // 2} clusters, not {clusters}.")
-    return clusters
 
 
 def _check(alphas: Sequence[float], blocks: Blocks) -> None:
@@ -177,13 +170,17 @@ def _check(alphas: Sequence[float], blocks: Blocks) -> None:
         Fusion("weighted_sum", alpha).combine((blocks[0][:1], blocks[1][:1]))  # refuses what no fusion takes
 
 
-def _cosines(blocks: Blocks) -> tuple[Matrix, Matrix]:
-    hidden, routing = (unit_rows(block) for block in blocks)
-    return hidden @ hidden.T, routing @ routing.T
+def _shared_neighbours(blocks: Blocks) -> Score:
+    """The geometric mean of the shares of 15 nearest neighbours in common with each block alone."""
+    hidden, routing = (unit @ unit.T for unit in map(unit_rows, blocks))
+    alone = _neighbours(hidden), _neighbours(routing)
 
+    def score(alpha: float) -> float:
+        own = _neighbours(hidden + alpha * routing)
+        shares = [float((own & other).sum() / own.sum()) for other in alone]
+        return float(np.sqrt(shares[0] * shares[1]))
 
-def _paired_cosines(first: Matrix, second: Matrix) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("ij,ij->i", unit_rows(first), unit_rows(second), dtype=np.float64))
+    return score
 
 
 def _neighbours(similarity: Matrix) -> NDArray[np.bool_]:
@@ -196,38 +193,42 @@ def _neighbours(similarity: Matrix) -> NDArray[np.bool_]:
     return marks
 
 
-def _shared_neighbours(similarity: Matrix, near: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> float:
-    own = _neighbours(similarity)
-    shares = [float((own & other).sum() / own.sum()) for other in near]
-    return float(np.sqrt(shares[0] * shares[1]))
-
-
-def _random_pairs(documents: int, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _mean_correlation(blocks: Blocks, generator: np.random.Generator) -> Score:
+    """The mean rank correlation of the fused similarity with each block's, over random pairs of different documents."""
+    documents = len(blocks[0])
     first = generator.integers(0, documents, _PAIRS)
     second = (first + generator.integers(1, documents, _PAIRS)) % documents
-    return first, second
+    hidden, routing = ((unit @ unit.T)[first, second] for unit in map(unit_rows, blocks))
+
+    def score(alpha: float) -> float:
+        fused = hidden + alpha * routing
+        return (_spearman(fused, hidden) + _spearman(fused, routing)) / 2
+
+    return score
 
 
-def _mean_correlation(hidden: Matrix, routing: Matrix, alpha: float) -> float:
-    fused = hidden + alpha * routing
-    return (_spearman(fused, hidden) + _spearman(fused, routing)) / 2
+def _stability(blocks: Blocks, n_clusters: int | None, seed: int) -> Score:
+    """The mean AMI of two clusterings of all documents, each by k-means fitted on another half of them."""
+    documents = len(blocks[0])
+    clusters = round(float(np.sqrt(documents / 2))) if n_clusters is None else n_clusters
+    if not 2 <= clusters <= documents // 2:
+        raise InputError(f"Halves of {documents} documents make 2 to {documents // 2} clusters, not {clusters}.")
+
+    def agreement(vectors: Matrix, order: NDArray[np.int64]) -> float:
+        halves = order[: documents // 2], order[documents // 2 :]
+        with threadpool_limits(limits=1):
+            both = [_k_means(clusters, seed, starts=1).fit(vectors[half]).predict(vectors) for half in halves]
+        return float(adjusted_mutual_info_score(*both))
+
+    def score(alpha: float) -> float:
+        vectors, generator = weighted_sum(blocks, alpha), np.random.default_rng(seed)
+        return float(np.mean([agreement(vectors, generator.permutation(documents)) for _ in range(_SPLITS)]))
+
+    return score
 
 
 def _spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
     return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
-
-
-def _stability(vectors: Matrix, clusters: int, seed: int) -> float:
-    generator = np.random.default_rng(seed)
-    return float(np.mean([_split_agreement(vectors, clusters, seed, generator) for _ in range(_SPLITS)]))
-
-
-def _split_agreement(vectors: Matrix, clusters: int, seed: int, generator: np.random.Generator) -> float:
-    order = generator.permutation(len(vectors))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
-    with threadpool_limits(limits=1):
-        found = [_k_means(clusters, seed, starts=1).fit(vectors[half]).predict(vectors) for half in halves]
-    return float(adjusted_mutual_info_score(*found))
 
 
 def _k_means(clusters: int, seed: int, starts: int) -> KMeans:

@@ -1,8 +1,8 @@
 from .embedding import Encoded as Encoded
 from .embedding import embed as embed
 from .estimation import estimate as estimate
-from .methods import parse_methods as parse_methods
-from .methods import run_methods as run_methods
+from .every_method import parse_methods as parse_methods
+from .every_method import run_methods as run_methods
 from .prediction import PredictedTopic as PredictedTopic
 from .prediction import Predictor as Predictor
 from .prediction import predict as predict

@@ -10,10 +10,7 @@ from pathlib import Path
 
 from moee_topics.corpus import Corpus, Document, Survey
 from moee_topics.encode import (
-    EncoderSource,
     ModelCard,
-    MoEEncoder,
-    Quantize,
     TokenCounts,
     bytes_per_document,
     describe,
@@ -115,29 +112,34 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         InputError: the corpus cannot be read.
         ModelError: the model's configuration or tokenizer cannot be read.
     """
-    progress = progress or Progress()
-    work = Workspace(recipe, store, store, progress)
-    corpus, encoder, found = work.corpus, work.encoder, work.survey
-    sample = sample_documents(corpus, found, SAMPLED_DOCUMENTS)
-    counts = [encoder.count([document.text]) for document in sample]
-    card = describe(recipe.encoder.model, revision=recipe.encoder.revision)
-    stored = found.unique - len(work.embedder.missing(found.hash_list())) if work.key is not None else 0
-    tried = _trial(encoder, sample, progress) if trial and weights_are_here(recipe.encoder.model) else None
-    tokens = round(sum(count.tokens for count in counts) / len(sample) * found.unique)
+    work = Workspace(recipe, store, store, progress or Progress())
+    survey, settings = work.survey, recipe.encoder
+    sample = sample_documents(work.corpus, survey, SAMPLED_DOCUMENTS)
+    counts = sum((work.encoder.count([document.text]) for document in sample), TokenCounts())
+    card = describe(settings.model, revision=settings.revision)
+    if settings.quantize not in card.memory:
+        raise ModelError(
+            f"{card.name!r} ({card.family}) cannot be quantized to {settings.quantize}. Use encoder.quantize=none."
+        )
+    stored = survey.unique - len(work.embedder.missing(survey.hash_list())) if work.key is not None else 0
+    tried = _trial(work, sample) if trial and weights_are_here(settings.model) else None
+    tokens = round(counts.tokens / len(sample) * survey.unique)
+    text_bytes = bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=settings.averages)
     return Estimate(
-        documents=found.documents,
-        unique=found.unique,
+        documents=survey.documents,
+        unique=survey.unique,
         stored=stored,
         sampled=len(sample),
         tokens=tokens,
-        documents_cut=sum(count.documents_cut for count in counts) / len(sample),
-        tokens_lost=_share_lost(counts),
-        weights_bytes=_weights_bytes(card, recipe.encoder.quantize),
-        store_bytes=found.unique * _document_bytes(card, recipe),
-        fit_memory_bytes=2 * 4 * found.documents * _dimensions(card, recipe),
-        device=encoder.device,
+        documents_cut=counts.documents_cut / len(sample),
+        tokens_lost=counts.tokens_lost / max(1, counts.tokens_lost + counts.tokens),
+        weights_bytes=card.memory[settings.quantize],
+        store_bytes=survey.unique * text_bytes,
+        # Vectors and UMAP's copy of them, in float32.
+        fit_memory_bytes=2 * 4 * survey.documents * _dimensions(card, recipe),
+        device=work.encoder.device,
         trial=tried,
-        encode_seconds=tokens * (1 - stored / found.unique) / tried.tokens_per_second if tried else None,
+        encode_seconds=tokens * (1 - stored / survey.unique) / tried.tokens_per_second if tried else None,
     )
 
 
@@ -147,21 +149,6 @@ def sample_documents(corpus: Corpus, found: Survey, most: int) -> list[Document]
     return list(islice(islice(iter(corpus), 0, None, step), most))
 
 
-def _weights_bytes(card: ModelCard, quantize: Quantize) -> int:
-    if quantize not in card.memory:
-        raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
-    return card.memory[quantize]
-
-
-def _share_lost(counts: Sequence[TokenCounts]) -> float:
-    lost = sum(count.tokens_lost for count in counts)
-    return lost / max(1, lost + sum(count.tokens for count in counts))
-
-
-def _document_bytes(card: ModelCard, recipe: Recipe) -> int:
-    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=recipe.encoder.averages)
-
-
 def _dimensions(card: ModelCard, recipe: Recipe) -> int:
     routing = card.layers * card.experts
     return {"hidden_states": card.hidden_size, "routing_weights": routing}.get(
@@ -169,24 +156,20 @@ def _dimensions(card: ModelCard, recipe: Recipe) -> int:
     )
 
 
-def _trial(encoder: EncoderSource, sample: Sequence[Document], progress: Progress) -> Trial:
-    progress.begin("trial", f"{encoder.settings.model}, {min(len(sample), TRIAL_DOCUMENTS)} documents")
-    started = time.perf_counter()
-    loaded = encoder()
-    load_seconds = time.perf_counter() - started
+def _trial(work: Workspace, sample: Sequence[Document]) -> Trial:
     texts = [document.text for document in sample[:: max(1, len(sample) // TRIAL_DOCUMENTS)]][:TRIAL_DOCUMENTS]
-    loaded.encode(texts[: len(texts) // 2])
-    tokens, seconds = _timed(loaded, texts[len(texts) // 2 :])
-    progress.end("trial", load_seconds + seconds, "")
-    peak = loaded.peak_gpu_bytes or peak_memory_bytes()
-    return Trial(len(texts), tokens / seconds, load_seconds, peak)
-
-
-def _timed(encoder: MoEEncoder, texts: Sequence[str]) -> tuple[int, float]:
-    before = encoder.report.tokens
+    work.progress.begin("trial", f"{work.encoder.settings.model}, {len(texts)} documents")
     started = time.perf_counter()
-    encoder.encode(texts)
-    return encoder.report.tokens - before, time.perf_counter() - started
+    encoder = work.encoder()
+    load_seconds = time.perf_counter() - started
+    # The first half warms up: kernels are chosen and buffers allocated at the first texts.
+    encoder.encode(texts[: len(texts) // 2])
+    before, started = encoder.report.tokens, time.perf_counter()
+    encoder.encode(texts[len(texts) // 2 :])
+    seconds = time.perf_counter() - started
+    work.progress.end("trial", load_seconds + seconds, "")
+    speed = (encoder.report.tokens - before) / seconds
+    return Trial(len(texts), speed, load_seconds, encoder.peak_gpu_bytes or peak_memory_bytes())
 
 
 def _duration(seconds: float) -> str:
