@@ -12,4 +12,4 @@ from .scoring import score as score
 from .text_counts import estimate_table as estimate_table
 from .text_counts import estimate_tasks as estimate_tasks
 from .text_counts import estimates_to_json as estimates_to_json
-from .views import compare as compare
+from .views_page import compare as compare

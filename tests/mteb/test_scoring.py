@@ -29,7 +29,8 @@ from moee_topics.mteb.score_recipe import PAPER_TASKS, ScoreRecipe, load_score_r
 from moee_topics.mteb.scoring import score
 from moee_topics.mteb.tasks import hub_task
 from moee_topics.mteb.text_counts import estimate_tasks
-from moee_topics.mteb.views import compare, compare_clusters, compare_pairs, views_of
+from moee_topics.mteb.views import compare_clusters, compare_pairs, views_of
+from moee_topics.mteb.views_page import compare
 from moee_topics.progress import Progress
 
 pytest.importorskip("mteb")
