@@ -116,8 +116,12 @@ def test_a_refit_with_the_run_s_own_seed_is_the_run_itself(
     work = Workspace(recipe_of(corpus, tiny_olmoe), tmp_path, finished / "store")
     again = measuring.Refitter(work, own.result.texts).result(measuring.Refit("seeds", 0))
     assert again.topics == own.result.topics.tolist() and again.words == measuring.ctfidf_words(own)
-    told = {topic.topic: [word for word, _ in topic.words] for topic in own.result.topic_info if topic.topic >= 0}
-    assert {topic: set(words) for topic, words in again.words.items()} == {t: set(w) for t, w in told.items()}
+    for topic in own.result.topic_info:
+        if topic.topic >= 0:
+            # Of words that weigh the same, BERTopic keeps some and the refit the first by the alphabet.
+            least = min(weight for _, weight in topic.words)
+            heavier = {word for word, weight in topic.words if weight > least + 1e-9}
+            assert heavier <= set(again.words[topic.topic]) and len(again.words[topic.topic]) == len(topic.words)
 
 
 def test_refits_change_the_seed_or_the_documents_and_nothing_else() -> None:

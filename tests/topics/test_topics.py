@@ -152,7 +152,7 @@ def test_keyword_arguments_reach_upstream() -> None:
         ({"nr_topics": "automatic"}, "auto"),
         ({"seed_topic_list": ["space"]}, "list of topics"),
         ({"zeroshot_topic_list": "space"}, "list of topic names"),
-        ({"umap": {"n_neighbors": -2}}, "could not fit"),
+        ({"umap": {"n_neighbors": -2}}, "expected a whole number, at least 2"),
         ({"vectorizer": {"min_df": 1000}}, "count topics"),
         ({"vectorizer": {"token_pattern": "xyzzy"}}, "finds no words"),
         ({"hdbscan": {"min_cluster_size": 170}}, "all 172 documents are outliers"),
