@@ -74,6 +74,7 @@ def render_report(run: RunFolder, settings: ReportSettings) -> str:
         headline=[reading.read_score(name, run.scores[name]) for name in reading.HEADLINE if name in run.scores],
         labels=_labels(run, counts),
         manifest=_manifest(run),
+        left_out=list(run.section("left_out").items()),
         recipe=json.dumps(run.manifest.get("recipe", {}), indent=2, ensure_ascii=False),
         references=references(run),
         first=Markup(embedded_json(first_payload(run, settings.map_documents))),

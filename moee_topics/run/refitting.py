@@ -83,7 +83,10 @@ class StabilityStage(Stage):
     def drop(self, work: Workspace) -> None:
         """Removes the result and its scores; the fits stay, for when they are asked for again."""
         if work.files.stability.exists:
-            _write_scores(work, {})  # first the scores: a result that is left says they may be there
+            try:
+                _write_scores(work, {})  # first the scores: a result that is left says they may be there
+            except InputError:  # damaged: the fit, which lacks them then, makes them again
+                work.files.scores.remove()
             work.files.stability.remove()
 
 

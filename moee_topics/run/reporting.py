@@ -18,6 +18,7 @@ from moee_topics.run.refitting import StabilityStage
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFile, RunFolder
+from moee_topics.store import writing_alone
 
 
 class ReportStage(Stage):
@@ -67,6 +68,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
     settings = ReportSettings(**{key.name: section[key.name] for key in fields(ReportSettings) if key.name in section})
     progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
     started = time.perf_counter()
-    page = write_report(folder, settings=settings)
+    with writing_alone(folder):  # the digests of the folder have one writer at a time
+        page = write_report(folder, settings=settings)
     progress.end("report", time.perf_counter() - started, str(page))
     return page
