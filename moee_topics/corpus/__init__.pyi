@@ -4,7 +4,10 @@ from .document import CorpusCounts as CorpusCounts
 from .document import Document as Document
 from .document import content_hash as content_hash
 from .open import open_corpus as open_corpus
+from .settings import MISSING as MISSING
 from .settings import CorpusSettings as CorpusSettings
 from .surveying import Survey as Survey
 from .surveying import Surveyor as Surveyor
 from .surveying import survey as survey
+from .tables import Row as Row
+from .tables import read_table as read_table

@@ -219,7 +219,7 @@ def test_every_format_reads_the_same(tmp_path: Path) -> None:
             writer = csv.DictWriter(file, ["text", "label"], delimiter=delimiter)
             writer.writeheader()
             writer.writerows(rows)
-    assert all(read_rows(path) == rows for path in tmp_path.iterdir())
+    assert all([dict(row.values) for row in read_rows(path)] == rows for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,11 @@ def test_every_format_reads_the_same(tmp_path: Path) -> None:
         ([{"a": 1}], None, "fit no task type"),
         ([{"text": "x"}], "Clustering", "no column label"),
         ([{"text": "x", "label": "a"}, {"text": "y", "label": "a"}], "Clustering", "one label only"),
-        ([{"sentence1": "x", "sentence2": "y", "score": "high"}], "STS", "'high', which is not a number"),
+        (
+            [{"sentence1": "x", "sentence2": "y", "score": "high"}],
+            "STS",
+            "line 1: the score is 'high'",
+        ),
         ([{"sentence1": "x", "sentence2": "y", "score": 1}] * 3, "STS", "the same"),
         ([{"sentence1": "x", "sentence2": "y", "label": 2}], "PairClassification", "binary labels are 0 and 1"),
         ([{"query": "x", "positive": [], "negative": ["y"]}], "Reranking", "both a relevant candidate"),
@@ -242,8 +246,8 @@ def test_what_does_not_fit_is_named(tmp_path: Path, rows: list[dict[str, Any]], 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("x.txt", b"a", "none of"), ("x.jsonl", b"[1]", "object"), ("x.jsonl.gz", b"no", "cannot be read"),
-     ("x.jsonl", b"\xff\xfe\x00", "cannot be read"), ("x.parquet", b"no", "cannot be read"), ("x.csv", b"", "no rows")],
+    [("x.txt", b"a", "no known kind"), ("x.jsonl", b"[1]", "object"), ("x.jsonl.gz", b"no", "cannot be unpacked"),
+     ("x.jsonl", b"\xff\xfe\x00", "x.jsonl"), ("x.parquet", b"no", "cannot be read"), ("x.csv", b"", "is empty")],
 )  # fmt: skip
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
@@ -251,6 +255,82 @@ def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, message:
         read_rows(tmp_path / name)
     with pytest.raises(InputError, match="no file"):
         read_rows(tmp_path / "absent.csv")
+
+
+def task_rows(tmp_path: Path, rows: list[dict[str, Any]], kind: Any) -> Any:
+    return local_task(LocalTask(kind, write(tmp_path / "rows.jsonl", rows)))
+
+
+@pytest.mark.parametrize("score", [float("nan"), "NaN", float("inf"), "high"])
+def test_a_score_that_is_no_number_is_refused_by_line(tmp_path: Path, score: Any) -> None:
+    good = [{"sentence1": "x", "sentence2": "y", "score": i} for i in range(3)]
+    with pytest.raises(InputError, match=r"line 4: the score is .*not a number"):
+        task_rows(tmp_path, [*good, {**good[0], "score": score}], "STS")
+
+
+def test_blank_and_null_candidates_are_left_out_and_counted(tmp_path: Path) -> None:
+    row = {"query": "q", "positive": ["yes", "", None], "negative": ["no", "  "]}
+    source = task_rows(tmp_path, [row, {"query": "r", "positive": "yes", "negative": "no"}], "Reranking")
+    assert source.left_out == 3 and set(texts_of(source)) == {"q", "r", "yes", "no"}
+
+
+def test_a_candidate_marked_both_ways_is_refused_by_line(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": "a", "label": label} for label in (1, 0)]
+    with pytest.raises(InputError, match=r"line 2: the candidate 'a' is marked both 1 and 0"):
+        task_rows(tmp_path, rows, "Reranking")
+
+
+def test_a_candidate_that_stands_twice_counts_once(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": text, "label": label} for text, label in (("a", 1), ("a", 1), ("b", 0))]
+    relevant = load(task_rows(tmp_path, rows, "Reranking")).dataset["default"]["test"]["relevant_docs"]
+    assert relevant == {"q0": {"q0-d0": 1, "q0-d1": 0}}
+
+
+def test_retrieval_takes_grades_and_reranking_does_not(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": f"c{grade}", "label": grade} for grade in (0, 1, 2)]
+    relevant = load(task_rows(tmp_path, rows, "Retrieval")).dataset["default"]["test"]["relevant_docs"]
+    assert relevant == {"q0": {"d1": 1, "d2": 2}}
+    with pytest.raises(InputError, match=r"line 3: the label is 2; binary labels"):
+        task_rows(tmp_path, rows, "Reranking")
+
+
+def test_test_rows_of_a_class_without_training_rows_are_left_out_and_counted(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(20)])
+    rows = [{"text": f"x{i}", "label": "abc"[i % 3]} for i in range(9)]
+    source = local_task(LocalTask(None, write(tmp_path / "test.jsonl", rows), train=train))
+    assert source.left_out == 3 and len(load(source).dataset["test"]) == 6
+
+
+@pytest.mark.parametrize("word", ["NaN", "None", "NA", "", " ", None, float("nan")])
+def test_a_word_for_none_is_no_class(tmp_path: Path, word: Any) -> None:
+    rows = [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(6)]
+    source = task_rows(tmp_path, [*rows, {"text": "None", "label": word}], "Clustering")
+    assert source.left_out == 1 and set(load(source).dataset["test"]["labels"]) == {0, 1}
+
+
+def test_a_text_may_say_none(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": label} for text, label in (("None", "a"), ("b", "b"), ("c", "a"))]
+    assert task_rows(tmp_path, rows, "Clustering").left_out == 0
+
+
+def test_labels_that_begin_late_are_seen(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"t{i}"} for i in range(3)]
+    source = task_rows(tmp_path, [*rows, *({"text": f"u{i}", "label": "ab"[i % 2]} for i in range(4))], None)
+    assert source.type == "Clustering" and source.left_out == 3
+
+
+def test_quotation_marks_are_text_in_a_tsv_and_no_row_is_lost(tmp_path: Path) -> None:
+    lines = [f'"so he said {i}\tand "{i}" was it\t{i % 5}' for i in range(60)]
+    (tmp_path / "pairs.tsv").write_text("sentence1\tsentence2\tscore\n" + "\n".join(lines) + "\n")
+    source = local_task(LocalTask("STS", tmp_path / "pairs.tsv"))
+    assert len(load(source).dataset["test"]) == 60 and source.left_out == 0
+
+
+def test_a_line_separator_inside_a_string_ends_no_row(tmp_path: Path) -> None:
+    rows = [{"text": f"one\u2028two\x85{i}", "label": "ab"[i % 2]} for i in range(6)]
+    path = tmp_path / "separators.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert len(texts_of(local_task(LocalTask(None, path)))) == 6
 
 
 def test_types_are_told_from_columns() -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
+from moee_topics.corpus import MISSING, CorpusSettings, Row, read_table
 from moee_topics.errors import InputError
 
 LocalType = Literal[
@@ -20,53 +14,38 @@ LocalType = Literal[
 ]
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a csv, tsv, jsonl or parquet file, the text formats also gzipped.
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file, by the reader of corpora: csv, tsv, jsonl, parquet or xlsx, the text formats also packed.
 
     Raises:
         InputError: the file is missing, of another kind, empty, or cannot be read.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}. Give a csv, tsv, jsonl or parquet file with a header.")
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    if kind not in _READERS:
-        raise InputError(f"{path} is none of: {', '.join(_READERS)} (the text formats also as .gz).")
-    try:
-        rows = _READERS[kind](path)
-    except (ValueError, OSError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as {kind}: {error}.") from error
+    rows = list(read_table(path, CorpusSettings(str(path))).rows(None))
     if not rows:
         raise InputError(f"{path} has no rows.")
     return rows
 
 
-def _text_of(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """The columns of all rows: of JSON lines, some may begin to have one late."""
+    return list(dict.fromkeys(str(column) for row in rows for column in row.values))
 
 
-def _read_delimited(path: Path, delimiter: str) -> list[dict[str, Any]]:
-    return list(csv.DictReader(io.StringIO(_text_of(path)), delimiter=delimiter))
+def is_blank(value: Any) -> bool:
+    """Whether a cell is null or white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _read_jsonl(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in _text_of(path).splitlines() if line.strip()]
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("each line must be an object")
-    return rows
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds no text: blank, or not a number, as data frames write a gap."""
+    return is_blank(value) or (isinstance(value, float) and value != value)
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    return rows
-
-
-_READERS: Mapping[str, Callable[[Path], list[dict[str, Any]]]] = {
-    "csv": partial(_read_delimited, delimiter=","),
-    "tsv": partial(_read_delimited, delimiter="\t"),
-    "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-}
+def is_missing_label(value: Any) -> bool:
+    """Whether a cell holds no label: it is missing, or a word for that. A text may well say "None"."""
+    return is_missing(value) or (isinstance(value, str) and value.strip() in MISSING)
 
 
 def guess_type(columns: Iterable[str]) -> LocalType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from moee_topics.corpus import Row
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
-from moee_topics.mteb.tasks.labelled_files import LocalType, guess_type, read_rows
+from moee_topics.mteb.tasks.labelled_files import (
+    LocalType,
+    columns_of,
+    guess_type,
+    is_blank,
+    is_missing,
+    is_missing_label,
+    read_rows,
+)
 from moee_topics.mteb.tasks.source import TaskSource, mteb
 
 LOCAL_TYPES: tuple[LocalType, ...] = get_args(LocalType)
@@ -27,9 +37,10 @@ MAIN_SCORES: Mapping[LocalType, str] = {
     "Classification": "accuracy",
     "Summarization": "cosine_spearman",
 }
-Row = Mapping[str, Any]
 Table = dict[str, list[Any]]
 LARGEST_SAMPLE = 16_384
+GRADES = 10
+"""The most relevant that a candidate can be: nDCG weighs grades, and a mark of 1,000 is no grade."""
 Item = TypeVar("Item")
 
 
@@ -70,38 +81,45 @@ class LocalTask:
 def local_task(spec: LocalTask) -> TaskSource:
     """A labelled file as a task, with the protocol of mteb's own tasks of that type.
 
-    Rows that lack a text or a label are left out; ``TaskSource.left_out`` counts them.
+    Rows and candidates that lack a text or a label are left out; ``TaskSource.left_out`` counts them.
 
     Raises:
         InputError: the file, its columns or its values do not fit the type.
     """
     rows = read_rows(spec.file)
-    kind = spec.type or ("Classification" if spec.train else guess_type(rows[0]))
+    kind = spec.type or ("Classification" if spec.train else guess_type(columns_of(rows)))
     if kind not in LOCAL_TYPES:
         raise InputError(f"There is no local task type {kind!r}; there are {', '.join(LOCAL_TYPES)}.")
     parts = {"test": _sampled(rows, spec)}
     if kind == "Classification":
-        parts["train"] = _train_rows(spec)
-    kept = {split: complete(part, _needed(kind, spec, part), spec.file) for split, part in parts.items()}
-    splits = {split: _BUILDERS[kind](part, spec) for split, part in kept.items()}
-    if kind in ("Clustering", "Classification"):
-        splits = _numbered(splits, spec)
-    name = spec.name or _default_name(spec, kind)
+        if spec.train is None:
+            raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
+        parts["train"] = _draw(read_rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
+    kept = {split: complete(part, _needed(kind, spec, part), spec) for split, part in parts.items()}
     left_out = sum(len(parts[split]) - len(kept[split]) for split in parts)
-    make = partial(_make, name, kind, splits, spec)
+    if kind == "Classification":
+        left_out += _leave_out_unknown(kept, spec)
+    tables = {split: _BUILDERS[kind](part, spec) for split, part in kept.items()}
+    left_out += sum(table.pop("left_out", [0])[0] for table in tables.values())
+    if kind in ("Clustering", "Classification"):
+        tables = _numbered(tables, spec)
+    name = spec.name or _default_name(spec, kind)
+    make = partial(_make, name, kind, tables, spec)
     return TaskSource(name, kind, MAIN_SCORES[kind], make, local=True, left_out=left_out)
 
 
-def _sampled(rows: list[dict[str, Any]], spec: LocalTask) -> list[dict[str, Any]]:
+def _sampled(rows: list[Row], spec: LocalTask) -> list[Row]:
+    """The rows to keep; where rows are grouped by query, all of the queries to keep."""
     if spec.sample is None:
         return rows
     if spec.sample < 2:
         raise InputError(f"A sample of {spec.sample} rows of {spec.file} is too small; take 2 or more.")
-    query = spec.column("query")
-    if query not in rows[0] or spec.column("positive") in rows[0]:
+    query, columns = spec.column("query"), columns_of(rows)
+    if query not in columns or spec.column("positive") in columns:
         return _draw(rows, spec.seed, spec.sample)
-    chosen = set(_draw(list(dict.fromkeys(str(row.get(query)) for row in rows)), spec.seed, spec.sample))
-    return [row for row in rows if str(row.get(query)) in chosen]
+    queries = list(dict.fromkeys(str(row.values.get(query)) for row in rows))
+    chosen = set(_draw(queries, spec.seed, spec.sample))
+    return [row for row in rows if str(row.values.get(query)) in chosen]
 
 
 def _draw(items: list[Item], seed: int, count: int | None) -> list[Item]:
@@ -110,19 +128,12 @@ def _draw(items: list[Item], seed: int, count: int | None) -> list[Item]:
     return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), count))]
 
 
-def _train_rows(spec: LocalTask) -> list[dict[str, Any]]:
-    if spec.train is None:
-        raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
-    return _draw(read_rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
-
-
 def _needed(kind: LocalType, spec: LocalTask, rows: Sequence[Row]) -> list[str]:
     """The columns that a row must have."""
     if kind in ("Clustering", "Classification"):
         return [*spec.text, spec.column("label")]
-    grouped = bool(rows) and spec.column("positive") in rows[0]
-    roles = _ROLES["Grouped" if grouped and kind in ("Reranking", "Retrieval") else kind]
-    return [spec.column(role) for role in roles]
+    grouped = spec.column("positive") in columns_of(rows) and kind in ("Reranking", "Retrieval")
+    return [spec.column(role) for role in _ROLES["Grouped" if grouped else kind]]
 
 
 _ROLES: Mapping[str, tuple[str, ...]] = {
@@ -135,101 +146,130 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def complete(rows: Sequence[Row], columns: Sequence[str], file: Path) -> list[Row]:
+def complete(rows: Sequence[Row], columns: Sequence[str], spec: LocalTask) -> list[Row]:
     """The rows whose columns all hold something.
 
     Raises:
         InputError: a column is in no row, or no row has all of them.
     """
-    known = {column for row in rows for column in row}
-    missing = [column for column in columns if column not in known]
-    if missing:
-        raise InputError(f"{file} has no column {', '.join(missing)}; it has {', '.join(sorted(map(str, known)))}.")
-    kept = [row for row in rows if all(_holds_something(row.get(column)) for column in columns)]
+    present = columns_of(rows)
+    if absent := [column for column in columns if column not in present]:
+        raise InputError(f"{spec.file} has no column {', '.join(absent)}; it has {', '.join(sorted(present))}.")
+    # A score that is not a number is no gap but a fault, which is refused later, by line.
+    of_role = {spec.column("label"): is_missing_label, spec.column("score"): is_blank}
+    tests = {column: of_role.get(column, is_missing) for column in columns}
+    kept = [row for row in rows if not any(test(row.values.get(column)) for column, test in tests.items())]
     if not kept:
-        raise InputError(f"No row of {file} has all of {', '.join(columns)}.")
+        raise InputError(f"No row of {spec.file} has all of {', '.join(columns)}.")
     return kept
 
 
-def _holds_something(value: Any) -> bool:
-    return value is not None and (not isinstance(value, str) or bool(value.strip()))
+def _leave_out_unknown(parts: dict[str, list[Row]], spec: LocalTask) -> int:
+    """Takes test rows away whose label no training row has, which no classifier could tell; counts them."""
+    label = spec.column("label")
+    trained = {_name(row.values[label]) for row in parts["train"]}
+    tested = [row for row in parts["test"] if _name(row.values[label]) in trained]
+    if not tested:
+        raise InputError(f"No label of {spec.file} is among those of {spec.train}: {', '.join(sorted(trained)[:5])}, …")
+    left_out = len(parts["test"]) - len(tested)
+    parts["test"] = tested
+    return left_out
+
+
+def _name(label: Any) -> str:
+    """A label as text; 1.0, as a column of numbers with gaps gives it, is 1."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def _documents(rows: Sequence[Row], spec: LocalTask) -> list[str]:
-    return [" ".join(str(row[column]) for column in spec.text) for row in rows]
+    return [" ".join(str(row.values[column]) for column in spec.text) for row in rows]
 
 
 def _clustering(rows: Sequence[Row], spec: LocalTask) -> Table:
-    return {"sentences": _documents(rows, spec), "labels": [str(row[spec.column("label")]) for row in rows]}
+    return {"sentences": _documents(rows, spec), "labels": [_name(row.values[spec.column("label")]) for row in rows]}
 
 
 def _classification(rows: Sequence[Row], spec: LocalTask) -> Table:
-    return {"text": _documents(rows, spec), "label": [str(row[spec.column("label")]) for row in rows]}
+    return {"text": _documents(rows, spec), "label": [_name(row.values[spec.column("label")]) for row in rows]}
 
 
 def _pairs(rows: Sequence[Row], spec: LocalTask) -> Table:
-    return {side: [str(row[spec.column(side)]) for row in rows] for side in ("sentence1", "sentence2")}
+    return {side: [str(row.values[spec.column(side)]) for row in rows] for side in ("sentence1", "sentence2")}
 
 
 def _sts(rows: Sequence[Row], spec: LocalTask) -> Table:
-    scores = [_number(row[spec.column("score")], spec) for row in rows]
+    scores = []
+    for row in rows:
+        value = row.values[spec.column("score")]
+        try:
+            score = float(value)
+        except (TypeError, ValueError):
+            score = math.nan
+        # A score that is not finite would make the correlation of the whole file "not a number".
+        if not math.isfinite(score):
+            raise InputError(f"{spec.file}, {row.place}: the score is {value!r}, which is not a number.")
+        scores.append(score)
     if len(set(scores)) < 2:
         raise InputError(f"All scores of {spec.file} are the same: there is nothing to correlate with.")
     return {**_pairs(rows, spec), "score": scores}
 
 
 def _pair_classification(rows: Sequence[Row], spec: LocalTask) -> Table:
-    table = {**_pairs(rows, spec), "labels": [_binary(row[spec.column("label")], spec) for row in rows]}
-    if len(set(table["labels"])) < 2:
+    labels = [_relevance(row, spec, most=1) for row in rows]
+    if len(set(labels)) < 2:
         raise InputError(f"{spec.file} has pairs of one label only; a PairClassification task needs 0 and 1.")
-    return table
+    return {**_pairs(rows, spec), "labels": labels}
 
 
-def _number(value: Any, spec: LocalTask) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{spec.file} holds the score {value!r}, which is not a number.") from None
+def _relevance(row: Row, spec: LocalTask, *, most: int) -> int:
+    """A label as a whole number from 0 to ``most``; true and false are 1 and 0."""
+    value = row.values[spec.column("label")]
+    text = str(value).strip().lower()
+    text = {"true": "1", "false": "0"}.get(text, text.removesuffix(".0"))
+    if text.isdigit() and int(text) <= most:
+        return int(text)
+    expected = "binary labels are 0 and 1" if most == 1 else f"relevance is a whole number from 0 to {most}"
+    raise InputError(f"{spec.file}, {row.place}: the label is {value!r}; {expected}.")
 
 
-def _binary(value: Any, spec: LocalTask) -> int:
-    if str(value).strip().lower() in ("1", "1.0", "true"):
-        return 1
-    if str(value).strip().lower() in ("0", "0.0", "false"):
-        return 0
-    raise InputError(f"{spec.file} holds the label {value!r}; binary labels are 0 and 1.")
-
-
-def _queries(rows: Sequence[Row], spec: LocalTask) -> Table:
-    """Queries with their relevant and other candidates; those without one of each cannot be ranked."""
-    positive, negative = spec.column("positive"), spec.column("negative")
-    found: dict[str, tuple[list[str], list[str]]] = {}
+def _queries(rows: Sequence[Row], spec: LocalTask, most: int = 1) -> Table:
+    """Queries with their candidates and relevance; those without a relevant and another one cannot be ranked."""
+    candidates: dict[str, dict[str, int]] = {}
+    left_out = 0
     for row in rows:
-        query = found.setdefault(str(row[spec.column("query")]), ([], []))
-        if positive in row and negative in row:
-            query[0].extend(_texts(row[positive]))
-            query[1].extend(_texts(row[negative]))
-        else:
-            query[1 - _binary(row[spec.column("label")], spec)].append(str(row[spec.column("candidate")]))
-    usable = {query: both for query, both in found.items() if all(both)}
+        query = candidates.setdefault(str(row.values[spec.column("query")]), {})
+        for text, relevance in _candidates(row, spec, most):
+            if is_missing(text):
+                left_out += 1
+            elif query.setdefault(str(text), relevance) != relevance:
+                raise InputError(
+                    f"{spec.file}, {row.place}: the candidate {str(text)[:60]!r} is marked both {query[str(text)]} and "
+                    f"{relevance} for one query."
+                )
+    usable = {query: texts for query, texts in candidates.items() if any(texts.values()) and not all(texts.values())}
     if not usable:
         raise InputError(f"No query of {spec.file} has both a relevant candidate and another one.")
     return {
         "query": list(usable),
-        "positive": [both[0] for both in usable.values()],
-        "negative": [both[1] for both in usable.values()],
+        "candidates": [list(texts) for texts in usable.values()],
+        "relevance": [list(texts.values()) for texts in usable.values()],
+        "left_out": [left_out],
     }
 
 
-def _texts(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(text) for text in value]
+def _candidates(row: Row, spec: LocalTask, most: int) -> list[tuple[Any, int]]:
+    positive, negative = row.values.get(spec.column("positive")), row.values.get(spec.column("negative"))
+    if positive is None and negative is None:
+        return [(row.values[spec.column("candidate")], _relevance(row, spec, most=most))]
+    listed = [[texts] if isinstance(texts, str) else texts or [] for texts in (positive, negative)]
+    return [(text, 1 - column) for column, texts in enumerate(listed) for text in texts]
 
 
 def _summarization(rows: Sequence[Row], spec: LocalTask) -> Table:
-    table = {role: [row[spec.column(role)] for row in rows] for role in _ROLES["Summarization"]}
-    for machine, scores in zip(table["machine_summaries"], table["relevance"], strict=True):
+    table = {role: [row.values[spec.column(role)] for row in rows] for role in _ROLES["Summarization"]}
+    for row, machine, scores in zip(rows, table["machine_summaries"], table["relevance"], strict=True):
         if not isinstance(machine, list) or not isinstance(scores, list) or len(machine) != len(scores):
-            raise InputError(f"{spec.file} must list one relevance score for each machine summary.")
+            raise InputError(f"{spec.file}, {row.place}: there must be one relevance score for each machine summary.")
     return table
 
 
@@ -238,7 +278,7 @@ _BUILDERS: Mapping[LocalType, Callable[[Sequence[Row], LocalTask], Table]] = {
     "STS": _sts,
     "PairClassification": _pair_classification,
     "Reranking": _queries,
-    "Retrieval": _queries,
+    "Retrieval": partial(_queries, most=GRADES),
     "Classification": _classification,
     "Summarization": _summarization,
 }
@@ -332,20 +372,23 @@ Candidates = tuple[list[dict[str, str]], list[dict[str, str]], dict[str, dict[st
 def _ranked(table: Table) -> Candidates:
     """Each query with its own candidates, in mteb's layout of a reranking task."""
     queries, corpus, relevant, ranked = [], [], {}, {}
-    for i, query in enumerate(table["query"]):
-        texts = [(text, 1) for text in table["positive"][i]] + [(text, 0) for text in table["negative"][i]]
+    for i, (query, texts) in enumerate(zip(table["query"], table["candidates"], strict=True)):
         ids = [f"q{i}-d{j}" for j in range(len(texts))]
         queries.append({"id": f"q{i}", "text": query})
-        corpus += [{"id": id_, "title": "", "text": text} for id_, (text, _) in zip(ids, texts, strict=True)]
-        relevant[f"q{i}"] = {id_: label for id_, (_, label) in zip(ids, texts, strict=True)}
+        corpus += [{"id": id_, "title": "", "text": text} for id_, text in zip(ids, texts, strict=True)]
+        relevant[f"q{i}"] = dict(zip(ids, table["relevance"][i], strict=True))
         ranked[f"q{i}"] = ids
     return queries, corpus, relevant, ranked
 
 
 def _searched(table: Table) -> Candidates:
     """All candidates as one corpus in which each query searches; equal texts are one document."""
-    lists = [*table["positive"], *table["negative"]]
-    ids = {text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in lists for text in texts))}
+    ids = {
+        text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in table["candidates"] for text in texts))
+    }
     queries = [{"id": f"q{i}", "text": query} for i, query in enumerate(table["query"])]
-    relevant = {f"q{i}": {ids[text]: 1 for text in texts} for i, texts in enumerate(table["positive"])}
+    relevant = {
+        f"q{i}": {ids[text]: grade for text, grade in zip(texts, grades, strict=True) if grade}
+        for i, (texts, grades) in enumerate(zip(table["candidates"], table["relevance"], strict=True))
+    }
     return queries, [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()], relevant, None
