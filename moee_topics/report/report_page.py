@@ -26,6 +26,7 @@ from moee_topics.topics import OUTLIERS, Topic
 EXCERPT = 220
 OUTLIER_SAMPLES = 6
 LARGEST = 10
+EXPERTS_SHOWN = 300
 
 LabelCounts = Mapping[int, Counter[str]]
 
@@ -73,6 +74,7 @@ def render_report(run: RunFolder, settings: ReportSettings) -> str:
         scores=[reading.read_score(name, score) for name, score in run.scores.items()],
         headline=[reading.read_score(name, run.scores[name]) for name in reading.HEADLINE if name in run.scores],
         labels=_labels(run, counts),
+        expert_rows=_expert_rows(run),
         manifest=_manifest(run),
         left_out=list(run.section("left_out").items()),
         recipe=json.dumps(run.manifest.get("recipe", {}), indent=2, ensure_ascii=False),
@@ -129,6 +131,27 @@ def _topic_rows(run: RunFolder, counts: LabelCounts) -> list[TopicRow]:
     return rows
 
 
+def _expert_rows(run: RunFolder) -> list[dict[str, str]]:
+    """The table of experts as it stands where no script draws it: strongest first, with topics and heaviest user."""
+    if run.experts is None:
+        return []
+    pairs = [(pair, topic.topic) for topic in run.experts.topics for pair in topic.experts]
+    pairs.sort(key=lambda pair: -pair[0].lift)
+    topics: dict[tuple[int, int], list[str]] = {}
+    for pair, topic in pairs:
+        text = f"{title(run.result.topic(topic))} × {pair.lift:.2f}"
+        topics.setdefault((pair.layer, pair.expert), []).append(text)
+    users = {(user.layer, user.expert): user.rows[0] for user in run.experts.expert_documents if user.rows}
+    return [
+        {
+            "name": f"L{layer} E{expert}",
+            "topics": "; ".join(served[:8]),
+            "user": _excerpt(run, users[layer, expert]) if (layer, expert) in users else "",
+        }
+        for (layer, expert), served in list(topics.items())[:EXPERTS_SHOWN]
+    ]
+
+
 def _main_label(counts: LabelCounts, topic: int) -> tuple[str, float]:
     """The label that most documents of a topic have, and the share that has it."""
     if topic not in counts:
@@ -173,7 +196,7 @@ def _labels(run: RunFolder, counts: LabelCounts) -> dict[str, Any] | None:
     return {
         "count": len(held),
         "purest": ranked[:3],
-        "mixed": ranked[::-1][:3],
+        "mixed": [row for row in ranked[::-1] if row[2] < 1][:3],
         "held": sorted(held, key=lambda row: -row[3]),
         "names": {topic.topic: title(topic) for topic in run.ranked_topics},
     }

@@ -47,6 +47,7 @@ def _environment() -> Environment:
     filters = {
         "number": reading.number,
         "percent": reading.percent,
+        "figure": reading.figure,
         "bytes": reading.bytes_read,
         "seconds": reading.seconds_read,
         "title": title,

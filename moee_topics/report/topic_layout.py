@@ -10,6 +10,8 @@ Floats = NDArray[np.floating]
 FEW_TOPICS = 8
 MANY_TOPICS = 1_200
 STEPS = 400
+UNLIKE = 0.5
+CLOSE = 0.12
 
 
 def topic_layout(similarity: Floats) -> Floats:
@@ -24,7 +26,10 @@ def topic_layout(similarity: Floats) -> Floats:
     """
     start = classical_scaling(similarity)
     if not FEW_TOPICS <= len(similarity) <= MANY_TOPICS:
-        return start
+        return _on_a_circle(similarity) if len(similarity) < FEW_TOPICS and _overlap(start, similarity) else start
+    if _overlap(start, similarity):
+        # Topics at one point have one slope and would stay together for ever.
+        start = start + np.random.default_rng(0).normal(scale=max(float(start.std()), 1e-9), size=start.shape)
     near = _neighbourhoods(np.clip(1 - similarity, 0, 2), perplexity=min(12.0, (len(similarity) - 1) / 3))
     return _descend(near, start / max(float(start.std()), 1e-9) * 1e-2)
 
@@ -41,6 +46,24 @@ def classical_scaling(similarity: Floats) -> Floats:
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     positions[:, : axes.shape[1]] = axes * np.where(largest < 0, -1.0, 1.0)
     return positions
+
+
+def _overlap(positions: Floats, similarity: Floats) -> bool:
+    """Whether topics that are unlike share a place: two axes cannot hold the differences of many."""
+    apart = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    unlike = np.triu(similarity < UNLIKE, k=1)
+    return bool((apart[unlike] < CLOSE * max(float(apart.max(initial=0)), 1e-9)).any())
+
+
+def _on_a_circle(similarity: Floats) -> Floats:
+    """A handful of topics around a circle, each beside the likest one that is left."""
+    order, left = [0], set(range(1, len(similarity)))
+    while left:
+        order.append(max(left, key=lambda topic: (similarity[order[-1], topic], -topic)))
+        left.remove(order[-1])
+    angles = np.empty(len(order))
+    angles[order] = 2 * np.pi * np.arange(len(order)) / len(order)
+    return np.column_stack([np.cos(angles), np.sin(angles)])
 
 
 def _neighbourhoods(distance: Floats, perplexity: float) -> Floats:

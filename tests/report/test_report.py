@@ -202,6 +202,13 @@ def test_like_topics_are_drawn_side_by_side_and_always_at_the_same_place() -> No
     assert topic_layout(np.ones((1, 1))).tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize("topics", [2, 3, 4, 5, 6, 7, 8, 30])
+def test_topics_that_have_nothing_in_common_are_drawn_apart(topics: int) -> None:
+    positions = topic_layout(np.eye(topics))
+    apart = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    assert apart[np.triu_indices(topics, 1)].min() > 0.1 * apart.max()
+
+
 def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> None:
     rng, topics = np.random.default_rng(0), np.repeat(np.arange(4), 60)
     weights = rng.dirichlet(np.full(8, 2.0), (240, 2))
@@ -274,10 +281,10 @@ def test_the_exported_tables_hold_every_topic_and_document(run: Path, tmp_path: 
 
 
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path) -> None:
-    folder = bare_run(tmp_path / "run", ["=HYPERLINK(1)", "+1", "@x", "plain"])
+    folder = bare_run(tmp_path / "run", ["=HYPERLINK(1)", "+1", "@x", "plain", "\n=1", "＝1", "-2"])
     export_report(folder, ["csv"], tmp_path)
     rows = list(csv.DictReader((tmp_path / "documents.csv").open(encoding="utf-8", newline="")))
-    assert [row["text"] for row in rows] == ["'=HYPERLINK(1)", "'+1", "'@x", "plain"]
+    assert [row["text"] for row in rows] == ["'=HYPERLINK(1)", "'+1", "'@x", "plain", "'\n=1", "'＝1", "'-2"]
 
 
 def test_figures_are_valid_svg_even_of_hostile_names(hostile: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from small_run import HOSTILE, small_run
 
 from moee_topics.report import write_comparison, write_report
+from moee_topics.run_folder import RunFolder
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -386,6 +388,48 @@ def test_nothing_is_wider_than_a_phone(page: Browser) -> None:
         page.call("Emulation.clearDeviceMetricsOverride")
 
 
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with a word of 240 letters, a revision of 480, and labels that are read from right to left."""
+    folder = small_run(tmp_path_factory.mktemp("awkward"))
+    files = RunFolder(folder).files
+    result, manifest = files.result.read(), files.manifest.read()
+    info = [replace(topic, words=[("x" * 240, 0.5), *topic.words]) for topic in result.topic_info]
+    files.result.write(replace(result, topic_info=info, labels=["סגול"] * len(result)))
+    files.manifest.write({**manifest, "encoder": {**manifest["encoder"], "revision": "a1b2" * 120}})
+    return write_report(folder)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_words_wrap_and_every_chapter_is_in_the_menu(browser: Browser, awkward: Path, width: int) -> None:
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    try:
+        browser.open(awkward)
+        browser.wait_for("document.documentElement.dataset.ready === 'yes'")
+        browser.evaluate(
+            "document.querySelectorAll('section').forEach((s) => { s.style.contentVisibility = 'visible'; })"
+        )
+        wide = "[...document.querySelectorAll('html, main section, #topic-table, .manifest, nav')]"
+        wide += (
+            ".filter((part) => part.scrollWidth > Math.min(innerWidth, part.parentElement?.clientWidth || innerWidth))"
+        )
+        assert browser.evaluate(f"{wide}.map((part) => part.id || part.className || part.tagName)") == []
+        # The tree of a telephone is as wide as the telephone: joins are seen, not only parallel lines.
+        assert browser.evaluate("document.querySelector('#tree svg').getBoundingClientRect().width") <= min(width, 1100)
+        assert browser.evaluate("document.querySelectorAll('nav a').length") == 9
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_right_to_left_labels_split_no_percentage_and_pure_topics_are_not_called_mixed(awkward: Path) -> None:
+    page = awkward.read_text(encoding="utf-8")
+    assert "is 100 % <bdi>סגול</bdi>" in page and "only 100 %" not in page
+    assert "No topic has documents of two labels." in page
+
+
 def test_light_and_dark_follow_the_system_and_the_button(page: Browser) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     shown = []
@@ -445,6 +489,29 @@ def test_the_topics_are_there_without_javascript(browser: Browser, report: Path)
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
     assert "hockey, goal, team" in html and "Quality at a glance" in html
+    for table in ('id="expert-table"', 'id="tree"', 'id="document-list"'):
+        part = html.split(table)[1].split("</section>")[0]
+        assert "hockey" in part or "things" in part, table
+    assert browser.evaluate("getComputedStyle(document.querySelector('.no-script')).display") == "none", "scripts run"
+
+
+def test_the_hint_is_seen_without_javascript(browser: Browser, report: Path, tmp_path: Path) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.open(report)
+        document = browser.call("DOM.getDocument")["root"]["nodeId"]
+        for selector, seen in (
+            (".no-script", True),
+            ("#expert-table tbody tr", True),
+            (".map", False),
+            (".tools", False),
+        ):
+            node = browser.call("DOM.querySelector", {"nodeId": document, "selector": selector})["nodeId"]
+            browser.call("CSS.enable")
+            style = browser.call("CSS.getComputedStyleForNode", {"nodeId": node})["computedStyle"]
+            assert ({"name": "display", "value": "none"} not in style) is seen, selector
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_two_hostile_runs_compared_stay_text(browser: Browser, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@
   const expertName = (expert) => `L${expert.layer} E${expert.expert}`;
   const topicName = (id) => (byId.has(id) ? byId.get(id).name : `Topic ${id}`);
   const topicButton = (id, note) => h("button", { type: "button", class: "chip", onclick: () => openTopic(id) },
-    byId.has(id) ? dot(byId.get(id)) : null, topicName(id), note ? h("small", {}, note) : null);
+    byId.has(id) ? dot(byId.get(id)) : null, h("span", { class: "name" }, topicName(id)), note ? h("small", {}, note) : null);
   const topicLink = (id) => h("button", { type: "button", class: "link", onclick: () => openTopic(id) }, topicName(id));
 
   // ---- the documents, unpacked after the first paint
@@ -538,7 +538,7 @@
       if (nodes.has(id)) stack.push(nodes.get(id).right, nodes.get(id).left);
       else leaves.push(id);
     }
-    const row = 21, labels = 250, width = 1100, height = leaves.length * row + 12;
+    const room = $("tree").clientWidth || 1100, narrow = room < 700, row = 21, labels = narrow ? 150 : 250, longest = narrow ? 20 : 36, width = narrow ? Math.max(room, 280) : 1100, height = leaves.length * row + 12;
     const top = Math.max(...first.hierarchy.map((merger) => merger[3]), 1e-9), at = new Map(leaves.map((id, i) => [id, { x: labels, y: 14 + i * row }]));
     const lines = [];
     for (const id of order.reverse()) {
@@ -549,7 +549,7 @@
       at.set(id, { x, y: (a.y + b.y) / 2 });
     }
     const names = leaves.map((id) => { const topic = byId.get(id), text = topicName(id); return s("a", { href: "#hierarchy", role: "button", onclick: (event) => { event.preventDefault(); openTopic(id); } },
-      topic && s("circle", { cx: labels - 8, cy: at.get(id).y, r: 4, fill: colourOf(topic) }), s("text", { x: labels - 18, y: at.get(id).y + 4, "text-anchor": "end" }, text.length > 36 ? text.slice(0, 34) + "…" : text)); });
+      topic && s("circle", { cx: labels - 8, cy: at.get(id).y, r: 4, fill: colourOf(topic) }), s("text", { x: labels - 18, y: at.get(id).y + 4, "text-anchor": "end" }, text.length > longest ? text.slice(0, longest - 2) + "…" : text)); });
     $("tree").replaceChildren(s("svg", { viewBox: `0 0 ${width} ${height}`, width, height }, lines, names));
   }
 
@@ -647,7 +647,7 @@
     return searchDocuments(Math.max(0, (Number.parseInt(asked.get("page"), 10) || 1) - 1));
   }
   // A spreadsheet takes a leading = + - @ for a formula.
-  const field = (value) => `"${String(value).replace(/^([=+\-@\t\r])/, "'$1").replace(/"/g, '""')}"`;
+  const field = (value) => `"${String(value).replace(/^([=+\-@\t\r\n＝＋－＠])/, "'$1").replace(/"/g, '""')}"`;
   function saveCsv() {
     if (!documents) return;
     const lines = [["id", "topic", "name", "label", "text"].join(",")];
