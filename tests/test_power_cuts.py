@@ -1,0 +1,177 @@
+"""What is said to be done survives a cut of the power, and a full disk is an error after which the run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_disk import LoopDisk, loop_disk, needs_loop_devices
+from tiny_runs import contents, write_corpus
+
+from moee_topics.store import write_bytes
+
+pytestmark = [pytest.mark.slow, needs_loop_devices]
+
+BEGIN = """
+import json, os, sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}, {tests!r} + "/store"]
+import loop_disk
+root, cut = Path({root!r}), {cut}
+"""
+STORE = """
+import test_store as t
+loop_disk.cut_at(root, cut)
+with t.EmbeddingStore.open(root / "store", t.KEY, writable=True) as store:
+    for start in range(0, 40, 5):
+        part = t.texts(5, start)
+        if store.missing(t.hashes_of(part)):
+            store.write(t.encode(part), part, t.hashes_of(part))
+        print(json.dumps(part), flush=True)
+"""
+FILES = """
+from moee_topics.store import atomic_folder, atomic_path, write_text
+loop_disk.cut_at(root, cut)
+for version in range(1, 6):
+    write_text(root / "a" / "file", str(version) * 5000)
+    print(json.dumps(["file", version]), flush=True)
+    with atomic_folder(root / "b" / "folder") as folder:
+        for name in ("one", "two"):
+            (folder / "sub").mkdir(exist_ok=True)
+            (folder / "sub" / name).write_text(str(version) * 5000)
+    print(json.dumps(["folder", version]), flush=True)
+"""
+RUN = """
+from tiny_runs import Heard, STABILITY, recipe_of
+from moee_topics import embed, run as pipeline
+from moee_topics.errors import ResourceError
+from moee_topics.run.ledger import Ledger
+embed.DOCUMENTS_PER_SHARD = 16
+finish = Ledger.finish
+def said(ledger, record):
+    finish(ledger, record)
+    print(json.dumps(["done", record.name]), flush=True)
+Ledger.finish = said
+if cut:
+    loop_disk.cut_at(root, cut)
+calls, heard = 0, Heard()
+sync = os.fsync
+def counted(descriptor):
+    global calls
+    calls += 1
+    sync(descriptor)
+os.fsync = counted
+try:
+    recipe = recipe_of(Path({corpus!r}), Path({model!r}), *STABILITY)
+    pipeline.run(recipe, root / "runs" / "run", root / "runs" / "store", progress=heard)
+except ResourceError as error:
+    print(json.dumps(["full", str(error)]), flush=True)
+else:
+    print(json.dumps(["finished", heard.skipped, calls]), flush=True)
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[LoopDisk]:
+    with loop_disk(tmp_path, 24) as disk:
+        yield disk
+
+
+def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, list[Any]]:
+    """Whether the power was cut, and what was said before."""
+    tests = str(Path(__file__).parent)
+    code = (BEGIN + program).replace("{", "{{").replace("}", "}}")
+    for name in ("tests", "root", "cut", *names):
+        code = code.replace("{{" + name + "!r}}", "{" + name + "!r}").replace("{{" + name + "}}", "{" + name + "}")
+    code = code.format(tests=tests, root=str(root), cut=cut, **names)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, text=True)
+    assert done.returncode in (0, 9), done.stderr
+    return done.returncode == 9, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_bytes(
+    disk: LoopDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "store"))
+    import test_store as store_tests
+
+    whole = store_tests.snapshot(store_tests.make(tmp_path / "whole", store_tests.texts(40)))
+    moments = 0
+    for cut in range(1, 100, 3):
+        disk.format()
+        was_cut, said = child(STORE, disk.mount, cut)
+        if not was_cut:
+            break
+        moments += 1
+        disk.remount()
+        if said:
+            documents = [text for part in said for text in part]
+            store_tests.assert_reads(disk.mount / "store", documents)
+        folder = store_tests.make(disk.mount / "store", store_tests.texts(40))
+        assert store_tests.snapshot(folder) == whole
+    assert moments >= 10
+
+
+def test_every_file_and_folder_that_was_written_survives_whole(disk: LoopDisk) -> None:
+    moments = 0
+    for cut in range(1, 200):
+        disk.format()
+        was_cut, said = child(FILES, disk.mount, cut)
+        moments += was_cut
+        disk.remount()
+        last = {"file": 0, "folder": 0} | dict(said)
+        for kind, paths in (("file", ["a/file"]), ("folder", ["b/folder/sub/one", "b/folder/sub/two"])):
+            versions = {(disk.mount / path).read_text() if (disk.mount / path).exists() else "" for path in paths}
+            assert len(versions) == 1, "old and new are not mixed"
+            (text,) = versions
+            assert text == text[:1] * 5000 if text else last[kind] == 0
+            assert int(text[:1] or 0) in (last[kind], last[kind] + 1)
+        if not was_cut:
+            break
+    assert moments >= 30
+
+
+def test_every_stage_that_was_done_survives_and_the_run_ends_with_the_same_bytes(
+    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path
+) -> None:
+    names = {"corpus": str(write_corpus(tmp_path / "posts.jsonl")), "model": str(tiny_olmoe)}
+    _, said = child(RUN, tmp_path / "whole", **names)
+    (tmp_path / "whole").rename(tmp_path / "kept")
+    syncs = said[-1][2]
+    for cut in sorted({2, syncs // 4, syncs // 2, syncs * 3 // 4, syncs - 2}):
+        disk.format()
+        was_cut, said = child(RUN, disk.mount, cut, **names)
+        assert was_cut
+        disk.remount()
+        _, resumed = child(RUN, disk.mount, **names)
+        assert {name for kind, name in said if kind == "done"} <= set(resumed[-1][1]), "what was done is skipped"
+        assert contents(disk.mount / "runs" / "store") == contents(tmp_path / "kept" / "runs" / "store")
+        mine, whole = contents(disk.mount / "runs" / "run"), contents(tmp_path / "kept" / "runs" / "run")
+        assert {name for name in whole if mine.get(name) != whole[name]} <= {"report.html"}, "it says times"
+
+
+def test_a_disk_that_is_full_is_an_error_and_with_space_the_run_goes_on(
+    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path
+) -> None:
+    names = {"corpus": str(write_corpus(tmp_path / "posts.jsonl")), "model": str(tiny_olmoe)}
+    full = 0
+    for kilobytes in (2, 8, 20, 32):
+        disk.format()
+        status = os.statvfs(disk.mount)
+        write_bytes(disk.mount / "ballast", bytes(status.f_bavail * status.f_frsize - (kilobytes << 10)))
+        _, said = child(RUN, disk.mount, **names)
+        if said[-1][0] == "full":
+            full += 1
+            assert str(disk.mount) in said[-1][1]
+        (disk.mount / "ballast").unlink()
+        _, said = child(RUN, disk.mount, **names)
+        assert said[-1][0] == "finished"
+        assert not list(disk.mount.rglob("*.tmp"))
+    assert full >= 3
