@@ -159,7 +159,7 @@ def _seal(files: Mapping[str, Any]) -> str:
 
 def digest_of(file: Path) -> str:
     """The xxh3 digest of a file, 32 hexadecimal digits."""
-    digest = xxhash.xxh3_128()
+    digest = xxhash.xxh3_128()  # streamed: voters and documents of a large run are gigabytes
     with file.open("rb") as opened:
         while piece := opened.read(PIECE):
             digest.update(piece)

@@ -221,6 +221,7 @@ def _write_png(run: RunFolder, output: Path) -> list[Path]:
         half = min(0.0034 * len(title(topic)) + 0.005, 0.5)  # of the picture's width, at this size of letters
         x = min(max(x, half), 1 - half)
         box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+        # matplotlib reads text between dollars as mathematics, and fails where it is none.
         axes.text(x, y, title(topic).replace("$", r"\$"), ha="center", va="center", fontsize=8, bbox=box)
     with atomic_path(output / "map.png") as temporary:
         figure.savefig(temporary, format="png")

@@ -27,8 +27,8 @@ def topic_layout(similarity: Floats) -> Floats:
     start = classical_scaling(similarity)
     if not FEW_TOPICS <= len(similarity) <= MANY_TOPICS:
         return _on_a_circle(similarity) if len(similarity) < FEW_TOPICS and _overlap(start, similarity) else start
-    if _overlap(start, similarity):
-        # Topics at one point have one slope and would stay together for ever.
+    if len(np.unique(start.round(9), axis=0)) < len(start):
+        # Topics at one point have one slope: only rounding, which differs by processor, would ever part them.
         start = start + np.random.default_rng(0).normal(scale=max(float(start.std()), 1e-9), size=start.shape)
     near = _neighbourhoods(np.clip(1 - similarity, 0, 2), perplexity=min(12.0, (len(similarity) - 1) / 3))
     return _descend(near, start / max(float(start.std()), 1e-9) * 1e-2)
@@ -41,6 +41,7 @@ def classical_scaling(similarity: Floats) -> Floats:
     if topics < 2:
         return positions
     centred = similarity - similarity.mean(0) - similarity.mean(1)[:, None] + similarity.mean()
+    # The sign of an eigenvector is LAPACK's choice and differs between processors.
     values, vectors = np.linalg.eigh(centred)
     axes = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1][:, :2]
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]

@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from moee_topics import __version__
+from moee_topics.cli import run_commands
 from moee_topics.cli.app import app
 from moee_topics.cli.bars import Lines
 from moee_topics.errors import Interrupted, ResourceError, StoreError
@@ -179,6 +180,18 @@ def test_predict_writes_one_row_for_each_line_of_stdin(finished: Path) -> None:
     assert all(set(row) == {"id", "topic", "name", "probability"} for row in rows)
     table = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket in space\n").stdout
     assert table.splitlines()[0] == "id,topic,name,probability" and len(table.splitlines()) == 2
+
+
+def test_predict_writes_no_formula_into_a_spreadsheet(capsys: pytest.CaptureFixture[str]) -> None:
+    run_commands._write_csv([{"id": "=HYPERLINK(1)", "topic": -1, "name": "@x", "probability": 0.5}])
+    assert capsys.readouterr().out.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5"
+
+
+@pytest.mark.parametrize("name", ["../..", "/tmp/elsewhere", "store"])
+def test_a_name_that_is_a_path_is_refused_before_anything_is_written(tmp_path: Path, recipe: Path, name: str) -> None:
+    result = call("run", recipe, "--output", tmp_path / "runs" / "deep", "--name", name)
+    assert result.exit_code == 4 and "cannot have the name" in result.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_estimate_counts_without_writing_anything(tmp_path: Path, recipe: Path) -> None:
