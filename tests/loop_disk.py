@@ -44,10 +44,10 @@ class LoopDisk:
         subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
         self.remount()
 
-    def remount(self) -> None:
+    def remount(self, options: str = "loop") -> None:
         """Starts the machine again."""
         self.unmount()
-        done = subprocess.run(["mount", "-o", "loop", self.image, self.mount], capture_output=True, text=True)
+        done = subprocess.run(["mount", "-o", options, self.image, self.mount], capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"loop devices are not allowed here: {done.stderr.strip()}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from loop_disk import LoopDisk, loop_disk, needs_loop_devices
 from tiny_runs import contents, write_corpus
 
+from moee_topics.errors import StoreError
 from moee_topics.store import write_bytes
 
 pytestmark = [pytest.mark.slow, needs_loop_devices]
@@ -83,6 +85,12 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
         yield disk
 
 
+@pytest.fixture
+def store_tests(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "store"))
+    return importlib.import_module("test_store")
+
+
 def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, list[Any]]:
     """Whether the power was cut, and what was said before."""
     tests = str(Path(__file__).parent)
@@ -97,11 +105,8 @@ def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, l
 
 
 def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_bytes(
-    disk: LoopDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    disk: LoopDisk, tmp_path: Path, store_tests: Any
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "store"))
-    import test_store as store_tests
-
     whole = store_tests.snapshot(store_tests.make(tmp_path / "whole", store_tests.texts(40)))
     moments = 0
     for cut in range(1, 100, 3):
@@ -175,3 +180,15 @@ def test_a_disk_that_is_full_is_an_error_and_with_space_the_run_goes_on(
         assert said[-1][0] == "finished"
         assert not list(disk.mount.rglob("*.tmp"))
     assert full >= 3
+
+
+def test_a_read_only_disk_is_read_and_named_when_it_is_to_be_written(disk: LoopDisk, store_tests: Any) -> None:
+    store_tests.make(disk.mount / "store", store_tests.texts(5))
+    disk.remount("loop,ro")
+    store_tests.assert_reads(disk.mount / "store", store_tests.texts(5))
+    for write in (
+        lambda: store_tests.make(disk.mount / "store", store_tests.texts(6)),
+        lambda: write_bytes(disk.mount / "run" / "run.json", b"{}"),
+    ):
+        with pytest.raises(StoreError, match=f"{disk.mount}.* the file system is read-only. Choose another place"):
+            write()

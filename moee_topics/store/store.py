@@ -274,19 +274,20 @@ class EmbeddingStore:
         self._fill_table()
 
     def _take(self, file: ShardFile, entry: Shard | None) -> None:
-        """Takes a shard in, read through at once if the index says something else or nothing of it."""
-        shard, same = file.shard, entry is not None and entry == replace(file.shard, xxh3=entry.xxh3)
-        other_layout = bool(self._shards) and file.layout != self._layout
-        if other_layout:
+        """Takes a shard in, read through at once unless the index says of it what it says itself."""
+        shard = entry if entry is not None and entry == replace(file.shard, xxh3=entry.xxh3) else None
+        if self._shards and file.layout != self._layout:
             # One header is wrong, and not always this one: a flipped bit in the first must not cost all others.
             self._read_each(self._shards)
-        shard = entry if entry and same and not other_layout else file.checked(entry.xxh3 if entry and same else "")
+            shard = None
+        if shard is None:
+            shard = file.checked()
+        else:
+            self._unread.add(shard.name)
         if self._shards and file.layout != self._layout:
             raise Damage(f"its arrays have the shapes {file.layout}, those of the other shards {self._layout}")
         self._layout = file.layout
         self._shards[shard.name] = shard
-        if shard is entry:
-            self._unread.add(shard.name)
 
     def _find(self, hashes: NDArray[np.bytes_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Shard and row of each document, -1 where there is none, once these shards have been read through."""

@@ -45,8 +45,8 @@ class HashTable:
         rows = np.full(len(hashes), -1, dtype=np.int32)
         for keys, run_shards, run_rows in self._runs:
             places = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
-            found = (keys[places] == hashes) & (shards < 0)
-            shards[found], rows[found] = run_shards[places[found]], run_rows[places[found]]
+            hits = (keys[places] == hashes) & (shards < 0)
+            shards[hits], rows[hits] = run_shards[places[hits]], run_rows[places[hits]]
         return shards, rows
 
 
