@@ -38,7 +38,7 @@ from typing_extensions import TypedDict  # pydantic refuses the one of typing be
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import Fusion
-from moee_topics.store import atomic_folder, make_folder, read_json, write_json, write_text
+from moee_topics.store import atomic_folder, disk_errors, make_folder, read_json, write_json, write_text
 from moee_topics.topics import OUTLIERS, Topic, TopicModel, TopicResult
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Digests:
         return [
             file
             for file, digest in recorded.items()
-            if (file == path or path in file.parents) and (not file.is_file() or digest_of(file) != digest)
+            if (file == path or path in file.parents) and not _has_digest(file, digest)
         ]
 
     @contextmanager
@@ -164,6 +164,13 @@ def digest_of(file: Path) -> str:
         while piece := opened.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _has_digest(file: Path, digest: str) -> bool:
+    try:
+        return digest_of(file) == digest
+    except OSError:  # gone, a folder, not readable, or on a disk that fails: nobody can say that it is whole
+        return False
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -298,8 +305,12 @@ class RunFile(Generic[T]):
             yield
 
     def remove(self) -> None:
-        """Deletes it, and nothing that a link points to."""
-        with self.changing():
+        """Deletes it, and nothing that a link points to.
+
+        Raises:
+            StoreError: it cannot be deleted.
+        """
+        with disk_errors(self.path), self.changing():
             for path in self.paths:
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -417,12 +428,12 @@ class RunFiles:
         self.report: RunFile[str] = RunFile(
             folder / "report.html", lambda page: page.read_text(encoding="utf-8"), write_text, report, digests
         )
-        self.refits: RunFile[None] = RunFile(
-            folder / "stability", lambda _: None, lambda to, _: make_folder(to), fit, digests
-        )
-        self.exports: RunFile[None] = RunFile(
-            folder / "exports", lambda _: None, lambda to, _: make_folder(to), report, digests
-        )
+        self.refits = self._folder("stability", fit)
+        self.exports = self._folder("exports", report)
+
+    def _folder(self, name: str, command: str) -> RunFile[None]:
+        """A folder that others fill; it can be checked and removed as a file can."""
+        return RunFile(self.path / name, lambda _: None, lambda to, _: make_folder(to), command, self.digests)
 
     def refit(self, kind: str, number: int) -> RunFile[dict[str, Any]]:
         """One of the fits that say how stable the topics are."""

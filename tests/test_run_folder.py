@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from small_run import small_run
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, StoreError
 from moee_topics.run_folder import Digests, RunFile, RunFiles, RunFolder, digest_of, is_inside, named_folder
 
 
@@ -72,6 +73,28 @@ def test_a_file_that_was_written_and_is_gone_is_missing_and_not_never_made(run: 
     with pytest.raises(InputError, match=r"hierarchy\.json is missing"):
         files.hierarchy.read_if_there()
     assert not files.whole([files.hierarchy])
+
+
+def test_a_file_that_cannot_be_read_is_damaged(run: Path) -> None:
+    files = rewritten(run)
+    files.scores.path.unlink()
+    files.scores.path.mkdir()
+    assert not files.whole([files.scores])
+    with pytest.raises(InputError, match=r"scores\.json is missing"):
+        files.scores.read()
+
+
+def test_what_cannot_be_deleted_is_our_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = rewritten(run)
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreError, match="read-only"):
+            files.hierarchy.remove()
+    assert files.hierarchy.path.is_file()
 
 
 def test_a_file_that_is_removed_is_no_damage(run: Path) -> None:

@@ -140,6 +140,15 @@ def test_a_run_without_any_optional_file_has_a_report(tmp_path: Path) -> None:
         assert f'<section id="{absent}"' not in page
 
 
+def test_distances_of_the_hierarchy_may_be_a_little_below_nothing(tmp_path: Path) -> None:
+    """1 - cos of equal float32 vectors is -1e-7; runs of 0.1.0 that got through have such files."""
+    folder = small_run(tmp_path / "run")
+    rows = [{"parent": 4, "left": 0, "right": 1, "distance": -1.2e-7, "name": "x"}]
+    write_json(folder / "hierarchy.json", rows)
+    first = json.loads(Scripts(write_report(folder).read_text(encoding="utf-8")).payload("first"))
+    assert first["hierarchy"] == [[4, 0, 1, 0, "x"]]
+
+
 @pytest.mark.parametrize("topics", [[], [-1, -1, -1], [0]])
 def test_no_documents_only_outliers_and_a_single_document_have_a_report(tmp_path: Path, topics: list[int]) -> None:
     folder = bare_run(tmp_path / "run", ["text"] * len(topics), topics)
