@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from moee_topics.mteb.tasks import SHUFFLED
+
 Scores = Mapping[str, float]
 CHANCE_CORRECTED = ("ami", "ari")
 
@@ -110,6 +112,11 @@ def summary(board: Board) -> Table:
         for score in _shown(task):
             values = [task.scores.get(label, {}).get(score, math.nan) for label in board.variants]
             _add(rows, best, [task.name, score], values)
+            controls = [task.scores.get(label, {}).get(score + SHUFFLED, math.nan) for label in board.variants]
+            if any(map(math.isfinite, controls)):
+                # Beside the number what it comes to where there is nothing to find.
+                cells = zip(rows[-1][2:], map(percent, controls), strict=True)
+                rows[-1] = [task.name, f"{score} (shuffled)", *(f"{cell} ({control})" for cell, control in cells)]
     for name, values in means(board).items():
         _add(rows, best, [name, "mean of main scores"], values)
     skipped = [f"Not scored: {name}. {why}" for name, why in board.skipped.items()]

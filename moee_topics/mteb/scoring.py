@@ -25,7 +25,7 @@ from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, choose_alpha, gri
 from moee_topics.mteb.board import Board, Scores, TaskScores
 from moee_topics.mteb.encoder import AnyFusion, MTEBEncoder, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
-from moee_topics.mteb.tasks import TaskSource, clustering_rows, local_task, pair_rows, texts_of
+from moee_topics.mteb.tasks import SHUFFLED, TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder, write_json
 
@@ -39,7 +39,10 @@ REFERENCE_NOTE = (
     "paper does. A vector then depends on its neighbours, on the batch size and on the order; use them to compare with "
     "published numbers and for nothing else."
 )
-V_MEASURE_NOTE = "V-measure grows with the number of clusters; AMI and ARI are corrected for chance."
+V_MEASURE_NOTE = (
+    "V-measure is mteb's own and grows with the number of clusters. AMI and ARI are of one k-means on the different "
+    "documents and corrected for chance. In brackets: the same with shuffled labels, where there is nothing to find."
+)
 Z_NOTE = "Columns marked z are standardized once, with the statistics of {statistics}."
 SUMMEVAL_NOTE = (
     "The task SummEval averages correlations with their p-values (mteb issue 1156); SummEvalSummarization.v2 does not."
@@ -197,7 +200,12 @@ class _Run:
             return None
         result = self.cache.load_task_result(job.source.name, self._meta(self._with_alpha(job, column)))
         # mteb takes a complete result for valid even if the data has changed since.
-        return scores_of(result) if result is not None and result.dataset_revision == job.revision else None
+        if result is None or result.dataset_revision != job.revision:
+            return None
+        scores = scores_of(result)
+        # Clusterings without the control were scored by version 0.1.0, whose AMI and ARI were not corrected.
+        is_old = job.source.type == "Clustering" and f"v_measure{SHUFFLED}" not in scores
+        return None if is_old else scores
 
     def _evaluate(self, job: _Job, columns: Sequence[Column]) -> dict[str, Scores]:
         name, started = job.source.name, time.perf_counter()

@@ -15,7 +15,7 @@ UMAP_APPROXIMATES_FROM = 4096
 
 def build_umap(settings: FitSettings, documents: int, **changed: Any) -> Any:
     """A seeded UMAP, with fewer neighbours and components where the corpus is too small for the settings."""
-    from umap import UMAP
+    from moee_topics.topics.distinct import DistinctUMAP
 
     # One thread: with a seed UMAP uses one anyway, and warns if it is not asked to.
     arguments = {**UMAP_DEFAULTS, "random_state": settings.seed, "n_jobs": 1, **settings.umap, **changed}
@@ -23,14 +23,14 @@ def build_umap(settings: FitSettings, documents: int, **changed: Any) -> Any:
     arguments["n_components"] = min(arguments["n_components"], max(2, documents - 2))
     if documents <= arguments["n_components"] + 2:
         arguments["init"] = "random"  # the spectral start needs more eigenvectors than such a graph has
-    return UMAP(**arguments)
+    return DistinctUMAP(**arguments)
 
 
 def build_hdbscan(settings: FitSettings) -> Any:
     """HDBSCAN with the arguments of the settings over the defaults."""
-    from hdbscan import HDBSCAN
+    from moee_topics.topics.distinct import DistinctHDBSCAN
 
-    return HDBSCAN(**{**HDBSCAN_DEFAULTS, **settings.hdbscan})
+    return DistinctHDBSCAN(**{**HDBSCAN_DEFAULTS, **settings.hdbscan})
 
 
 def document_map(X: NDArray[np.floating], settings: FitSettings, fitted: Any | None = None) -> NDArray[np.float32]:

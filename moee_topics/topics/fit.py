@@ -92,6 +92,8 @@ def fit_topics(
 
 def _checked(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray[np.float32]]:
     """The documents as a list and their vectors in float32, both looked over."""
+    from moee_topics.topics.distinct import distinct_rows
+
     texts, vectors = list(documents), np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
@@ -104,6 +106,12 @@ def _checked(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
+    distinct = len(distinct_rows(vectors)[0])
+    if distinct < FEWEST_DOCUMENTS:
+        raise InputError(
+            f"The {len(texts)} documents are copies of {distinct}: a topic model needs at least {FEWEST_DOCUMENTS} "
+            "that differ. Was the right column taken as the text (corpus.text=COLUMN)?"
+        )
     return texts, vectors
 
 
@@ -111,6 +119,7 @@ def _fitted_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSett
     """A fitted BERTopic whose backend is the one of the caller and whose topic vectors are the means of X."""
     from bertopic.cluster import BaseCluster
 
+    from moee_topics.topics.distinct import DistinctHDBSCAN
     from moee_topics.topics.representations import KnownDocuments
 
     if backend is None and settings.needs_words:
@@ -131,6 +140,10 @@ def _fitted_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSett
             f"BERTopic could not fit: {error}. Given: umap={dict(settings.umap)}, hdbscan={dict(settings.hdbscan)}, "
             f"nr_topics={settings.nr_topics!r}, zeroshot_min_similarity={settings.zeroshot_min_similarity!r}."
         ) from error
+    if isinstance(model.hdbscan_model, DistinctHDBSCAN) and model.calculate_probabilities:
+        # BERTopic asks HDBSCAN for the memberships of what it clustered: of the distinct documents alone.
+        memberships = model.hdbscan_model.membership_vectors()
+        model.probabilities_ = model._map_probabilities(memberships, original_topics=True)
     # Where zero-shot topics take every document, upstream (0.17.4) forgets which topic has which name.
     took_all = type(model.hdbscan_model) is BaseCluster and not model._topic_id_to_zeroshot_topic_idx
     if settings.zeroshot_topic_list and settings.nr_topics is None and took_all:

@@ -2,10 +2,10 @@
 
 A ``TaskSource`` makes a fresh task object for each evaluation, because mteb's tasks use up a random state: the same
 object evaluated twice gives two scores. Clustering tasks report AMI and ARI beside V-measure, which is not corrected
-for chance and grows with the number of clusters.
+for chance and grows with the number of clusters, and all three for shuffled labels.
 """
 
-from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
+from moee_topics.mteb.tasks.cluster_scores import SHUFFLED, add_cluster_scores
 from moee_topics.mteb.tasks.data import TextRecorder, clustering_rows, load, pair_rows, texts_of
 from moee_topics.mteb.tasks.labelled_files import LocalType, guess_type, read_rows
 from moee_topics.mteb.tasks.local import LocalTask, local_task
@@ -13,6 +13,7 @@ from moee_topics.mteb.tasks.registry import benchmark_tasks, hub_task
 from moee_topics.mteb.tasks.source import TaskSource
 
 __all__ = [
+    "SHUFFLED",
     "LocalTask",
     "LocalType",
     "TaskSource",

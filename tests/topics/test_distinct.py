@@ -1,0 +1,92 @@
+"""Copies of documents: they change neither UMAP nor HDBSCAN, and a fit is the same in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hdbscan import HDBSCAN
+from umap import UMAP
+
+from moee_topics.topics.distinct import DistinctHDBSCAN, DistinctUMAP, distinct_rows
+
+FIT = """
+import sys
+sys.path[:0] = {paths!r}
+from test_distinct import fitted
+print(fitted({copies}))
+"""
+
+
+def cloud(rows: int = 120, groups: int = 4, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, 6, (groups, 8))
+    return (centres[np.arange(rows) % groups] + rng.normal(0, 1, (rows, 8))).astype(np.float32)
+
+
+def with_copies(X: np.ndarray, copies: int) -> np.ndarray:
+    """So many more rows, all copies of the first."""
+    return np.concatenate([X, np.repeat(X[:1], copies, axis=0)])
+
+
+def reduce(X: np.ndarray, kind: type[UMAP] = DistinctUMAP) -> np.ndarray:
+    return kind(n_neighbors=10, n_components=2, n_epochs=30, random_state=1, n_jobs=1).fit_transform(X)  # type: ignore[no-any-return]
+
+
+def fitted(copies: int) -> str:
+    """A digest of places and clusters."""
+    X = with_copies(cloud(), copies)
+    places = reduce(X)
+    labels = DistinctHDBSCAN(min_cluster_size=8).fit(places).labels_
+    return hashlib.blake2b(places.tobytes() + labels.tobytes(), digest_size=8).hexdigest()
+
+
+def test_distinct_rows_are_found_in_order_and_zero_has_no_sign() -> None:
+    X = np.array([[1.0, 2], [0.0, 1], [1, 2], [-0.0, 1], [3, 3]], np.float32)
+    first, which = distinct_rows(X)
+    assert first.tolist() == [0, 1, 4] and which.tolist() == [0, 1, 0, 1, 2]
+
+
+def test_without_copies_everything_is_as_upstream_has_it() -> None:
+    X = cloud()
+    np.testing.assert_array_equal(reduce(X), reduce(X, UMAP))
+    ours, theirs = DistinctHDBSCAN(min_cluster_size=8).fit(X), HDBSCAN(min_cluster_size=8).fit(X)
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_array_equal(ours.probabilities_, theirs.probabilities_)
+
+
+@pytest.mark.parametrize("copies", [0, 1, 120, 1080])
+def test_a_fit_is_the_same_in_another_process_however_many_texts_repeat(copies: int) -> None:
+    """0, 1, 50 and 90 percent of the documents are copies of one."""
+    code = FIT.format(paths=[str(Path(__file__).parent)], copies=copies)
+    other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    assert other == fitted(copies)
+
+
+def test_copies_have_the_place_and_the_cluster_of_their_original_and_move_nobody() -> None:
+    X = cloud()
+    alone, among = reduce(X), reduce(with_copies(X, 200))
+    np.testing.assert_array_equal(among[:120], alone)
+    np.testing.assert_array_equal(among[120:], np.repeat(alone[:1], 200, axis=0))
+    labels = DistinctHDBSCAN(min_cluster_size=8).fit(among).labels_
+    assert set(labels[120:]) == {labels[0]}
+
+
+def test_an_outlier_that_is_repeated_often_enough_is_a_cluster_of_its_own() -> None:
+    X = np.concatenate([cloud(), np.full((1, 8), 90.0, np.float32)])
+    clusterer = DistinctHDBSCAN(min_cluster_size=8, prediction_data=True)
+    assert clusterer.fit(X).labels_[-1] == -1
+    repeated = np.concatenate([X, np.repeat(X[-1:], 30, axis=0)])
+    labels = clusterer.fit(repeated).labels_
+    assert set(labels[120:]) == {labels.max()} and labels.max() == len(set(labels[:120]) - {-1})
+    memberships = clusterer.membership_vectors()
+    assert memberships.shape == (len(repeated), labels.max() + 1) and (memberships[120:, -1] == 1).all()
+
+
+def test_fewer_distinct_rows_than_neighbours_are_still_placed() -> None:
+    places = reduce(with_copies(cloud(6, 2), 100))
+    assert places.shape == (106, 2) and np.isfinite(places).all() and len(np.unique(places, axis=0)) == 6
