@@ -174,7 +174,7 @@ def _write_csv(run: RunFolder, output: Path) -> list[Path]:
 def spreadsheet_cell(value: Any) -> Any:
     """Text that a spreadsheet would take for a formula, with a quote before it that keeps it text; all else as it is.
 
-    The characters are those of OWASP's page on CSV injection, full-width forms too, which Excel reads as the others.
+    The characters are those of OWASP's page on CSV injection and, to be on the safe side, their full-width forms.
     """
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 

@@ -46,10 +46,10 @@ class ScoreRow:
     def best(self) -> int | None:
         """Which method is best by three digits, None where several are or there is no better."""
         rounded = [None if value is None else round(value, 3) for value in self.values]
-        given = sorted((value for value in rounded if value is not None), reverse=bool(self.higher_is_better))
-        if self.higher_is_better is None or len(given) < 2 or given[0] == given[1]:
+        ranked = sorted((value for value in rounded if value is not None), reverse=bool(self.higher_is_better))
+        if self.higher_is_better is None or len(ranked) < 2 or ranked[0] == ranked[1]:
             return None
-        return rounded.index(given[0])
+        return rounded.index(ranked[0])
 
     def shown(self) -> list[str]:
         """The values as text: counts, shares or three decimals."""
@@ -129,13 +129,18 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
     pages = {pair: pair_page(*pair) for pair in compared.pairs}
     links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
     pairs = [(compared.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
+    # Relative, so that the folder of all runs can be moved or sent as it is.
+    reports = [
+        quote(Path(os.path.relpath(run.files.report.path, output)).as_posix()) if run.files.report.exists else ""
+        for run in compared.runs.values()
+    ]
     page = render(
         "methods.html.j2",
         script=template_text("theme.js"),
         name=name,
-        found=compared,
+        comparison=compared,
         methods=methods,
-        reports=[_report_link(run, output) for run in compared.runs.values()],
+        reports=reports,
         matrix=[list(zip(row, compared.ami[i].tolist(), strict=True)) for i, row in enumerate(links)],
         closest=max(pairs),
         furthest=min(pairs),
@@ -147,12 +152,6 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
 def pair_page(first: str, second: str) -> str:
     """The file name of the page of two methods."""
     return f"{first}-{second}.html"
-
-
-def _report_link(run: RunFolder, output: Path) -> str:
-    """The way from the page to a run's report; empty where it has none."""
-    page = run.files.report
-    return quote(Path(os.path.relpath(page.path, output)).as_posix()) if page.exists else ""
 
 
 def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:

@@ -137,10 +137,12 @@ def _experts(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
 def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[float]]:
     """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
     places = {topic.topic: place for place, topic in enumerate(run.ranked_topics)}
-    known = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
-    by_routing, by_words = (np.array(column, dtype=int) for column in (zip(*known, strict=True) if known else ((), ())))
+    shared = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
+    by_routing, by_words = (
+        np.array(column, dtype=int) for column in (zip(*shared, strict=True) if shared else ((), ()))
+    )
     words = word_similarity(run.ranked_topics)[np.ix_(by_words, by_words)]
-    routing = experts.similarity[np.ix_(by_routing, by_routing)] if known else words
+    routing = experts.similarity[np.ix_(by_routing, by_routing)] if shared else words
     pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (words < UNLIKE_WORDS), k=1))
     strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
     ids = [experts.topics[place].topic for place in by_routing]
