@@ -174,18 +174,29 @@ def _plain_rows(file: TextFile, delimiter: str, skipped: int) -> Numbered:
     csv writers quote in them too, but only a field that needs it: one with a quotation mark, which they double, or one
     with a tab or a line break, without which its line has another number of fields than the header.
     """
-    numbered = enumerate(file.lines(), start=1)
-    width, mended = 0, file.settings.quoting == "auto"
-    for number, line in numbered:
+    numbered, ahead = enumerate(file.lines(), start=1), list[tuple[int, str]]()
+
+    def upcoming() -> Iterator[tuple[int, str]]:
+        while entry := ahead.pop() if ahead else next(numbered, None):
+            yield entry
+
+    width, mended, lines = 0, file.settings.quoting == "auto", upcoming()
+    for number, line in lines:
         if number <= skipped:
             continue
         fields = line.rstrip("\r\n").split(delimiter)
         if not line.strip("\r\n"):
             fields = []
         elif mended and '"' in line:
-            if width and len(fields) != width:
-                number, fields = _mended_row(file, number, line, numbered, width)
-            fields = [_unquoted(field) for field in fields]
+            broken = bool(width) and len(fields) != width
+            if width > 1 and not broken and fields[-1].startswith('"') and fields[-1].count('"') % 2:
+                # The last field may go on; then the next line is no row by itself.
+                ahead += [entry for entry in [next(numbered, None)] if entry]
+                broken = bool(ahead) and ahead[-1][1].count(delimiter) + 1 != width
+            if broken:
+                number, fields = _mended_row(file, number, line, lines, width)
+            else:
+                fields = [_unquoted(field) for field in fields]
         width = width or len(fields)
         yield number, fields
 

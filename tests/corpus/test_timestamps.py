@@ -1,0 +1,39 @@
+"""Times: the usual spellings become ISO 8601, and what is no time is never made one."""
+
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+
+from moee_topics.corpus.timestamps import iso_timestamp
+
+
+@pytest.mark.parametrize("value", [0, 12, 23.5, "12", "7.0", 86_399, "12:30", "12:30:00", time(12, 30), True, "soon"])
+def test_an_hour_or_a_count_is_no_time(value: object) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        iso_timestamp(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (20210203, "2021-02-03T00:00:00"),
+        (20210203.0, "2021-02-03T00:00:00"),
+        (2021.0, "2021-01-01T00:00:00"),
+        ("1.6e9", "2020-09-13T12:26:40+00:00"),
+        (1_600_000_000_000_000, "2020-09-13T12:26:40+00:00"),
+        (1_600_000_000_000_000_000, "2020-09-13T12:26:40+00:00"),
+        (-500_000_000, "1954-02-26T23:06:40+00:00"),
+        (date(2024, 5, 31), "2024-05-31T00:00:00"),
+    ],
+)
+def test_numbers_and_dates_of_data_frames_are_times(value: object, expected: str) -> None:
+    assert iso_timestamp(value) == expected
+
+
+def test_another_format_is_read_as_it_is_said() -> None:
+    assert iso_timestamp("01/05/2024", "%d/%m/%Y") == "2024-05-01T00:00:00"
+    assert iso_timestamp("2024", "%Y") == "2024-01-01T00:00:00"
+    with pytest.raises(ValueError, match="does not match"):
+        iso_timestamp("2024-05-01", "%d/%m/%Y")
