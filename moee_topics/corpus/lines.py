@@ -35,7 +35,7 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, UnicodeDecodeError)
 
 
 def _open_zip(path: Path) -> IO[bytes]:
@@ -171,7 +171,10 @@ class TextFile:
 
     def _encoding(self, head: bytes) -> str:
         encoding = self.settings.encoding
-        if codecs.lookup(encoding).name != "utf-8":
+        name = codecs.lookup(encoding).name
+        if name in ("utf-16", "utf-32") and not head.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):
+            return f"{name}-le"  # as Python reads bytes; its decoder of streams would refuse them
+        if name != "utf-8":
             return encoding
         marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
         zeros = head.count(0)

@@ -308,11 +308,12 @@ def _excel(path: Path, settings: CorpusSettings) -> Table:
                 # Strings that many cells share are all in memory; real ones shrink by 5 to 20, a bomb by 1,000.
                 if part.file_size > max(LARGEST_PART, 100 * part.compress_size):
                     raise InputError(f"{path} unpacks to {part.file_size / 1e6:,.0f} MB of nothing; save it as csv.")
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # some writers state too few rows, and openpyxl would read no more
-        sheet_rows = sheet.iter_rows(values_only=True)
-        header = next(sheet_rows, ())
+        with readable(path):
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            sheet = book.worksheets[0]
+            sheet.reset_dimensions()  # some writers state too few rows, and openpyxl would read no more
+            sheet_rows = sheet.iter_rows(values_only=True)
+            header = next(sheet_rows, ())
     except EXCEL_FAULTS as error:
         raise InputError(f"{path} cannot be read as an Excel file: {error}") from error
     names = [(i, str(name)) for i, name in enumerate(header) if name is not None]
@@ -322,9 +323,10 @@ def _excel(path: Path, settings: CorpusSettings) -> Table:
     def rows(columns: Collection[str] | None) -> Iterator[Row]:
         needed = [(i, name) for i, name in names if columns is None or name in columns]
         try:
-            for number, cells in enumerate(sheet_rows, start=2):
-                if any(cell is not None for cell in cells):
-                    yield Row(f"row {number}", {name: cells[i] for i, name in needed if i < len(cells)})
+            with readable(path):
+                for number, cells in enumerate(sheet_rows, start=2):
+                    if any(cell is not None for cell in cells):
+                        yield Row(f"row {number}", {name: cells[i] for i, name in needed if i < len(cells)})
         except EXCEL_FAULTS as error:
             raise InputError(f"{path} cannot be read as an Excel file: {error}") from error
 

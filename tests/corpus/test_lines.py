@@ -76,6 +76,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
         (codecs.BOM_UTF16_LE + TABLE.encode("utf-16-le"), {"encoding": "utf-16-le"}),
         (TABLE.encode("utf-16-le"), {"encoding": "utf-16-le"}),
         (TABLE.encode("utf-16-be"), {"encoding": "utf-16-be"}),
+        (TABLE.encode("utf-16-le"), {"encoding": "utf-16"}),
         (TABLE.encode("utf-32"), {}),
     ],
 )
