@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -61,3 +63,13 @@ def test_every_target_says_what_it_is_for() -> None:
     assert targets is not None
     for target in targets[1].split():
         assert re.search(rf"^{target}:.*## \S", makefile, flags=re.MULTILINE), target
+
+
+def test_the_examples_of_the_readme_enter_by_the_face_and_their_names_are_there() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("moee_topics"):
+                assert node.module.count(".") <= 1
+                room = importlib.import_module(node.module)
+                assert all(hasattr(room, alias.name) for alias in node.names)

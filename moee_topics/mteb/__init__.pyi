@@ -13,3 +13,6 @@ from .text_counts import estimate_table as estimate_table
 from .text_counts import estimate_tasks as estimate_tasks
 from .text_counts import estimates_to_json as estimates_to_json
 from .views_page import compare as compare
+from .encoder import MTEBEncoder as MTEBEncoder
+from .tasks import LocalTask as LocalTask
+from .tasks import local_task as local_task
