@@ -20,5 +20,4 @@ from .settings import POCKET as POCKET
 from .settings import EncoderSettings as EncoderSettings
 from .settings import Quantize as Quantize
 from .source import EncoderSource as EncoderSource
-from .source import bytes_per_document as bytes_per_document
 from .texts import plain_texts as plain_texts

@@ -20,9 +20,9 @@ from moee_topics.encode.batching import Pack, plan_packs
 from moee_topics.encode.layout import choose_layout, last_states, measured_sizes
 from moee_topics.encode.models import ONE_AT_A_TIME, identity, load_model, quantized_as
 from moee_topics.encode.pooling import Spans, pool
-from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, TokenSequence, get_prompt
+from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers
-from moee_topics.encode.settings import EncoderSettings, LongDocuments, Pooling
+from moee_topics.encode.settings import EncoderSettings, Pooling
 from moee_topics.encode.texts import plain_texts
 from moee_topics.errors import ModelError
 
@@ -216,9 +216,8 @@ class MoEEncoder:
 
     def _encode_unique(self, texts: list[str]) -> Embeddings:
         """Embeddings of different texts, in their order."""
-        # A tokenizer written in Rust refuses a second thread that would change its settings ("Already borrowed").
+        sequences = self.prompted.sequences(texts, self.spec.long_documents)
         with ONE_AT_A_TIME:
-            sequences = self.prompted.sequences(texts, self.spec.long_documents)
             self.report += EncodingReport.of(sequences, encoded=len(texts))
         packs = plan_packs(
             [sequence.ids for sequence in sequences],

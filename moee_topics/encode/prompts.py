@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Any, Literal, Self
 from moee_topics.errors import InputError
 
 FIELD = "{text}"
+LongDocuments = Literal["truncate", "chunk"]
 
 _ASKED = {
     "style": 'In one word, describe the style of the following sentence - "{text}" :"',
@@ -52,16 +54,11 @@ class Prompt:
         return f"{self.prefix}{text}{self.suffix}"
 
 
-def _split(name: str, template: str) -> Prompt:
-    prefix, suffix = template.split(FIELD)
-    return Prompt(name, prefix, suffix)
-
-
 PROMPTS = MappingProxyType(
     {
         "none": Prompt("none"),
-        "prompteol": _split("prompteol", 'This sentence : "{text}" means in one word:"'),
-        **{name: _split(name, template) for name, template in _ASKED.items()},
+        "prompteol": Prompt("prompteol", *'This sentence : "{text}" means in one word:"'.split(FIELD)),
+        **{name: Prompt(name, *template.split(FIELD)) for name, template in _ASKED.items()},
     }
 )
 """``none`` is the bare text. ``prompteol`` and the eight aspects are those of Li & Zhou, "Your Mixture-of-Experts LLM
@@ -81,7 +78,7 @@ def get_prompt(name_or_template: str) -> Prompt:
             f"The prompt {name_or_template!r} is neither a known name ({', '.join(PROMPTS)}) nor a template: "
             f"a template holds {FIELD} exactly once."
         )
-    return _split("custom", name_or_template)
+    return Prompt("custom", *name_or_template.split(FIELD))
 
 
 @dataclass(frozen=True)
@@ -129,60 +126,74 @@ class TokenCounts:
         return type(self)(*(mine - theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
+# A tokenizer written in Rust refuses a second thread that would change its settings ("Already borrowed").
+_TOKENIZING = threading.Lock()
+
+
 class PromptTokenizer:
-    """Turns documents into prompted token sequences of at most ``max_tokens``.
+    """Turns documents into prompted token sequences of at most ``max_tokens``; any thread may use it.
 
     A prompted document that fits is tokenized in one piece, as a user would do it. One that does not is cut by
     characters, between two of its tokens, and tokenized again: the prompt and the special tokens of the tokenizer are
     always whole.
 
+    Attributes:
+        prompt_tokens: tokens of the prompt alone.
+        empty: what an empty document becomes; never empty itself.
+        stretch: characters that are looked at in one go; a document of 10 MB is walked through in such pieces.
+
     Raises:
         InputError: the prompt alone leaves no room for a document.
     """
 
-    # Longest stretch that is looked at in one go; a 10 MB document is walked through in pieces of this many characters.
-    stretch = 1 << 17
     # One character can be four byte tokens, and a border on each side can add more.
     smallest_room = 8
 
     def __init__(self, tokenizer: Any, prompt: Prompt, max_tokens: int) -> None:
         self.tokenizer, self.prompt, self.max_tokens = tokenizer, prompt, max_tokens
-        self._ends_with_eos = self._adds_eos()
-        alone = self._encode([""])[0]
-        self.empty, self.prompt_tokens = alone or self._stand_in(), len(alone)
+        # No usual text has as many as 32 characters a token, so whatever fits is looked at as a whole.
+        self.stretch = max(1 << 17, 32 * max_tokens)
+        # Some tokenizers close a text with EOS, which would stand between the prompt's last token and the vector.
+        bare, closed = (self._ids(["a"], special=special)[0] for special in (False, True))
+        self._ends_with_eos = closed[-1] == tokenizer.eos_token_id != bare[-1]
+        prompt_alone = self._prompted([""])[0]
+        stand_ins = (getattr(tokenizer, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id"))
+        self.empty = prompt_alone or [next((token for token in stand_ins if token is not None), 0)]
+        self.prompt_tokens = len(prompt_alone)
         if self.prompt_tokens + self.smallest_room > max_tokens:
             raise InputError(
-                f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {len(alone)} tokens, "
-                f"and a document needs {self.smallest_room}. Give a larger max_tokens or a shorter prompt."
+                f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {self.prompt_tokens} "
+                f"tokens, and a document needs {self.smallest_room}. Give a larger max_tokens or a shorter prompt."
             )
 
-    def sequences(self, texts: Sequence[str], long_documents: Literal["truncate", "chunk"]) -> list[TokenSequence]:
+    def sequences(self, texts: Sequence[str], long_documents: LongDocuments) -> list[TokenSequence]:
         """The sequences of all texts, in their order; long texts are cut or taken in pieces."""
         return self.chunk(texts) if long_documents == "chunk" else self.truncate(texts)
 
     def truncate(self, texts: Sequence[str]) -> list[TokenSequence]:
         """One sequence for each text; the end of a text that is too long is cut away and counted."""
-        whole = enumerate(zip(texts, self._whole(texts), strict=True))
-        return [self._truncated(i, text, ids) for i, (text, ids) in whole]
+        sequences = []
+        for i, (text, ids) in enumerate(zip(texts, self._whole(texts), strict=True)):
+            lost = 0
+            if ids is None:
+                ids, end = self._head(text)
+                pieces = [text[at : at + self.stretch] for at in range(end, len(text), self.stretch)]
+                lost = sum(map(len, self._ids(pieces, special=False)))
+            sequences.append(self._sequence(i, ids, lost))
+        return sequences
 
     def chunk(self, texts: Sequence[str]) -> list[TokenSequence]:
         """One or more sequences for each text, which together hold all of it, each inside the prompt."""
-        found: list[TokenSequence] = []
+        sequences = []
         for i, (text, ids) in enumerate(zip(texts, self._whole(texts), strict=True)):
             if ids is not None:
-                found.append(self._sequence(i, ids))
+                sequences.append(self._sequence(i, ids))
                 continue
             while text:
                 ids, end = self._head(text)
-                found.append(self._sequence(i, ids))
+                sequences.append(self._sequence(i, ids))
                 text = text[max(end, 1) :]
-        return found
-
-    def _truncated(self, document: int, text: str, ids: list[int] | None) -> TokenSequence:
-        if ids is not None:
-            return self._sequence(document, ids)
-        ids, end = self._head(text)
-        return self._sequence(document, ids, self._count(text[end:]))
+        return sequences
 
     def _sequence(self, document: int, ids: Sequence[int], lost: int = 0) -> TokenSequence:
         return TokenSequence(tuple(ids), document, max(1, len(ids) - self.prompt_tokens), lost)
@@ -191,7 +202,7 @@ class PromptTokenizer:
         """Token ids of each text that fits, None for each that does not."""
         short = [i for i, text in enumerate(texts) if len(text) <= self.stretch]
         whole: list[list[int] | None] = [None] * len(texts)
-        for i, ids in zip(short, self._encode([texts[i] for i in short]), strict=True):
+        for i, ids in zip(short, self._prompted([texts[i] for i in short]), strict=True):
             if len(ids) <= self.max_tokens:
                 whole[i] = ids or list(self.empty)
         return whole
@@ -199,41 +210,29 @@ class PromptTokenizer:
     def _head(self, text: str) -> tuple[list[int], int]:
         """Tokens of the longest beginning of ``text`` that fits, and how many characters it has."""
         end = min(len(text), self.stretch)
-        ids = self._encode([text[:end]])[0]
+        ids = self._prompted([text[:end]])[0]
         while len(ids) > self.max_tokens:
-            end = self._shorten(text[:end], len(ids) - self.max_tokens)
-            ids = self._encode([text[:end]])[0]
+            end = self._shorter(text[:end], len(ids) - self.max_tokens)
+            ids = self._prompted([text[:end]])[0]
         return ids, end
 
-    def _shorten(self, text: str, excess: int) -> int:
+    def _shorter(self, text: str, excess: int) -> int:
         """Where to cut ``text`` so that about ``excess`` tokens fall away, and at least one character does."""
         if not getattr(self.tokenizer, "is_fast", False):
             return min(len(text) - 1, int(len(text) * (1 - excess / (excess + self.max_tokens))))
-        found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        starts = [start for start, end in found["offset_mapping"] if end > start]
+        with _TOKENIZING:
+            tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        starts = [start for start, end in tokens["offset_mapping"] if end > start]
         return int(min(len(text) - 1, starts[-excess])) if excess < len(starts) else len(text) // 2
 
-    def _count(self, text: str) -> int:
-        pieces = [text[i : i + self.stretch] for i in range(0, len(text), self.stretch)]
-        return sum(map(len, self._ids(pieces, special=False)))
+    def _prompted(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text inside the prompt."""
+        prompted = self._ids([self.prompt.wrap(text) for text in texts], special=True)
+        return [ids[:-1] for ids in prompted] if self._ends_with_eos else prompted
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self._ids([self.prompt.wrap(text) for text in texts], special=True)
-        return [ids[:-1] for ids in found] if self._ends_with_eos else found
-
-    def _adds_eos(self) -> bool:
-        """Whether the tokenizer closes a text with EOS, which would stand after the prompt."""
-        bare, closed = (self._ids(["a"], special)[0] for special in (False, True))
-        return bool(closed[-1] == self.tokenizer.eos_token_id != bare[-1])
-
-    def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+    def _ids(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
         if not texts:
             return []
-        found = self.tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False)
-        return list(found["input_ids"])
-
-    def _stand_in(self) -> list[int]:
-        """What an empty document without a prompt becomes: one token, the first of BOS, EOS and pad that there is."""
-        names = ("bos_token_id", "eos_token_id", "pad_token_id")
-        known = [getattr(self.tokenizer, name, None) for name in names]
-        return [next((token for token in known if token is not None), 0)]
+        with _TOKENIZING:
+            tokens = self.tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False)
+        return list(tokens["input_ids"])

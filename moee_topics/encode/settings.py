@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
-from moee_topics.encode.prompts import get_prompt
+from moee_topics.encode.prompts import LongDocuments, get_prompt
 from moee_topics.errors import InputError
 
 Quantize = Literal["none", "int8", "nf4"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Pooling = Literal["last_token", "mean"]
-LongDocuments = Literal["truncate", "chunk"]
 
 POCKET = Path(__file__).parent / "models" / "pocket"
 """Folder of the small model that the package carries; its name everywhere is "pocket"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from moee_topics.store import stored_keys
 
 if TYPE_CHECKING:
     from moee_topics.encode.encoder import MoEEncoder
+    from moee_topics.encode.models import ModelCard
 
 # Needs torch, or reads the files of a model: imported where it is used, so that a recipe loads without either.
 
@@ -29,6 +31,7 @@ class EncoderSource:
         self.settings = settings
         self._require_routers = require_routers
         self._encoder: MoEEncoder | None = None
+        self._loading = threading.Lock()
 
     def __call__(self) -> MoEEncoder:
         """The encoder; the first call loads the weights.
@@ -36,11 +39,12 @@ class EncoderSource:
         Raises:
             ModelError: the model is missing or not supported, or has no routers.
         """
-        if self._encoder is None:
-            from moee_topics.encode.encoder import MoEEncoder
+        from moee_topics.encode.encoder import MoEEncoder
 
-            self._encoder = MoEEncoder.from_settings(self.settings, require_routers=self._require_routers)
-        return self._encoder
+        with self._loading:
+            if self._encoder is None:
+                self._encoder = MoEEncoder.from_settings(self.settings, require_routers=self._require_routers)
+            return self._encoder
 
     @property
     def is_loaded(self) -> bool:
@@ -87,17 +91,23 @@ class EncoderSource:
         """The key under which this encoder has stored in the store ``root`` before; None if never."""
         return next((key for key in stored_keys(root) if self.expected.items() <= key.items()), None)
 
-    def facts(self) -> dict[str, Any]:
-        """Family and size of the model, from its configuration."""
+    @cached_property
+    def card(self) -> ModelCard:
+        """What the model is, from its configuration."""
         from moee_topics.encode.models import describe
 
-        card = describe(self.settings.model, revision=self.settings.revision)
-        return {
-            "family": card.family,
-            "parameters": card.parameters,
-            "active_parameters": card.active_parameters,
-            "experts_per_token": card.experts_per_token,
-        }
+        return describe(self.settings.model, revision=self.settings.revision)
+
+    def facts(self) -> dict[str, Any]:
+        """Family and size of the model, as a run notes them."""
+        names = ("family", "parameters", "active_parameters", "experts_per_token")
+        return {name: getattr(self.card, name) for name in names}
+
+    @property
+    def bytes_per_document(self) -> int:
+        """What the store keeps of one document in float16: hidden states, router logits and, for means, weights."""
+        scores = self.card.layers * self.card.experts
+        return 2 * (self.card.hidden_size + scores * (2 if self.settings.averages else 1))
 
     def count(self, texts: Sequence[str]) -> TokenCounts:
         """Tokens of texts, and what would be cut."""
@@ -111,8 +121,3 @@ class EncoderSource:
         settings = self.settings
         tokenizer = load_tokenizer(settings.model, revision=settings.revision)
         return PromptTokenizer(tokenizer, get_prompt(settings.prompt), settings.max_tokens)
-
-
-def bytes_per_document(layers: int, experts: int, hidden_size: int, *, averaged: bool) -> int:
-    """What the store keeps of one document in float16: hidden states, router logits and, for means, weights."""
-    return 2 * (hidden_size + layers * experts * (2 if averaged else 1))

@@ -1,5 +1,6 @@
 from .board import Table as Table
 from .board import to_markdown as to_markdown
+from .encoder import MTEBEncoder as MTEBEncoder
 from .score_page import write as write
 from .score_recipe import LocalSection as LocalSection
 from .score_recipe import ScoreRecipe as ScoreRecipe
@@ -9,10 +10,9 @@ from .scoring import STORE as STORE
 from .scoring import bytes_per_text as bytes_per_text
 from .scoring import embedders_of as embedders_of
 from .scoring import score as score
+from .tasks import LocalTask as LocalTask
+from .tasks import local_task as local_task
 from .text_counts import estimate_table as estimate_table
 from .text_counts import estimate_tasks as estimate_tasks
 from .text_counts import estimates_to_json as estimates_to_json
 from .views_page import compare as compare
-from .encoder import MTEBEncoder as MTEBEncoder
-from .tasks import LocalTask as LocalTask
-from .tasks import local_task as local_task

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moee_topics.embed import Embedder
-from moee_topics.encode import EncoderSource, bytes_per_document, get_prompt
+from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, import_extra
 from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
@@ -127,10 +127,7 @@ def bytes_per_text(recipe: ScoreRecipe) -> int:
     Raises:
         ModelError: there is no such model.
     """
-    from moee_topics.encode import describe
-
-    card = describe(recipe.encoder.model, revision=recipe.encoder.revision)
-    return bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=recipe.encoder.averages)
+    return EncoderSource(recipe.encoder).bytes_per_document
 
 
 @dataclass(frozen=True)

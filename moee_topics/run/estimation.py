@@ -12,8 +12,6 @@ from moee_topics.corpus import Corpus, Document, Survey
 from moee_topics.encode import (
     ModelCard,
     TokenCounts,
-    bytes_per_document,
-    describe,
     weights_are_here,
 )
 from moee_topics.errors import ModelError
@@ -116,7 +114,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
     survey, settings = work.survey, recipe.encoder
     sample = sample_documents(work.corpus, survey, SAMPLED_DOCUMENTS)
     counts = sum((work.encoder.count([document.text]) for document in sample), TokenCounts())
-    card = describe(settings.model, revision=settings.revision)
+    card = work.encoder.card
     if settings.quantize not in card.memory:
         raise ModelError(
             f"{card.name!r} ({card.family}) cannot be quantized to {settings.quantize}. Use encoder.quantize=none."
@@ -124,7 +122,6 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
     stored = survey.unique - len(work.embedder.missing(survey.hash_list())) if work.key is not None else 0
     tried = _trial(work, sample) if trial and weights_are_here(settings.model) else None
     tokens = round(counts.tokens / len(sample) * survey.unique)
-    text_bytes = bytes_per_document(card.layers, card.experts, card.hidden_size, averaged=settings.averages)
     return Estimate(
         documents=survey.documents,
         unique=survey.unique,
@@ -134,7 +131,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         documents_cut=counts.documents_cut / len(sample),
         tokens_lost=counts.tokens_lost / max(1, counts.tokens_lost + counts.tokens),
         weights_bytes=card.memory[settings.quantize],
-        store_bytes=survey.unique * text_bytes,
+        store_bytes=survey.unique * work.encoder.bytes_per_document,
         # Vectors and UMAP's copy of them, in float32.
         fit_memory_bytes=2 * 4 * survey.documents * _dimensions(card, recipe),
         device=work.encoder.device,

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -13,11 +16,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3NextConfig
 
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder
+from moee_topics.encode.layout import Layout
 from moee_topics.encode.models import load_model
 from moee_topics.encode.prompts import get_prompt
 from moee_topics.encode.settings import POCKET, EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
+T = TypeVar("T")
 WORDS = ("the", "court", "heard", "a", "case", "while", "space", "probes", "orbit", "planets", "and", "goalie", "puck")
 
 
@@ -301,3 +306,55 @@ def test_the_embedded_model_is_read_as_it_reads_best_and_others_as_in_the_paper(
     pocket, other = MoEEncoder.from_pretrained("pocket").spec, MoEEncoder.from_pretrained(tiny_olmoe).spec
     assert (pocket.prompt, pocket.pooling) == ("{text}", "mean")
     assert (other.prompt, other.pooling) == (get_prompt("prompteol").template, "last_token")
+
+
+def from_four_threads(work: Callable[[int], T]) -> list[T]:
+    """What a function gives for 0, 1, 2 and 3, called at the same moment by four threads."""
+    at_once = Barrier(4)
+
+    def start(number: int) -> T:
+        at_once.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(start, range(4)))
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "mean"])
+@pytest.mark.parametrize("layout", ["packed", "padded", "alone"])
+def test_four_threads_with_one_encoder_get_the_vectors_that_one_thread_gets(
+    tiny_olmoe: Path, pooling: str, layout: Layout
+) -> None:
+    encoder = encoder_of(tiny_olmoe, pooling=pooling, long_documents="chunk", max_tokens=64, prompt="none")
+    if layout != "packed":
+        encoder.model.set_attn_implementation("sdpa")
+        encoder.layout = layout
+    texts = [[f"{number} {text}" for text in documents(24)] for number in range(4)]
+    right = [encoder.encode(mine) for mine in texts]
+    before = encoder.report
+    for _ in range(3):
+        for one, other in zip(from_four_threads(lambda number: encoder.encode(texts[number])), right, strict=True):
+            assert_same_bits(one, other)
+    after = encoder.report
+    assert (after.documents - before.documents, after.encoded - before.encoded) == (3 * 96, 3 * 96)
+
+
+def test_threads_with_two_prompts_of_one_model_do_not_disturb_each_other(tiny_olmoe: Path) -> None:
+    encoder = encoder_of(tiny_olmoe, prompt="none")
+    encoders = [encoder, encoder.with_prompt("tone"), encoder.with_prompt("prompteol"), encoder]
+    right = [each.encode(documents()) for each in encoders]
+    assert not np.allclose(right[0].hidden_states, right[1].hidden_states)
+    for one, other in zip(from_four_threads(lambda i: encoders[i].encode(documents())), right, strict=True):
+        assert_same_bits(one, other)
+
+
+def test_an_encoder_that_is_loaded_while_another_encodes_changes_nothing(tiny_olmoe: Path) -> None:
+    encoder = encoder_of(tiny_olmoe, pooling="mean")
+    right = encoder.encode(documents())
+
+    def encode_or_load(number: int) -> Embeddings:
+        busy = encoder if number % 2 else encoder_of(tiny_olmoe, pooling="mean")
+        return busy.encode(documents())
+
+    for found in from_four_threads(encode_or_load):
+        assert_same_bits(found, right)
