@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNS ?= runs
 
-.PHONY: help install demo test test-slow check format map bench clean
+.PHONY: help install demo test test-slow test-avx2 check format map bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -30,6 +30,10 @@ test: .venv/.dev ## run the tests
 
 test-slow: .venv/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
+
+# As on a processor without AVX-512 and bf16, whatever this one has; in a process of its own, for kernels are chosen once.
+test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q tests/encode tests/run tests/test_embed.py
 
 check: .venv/.dev ## format, lint and types
 	$(BIN)/ruff format --check .

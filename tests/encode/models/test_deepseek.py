@@ -52,9 +52,13 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def random_weights() -> dict[str, Tensor]:
+SEED = 39
+"""Of these weights no token is near a tie: the last expert chosen scores 0.004 above the first that is not."""
+
+
+def random_weights(seed: int = SEED) -> dict[str, Tensor]:
     """One tensor per expert and projection, named as in the published files."""
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(seed)
     hidden, small = CONFIG["hidden_size"], CONFIG["moe_intermediate_size"]
 
     def matrix(rows: int, columns: int) -> Tensor:
@@ -170,6 +174,10 @@ def test_equals_the_plain_arithmetic_of_the_original(checkpoint: Path) -> None:
     for row, text in enumerate(TEXTS):
         ids = encoder.tokenizer(f'This sentence : "{text}" means in one word:"')["input_ids"]
         states, logits = reference(ids, random_weights())
+        ranked = logits.sort(-1, descending=True).values
+        chosen = CONFIG["num_experts_per_tok"]
+        # Another processor sums in another order; a near-tie would then choose another expert, and both be right.
+        assert (ranked[..., chosen - 1] - ranked[..., chosen]).min() > 1e-3
         np.testing.assert_allclose(found.hidden_states[row], states[-1], atol=1e-5)
         np.testing.assert_allclose(found.router_logits[row], logits[:, -1], atol=1e-5)
 
@@ -186,7 +194,7 @@ def test_packs_and_quantizes(checkpoint: Path) -> None:
     assert MoEEncoder.from_pretrained(checkpoint, dtype="float32").packed
     model, _ = load_model(EncoderSettings(str(checkpoint), quantize="nf4"))
     assert model.layers[1].mlp.experts.gate_up_proj.dtype == torch.uint8
-    assert model.layers[1].mlp.gate.weight.dtype == torch.bfloat16
+    assert model.layers[1].mlp.gate.weight.dtype == model.dtype, "whatever this processor computes in"
 
 
 def test_no_code_of_the_checkpoint_is_needed(checkpoint: Path) -> None:
