@@ -30,6 +30,7 @@ from moee_topics.cli.options import (
 from moee_topics.cli.printing import print_json, show
 
 if TYPE_CHECKING:
+    from moee_topics.corpus import Corpus
     from moee_topics.run_folder import RunFolder
 
 TOPICS_SHOWN = 10
@@ -145,29 +146,41 @@ def predict(
     source: Annotated[
         str, typer.Argument(help="Documents: a file, a folder, or - for one per line of stdin.", metavar="INPUT")
     ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="How to read it otherwise than the run, such as corpus.text=body.", metavar="KEY=VALUE"),
+    ] = None,
     form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="Rows on stdout.")] = "jsonl",
-    text: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0 [default: the run's].")] = None,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Give new documents a topic of a finished run.
 
-    One row each on stdout: id, topic, name and probability.
+    One row each on stdout: id, topic, name and probability. INPUT is read as the run read its own corpus. What is left
+    out is told on stderr.
     """
-    from moee_topics.corpus import CorpusSettings, open_corpus
+    from moee_topics.run import corpus_like
     from moee_topics.run import predict as predict_topics
 
-    documents = open_corpus(CorpusSettings(source, text=text, id=id, label="none", timestamp="none"))
+    documents = corpus_like(run, source, overrides or [])
     rows = (asdict(row) for row in predict_topics(run, documents, device=device))
     if as_json:
-        print_json(list(rows))
+        predictions = list(rows)
+        print_json({"predictions": predictions, "left_out": _left_out(documents)})
     elif form == "csv":
         _write_csv(rows)
     else:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
+    for reason, count in _left_out(documents).items():
+        typer.echo(f"note: {count:,} left out: {reason}", err=True)
+
+
+def _left_out(documents: Corpus) -> dict[str, int]:
+    """How many rows of the last pass have no topic, by reason."""
+    reasons = {"without text": documents.counts.empty, **documents.counts.left_out}
+    return {reason: count for reason, count in reasons.items() if count}
 
 
 def _show_run(run: RunFolder, manner: Manner) -> None:

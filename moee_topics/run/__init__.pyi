@@ -5,6 +5,7 @@ from .every_method import parse_methods as parse_methods
 from .every_method import run_methods as run_methods
 from .prediction import PredictedTopic as PredictedTopic
 from .prediction import Predictor as Predictor
+from .prediction import corpus_like as corpus_like
 from .prediction import predict as predict
 from .reporting import report as report
 from .stage import Stage as Stage

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import Document
+from moee_topics.corpus import Corpus, CorpusSettings, Document, open_corpus
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest
 from moee_topics.run_folder import RunFiles, RunFolder
+from moee_topics.schema import Section, build
 from moee_topics.topics import TopicModel
 
 DOCUMENTS_PER_STEP = 256
@@ -37,6 +38,31 @@ class PredictedTopic:
     topic: int
     name: str
     probability: float
+
+
+class Reading(Section):
+    """How new documents are read."""
+
+    corpus: CorpusSettings
+
+
+def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Corpus:
+    """Opens new documents the way the run read its own: columns, joining, delimiter, encoding and cleaning.
+
+    Labels and times are not read, and all documents are, whatever the run's limit was.
+
+    Args:
+        folder: of a finished run.
+        source: of the new documents.
+        overrides: ``corpus.KEY=VALUE`` where they are to be read otherwise.
+
+    Raises:
+        InputError: the folder holds no finished run, or there is no such source.
+        RecipeError: an override is not valid.
+    """
+    recipe = read_manifest(RunFolder(folder)).get("recipe") or {}
+    section = {**recipe.get("corpus", {}), "source": source, "label": "none", "timestamp": "none", "limit": None}
+    return open_corpus(build(Reading, {"corpus": section}, overrides, name="predict").corpus)
 
 
 def predict(folder: Path, documents: Iterable[Document], *, device: str | None = None) -> Iterator[PredictedTopic]:

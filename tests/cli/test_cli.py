@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -192,6 +193,30 @@ def test_a_name_that_is_a_path_is_refused_before_anything_is_written(tmp_path: P
     result = call("run", recipe, "--output", tmp_path / "runs" / "deep", "--name", name)
     assert result.exit_code == 4 and "cannot have the name" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_predict_tells_what_it_leaves_out(finished: Path) -> None:
+    result = call("predict", finished / "mine", "-", stdin="rocket in space\n\ntulip in the garden\n")
+    assert "note: 1 left out: without text" in result.stderr
+    answer = json.loads(call("predict", finished / "mine", "-", "--json", stdin="rocket\n\n\ntulip\n").stdout)
+    assert len(answer["predictions"]) == 2 and answer["left_out"] == {"without text": 2}
+
+
+def test_predict_reads_new_files_as_the_run_read_its_own(tmp_path: Path, recipe: Path) -> None:
+    posts = tmp_path / "posts.csv"
+    rows = [(text, f"and {text[::-1]}") for text in TEXTS]
+    posts.write_text("title;abstract\n" + "".join(f"{title};{abstract}\n" for title, abstract in rows), "utf-16")
+    reading = ["corpus.text=[title,abstract]", "corpus.encoding=utf-16", "corpus.delimiter=;"]
+    places = ["--output", tmp_path / "runs", "--name", "joined", "--quiet"]
+    assert call("run", recipe, f"corpus.source={posts}", *reading, *places).exit_code == 0
+    lines = call("predict", tmp_path / "runs" / "joined", posts).stdout.splitlines()
+    fitted = pd.read_parquet(tmp_path / "runs" / "joined" / "documents.parquet")
+    assert len(lines) == len(TEXTS) == len(fitted)
+    only_titles = tmp_path / "titles.csv"
+    only_titles.write_text("title\nrocket\n", "utf-16")
+    refused = call("predict", tmp_path / "runs" / "joined", only_titles)
+    assert refused.exit_code == 4 and "abstract" in refused.stderr
+    assert call("predict", tmp_path / "runs" / "joined", only_titles, "corpus.text=title").exit_code == 0
 
 
 def test_estimate_counts_without_writing_anything(tmp_path: Path, recipe: Path) -> None:
