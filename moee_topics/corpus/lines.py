@@ -59,7 +59,9 @@ def zip_member(path: Path) -> str:
         InputError: there are more, or none, or it cannot be read without a password.
     """
     with zipfile.ZipFile(path) as archive:
-        members = [item for item in archive.infolist() if not item.is_dir() and not is_hidden(PurePath(item.filename))]
+        # A damaged zip may name a member with nothing, and is_dir asks for the name's last letter.
+        members = [item for item in archive.infolist() if item.filename and not item.is_dir()]
+    members = [item for item in members if not is_hidden(PurePath(item.filename))]
     if len(members) != 1:
         names = ", ".join(item.filename for item in members[:5])
         raise InputError(f"{path} holds {len(members):,} files ({names}), expected one. Unpack it, or name a folder.")

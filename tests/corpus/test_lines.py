@@ -106,6 +106,7 @@ def test_a_zip_is_one_file_whose_name_says_its_kind(tmp_path: Path) -> None:
     assert lines.kind_of(written(tmp_path, "posts.zip", zipped(b"", "posts.jsonl"))) == (".jsonl", ".zip")
     assert "2 files (a.csv, b.csv)" in refused(written(tmp_path, "t.csv.zip", zipped(b"", "a.csv", "b.csv")))
     assert "0 files" in refused(written(tmp_path, "t.csv.zip", zipped(b"")))
+    assert "0 files" in refused(written(tmp_path, "t.csv.zip", zipped(b"text", "x.csv").replace(b"x.csv", b"\0.csv")))
 
 
 def test_only_line_ends_end_lines(tmp_path: Path) -> None:
