@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from moee_topics.topics.settings import HDBSCAN_DEFAULTS, UMAP_DEFAULTS, FitSettings
 
-UMAP_APPROXIMATES_FROM = 4096
-"""From so many documents on UMAP keeps its nearest neighbours, which the document map then uses again."""
-
 
 def build_umap(settings: FitSettings, documents: int, **changed: Any) -> Any:
     """A seeded UMAP, with fewer neighbours and components where the corpus is too small for the settings."""
@@ -42,7 +39,8 @@ def document_map(X: NDArray[np.floating], settings: FitSettings, fitted: Any | N
         fitted: a UMAP of the same vectors, whose nearest neighbours are used again where it kept them.
     """
     changed: dict[str, Any] = {"n_components": 2, "min_dist": 0.1}
-    # A guided fit moves the vectors towards the seeds before UMAP sees them, so its neighbours are not those of X.
-    if fitted is not None and len(X) >= UMAP_APPROXIMATES_FROM and settings.seed_topic_list is None:
+    # UMAP keeps its neighbours from 4,096 different rows on. A guided fit moves the vectors towards the seeds before
+    # UMAP sees them, so its neighbours are not those of X.
+    if fitted is not None and settings.seed_topic_list is None and not getattr(fitted, "_small_data", True):
         changed["precomputed_knn"] = (fitted._knn_indices, fitted._knn_dists, fitted._knn_search_index)
     return np.asarray(build_umap(settings, len(X), **changed).fit_transform(X), dtype=np.float32)

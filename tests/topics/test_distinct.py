@@ -12,6 +12,8 @@ import pytest
 from hdbscan import HDBSCAN
 from umap import UMAP
 
+from moee_topics.topics import FitSettings
+from moee_topics.topics.clustering import build_umap, document_map
 from moee_topics.topics.distinct import DistinctHDBSCAN, DistinctUMAP, distinct_rows
 
 FIT = """
@@ -90,3 +92,11 @@ def test_an_outlier_that_is_repeated_often_enough_is_a_cluster_of_its_own() -> N
 def test_fewer_distinct_rows_than_neighbours_are_still_placed() -> None:
     places = reduce(with_copies(cloud(6, 2), 100))
     assert places.shape == (106, 2) and np.isfinite(places).all() and len(np.unique(places, axis=0)) == 6
+
+
+def test_the_map_of_a_corpus_with_copies_uses_neighbours_only_where_the_fit_kept_them() -> None:
+    """5,000 documents of which 120 differ: more than UMAP's 4,096 in all, fewer that differ."""
+    X, settings = with_copies(cloud(), 4880), FitSettings(umap={"n_neighbors": 5, "n_epochs": 5})
+    reducer = build_umap(settings, len(X))
+    reducer.fit_transform(X)
+    assert document_map(X, settings, reducer).shape == (5000, 2)
