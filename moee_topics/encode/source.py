@@ -59,10 +59,14 @@ class EncoderSource:
 
     @property
     def device(self) -> str:
-        """Where the model runs."""
-        from moee_topics.encode.models import default_device
+        """Where the model runs.
 
-        return self.settings.device or str(default_device())
+        Raises:
+            InputError: there is no such device here.
+        """
+        from moee_topics.encode.models import device_of
+
+        return str(device_of(self.settings.device))
 
     def key(self) -> dict[str, Any]:
         """What the vectors depend on, from the loaded encoder."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moee_topics.encode import get_prompt
+from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -91,6 +91,8 @@ def check(recipe: Recipe) -> None:
     except InputError as error:
         raise RecipeError(f"encoder.prompt: {error}") from error
     try:
+        if recipe.encoder.device:  # to ask takes torch, which is slow to load
+            _ = EncoderSource(recipe.encoder).device
         check_upstream(Workspace(recipe, Path(), Path()).fit_settings())
     except InputError as error:
         raise RecipeError(str(error)) from error

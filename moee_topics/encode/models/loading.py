@@ -23,7 +23,7 @@ from transformers.utils import logging
 from moee_topics.encode.models import attention, deepseek, experts, memory, quantization
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
-from moee_topics.errors import ModelError
+from moee_topics.errors import InputError, ModelError
 
 # transformers 5.23 sets torch's default dtype for the whole process while it loads, and a hook on a module sees every
 # thread that calls it. A forward pass on a CPU takes all cores as it is; several GPUs are for several processes.
@@ -40,7 +40,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
         ModelError: the model is missing or not supported, or was not quantized as asked.
     """
     name = settings.model
-    place = torch.device(settings.device) if settings.device else default_device()
+    place = device_of(settings.device)
     config = load_config(name, revision=settings.revision)
     quantizer = quantization.quantization_config(config, settings.quantize, name)
     loader = loader_of(config)
@@ -49,7 +49,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
         model, info = loader.from_pretrained(
             resolve(name),
             config=config,
-            dtype=getattr(torch, settings.dtype) if settings.dtype else default_dtype(place),
+            dtype=getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place)),
             revision=settings.revision,
             trust_remote_code=False,
             output_loading_info=True,
@@ -80,7 +80,10 @@ def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any
     """
     deepseek.register()
     with _loading_errors(name_or_path):
-        return AutoConfig.from_pretrained(resolve(name_or_path), revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(resolve(name_or_path), revision=revision, trust_remote_code=False)
+    # config.json may name a kernel of the hub as its attention, which transformers would download and run.
+    config._attn_implementation = config._experts_implementation = None
+    return config
 
 
 def load_tokenizer(name_or_path: str | Path, *, revision: str | None = None) -> Any:
@@ -103,14 +106,29 @@ def load_tokenizer(name_or_path: str | Path, *, revision: str | None = None) -> 
     return tokenizer
 
 
-def default_device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def device_of(name: str | None = None) -> torch.device:
+    """A device by its name; without one the first GPU if there is one, else the CPU.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"encoder.device is {name!r}, which names no device. Use cpu, cuda or cuda:0.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"encoder.device is {name!r}, and torch {torch.__version__} sees {torch.cuda.device_count()} GPUs here. "
+            "Use encoder.device=cpu, or leave it out; `moee-topics doctor` says what there is."
+        )
+    return device
 
 
-def default_dtype(device: str | torch.device | None = None) -> torch.dtype:
+def default_dtype(device: str | None = None) -> torch.dtype:
     """bfloat16 where the hardware multiplies it (Ampere on, AVX512-BF16, AMX): 2 to 4 times as fast; else float32."""
-    if (torch.device(device) if device else default_device()).type == "cuda":
+    if device_of(device).type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
