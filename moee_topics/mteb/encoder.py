@@ -76,6 +76,11 @@ class MTEBEncoder:
             self._meta = model_meta(self.embedder.key, self.fusion, self.statistics)
         return self._meta
 
+    @mteb_model_meta.setter
+    def mteb_model_meta(self, meta: Any) -> None:
+        # mteb's load_model puts the card it loaded by in the place of ours.
+        self._meta = meta
+
     def encode(
         self,
         inputs: Iterable[Mapping[str, Any]],
@@ -87,6 +92,9 @@ class MTEBEncoder:
         **kwargs: Any,
     ) -> FloatMatrix:
         """The vectors (N, d) of the texts of mteb's batches, in their order."""
+        if kwargs.get("precision", "float32") != "float32":
+            # mteb files the result under the precision that was asked for, so it must not be float32 in silence.
+            raise InputError(f"Vectors are float32; precision={kwargs['precision']!r} is not made here. Leave it out.")
         batches = [list(batch["text"]) for batch in inputs]
         texts = [text for batch in batches for text in batch]
         if isinstance(self.fusion, Fusion):
@@ -118,7 +126,7 @@ def model_meta(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str = "")
         overwrites={
             "name": _mteb_name(str(key["model"])),
             "revision": str(key.get("revision") or "none"),
-            "loader": load_mteb_encoder,
+            "loader": loader_of(key),
             "languages": ["eng-Latn"],
             "max_tokens": key.get("max_tokens"),
             "framework": ["PyTorch", "Transformers"],
@@ -146,6 +154,29 @@ def _experiment(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str) -> 
     if fusion.standardize != "none":
         named |= {"standardize": str(fusion.standardize), "statistics": statistics or "unnamed"}
     return named
+
+
+def loader_of(key: Mapping[str, JSON]) -> Any:
+    """What ``ModelMeta.load_model`` calls: makes the encoder of a key again, and the fusion of the metadata."""
+
+    def load(
+        model_name: str,
+        revision: str | None = None,
+        *,
+        device: str | None = None,
+        method: str = "sum",
+        alpha: float = Fusion.alpha,
+        standardize: str = "none",
+        **others: Any,
+    ) -> MTEBEncoder:
+        if standardize != "none":
+            raise InputError("Vectors that are standardized need the statistics of a corpus; score them with a recipe.")
+        names = ("quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
+        options = {name: key[name] for name in names if name in key}
+        revision = None if str(key["model"]).startswith("pocket") or revision == "none" else revision
+        return load_mteb_encoder(str(key["model"]), revision, device=device, method=method, alpha=alpha, **options)
+
+    return load
 
 
 def load_mteb_encoder(

@@ -139,3 +139,13 @@ def test_every_text_task_of_mteb_runs(method: Any, tmp_path: Path) -> None:
     ran = [name for name, status in results.items() if status is not None]
     assert results.all_passed, results.to_markdown()
     assert len(ran) >= 28
+
+
+def test_the_metadata_loads_the_encoder_it_describes() -> None:
+    from moee_topics.mteb.encoder import load_mteb_encoder
+
+    encoder = load_mteb_encoder("pocket", method="concat")
+    again = encoder.mteb_model_meta.load_model()
+    assert again.mteb_model_meta.experiment_kwargs == encoder.mteb_model_meta.experiment_kwargs
+    with pytest.raises(InputError, match="precision='int8' is not made here"):
+        again.encode([{"text": ["a"]}], task_metadata=None, hf_split="", hf_subset="", precision="int8")
