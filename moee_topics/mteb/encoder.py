@@ -172,7 +172,7 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         if standardize != "none":
             raise InputError("Vectors that are standardized need the statistics of a corpus; score them with a recipe.")
         names = ("quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
-        options = {name: key[name] for name in names if name in key}
+        options: dict[str, Any] = {name: key[name] for name in names if name in key}
         revision = None if str(key["model"]).startswith("pocket") or revision == "none" else revision
         return load_mteb_encoder(str(key["model"]), revision, device=device, method=method, alpha=alpha, **options)
 
