@@ -121,6 +121,11 @@ class TopicModel:
             model = BERTopic.load(str(folder), embedding_model=backend)
         if backend is None:
             model.embedding_model = None  # BERTopic puts an empty one there, which fails late
+        try:
+            # scipy trusts the columns of a sparse matrix: one flipped bit in the file and toarray() ends the process.
+            model.c_tf_idf_.check_format(full_check=True)
+        except ValueError as error:
+            raise InputError(f"{folder / 'ctfidf.safetensors'} is damaged ({error}).") from error
         # BERTopic keeps the vocabulary and the weights of c-TF-IDF, not our vectorizer nor the options of c-TF-IDF.
         vectorizer = TopicVectorizer(**model.vectorizer_model.get_params())
         vectorizer.vocabulary_ = model.vectorizer_model.vocabulary_

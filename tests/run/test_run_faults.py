@@ -190,3 +190,16 @@ def test_a_link_in_a_run_folder_leads_no_writer_out_of_it(
     pipeline.run(recipe, whole, whole.parent / "store")
     assert {path.name: path.read_text() for path in outside.iterdir()} == dict.fromkeys(names, "mine")
     assert json.loads((whole / "run.json").read_text())["finished"] and (whole / "model" / "config.json").is_file()
+
+
+def test_a_damaged_sparse_matrix_is_told_and_does_not_end_the_process(whole: Path) -> None:
+    """Without digests, too: scipy would write outside of the array."""
+    from safetensors.numpy import load_file, save_file
+
+    (whole / "digests.json").unlink()
+    file = whole / "model" / "ctfidf.safetensors"
+    arrays = load_file(file)
+    arrays["indices"][0] = 2**30
+    save_file(arrays, file)
+    with pytest.raises(InputError, match=r"ctfidf\.safetensors is damaged .* Make it again with: moee-topics run"):
+        RunFolder(whole).files.model.topics.read()
