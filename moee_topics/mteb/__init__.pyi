@@ -2,7 +2,6 @@ from .board import Table as Table
 from .board import to_markdown as to_markdown
 from .encoder import MTEBEncoder as MTEBEncoder
 from .score_page import write as write
-from .score_recipe import LocalSection as LocalSection
 from .score_recipe import ScoreRecipe as ScoreRecipe
 from .score_recipe import load_score_recipe as load_score_recipe
 from .score_recipe import parse_score_recipe as parse_score_recipe

@@ -12,6 +12,7 @@ A scoring recipe has the ``encoder`` section of any other recipe and a ``score``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import BatchFusion, Fusion, Standardize
 from moee_topics.mteb.encoder import METHOD_NAMES, AnyFusion, find_method, reference_router
-from moee_topics.mteb.tasks import LocalTask, LocalType, TaskSource, benchmark_tasks, hub_task, local_task
+from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
 from moee_topics.recipe import find_recipe, read_recipe
 from moee_topics.schema import Section, build, read_yaml
 
@@ -44,25 +45,6 @@ LISTS = ("alpha", "standardize", "tasks", "task_types", "methods", "prompts")
 """Keys of which several values may be written by comma."""
 
 
-class LocalSection(Section):
-    """A labelled file as a task; see :class:`moee_topics.mteb.tasks.LocalTask`."""
-
-    file: Path
-    type: LocalType | None = None
-    name: str = ""
-    train: Path | None = None
-    text: tuple[str, ...] = ("text",)
-    columns: dict[str, str] = Field(default_factory=dict)
-    sample: Annotated[int, Field(ge=2)] | None = None
-    samples_per_label: Annotated[int, Field(ge=1)] = 8
-
-    def task(self, folder: Path, seed: int) -> LocalTask:
-        """The plain description that :func:`moee_topics.mteb.tasks.local_task` takes; paths count from ``folder``."""
-        options = {name: getattr(self, name) for name in type(self).model_fields}
-        places = {"file": folder / self.file, "train": folder / self.train if self.train else None}
-        return LocalTask(**{**options, **places}, seed=seed)
-
-
 class PublishedSection(Section):
     """The column of the paper's tables that a run is compared with."""
 
@@ -77,10 +59,10 @@ class ScoreSection(Section):
     task_types: tuple[str, ...] = ()
     benchmark: str | None = None
     data: Path | None = None
-    local: tuple[LocalSection, ...] = ()
+    local: tuple[LocalTask, ...] = ()
     methods: tuple[str, ...] = ("HS", "RW", "concat", "sum")
     alpha: tuple[float, ...] | Literal["auto"] = (Fusion.alpha,)
-    development: LocalSection | None = None
+    development: LocalTask | None = None
     standardize: tuple[Standardize | Literal["reference"], ...] = ("none",)
     statistics: Path | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -136,6 +118,13 @@ class ScoreRecipe(Section):
                     every += [Fusion(method, alpha, "none").canonical() for alpha in alphas]
         return list(dict.fromkeys(every))
 
+    def placed(self, local: LocalTask) -> LocalTask:
+        """A labelled file with its paths counted from ``score.data``, and the recipe's seed where it has none."""
+        folder = self.score.data or Path()
+        train = folder / local.train if local.train else None
+        seed = self.seed if local.seed is None else local.seed
+        return replace(local, file=folder / local.file, train=train, seed=seed)
+
     def sources(self) -> list[TaskSource]:
         """The tasks to score.
 
@@ -144,7 +133,7 @@ class ScoreRecipe(Section):
             InputError: a task or a file does not exist or does not fit.
         """
         section = self.score
-        sources = [local_task(local.task(section.data or Path(), self.seed)) for local in section.local]
+        sources = [local_task(self.placed(local)) for local in section.local]
         sources += [hub_task(name) for name in section.tasks]
         if section.benchmark:
             sources += benchmark_tasks(section.benchmark)
@@ -171,11 +160,13 @@ def local_file(value: Any) -> Any:
         RecipeError: a part is not key=value.
     """
     if not isinstance(value, str):
-        texts = value.get("text") if isinstance(value, dict) else None
-        return {**value, "text": [texts]} if isinstance(texts, str) else value
+        if not isinstance(value, dict):
+            return value
+        texts = value.get("text")
+        return {"type": None, **value, **({"text": [texts]} if isinstance(texts, str) else {})}
     first, *rest = value.split(",")
     kind, equals, file = first.partition("=")
-    section: dict[str, Any] = {"file": str(Path(file if equals else first).absolute())}
+    section: dict[str, Any] = {"type": None, "file": str(Path(file if equals else first).absolute())}
     if equals:
         section["type"] = kind
     for part in rest:
@@ -186,7 +177,7 @@ def local_file(value: Any) -> Any:
             section[key] = column.split("+")
         elif key == "train":
             section[key] = str(Path(column).absolute())
-        elif key in LocalSection.model_fields:
+        elif key in {item.name for item in fields(LocalTask)}:
             section[key] = int(column) if column.isdigit() and key != "name" else column
         else:
             section.setdefault("columns", {})[key] = column

@@ -151,8 +151,7 @@ class _Run:
         self.cache = import_extra("mteb", "mteb").ResultCache(output)
         self.choices = _Choices(output / "alphas.json")
         development = self.section.development
-        folder = self.section.data or Path()
-        self.development = _Job.of(local_task(development.task(folder, recipe.seed))) if development else None
+        self.development = _Job.of(local_task(recipe.placed(development))) if development else None
         self.statistics = _Statistics(self.section.statistics, self.section.batch_size, embedder)
         embedder.progress = progress
 

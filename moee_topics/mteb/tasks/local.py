@@ -8,10 +8,12 @@ import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import Field
 
 from moee_topics.corpus import Row
 from moee_topics.errors import InputError
@@ -39,6 +41,7 @@ MAIN_SCORES: Mapping[LocalType, str] = {
 }
 Table = dict[str, list[Any]]
 LARGEST_SAMPLE = 16_384
+SEED = 42
 GRADES = 10
 """The most relevant that a candidate can be: nDCG weighs grades, and a mark of 1,000 is no grade."""
 Item = TypeVar("Item")
@@ -46,7 +49,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class LocalTask:
-    """A labelled file that is to be a task.
+    """A labelled file that is to be a task; the entries of ``score.local`` in a recipe are this class.
 
     Attributes:
         type: the task type, or None to tell it from the columns.
@@ -60,7 +63,7 @@ class LocalTask:
         sample: rows to keep, drawn with the seed (queries, where rows are grouped by query), and of training rows four
             times as many; None keeps all.
         samples_per_label: rows per label that a classifier is trained on, ten times over; 8 is mteb's default.
-        seed: of the sample and of the task.
+        seed: of the sample and of the task; in a recipe that of the recipe unless it is said here.
     """
 
     type: LocalType | None
@@ -69,9 +72,9 @@ class LocalTask:
     train: Path | None = None
     text: tuple[str, ...] = ("text",)
     columns: Mapping[str, str] = field(default_factory=dict)
-    sample: int | None = None
-    samples_per_label: int = 8
-    seed: int = 42
+    sample: Annotated[int, Field(ge=2)] | None = None
+    samples_per_label: Annotated[int, Field(ge=1)] = 8
+    seed: int | None = None
 
     def column(self, role: str) -> str:
         """The name of the column that has a role."""
@@ -86,6 +89,7 @@ def local_task(spec: LocalTask) -> TaskSource:
     Raises:
         InputError: the file, its columns or its values do not fit the type.
     """
+    spec = replace(spec, seed=SEED if spec.seed is None else spec.seed)
     rows = read_rows(spec.file)
     kind = spec.type or ("Classification" if spec.train else guess_type(columns_of(rows)))
     if kind not in LOCAL_TYPES:
@@ -122,7 +126,7 @@ def _sampled(rows: list[Row], spec: LocalTask) -> list[Row]:
     return [row for row in rows if str(row.values.get(query)) in chosen]
 
 
-def _draw(items: list[Item], seed: int, count: int | None) -> list[Item]:
+def _draw(items: list[Item], seed: int | None, count: int | None) -> list[Item]:
     if count is None or count >= len(items):
         return items
     return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), count))]
