@@ -17,24 +17,23 @@ def plain_texts(texts: Iterable[Any]) -> Iterator[str]:
     # Iterated, these would give characters, small numbers or the names of columns, which encode without a word.
     if isinstance(texts, (str, bytes, bytearray, Mapping)) or hasattr(texts, "columns"):
         raise InputError(
-            f"Documents must be a list or a column of strings, got {_article(texts)}. "
+            f"Documents must be a list or a column of strings, got {_shown(texts)}. "
             "Put a single string into a list; of a table, pass the column that holds the texts."
         )
     if not isinstance(texts, Iterable):
-        raise InputError(f"Documents must be a list or a column of strings, got {_article(texts)}.")
+        raise InputError(f"Documents must be a list or a column of strings, got {_shown(texts)}.")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             plain = text.as_py() if hasattr(text, "as_py") else text  # a scalar of Arrow
             if not isinstance(plain, str):
                 raise InputError(
-                    f"Document {position} is {_article(plain)}, not a string. "
-                    "Leave it out, or put a string in its place."
+                    f"Document {position} is {_shown(plain)}, not a string. Leave it out, or put a string in its place."
                 )
             text = plain
         # Half a surrogate pair, as broken JSON has it, is no text for a tokenizer; str() also ends numpy's own strings.
         yield str(text) if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _article(thing: object) -> str:
-    shown = f" ({thing!r})" if thing is None or isinstance(thing, (int, float, bytes)) else ""
-    return f"a {type(thing).__module__}.{type(thing).__name__}{shown[:40]}".replace("builtins.", "")
+def _shown(thing: object) -> str:
+    value = f" ({thing!r})" if thing is None or isinstance(thing, (int, float, bytes)) else ""
+    return f"of type {type(thing).__module__}.{type(thing).__name__}{value[:40]}".replace("builtins.", "")
