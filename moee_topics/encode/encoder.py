@@ -139,7 +139,7 @@ class MoEEncoder:
                 "experts, or not one whose routers transformers declares. `moee-topics models ls` lists those that are "
                 "supported. Its hidden states alone can be had with require_routers=False."
             )
-        name, commit = identity(settings.model, model.config)
+        name, commit = identity(settings.model, settings.revision)
         spec = EncoderSpec(
             model=name,
             revision=commit,

@@ -79,7 +79,7 @@ class EncoderSource:
 
         settings = self.settings
         config = load_config(settings.model, revision=settings.revision)
-        model, revision = identity(settings.model, config)
+        model, revision = identity(settings.model, settings.revision)
         return {
             "model": model,
             "revision": revision,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from moee_topics.encode.models import quantization
@@ -19,7 +19,7 @@ _WHOLE = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.m
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 
 
-def identity(name_or_path: str | Path, config: Any) -> tuple[str, str]:
+def identity(name_or_path: str | Path, revision: str | None = None) -> tuple[str, str]:
     """What a model is, for a store's key: a hub name and its commit, or a hash of a folder's content.
 
     Moving or renaming a folder changes nothing, another weight or tokenizer does.
@@ -29,7 +29,9 @@ def identity(name_or_path: str | Path, config: Any) -> tuple[str, str]:
     """
     folder = Path(resolve(name_or_path))
     if not folder.is_dir():
-        return str(name_or_path), str(getattr(config, "_commit_hash", None) or "unknown")
+        # transformers 5.23 notes no commit in a configuration any more; the cache keeps files under its name.
+        cached = try_to_load_from_cache(str(name_or_path), "config.json", revision=revision)
+        return str(name_or_path), Path(cached).parent.name if isinstance(cached, str) else "unknown"
     name = "pocket" if folder.resolve() == POCKET.resolve() else "folder"
     return name, f"sha256:{folder_hash(folder)[:32]}"
 
