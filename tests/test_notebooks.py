@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -42,3 +43,10 @@ def test_a_notebook_enters_by_the_faces(path: Path) -> None:
     cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     imported = re.findall(r"(?:from|import) (moee_topics[\w.]*)", "\n".join(cells))
     assert imported and not [name for name in imported if name.count(".") > 1]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_outputs_of_a_notebook_name_no_path_of_a_machine(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    outputs = json.dumps([cell.outputs for cell in cells])
+    assert not re.findall(r"site-packages|/(?:home|root|tmp|work|Users)/\S{,40}", outputs)

@@ -1,3 +1,4 @@
+from . import plots as plots
 from .backend import MoEEBackend as MoEEBackend
 from .changes import OutlierChange as OutlierChange
 from .changes import merge_topics as merge_topics

@@ -1,7 +1,7 @@
 """Plotly figures of a topic result, for notebooks; plotly is loaded when a figure is made.
 
->>> from moee_topics.topics.plots import document_map
->>> document_map(model.result).show()  # doctest: +SKIP
+>>> from moee_topics.topics import plots
+>>> plots.document_map(model.result).show()  # doctest: +SKIP
 """
 
 from __future__ import annotations
