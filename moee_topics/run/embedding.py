@@ -48,11 +48,15 @@ class EmbedStage(Stage):
         """The store is shared by runs and may have lost something since; so it is asked itself."""
         return super().is_done(work) and not work.embedder.missing(work.survey.hash_list())
 
+    def needs_work(self, work: Workspace) -> bool:
+        """Whether a document is missing; a new run of stored documents has only its tokens to count."""
+        return bool(_missing(work))
+
     def plan(self, work: Workspace) -> str:
         """How many documents are missing."""
-        unique = work.survey.unique
-        missing = unique if work.key is None else len(work.embedder.missing(work.survey.hash_list()))
-        return f"{missing:,} of {unique:,} documents are not stored" if missing else f"all {unique:,} are stored"
+        unique, missing = work.survey.unique, _missing(work)
+        stored = f"all {unique:,} documents are stored"
+        return f"{missing:,} of {unique:,} documents are not stored" if missing else stored
 
     def run(self, work: Workspace) -> Outcome:
         """Encodes what is missing, where that is allowed.
@@ -117,6 +121,11 @@ def encode_corpus(work: Workspace) -> Encoded:
     return Encoded(survey, counts, encoded, work.store / key_digest(work.embedder.key))
 
 
+def _missing(work: Workspace) -> int:
+    """How many different documents the store lacks: all of them, where nothing was ever encoded like this."""
+    return work.survey.unique if work.key is None else len(work.embedder.missing(work.survey.hash_list()))
+
+
 def _refuse_what_is_missing(work: Workspace) -> None:
     encoder = work.recipe.encoder
     if work.key is None:
@@ -124,7 +133,7 @@ def _refuse_what_is_missing(work: Workspace) -> None:
             f"The store {work.store} holds nothing encoded like this (model {encoder.model!r}, prompt "
             f"{encoder.prompt!r}, …). Encode first: moee-topics embed RECIPE --output {work.store}"
         )
-    if missing := len(work.embedder.missing(work.survey.hash_list())):
+    if missing := _missing(work):
         raise StoreError(
             f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. "
             f"Encode the rest first: moee-topics embed RECIPE --output {work.store}"

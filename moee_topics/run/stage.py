@@ -53,6 +53,10 @@ class Stage(ABC):
         outputs = self.outputs(work)
         return all(file.exists for file in outputs) and work.files.whole([*outputs, *self.optional_outputs(work)])
 
+    def needs_work(self, work: Workspace) -> bool:
+        """Whether a run would have anything to do here, for a plan."""
+        return not self.is_done(work)
+
     @abstractmethod
     def plan(self, work: Workspace) -> str:
         """Why it must be done, or what is there already."""

@@ -75,8 +75,8 @@ def plan(
     plans: list[StagePlan] = []
     for stage in STAGES:
         if stage.is_wanted(work):
-            done = stage.is_done(work)
-            plans.append(StagePlan(stage.name, "skip" if done else "run", stage.plan(work)))
+            action = "run" if stage.needs_work(work) else "skip"
+            plans.append(StagePlan(stage.name, action, stage.plan(work)))
     return plans
 
 

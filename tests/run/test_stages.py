@@ -69,6 +69,8 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(root: Path, corpus: Pat
     assert plan("report.html=true") == ["skip", "skip", "run"]
     assert plan("report.html=true", "hdbscan.min_cluster_size=9") == ["skip", "run", "run"]
     assert plan("encoder.max_tokens=16") == ["run", "run"]
+    new = pipeline.plan(recipe_of(corpus, tiny_olmoe), root / "new", root / "store")
+    assert [(stage.action, stage.reason[:3]) for stage in new] == [("skip", "all"), ("run", "its")]
     assert contents(root) == before
 
 
