@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
 import sys
 import zipfile
@@ -13,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.errors import RecipeError
+from moee_topics.errors import InputError, RecipeError
 from moee_topics.recipe import (
     Recipe,
     find_recipe,
@@ -203,6 +205,42 @@ def test_reading_a_recipe_loads_neither_torch_nor_umap() -> None:
         "assert not {'torch', 'umap', 'bertopic', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+PIECES = [
+    *(b"[", b"]", b"{", b"}", b"&a ", b"*a", b": ", b"- ", b"? ", b"<<: ", b"'", b'"', b"\t", b"\n", b"\x00", b"\xff"),
+    *(b"null", b"true", b"1e999", b"9" * 5000, b".nan", b"!!set", b"!!python/name:os.system", b"\\uD800"),
+]
+
+
+def mutated(recipe: bytes, rng: random.Random) -> bytes:
+    """A recipe with one to six bytes changed, pieces put in, deleted or copied."""
+    data = bytearray(recipe)
+    for _ in range(rng.randint(1, 6)):
+        at, kind = rng.randrange(len(data)), rng.randrange(4)
+        if kind == 0:
+            data[at] = rng.randrange(256)
+        elif kind == 1:
+            data[at:at] = rng.choice(PIECES)
+        elif kind == 2:
+            del data[at : at + rng.randint(1, 30)]
+        else:
+            start = rng.randrange(len(data))
+            data[at:at] = data[start : start + rng.randint(1, 60)]
+    return bytes(data)
+
+
+@pytest.mark.slow
+def test_no_mutated_recipe_is_a_traceback(tmp_path: Path) -> None:
+    from moee_topics.mteb import load_score_recipe
+
+    rng, path = random.Random(7), tmp_path / "mutant.yaml"
+    recipes = [recipe.path.read_bytes() for recipe in shipped_recipes()]
+    for _ in range(10_000):
+        path.write_bytes(mutated(rng.choice(recipes), rng))
+        for load in (load_recipe, load_score_recipe):
+            with contextlib.suppress(RecipeError, InputError):
+                load(path)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from moee_topics.cli import run_commands
 from moee_topics.cli.app import app
 from moee_topics.cli.bars import Lines
 from moee_topics.errors import Interrupted, ResourceError, StoreError
+from moee_topics.run import corpus_like
 
 TEXTS = [
     f"{subject} {verb} {place} today and {number} more words follow here"
@@ -211,7 +212,9 @@ def test_predict_reads_new_files_as_the_run_read_its_own(tmp_path: Path, recipe:
     assert call("run", recipe, f"corpus.source={posts}", *reading, *places).exit_code == 0
     lines = call("predict", tmp_path / "runs" / "joined", posts).stdout.splitlines()
     fitted = pd.read_parquet(tmp_path / "runs" / "joined" / "documents.parquet")
-    assert len(lines) == len(TEXTS) == len(fitted)
+    assert len(lines) == len(TEXTS)
+    again = {document.id: document.text for document in corpus_like(tmp_path / "runs" / "joined", str(posts))}
+    assert again == dict(zip(fitted["id"], fitted["text"], strict=True))
     only_titles = tmp_path / "titles.csv"
     only_titles.write_text("title\nrocket\n", "utf-16")
     refused = call("predict", tmp_path / "runs" / "joined", only_titles)
