@@ -165,10 +165,9 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
         MissingExtraError: a representation needs a package that is not installed.
     """
     from bertopic import BERTopic
-    from bertopic.vectorizers import ClassTfidfTransformer
 
     from moee_topics.topics.representations import build_representation
-    from moee_topics.topics.vectorizer import build_vectorizer
+    from moee_topics.topics.vectorizer import TopicTfidf, build_vectorizer
 
     check_upstream(settings)
     return BERTopic(
@@ -177,7 +176,7 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
         umap_model=build_umap(settings, len(texts)),
         hdbscan_model=build_hdbscan(settings),
         vectorizer_model=build_vectorizer(settings, texts),
-        ctfidf_model=ClassTfidfTransformer(**settings.ctfidf),
+        ctfidf_model=TopicTfidf(**settings.ctfidf),
         representation_model=build_representation(settings, settings.seed),
         seed_topic_list=settings.seed_topic_list,
         zeroshot_topic_list=settings.zeroshot_topic_list,

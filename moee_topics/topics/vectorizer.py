@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from bertopic.vectorizers import ClassTfidfTransformer
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
 from moee_topics.errors import InputError, MissingExtraError
@@ -34,6 +36,20 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
         # scikit-learn counts columns with numpy's int64, which BERTopic's save cannot write as JSON.
         self.vocabulary_: dict[str, int] = {word: int(column) for word, column in self.vocabulary_.items()}
         return counts
+
+
+class TopicTfidf(ClassTfidfTransformer):  # type: ignore[misc]
+    """BERTopic's c-TF-IDF, also of a vocabulary of one word."""
+
+    def fit(self, X: Any, multiplier: Any = None) -> TopicTfidf:
+        """Learns how much each word weighs; ``X`` (topics, words) counts them."""
+        if X.shape[1] > 1:
+            super().fit(X, multiplier)
+        else:
+            # bertopic 0.17.4 squeezes the frequency of one word to a number, of which scipy makes no diagonal matrix.
+            # A word without others to be compared with weighs the same everywhere.
+            self._idf_diag = csr_matrix([[1.0]])
+        return self
 
 
 def build_vectorizer(settings: FitSettings, documents: Sequence[str]) -> TopicVectorizer:

@@ -198,6 +198,11 @@ def test_a_small_corpus_gives_topics_or_a_clear_error(size: int) -> None:
         assert len(result) == size
 
 
+def test_a_vocabulary_of_one_word_still_describes_the_topics() -> None:
+    result = fit(representation="ctfidf", vectorizer={"token_pattern": "people", "stop_words": None}).result
+    assert {word for topic in result.topic_info for word, _ in topic.words if word} == {"people"}
+
+
 def test_a_corpus_of_copies_is_refused_by_that_name() -> None:
     documents = ["orbit rocket planet"] * 40
     with pytest.raises(InputError, match=r"40 documents are copies of 1: .*corpus\.text"):
