@@ -31,7 +31,7 @@ from moee_topics.topics import (
     check_together,
 )
 
-ScoreName = Literal["npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure"]
+ScoreName = Literal["npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure"]
 MAX_BYTES = 1_000_000
 
 
@@ -47,7 +47,7 @@ class Recipe(Section):
     ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
     bertopic: BertopicArguments = Field(default_factory=BertopicArguments)
     topics: TopicSettings = TopicSettings()
-    scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "outliers", "ami", "ari", "v_measure")
+    scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure")
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42

@@ -157,8 +157,8 @@ def predict(
 ) -> None:
     """Give new documents a topic of a finished run.
 
-    One row each on stdout: id, topic, name and probability. INPUT is read as the run read its own corpus. What is left
-    out is told on stderr.
+    One row each on stdout: id, topic, name, probability and fitted (whether its text was in the fit). INPUT is read as
+    the run read its own corpus. What is left out is told on stderr.
     """
     from moee_topics.run import corpus_like
     from moee_topics.run import predict as predict_topics
@@ -220,6 +220,6 @@ def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
 def _write_csv(rows: Iterable[Mapping[str, Any]]) -> None:
     from moee_topics.report import spreadsheet_cell
 
-    writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability"], lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability", "fitted"], lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)

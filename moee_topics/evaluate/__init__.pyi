@@ -20,4 +20,5 @@ from .topic_scores import Score as Score
 from .topic_scores import cluster_scores as cluster_scores
 from .topic_scores import npmi as npmi
 from .topic_scores import outlier_share as outlier_share
+from .topic_scores import prediction_agreement as prediction_agreement
 from .topic_scores import topic_diversity as topic_diversity

@@ -146,6 +146,23 @@ def outlier_share(topics: Topics) -> Score:
     return Score(_mean(outliers), "Outliers: the share of documents that were put in no topic.", False)
 
 
+def prediction_agreement(fitted: Topics, predicted: Topics) -> Score:
+    """How often prediction gives documents of the fit the topic of the fit, every topic counting the same.
+
+    Args:
+        fitted: the topic of each document in the fit; outliers are left out.
+        predicted: the topic it would get had it been new.
+    """
+    of_fit, of_vote = np.asarray(fitted), np.asarray(predicted)
+    shares = [float((of_vote[of_fit == topic] == topic).mean()) for topic in np.unique(of_fit) if topic != OUTLIERS]
+    return Score(
+        _mean(np.asarray(shares)),
+        "Prediction: the share of a topic's documents that would be given it again if they were new (the mean over "
+        "topics, so that small ones count).",
+        True,
+    )
+
+
 def cluster_scores(labels: Sequence[Any], topics: Topics) -> dict[str, Score]:
     """Agreement of topics with known classes: AMI, ARI and V-measure, each in two readings.
 

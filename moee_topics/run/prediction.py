@@ -18,7 +18,7 @@ from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest
 from moee_topics.run_folder import RunFiles, RunFolder
 from moee_topics.schema import Section, build
-from moee_topics.topics import TopicModel
+from moee_topics.topics import NEW, TopicModel
 
 DOCUMENTS_PER_STEP = 256
 
@@ -32,12 +32,14 @@ class PredictedTopic:
         topic: -1 where it is amid outliers.
         name: of the topic.
         probability: how sure that is, 0 to 1.
+        fitted: whether its text was in the fit, whose topic it then has.
     """
 
     id: str
     topic: int
     name: str
     probability: float
+    fitted: bool
 
 
 class Reading(Section):
@@ -110,10 +112,11 @@ class Predictor:
         texts = [document.text for document in documents]
         topics, probabilities = self.model.predict(texts, self.vectors(texts))
         names = {topic.topic: topic.name for topic in self.model.result.topic_info}
-        rows = zip(documents, topics.tolist(), probabilities.tolist(), strict=True)
+        fitted = self.model.fitted_topics(texts) != NEW
+        rows = zip(documents, topics.tolist(), probabilities.tolist(), fitted.tolist(), strict=True)
         return [
-            PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4))
-            for document, topic, probability in rows
+            PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit)
+            for document, topic, probability, in_fit in rows
         ]
 
 

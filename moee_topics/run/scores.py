@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from moee_topics.evaluate import DocumentTerms, Score, cluster_scores, npmi, outlier_share, topic_diversity
+from moee_topics.evaluate import (
+    DocumentTerms,
+    Score,
+    cluster_scores,
+    npmi,
+    outlier_share,
+    prediction_agreement,
+    topic_diversity,
+)
 from moee_topics.topics import OUTLIERS, TopicModel
 
 WITHOUT_OUTLIERS = "_without_outliers"
@@ -17,6 +25,7 @@ def score_topics(model: TopicModel, names: Sequence[str]) -> dict[str, Score]:
     of_topics: Mapping[str, tuple[str, Callable[[], Score]]] = {
         "npmi": ("npmi", lambda: npmi(words, DocumentTerms.of(result.texts, words, model.model.vectorizer_model))),
         "topic_diversity": ("topic_diversity", lambda: topic_diversity(words)),
+        "prediction": ("prediction_agreement", lambda: prediction_agreement(*model.prediction.leave_one_out())),
         "outliers": ("outlier_share", lambda: outlier_share(result.topics)),
     }
     against_labels: Mapping[str, Score] = {}

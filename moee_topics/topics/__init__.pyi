@@ -6,6 +6,7 @@ from .changes import reduce_outliers as reduce_outliers
 from .changes import reduce_topics as reduce_topics
 from .fit import fit_topics as fit_topics
 from .model import TopicModel as TopicModel
+from .prediction import NEW as NEW
 from .prediction import Prediction as Prediction
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from moee_topics.errors import InputError
 from moee_topics.store import atomic_folder, write_text
 from moee_topics.topics.prediction import FILE as PREDICTION_FILE
-from moee_topics.topics.prediction import Prediction
+from moee_topics.topics.prediction import NEW, Prediction
 from moee_topics.topics.result import TopicResult
 from moee_topics.topics.settings import FitSettings
 
@@ -54,9 +55,9 @@ class TopicModel:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The topic of each new document, -1 where it is amid outliers, and how sure that is from 0 to 1.
 
-        The rule is a vote of the 15 nearest documents of the fit (see :class:`Prediction`), the same before saving and
-        after loading. It is not the rule of the fit, which clusters all documents at once: a document of the corpus
-        can be given another topic here than in :attr:`result`.
+        A document whose text was in the fit gets its fitted topic (see :meth:`fitted_topics`), any other the one that
+        its nearest documents of the fit vote for (see :class:`Prediction`). Both are surer the more of these neighbours
+        have the topic, and the same before saving and after loading.
 
         Args:
             documents: n texts, embedded by the model's backend where no vectors are given.
@@ -70,7 +71,17 @@ class TopicModel:
             X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):
             raise InputError(f"Got {len(texts)} documents and {len(np.asarray(X))} vectors; one of each is needed.")
-        return self.prediction.predict(X)
+        return self.prediction.predict(X, self.fitted_topics(texts) if texts else None)
+
+    def fitted_topics(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) the topic that each text has in the fit, NEW (-2) where it was not in it."""
+        rows = [self._row_of.get(text) for text in texts]
+        return np.array([NEW if row is None else self.result.topics[row] for row in rows], dtype=np.int64)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """The first row of every text of the fit; texts never change, topics may."""
+        return {text: row for row, text in reversed(list(enumerate(self.result.texts)))}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
         """(n, d) vectors of texts by the model's backend.

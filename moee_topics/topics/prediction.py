@@ -17,6 +17,9 @@ from moee_topics.topics.result import OUTLIERS
 
 FILE = "prediction.safetensors"
 BLOCK = 1024
+MOST_VOTERS, FEWEST_VOTERS = 5, 3
+NEW = -2
+"""Stands for the topic of a document that was not in the fit."""
 
 
 @dataclass(frozen=True)
@@ -25,43 +28,54 @@ class Prediction:
 
     A new document gets the topic that its nearest documents have, each vote weighing its cosine; outliers vote too, so
     a document amid outliers becomes one. The rule needs neither UMAP nor HDBSCAN, neither of which can be saved without
-    pickle, so a model answers the same before it is saved and after it is loaded. On new posts of 20 Newsgroups it
-    agrees with HDBSCAN's own ``approximate_predict`` on 83 % of all posts and on 98 % of those that HDBSCAN puts into
-    a topic; the nearest topic centroid, which a BERTopic loaded from safetensors uses, agrees on 75 % and 92 %.
+    pickle, so a model answers the same before it is saved and after it is loaded.
 
     Attributes:
         vectors: (R, d) unit vectors of the voting documents, float16.
         rows: (R,) their rows in the fit.
         topics: (R,) their topics.
-        neighbors: how many of them vote.
     """
 
     vectors: NDArray[np.float16]
     rows: NDArray[np.int64]
     topics: NDArray[np.int64]
-    neighbors: int = 15
+
+    @property
+    def neighbors(self) -> int:
+        """How many documents vote: five, or as many as the smallest topic has, and never fewer than three."""
+        # Subjects of 20 Newsgroups, held out of the vote: of 207 topics of 3 documents or more, 15 voters agree with
+        # the fit for 80 % and in topics of at most 5 documents for 20 %, 3 voters for 90 % and 66 %. Of 78 topics of 15
+        # or more, 15 voters agree for 92 % and 5 for 95 %.
+        sizes = np.unique(self.topics[self.topics != OUTLIERS], return_counts=True)[1]
+        return max(FEWEST_VOTERS, min(MOST_VOTERS, int(sizes.min(initial=MOST_VOTERS))))
 
     @classmethod
     def fit(cls, X: NDArray[np.floating], topics: NDArray[np.int64], most: int = 20_000, seed: int = 42) -> Prediction:
-        """Keeps all documents of a fit, or of a larger one a random part that leaves no topic out.
+        """Keeps all different documents of a fit, or of a larger one a random part that leaves no topic out.
 
         Args:
             X: (N, d) vectors.
             topics: (N,) topic of every document.
             most: how many documents are kept; every topic keeps at least 15 of its own where it has them.
         """
-        rows = _sample(topics, most, np.random.default_rng(seed))
+        from moee_topics.topics.distinct import distinct_rows  # loads UMAP
+
+        first, _ = distinct_rows(X)  # five copies of one document would be the whole vote
+        rows = first[_sample(topics[first], most, np.random.default_rng(seed))]
         return cls(unit_rows(X[rows]).astype(np.float16), rows, topics[rows])
 
     def with_topics(self, topics: NDArray[np.int64]) -> Prediction:
         """The same voters after the documents of the fit got other topics, (N,)."""
-        return Prediction(self.vectors, self.rows, topics[self.rows], self.neighbors)
+        return Prediction(self.vectors, self.rows, topics[self.rows])
 
-    def predict(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The topic of each new vector, and its share of the vote (0 for outliers).
+    def predict(
+        self, X: ArrayLike, fitted: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The topic of each vector, and its share of the vote (0 for outliers).
 
         Args:
             X: (n, d) vectors in the space of the fit.
+            fitted: (n,) topics that are settled, because the document was in the fit, and NEW for all others.
 
         Raises:
             InputError: vectors of another width.
@@ -72,23 +86,46 @@ class Prediction:
                 f"This model was fitted on vectors of {self.vectors.shape[1]} numbers, got an array of shape "
                 f"{vectors.shape}. Use the encoder, fusion and standardizer of the fit."
             )
+        settled = np.full(len(vectors), NEW) if fitted is None else fitted
         voters = self.vectors.astype(np.float32)
-        blocks = [self._vote(unit_rows(vectors[at : at + BLOCK]), voters) for at in range(0, len(vectors), BLOCK)]
-        topics = [topic for block, _ in blocks for topic in block]
-        shares = [share for _, block in blocks for share in block]
-        return np.asarray(topics, dtype=np.int64), np.asarray(shares, dtype=np.float32)
+        topics, shares = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors), dtype=np.float32)
+        for start in range(0, len(vectors), BLOCK):
+            at = slice(start, start + BLOCK)
+            topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, settled[at])
+        return topics, shares
 
-    def _vote(self, vectors: NDArray[np.float32], voters: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-        cosines = vectors @ voters.T
-        count = min(self.neighbors, len(voters))
+    def leave_one_out(self, most: int = 2000, seed: int = 42) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The topics of documents of the fit, and those they would get had they been new.
+
+        Args:
+            most: how many documents, drawn at random.
+            seed: of the draw.
+        """
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:most])
+        voters = self.vectors.astype(np.float32)
+        predicted = np.empty(len(drawn), dtype=np.int64)
+        for start in range(0, len(drawn), BLOCK):
+            part = drawn[start : start + BLOCK]
+            cosines = voters[part] @ voters.T
+            cosines[np.arange(len(part)), part] = -1.0
+            predicted[start : start + BLOCK], _ = self._vote(cosines, np.full(len(part), NEW))
+        return self.topics[drawn], predicted
+
+    def _vote(
+        self, cosines: NDArray[np.float32], settled: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The topics that win the vote of the nearest, or are settled, and their shares of it; from (n, R) cosines."""
+        count = min(self.neighbors, cosines.shape[1])
         nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
         weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 1e-6)
-        known, columns = np.unique(self.topics, return_inverse=True)
-        votes = np.zeros((len(vectors), len(known)), dtype=np.float32)
-        np.add.at(votes, (np.arange(len(vectors))[:, None], columns[nearest]), weights)
-        topics = known[votes.argmax(axis=1)]
-        shares = votes.max(axis=1) / weights.sum(axis=1)
-        return topics, np.where(topics == OUTLIERS, 0.0, shares)
+        topics = np.unique(self.topics)
+        votes = np.zeros((len(cosines), len(topics)), dtype=np.float32)
+        np.add.at(votes, (np.arange(len(cosines))[:, None], np.searchsorted(topics, self.topics)[nearest]), weights)
+        winners = np.where(settled == NEW, topics[votes.argmax(axis=1)], settled)
+        column = np.searchsorted(topics, winners).clip(max=len(topics) - 1)
+        has_voters = topics[column] == winners
+        shares = np.where(has_voters, votes[np.arange(len(votes)), column], 0.0) / weights.sum(axis=1)
+        return winners, np.where(winners == OUTLIERS, 0.0, shares).astype(np.float32)
 
     def save(self, folder: Path) -> None:
         """Writes ``prediction.safetensors``."""

@@ -179,14 +179,14 @@ def test_predict_writes_one_row_for_each_line_of_stdin(finished: Path) -> None:
     result = call("predict", finished / "mine", "-", stdin="rocket in space\n\ntulip in the garden\n")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["id"] for row in rows] == ["line 1", "line 3"]
-    assert all(set(row) == {"id", "topic", "name", "probability"} for row in rows)
+    assert all(set(row) == {"id", "topic", "name", "probability", "fitted"} for row in rows)
     table = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket in space\n").stdout
-    assert table.splitlines()[0] == "id,topic,name,probability" and len(table.splitlines()) == 2
+    assert table.splitlines()[0] == "id,topic,name,probability,fitted" and len(table.splitlines()) == 2
 
 
 def test_predict_writes_no_formula_into_a_spreadsheet(capsys: pytest.CaptureFixture[str]) -> None:
-    run_commands._write_csv([{"id": "=HYPERLINK(1)", "topic": -1, "name": "@x", "probability": 0.5}])
-    assert capsys.readouterr().out.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5"
+    run_commands._write_csv([{"id": "=HYPERLINK(1)", "topic": -1, "name": "@x", "probability": 0.5, "fitted": False}])
+    assert capsys.readouterr().out.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5,False"
 
 
 @pytest.mark.parametrize("name", ["../..", "/tmp/elsewhere", "store"])

@@ -22,6 +22,7 @@ from moee_topics.evaluate.topic_scores import (
     inverted_rbo,
     npmi,
     outlier_share,
+    prediction_agreement,
     topic_diversity,
     topic_npmi,
 )
@@ -194,3 +195,9 @@ def test_every_score_is_data_with_a_sentence() -> None:
         assert Score(**json.loads(json.dumps(asdict(score), allow_nan=False))) == score
         assert score.description.endswith(".")
         assert ". " not in score.description
+
+
+def test_prediction_agrees_by_the_mean_over_topics_without_the_outliers() -> None:
+    score = prediction_agreement([0, 0, 0, 0, 1, -1], [0, 0, 0, 1, 0, 0])
+    assert score.value == pytest.approx((3 / 4 + 0) / 2) and score.higher_is_better
+    assert prediction_agreement([-1, -1], [0, 0]).value is None

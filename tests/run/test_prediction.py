@@ -28,6 +28,12 @@ def test_predict_gives_every_new_document_a_topic_of_the_run(finished: Path, tmp
     assert all(0 <= row.probability <= 1 for row in rows)
 
 
+def test_predict_of_the_run_s_own_corpus_is_the_fit(finished: Path, corpus: Path) -> None:
+    own = RunFiles(finished / "run").result.read()
+    rows = list(pipeline.predict(finished / "run", open_corpus(CorpusSettings(str(corpus)))))
+    assert [row.topic for row in rows] == own.topics.tolist() and all(row.fitted for row in rows)
+
+
 def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_olmoe: Path) -> None:
     texts = [document.text for document in open_corpus(CorpusSettings(str(corpus), limit=10))]
     fresh = pipeline.Predictor.load(finished / "run").vectors(texts)
