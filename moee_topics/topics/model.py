@@ -124,6 +124,7 @@ class TopicModel:
         from bertopic import BERTopic
 
         from moee_topics.topics.vectorizer import TopicVectorizer
+        from moee_topics.topics.words import load_tokenizer
 
         folder = Path(folder)
         _check_folder(folder)
@@ -140,6 +141,8 @@ class TopicModel:
         # BERTopic keeps the vocabulary and the weights of c-TF-IDF, not our vectorizer nor the options of c-TF-IDF.
         vectorizer = TopicVectorizer(**model.vectorizer_model.get_params())
         vectorizer.vocabulary_ = model.vectorizer_model.vocabulary_
+        if settings.tokenizer is not None:
+            vectorizer.cut = load_tokenizer(settings.tokenizer)
         model.vectorizer_model = vectorizer
         model.ctfidf_model.set_params(**settings.ctfidf)
         inside = (folder / "topics.parquet").is_file()

@@ -18,6 +18,7 @@ from moee_topics.schema import build
 from moee_topics.topics.upstream import UpstreamSections
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
+Tokenizer = Literal["jieba", "sudachi", "pythainlp"]
 Arguments = Mapping[str, Any]
 
 Representation = str | Mapping[str, Any]
@@ -62,6 +63,8 @@ class TopicSettings:
     Attributes:
         stop_words: words that describe no topic: a list, "english", the name of a language that spaCy knows, or "auto"
             (the words that more than a quarter of the documents use).
+        tokenizer: cuts the words of languages without spaces: "jieba" (Chinese), "sudachi" (Japanese) or "pythainlp"
+            (Thai), each an extra of this package.
         representation: how topics are put into words, the first one mainly and the others beside it.
         nr_topics: merges topics until so many are left, outliers counted as one, or "auto".
         outliers: gives outliers a topic after the fit.
@@ -79,6 +82,7 @@ class TopicSettings:
     """
 
     stop_words: str | Sequence[str] | None = "english"
+    tokenizer: Tokenizer | None = None
     representation: Representation | Sequence[Representation] = "keybert"
     nr_topics: Annotated[int, Field(ge=2)] | Literal["auto"] | None = None
     outliers: OutlierReduction | None = None
@@ -93,6 +97,8 @@ class TopicSettings:
 
     def __post_init__(self) -> None:
         representations(self)
+        if self.tokenizer is not None:
+            check_choice("tokenizer", self.tokenizer, get_args(Tokenizer))
         count = self.nr_topics
         if count is not None and count != "auto" and not (type(count) is int and count >= 2):
             raise InputError(

@@ -186,7 +186,8 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
     },
     "vectorizer": {
         **dict.fromkeys(("input", "encoding", "decode_error"), _TEXT),
-        **dict.fromkeys(("preprocessor", "tokenizer"), "a recipe holds no code; token_pattern says what a word is"),
+        "tokenizer": "topics.tokenizer names one",
+        "preprocessor": "a recipe holds no code; token_pattern says what a word is",
         "dtype": "words are counted with whole numbers",
         "n_gram_range": "ngram_range does that",
     },

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from bertopic.vectorizers import ClassTfidfTransformer
@@ -11,13 +12,29 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.topics.settings import FitSettings
+from moee_topics.topics.words import Cut, load_tokenizer, warn_of_uncut_words, words_of
+
+DEFAULT_PATTERN = CountVectorizer().token_pattern
 
 
 class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
     """CountVectorizer over the joined documents of each topic, with clear errors and a vocabulary that saves as JSON.
 
-    BERTopic fits it on one text per topic, so ``min_df`` and ``max_df`` count topics, not documents.
+    BERTopic fits it on one text per topic, so ``min_df`` and ``max_df`` count topics, not documents. Words are those of
+    :mod:`moee_topics.topics.words` where no ``token_pattern`` is set.
+
+    Attributes:
+        cut: parts words of languages without spaces; not saved with the vectorizer.
     """
+
+    cut: Cut | None = None
+
+    def build_tokenizer(self) -> Callable[[str], list[str]]:
+        """What finds the words of a text."""
+        if self.tokenizer is None and self.token_pattern == DEFAULT_PATTERN:
+            return partial(words_of, cut=self.cut)
+        tokenizer: Callable[[str], list[str]] = super().build_tokenizer()
+        return tokenizer
 
     def fit_transform(self, raw_documents: Sequence[str], y: Any = None) -> Any:
         """The word counts of every topic, (topics, words).
@@ -58,7 +75,12 @@ def build_vectorizer(settings: FitSettings, documents: Sequence[str]) -> TopicVe
     arguments["stop_words"] = stop_words(arguments["stop_words"], documents)
     if isinstance(arguments.get("ngram_range"), list):
         arguments["ngram_range"] = tuple(arguments["ngram_range"])
-    return TopicVectorizer(**arguments)
+    vectorizer = TopicVectorizer(**arguments)
+    if settings.tokenizer is not None:
+        vectorizer.cut = load_tokenizer(settings.tokenizer)
+    elif vectorizer.analyzer == "word" and vectorizer.token_pattern == DEFAULT_PATTERN:
+        warn_of_uncut_words(documents)
+    return vectorizer
 
 
 def stop_words(choice: Any, documents: Sequence[str]) -> Any:
@@ -87,7 +109,7 @@ def stop_words(choice: Any, documents: Sequence[str]) -> Any:
 
 def frequent_words(documents: Sequence[str], share: float = 0.25) -> list[str]:
     """The words that more than a share of the documents use, in any language that is written with spaces."""
-    counter = CountVectorizer(binary=True)
+    counter = TopicVectorizer(binary=True)
     documents_with = counter.fit_transform(documents).sum(axis=0).A1
     words = counter.get_feature_names_out()
     return [str(word) for word, count in zip(words, documents_with, strict=True) if count > share * len(documents)]
