@@ -1,6 +1,6 @@
 from .board import Table as Table
 from .board import to_markdown as to_markdown
-from .encoder import MTEBEncoder as MTEBEncoder
+from .protocol import MTEBEncoder as MTEBEncoder
 from .score_page import write as write
 from .score_recipe import ScoreRecipe as ScoreRecipe
 from .score_recipe import load_score_recipe as load_score_recipe

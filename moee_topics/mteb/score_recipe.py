@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import BatchFusion, Fusion, Standardize
-from moee_topics.mteb.encoder import METHOD_NAMES, AnyFusion, find_method, reference_router
+from moee_topics.mteb.protocol import METHOD_NAMES, AnyFusion, find_method, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
 from moee_topics.recipe import find_recipe, read_recipe
 from moee_topics.schema import Section, build, read_yaml

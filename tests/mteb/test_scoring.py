@@ -23,7 +23,7 @@ from moee_topics.errors import InputError, Interrupted, RecipeError
 from moee_topics.fuse import Fusion
 from moee_topics.mteb.board import Board, TaskScores, summary, to_html, to_markdown
 from moee_topics.mteb.charts import box_plot, heatmap
-from moee_topics.mteb.encoder import MTEBEncoder
+from moee_topics.mteb.protocol import MTEBEncoder
 from moee_topics.mteb.score_page import write
 from moee_topics.mteb.score_recipe import PAPER_TASKS, ScoreRecipe, load_score_recipe, parse_score_recipe
 from moee_topics.mteb.scoring import score
