@@ -38,8 +38,14 @@ groups = {
         help="List, show, copy and check recipes.",
     ),
     "models": group_of(
-        [model_commands.models_ls, model_commands.models_inspect, model_commands.models_quantize],
-        help="Supported models, and what one of them is.",
+        [
+            model_commands.models_ls,
+            model_commands.models_inspect,
+            model_commands.models_quantize,
+            model_commands.models_carve,
+            model_commands.models_distil,
+        ],
+        help="Supported models, what one of them is, and mixtures made of dense ones.",
     ),
     "store": group_of(
         [model_commands.store_ls, model_commands.store_verify],

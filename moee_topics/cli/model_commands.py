@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from moee_topics.cli.options import RUNS, Json, Offline, StorePath, command
+from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
 from moee_topics.cli.printing import fact_lines, show
 
 if TYPE_CHECKING:
@@ -61,6 +61,91 @@ def models_quantize(
     report = check_quantized(model, kind)
     line = f"{report.tensor_bytes / 1e9:.2f} GB, {report.bytes_per_expert_weight:.3f} bytes per expert weight"
     show({"folder": folder, **asdict(report)}, [f"{folder}: {line}"], as_json=as_json)
+
+
+TextSource = Annotated[
+    str,
+    typer.Option("--text", help="Neutral texts: file, folder or hub:NAME as in corpus.source.", metavar="SOURCE"),
+]
+
+
+@command(
+    "moee-topics models carve HuggingFaceTB/SmolLM2-135M-Instruct smollm2-moe --text texts.parquet",
+    name="carve",
+)
+def models_carve(
+    source: Annotated[str, typer.Argument(help="Dense decoder: hub name, folder or .gguf file.", metavar="MODEL")],
+    folder: Annotated[Path, typer.Argument(help="New folder for the mixture of experts.")],
+    text: TextSource,
+    tokens: Annotated[int, typer.Option("--tokens", help="Tokens to look at.")] = 16_384,
+    groups: Annotated[int, typer.Option("--groups", help="Routed groups of neurons in each layer.")] = 24,
+    group_size: Annotated[int, typer.Option("--group-size", help="Neurons of a group; the rest is shared.")] = 48,
+    active: Annotated[int, typer.Option("--active", help="Groups that a token goes through.")] = 16,
+    dense_layers: Annotated[int, typer.Option("--dense-layers", help="First layers that stay as they are.")] = 0,
+    vocabulary: Annotated[int, typer.Option("--vocabulary", help="Keep only the first tokens of its BPE.")] = 0,
+    grouping: Annotated[Literal["kmeans", "random"], typer.Option("--grouping", help="How neurons meet.")] = "kmeans",
+    strength: Annotated[float, typer.Option("--strength", help="Scale of the router's logits.")] = 1e-4,
+    seed: Annotated[int, typer.Option("--seed", help="Of the grouping.")] = 0,
+    manner: Manner = Manner(),  # noqa: B008 - a set of options
+) -> None:
+    """Carve a dense decoder into a mixture of experts.
+
+    Its feed-forward layers become shared and routed groups of neurons. No training.
+    """
+    from moee_topics.encode import CarveSettings, carve_checkpoint
+
+    settings = CarveSettings(groups, group_size, active, dense_layers, grouping, strength, seed)
+    manner.progress.begin("carve", source)
+    report = carve_checkpoint(
+        source, folder, _texts(text), settings, tokens=tokens, vocabulary=vocabulary, progress=manner.progress.advance
+    )
+    show({"folder": folder, **report}, [f"{folder}: {_carved_line(report)}"], as_json=manner.as_json)
+
+
+def _carved_line(report: dict[str, Any]) -> str:
+    return (
+        f"{report['megaflops_per_token']} MFLOP a token, cosine to the dense model {report['pooled_cosine']:.3f} "
+        "(standardized means of texts)"
+    )
+
+
+@command(
+    "moee-topics models distil smollm2-moe smollm2.gguf better --text texts.parquet",
+    name="distil",
+)
+def models_distil(
+    source: Annotated[str, typer.Argument(help="Folder of the carved mixture.", metavar="MIXTURE")],
+    parent: Annotated[str, typer.Argument(help="The dense decoder it was carved from.", metavar="MODEL")],
+    folder: Annotated[Path, typer.Argument(help="New folder for what was learned.")],
+    text: TextSource,
+    tokens: Annotated[int, typer.Option("--tokens", help="Tokens to learn from.")] = 2_000_000,
+    hours: Annotated[float, typer.Option("--hours", help="Stop after so long (0: when the tokens end).")] = 0.0,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its peak.")] = 8e-5,
+    learn: Annotated[
+        Literal["all", "routers_and_norms"], typer.Option("--learn", help="Which weights may change.")
+    ] = "all",
+    seed: Annotated[int, typer.Option("--seed", help="Of the order of the texts.")] = 0,
+    manner: Manner = Manner(),  # noqa: B008 - a set of options
+) -> None:
+    """Teach a carved mixture to give its parent's hidden states.
+
+    Writes a checkpoint every five minutes; the same command goes on from it.
+    """
+    from moee_topics.encode import DistilSettings, distil_checkpoint
+    from moee_topics.progress import resumable
+
+    settings = DistilSettings(tokens=tokens, hours=hours or None, rate=rate, learn=learn, seed=seed)
+    manner.progress.begin("distil", source)
+    with resumable("The same command goes on from its last checkpoint."):
+        report = distil_checkpoint(source, parent, folder, _texts(text), settings, progress=manner.progress.advance)
+    line = f"{folder}: {report['steps']} steps, error of the means {report['first']:.3f} -> {report['last']:.3f}"
+    show({"folder": folder, **report}, [line], as_json=manner.as_json)
+
+
+def _texts(source: str) -> Iterator[str]:
+    from moee_topics.corpus import CorpusSettings, open_corpus
+
+    return (document.text for document in open_corpus(CorpusSettings(source, label="none")))
 
 
 @command()

@@ -1,9 +1,13 @@
 from .checks import Check as Check
 from .checks import guarded as guarded
 from .encoder import MoEEncoder as MoEEncoder
+from .models import CarveSettings as CarveSettings
+from .models import DistilSettings as DistilSettings
 from .models import ModelCard as ModelCard
+from .models import carve_checkpoint as carve_checkpoint
 from .models import check_quantized as check_quantized
 from .models import describe as describe
+from .models import distil_checkpoint as distil_checkpoint
 from .models import load_model as load_model
 from .models import save_quantized as save_quantized
 from .models import supported_families as supported_families

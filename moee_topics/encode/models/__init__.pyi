@@ -3,9 +3,13 @@ from .attention import packed_segments as packed_segments
 from .cards import ModelCard as ModelCard
 from .cards import describe as describe
 from .cards import supported_families as supported_families
+from .carved import carve_checkpoint as carve_checkpoint
+from .carved import distil_checkpoint as distil_checkpoint
+from .carving import CarveSettings as CarveSettings
 from .checkpoint import identity as identity
 from .checkpoint import quantized_as as quantized_as
 from .checkpoint import weights_are_here as weights_are_here
+from .distillation import DistilSettings as DistilSettings
 from .experts import Matrices as Matrices
 from .experts import experts_forward as experts_forward
 from .experts import experts_modules as experts_modules

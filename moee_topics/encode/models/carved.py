@@ -1,0 +1,142 @@
+"""From names to folders: a dense decoder carved into a mixture, and a mixture taught by its parent."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, PreTrainedModel
+
+from moee_topics.encode.models import carving, distillation, donors
+from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.encode.models.distillation import DistilSettings
+from moee_topics.encode.models.loading import load_tokenizer, quiet
+from moee_topics.errors import ModelError
+from moee_topics.store import atomic_folder, read_json, write_json
+
+_COMPARED = 32
+"""Texts whose means are compared with the dense model's; the first it was carved by, so the number is optimistic."""
+
+TRAINED_STRENGTH = 0.3
+"""Scale of the router's logits, relative to the log of the contributions, from which distillation starts."""
+
+
+def carve_checkpoint(
+    source: str | Path,
+    folder: Path,
+    texts: Iterable[str],
+    settings: CarveSettings,
+    *,
+    tokens: int = 16_384,
+    vocabulary: int = 0,
+    progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
+) -> dict[str, Any]:
+    """Carves a dense decoder and writes the mixture.
+
+    Args:
+        source: hub name, folder or ``.gguf`` file.
+        folder: the new folder.
+        texts: neutral texts, not those that are to be clustered later.
+        settings: the shape.
+        tokens: how many to look at.
+        vocabulary: keep the first so many tokens of the vocabulary; 0 for all.
+        progress: told the layers that are done.
+
+    Returns:
+        What is in ``carving.json`` but for the layers.
+
+    Raises:
+        ModelError: the model is missing, broken, or of a kind that cannot be carved.
+        InputError: the folder exists, the groups do not divide the neurons, or the texts are too short.
+        ResourceError: the disk is full.
+    """
+    carving.refuse_existing(Path(folder))
+    dense, tokenizer = donors.load_donor(source)
+    carving.check_settings(dense.config, settings)
+    if vocabulary:
+        tokenizer = donors.cut_vocabulary(dense, tokenizer, vocabulary)
+    rows = carving.calibration_rows(tokenizer, texts, tokens=tokens)
+    model, cuts = carving.carve(dense, rows, settings, progress=lambda done, of: progress(done, of, "layers"))
+    report = {
+        "donor": str(source),
+        "vocabulary": vocabulary,
+        **carving.settings_report(settings, model.config),
+        "pooled_cosine": carving.pooled_cosine(model, dense, rows[:_COMPARED]),
+    }
+    carving.write_carved(Path(folder), model, tokenizer, cuts, report)
+    return report
+
+
+def distil_checkpoint(
+    source: str | Path,
+    parent: str | Path,
+    folder: Path,
+    texts: Iterable[str],
+    settings: DistilSettings,
+    *,
+    progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
+) -> dict[str, Any]:
+    """Teaches a carved mixture and writes what it learned; goes on from the checkpoint of an interrupted call.
+
+    Raises:
+        ModelError: a model is missing, or the mixture was not carved from this parent.
+        InputError: the folder exists, there is too little text, or a checkpoint was made with other settings.
+        ResourceError: the disk is full.
+    """
+    folder = Path(folder)
+    carving.refuse_existing(folder)
+    student, tokenizer, dense = _pair(source, parent)
+    rows = distillation.tokenized(tokenizer, texts)
+    work = folder.with_name(f"{folder.name}.distilling")
+    trainer = distillation.Trainer(student, dense, rows, work, settings)
+    found: list[float] = []
+
+    def tell(numbers: dict[str, Any]) -> None:
+        found.append(float(numbers["pooled"]))
+        progress(int(trainer.done * trainer.steps), trainer.steps, "steps")
+
+    trainer.run(tell)
+    report = {"parent": str(parent), "settings": asdict(settings), **_summary(found, trainer.step)}
+    with quiet():
+        fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
+    with atomic_folder(folder) as unfinished:
+        distillation.distilled(trainer, fresh).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        write_json(unfinished / "distillation.json", report)
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _summary(found: list[float], steps: int) -> dict[str, Any]:
+    part = found[: max(1, len(found) // 10)], found[-max(1, len(found) // 10) :]
+    first, last = (sum(numbers) / max(1, len(numbers)) for numbers in part)
+    return {"steps": steps, "first": round(first, 4), "last": round(last, 4)}
+
+
+def _pair(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:
+    """The mixture with a router that can learn, its tokenizer, and the parent cut to the same vocabulary."""
+    tokenizer = load_tokenizer(source)
+    with quiet():
+        student = AutoModel.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
+    dense, full = donors.load_donor(parent)
+    if student.config.vocab_size < dense.config.vocab_size:
+        donors.cut_vocabulary(dense, full, student.config.vocab_size)
+    same = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
+    if any(getattr(student.config, name, None) != getattr(dense.config, name) for name in same):
+        raise ModelError(f"The mixture {source} was not carved from {parent}: their sizes differ.")
+    dense.set_attn_implementation("eager")  # its backward on a CPU takes half the time of the other
+    carved = read_json(Path(source) / "carving.json", default={}) if Path(source).is_dir() else {}
+    strength = carved.get("settings", {}).get("strength", TRAINED_STRENGTH)
+    _strengthen(student, TRAINED_STRENGTH / strength if strength < TRAINED_STRENGTH else 1.0)
+    return student.requires_grad_(True), tokenizer, dense
+
+
+def _strengthen(model: Any, factor: float) -> None:
+    for layer in model.layers:
+        if hasattr(layer.mlp, "experts"):
+            layer.mlp.gate.weight.data *= factor
+            layer.mlp.gate.e_score_correction_bias *= factor

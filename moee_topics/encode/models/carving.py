@@ -1,0 +1,405 @@
+"""Carving: the feed-forward layers of a dense decoder, cut into a shared part and routed groups of neurons.
+
+A gated feed-forward layer is a sum over its neurons, so any split of the neurons into groups computes the same sum.
+The neurons that matter for every token become the shared expert; the others are clustered by when they are active; a
+linear router learns from the layer's input which groups will contribute most. What comes out is a checkpoint of a
+native mixture of transformers, ``Glm4MoeModel``: attention as in Llama, with Qwen's biases and norms where the donor
+has them, a sigmoid router whose chosen weights are normalised and scaled by their number, so that with small logits a
+chosen group counts fully, and a bias that only chooses.
+
+Known from MoEfication (arXiv 2110.01786), LLaMA-MoE (2406.16554) and CMoE (2502.04416).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
+
+from moee_topics.errors import InputError, ModelError
+from moee_topics.store import atomic_folder, write_json
+
+Grouping = Literal["kmeans", "random"]
+
+DONORS = ("llama", "mistral", "qwen2", "qwen3")
+"""Model types whose attention and norms are those of ``Glm4MoeModel``."""
+
+_LAST_SHARE = 0.2
+"""Share of the calibration tokens, the last ones, on which the router is judged and not fitted."""
+
+
+@dataclass(frozen=True)
+class CarveSettings:
+    """How the feed-forward layers are cut.
+
+    Attributes:
+        groups: routed groups of each layer.
+        group_size: neurons of a group; what the groups leave is shared, a whole number of such groups.
+        active: groups that a token goes through, beside the shared ones.
+        dense_layers: first layers that stay as they are.
+        grouping: "kmeans" by activation, or "random" (a control).
+        strength: scale of the router's logits. Near 0 every chosen group counts fully; 1e-6 with every group active is
+            the dense model to 1e-5. Much below 1e-5 float32 no longer tells close logits apart after the sigmoid.
+        seed: of the clustering.
+    """
+
+    groups: int = 24
+    group_size: int = 48
+    active: int = 16
+    dense_layers: int = 0
+    grouping: Grouping = "kmeans"
+    strength: float = 1e-4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LayerCut:
+    """One layer's neurons by group, its router, and how well that router predicts.
+
+    Attributes:
+        shared: neurons of the shared expert.
+        groups: neurons of each routed group, (groups, group_size).
+        router: (groups, hidden), and ``bias`` (groups,): together the log of a group's contribution, less its mean.
+        explained: R² of that on tokens that were not fitted.
+        shared_share: share of the layer's activation that the shared neurons hold.
+        covered: share of the routed activation that the chosen groups hold; ``oracle`` if chosen by what is true.
+    """
+
+    shared: Tensor
+    groups: Tensor
+    router: Tensor
+    bias: Tensor
+    explained: float
+    shared_share: float
+    covered: float
+    oracle: float
+
+
+def check_settings(config: Any, settings: CarveSettings) -> None:
+    """Refuses what cannot be carved, before any work.
+
+    Raises:
+        ModelError: the donor's layers are not gated or its attention is another one.
+        InputError: the groups do not divide its neurons.
+    """
+    if config.model_type not in DONORS:
+        raise ModelError(
+            f"A model of type {config.model_type!r} cannot be carved: its attention or norms are not those of the "
+            f"mixture that is written. Known to work are: {', '.join(DONORS)}."
+        )
+    if getattr(config, "mlp_bias", False) or getattr(config, "sliding_window", None) is not None:
+        raise ModelError(
+            "This donor cannot be carved: its feed-forward layers have biases, or its attention is limited to a "
+            "window, and the mixture that is written has neither."
+        )
+    left = config.intermediate_size - settings.groups * settings.group_size
+    if settings.groups < 2 or left < settings.group_size or left % settings.group_size:
+        raise InputError(
+            f"{settings.groups} groups of {settings.group_size} do not divide {config.intermediate_size} neurons: what "
+            f"they leave for the shared part ({left}) must be a positive multiple of {settings.group_size}."
+        )
+    if not 1 <= settings.active <= settings.groups or not 0 <= settings.dense_layers < config.num_hidden_layers:
+        raise InputError(
+            f"active must be 1 to {settings.groups} groups and dense_layers below {config.num_hidden_layers}; given "
+            f"were {settings.active} and {settings.dense_layers}."
+        )
+
+
+def carve(
+    dense: PreTrainedModel,
+    rows: Sequence[Sequence[int]],
+    settings: CarveSettings,
+    *,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[PreTrainedModel, list[LayerCut]]:
+    """Cuts every feed-forward layer of a dense decoder.
+
+    Args:
+        dense: the base model without head, in float32.
+        rows: token ids of the calibration texts, one row a text.
+        settings: the shape.
+        progress: called with the layers done and their number.
+
+    Returns:
+        The mixture, and the cut of each layer that was carved.
+
+    Raises:
+        ModelError: the donor is of a kind that cannot be carved.
+        InputError: the settings do not fit it, or the calibration text is too short.
+    """
+    check_settings(dense.config, settings)
+    _check_gated(dense)
+    _check_calibration(rows, dense.config.intermediate_size)
+    inputs, first = feed_forward_inputs(dense, rows)
+    cuts = []
+    for index in range(settings.dense_layers, dense.config.num_hidden_layers):
+        cuts.append(cut_layer(dense.layers[index].mlp, inputs[index].float(), first, settings, seed=index))
+        progress(len(cuts), dense.config.num_hidden_layers - settings.dense_layers)
+    return assemble(dense, cuts, settings), cuts
+
+
+def _check_gated(dense: PreTrainedModel) -> None:
+    for index, layer in enumerate(getattr(dense, "layers", [])):
+        if not all(hasattr(getattr(layer, "mlp", None), name) for name in ("gate_proj", "up_proj", "down_proj")):
+            raise ModelError(
+                f"Layer {index} of this {type(dense).__name__} has no gated feed-forward (gate_proj, up_proj and "
+                "down_proj); only such layers can be carved."
+            )
+
+
+def _check_calibration(rows: Sequence[Sequence[int]], neurons: int) -> None:
+    tokens = sum(len(row) for row in rows)
+    if tokens < 2 * neurons:
+        raise InputError(
+            f"The calibration text has {tokens} tokens; at least {2 * neurons} are needed for {neurons} neurons, and "
+            "ten times as many are better. Give a longer text."
+        )
+
+
+@torch.no_grad()
+def feed_forward_inputs(dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[list[Tensor], Tensor]:
+    """What enters each feed-forward layer, (tokens, hidden) in bfloat16, and which tokens are the first of a text."""
+    kept: list[list[Tensor]] = [[] for _ in dense.layers]
+
+    def keep(index: int) -> Callable[..., None]:
+        return lambda module, given: kept[index].append(given[0].reshape(-1, given[0].shape[-1]).bfloat16())
+
+    handles = [layer.mlp.register_forward_pre_hook(keep(i)) for i, layer in enumerate(dense.layers)]
+    try:
+        for row in rows:
+            dense(input_ids=torch.tensor([list(row)]), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    first = torch.cat([torch.arange(len(row)) == 0 for row in rows])
+    return [torch.cat(parts) for parts in kept], first
+
+
+@torch.no_grad()
+def contributions(mlp: Any, inputs: Tensor) -> Tensor:
+    """Size of what each neuron adds for each token, (tokens, neurons): |act(gate) * up| times its column's length."""
+    active = mlp.act_fn(mlp.gate_proj(inputs)) * mlp.up_proj(inputs)
+    sizes: Tensor = active.abs_().mul_(mlp.down_proj.weight.norm(dim=0))
+    return sizes
+
+
+def cut_layer(mlp: Any, inputs: Tensor, first: Tensor, settings: CarveSettings, *, seed: int = 0) -> LayerCut:
+    """Cuts one layer by what its neurons did on the calibration tokens."""
+    sizes = contributions(mlp, inputs)
+    shared, routed = _shared_and_routed(sizes, first, settings)
+    sizes, inputs = sizes[~first], inputs[~first]
+    rng = np.random.default_rng([settings.seed, seed])
+    if settings.grouping == "random":
+        groups = routed[torch.from_numpy(rng.permutation(len(routed)))].view(settings.groups, -1)
+    else:
+        groups = routed[_clusters(sizes[:, routed], settings.groups, rng)]
+    energies = torch.stack([sizes[:, group].sum(1) for group in groups], dim=1)
+    router, bias, explained = fit_router(inputs, energies)
+    covered, oracle = _coverage(inputs @ router.T + bias, energies, settings.active)
+    share = float((sizes[:, shared].sum(1) / sizes.sum(1).clamp_min(1e-9)).mean())
+    return LayerCut(shared, groups, router, bias, explained, share, covered, oracle)
+
+
+def _shared_and_routed(sizes: Tensor, first: Tensor, settings: CarveSettings) -> tuple[Tensor, Tensor]:
+    """The neurons of largest mean share are shared.
+
+    The first token of a text carries activations of another order (an attention sink): it is left out of the mean, and
+    what carries it is shared whatever its mean, since no later layer survives its loss.
+    """
+    shares = sizes / sizes.sum(1, keepdim=True).clamp_min(1e-9)
+    mean = shares[~first].mean(0)
+    at_first = shares[first].mean(0)
+    mean = torch.where(at_first > 0.01, mean + 1, mean)
+    order = mean.argsort(descending=True, stable=True)
+    shared = sizes.shape[1] - settings.groups * settings.group_size
+    return order[:shared].sort().values, order[shared:].sort().values
+
+
+def _clusters(sizes: Tensor, groups: int, rng: np.random.Generator) -> Tensor:
+    """Positions of the neurons of each cluster, (groups, size): k-means on when they are active, made equal in size."""
+    scaled = (sizes / sizes.mean(0).clamp_min(1e-9)).clamp_max(5.0)
+    scaled -= scaled.mean(0)
+    projection = torch.from_numpy(rng.standard_normal((len(sizes), 256), dtype=np.float32))
+    features = nn.functional.normalize(scaled.T @ projection, dim=1).double().numpy()
+    means = KMeans(groups, n_init=2, random_state=int(rng.integers(2**31))).fit(features)
+    distances = means.transform(features)
+    _, slots = linear_sum_assignment(np.repeat(distances, len(features) // groups, axis=1))
+    return torch.from_numpy(np.argsort(slots, kind="stable")).view(groups, -1)
+
+
+def fit_router(inputs: Tensor, energies: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Ridge regression from the layer's input to the log of each group's contribution, less its mean over the groups.
+
+    Returns:
+        Weights (groups, hidden), bias (groups,), and the R² on the last tokens, which are not fitted.
+    """
+    target = (energies + 1e-6).log()
+    target = target - target.mean(1, keepdim=True)
+    fitted = int(len(inputs) * (1 - _LAST_SHARE))
+    x, y = inputs[:fitted].double(), target[:fitted].double()
+    mean, bias = x.mean(0), y.mean(0)
+    x = x - mean
+    gram = x.T @ x
+    gram.diagonal().add_(1e-3 * float(gram.diagonal().mean()) + 1e-9)
+    weights = torch.linalg.solve(gram, x.T @ (y - bias)).T
+    bias = bias - weights @ mean
+    rest = target[fitted:].double()
+    error = rest - inputs[fitted:].double() @ weights.T - bias
+    explained = 1 - float(error.square().sum() / (rest - rest.mean(0)).square().sum().clamp_min(1e-12))
+    return weights.float(), bias.float(), explained
+
+
+def _coverage(predicted: Tensor, energies: Tensor, active: int) -> tuple[float, float]:
+    total = energies.sum(1).clamp_min(1e-9)
+    chosen = energies.gather(1, predicted.topk(active, dim=1).indices).sum(1)
+    best = energies.topk(active, dim=1).values.sum(1)
+    return float((chosen / total).mean()), float((best / total).mean())
+
+
+def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:
+    """The configuration of the mixture for a donor's."""
+    shared = config.intermediate_size // settings.group_size - settings.groups
+    rope = dict(config.rope_parameters) | {"partial_rotary_factor": 1.0}
+    return Glm4MoeConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        hidden_act=config.hidden_act,
+        max_position_embeddings=config.max_position_embeddings,
+        rms_norm_eps=config.rms_norm_eps,
+        tie_word_embeddings=config.tie_word_embeddings,
+        rope_parameters=rope,
+        attention_bias=config.model_type == "qwen2" or getattr(config, "attention_bias", False),
+        use_qk_norm=config.model_type == "qwen3",
+        moe_intermediate_size=settings.group_size,
+        n_routed_experts=settings.groups,
+        n_shared_experts=shared,
+        num_experts_per_tok=settings.active,
+        routed_scaling_factor=float(settings.active),
+        first_k_dense_replace=settings.dense_layers,
+        norm_topk_prob=True,
+        num_mtp_layers=0,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+    )
+
+
+@torch.no_grad()
+def assemble(dense: PreTrainedModel, cuts: Sequence[LayerCut], settings: CarveSettings) -> PreTrainedModel:
+    """The mixture with the donor's weights in their new places."""
+    model = Glm4MoeModel(mixture_config(dense.config, settings)).eval().float()
+    kept = {name: weight for name, weight in dense.state_dict().items() if ".mlp." not in name}
+    missing, unexpected = model.load_state_dict(kept, strict=False)
+    if unexpected or any(".mlp." not in name for name in missing):
+        raise ModelError(
+            "This donor cannot be carved: the mixture has no place for "
+            f"{(list(unexpected) or [name for name in missing if '.mlp.' not in name])[0]}."
+        )
+    for index, layer in enumerate(model.layers):
+        donor = dense.layers[index].mlp
+        if index < settings.dense_layers:
+            layer.mlp.load_state_dict(donor.state_dict())
+        else:
+            _fill(layer.mlp, donor, cuts[index - settings.dense_layers], settings.strength)
+    return model
+
+
+def _fill(moe: Any, donor: Any, cut: LayerCut, strength: float) -> None:
+    gate, up, down = (getattr(donor, name).weight for name in ("gate_proj", "up_proj", "down_proj"))
+    moe.experts.gate_up_proj.copy_(torch.cat([gate[cut.groups], up[cut.groups]], dim=1))
+    moe.experts.down_proj.copy_(down[:, cut.groups].transpose(0, 1))
+    moe.shared_experts.gate_proj.weight.copy_(gate[cut.shared])
+    moe.shared_experts.up_proj.weight.copy_(up[cut.shared])
+    moe.shared_experts.down_proj.weight.copy_(down[:, cut.shared])
+    moe.gate.weight.copy_(cut.router * strength)
+    # The bias is added after the sigmoid, whose slope at 0 is a quarter.
+    moe.gate.e_score_correction_bias.copy_(cut.bias * (strength / 4))
+
+
+def megaflops(config: Any, length: int = 128) -> float:
+    """Multiplications and additions of one token in millions, attention over ``length`` tokens included."""
+    head = config.head_dim
+    width = head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+    attention = config.hidden_size * width + head * config.num_attention_heads * length
+    size = config.moe_intermediate_size
+    sparse = 3 * config.hidden_size * size * (config.n_shared_experts + config.num_experts_per_tok)
+    sparse += config.hidden_size * config.n_routed_experts
+    full = 3 * config.hidden_size * config.intermediate_size
+    dense = config.first_k_dense_replace
+    layers = config.num_hidden_layers
+    total: float = 2 * (layers * attention + (layers - dense) * sparse + dense * full) / 1e6
+    return total
+
+
+def calibration_rows(tokenizer: Any, texts: Iterable[str], *, tokens: int, longest: int = 256) -> list[list[int]]:
+    """Token ids of texts, each cut at ``longest``, until ``tokens`` are reached."""
+    rows: list[list[int]] = []
+    found = 0
+    for text in texts:
+        if found >= tokens:
+            break
+        row = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
+        if len(row) > 1:
+            rows.append(row)
+            found += len(row)
+    return rows
+
+
+@torch.no_grad()
+def pooled_cosine(model: PreTrainedModel, dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -> float:
+    """Mean cosine of the two models' means over a text, each dimension standardized over the texts first.
+
+    Raw means have a cosine near 1 whatever is lost.
+    """
+    means = [
+        torch.stack([each(input_ids=torch.tensor([list(row)]), use_cache=False)[0][0].mean(0) for row in rows])
+        for each in (model, dense)
+    ]
+    center, deviation = means[1].mean(0), means[1].std(0).clamp_min(1e-6)
+    ours, theirs = ((mean - center) / deviation for mean in means)
+    return float(nn.functional.cosine_similarity(ours, theirs).mean())
+
+
+def write_carved(
+    folder: Path, model: PreTrainedModel, tokenizer: Any, cuts: Sequence[LayerCut], report: dict[str, Any]
+) -> None:
+    """Writes the mixture in hub layout and ``carving.json``: each layer's numbers beside what is given.
+
+    Raises:
+        InputError: the folder exists.
+        ResourceError: the disk is full.
+    """
+    refuse_existing(folder)
+    layers = [{n: round(v, 4) for n, v in vars(cut).items() if isinstance(v, float)} for cut in cuts]
+    with atomic_folder(folder) as unfinished:
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        write_json(unfinished / "carving.json", {**report, "layers": layers})
+
+
+def refuse_existing(folder: Path) -> None:
+    """What hours are to be spent on must not be in the way of something.
+
+    Raises:
+        InputError: the folder exists.
+    """
+    if folder.exists():
+        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+
+
+def settings_report(settings: CarveSettings, config: Any) -> dict[str, Any]:
+    """The settings and what a token costs, for the report."""
+    return {"settings": asdict(settings), "megaflops_per_token": round(megaflops(config), 1)}
