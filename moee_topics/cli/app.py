@@ -45,7 +45,7 @@ groups = {
             model_commands.models_carve,
             model_commands.models_distil,
         ],
-        help="Supported models, what one of them is, and mixtures made of dense ones.",
+        help="Supported models, and mixtures made of dense ones.",
     ),
     "store": group_of(
         [model_commands.store_ls, model_commands.store_verify],

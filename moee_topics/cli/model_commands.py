@@ -70,7 +70,7 @@ TextSource = Annotated[
 
 
 @command(
-    "moee-topics models carve HuggingFaceTB/SmolLM2-135M-Instruct smollm2-moe --text texts.parquet",
+    "moee-topics models carve smollm2.gguf smollm2-moe --text texts.parquet",
     name="carve",
 )
 def models_carve(
@@ -110,7 +110,7 @@ def _carved_line(report: dict[str, Any]) -> str:
 
 
 @command(
-    "moee-topics models distil smollm2-moe smollm2.gguf better --text texts.parquet",
+    "moee-topics models distil smollm2-moe smollm2.gguf better --text news.txt",
     name="distil",
 )
 def models_distil(
