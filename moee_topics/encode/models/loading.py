@@ -20,7 +20,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
-from moee_topics.encode.models import attention, deepseek, experts, memory, quantization
+from moee_topics.encode.models import attention, compact, deepseek, experts, memory, quantization
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
 from moee_topics.errors import InputError, ModelError
@@ -45,11 +45,16 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     quantizer = quantization.quantization_config(config, settings.quantize, name)
     loader = loader_of(config)
     attention.register()
+    dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
+    packed = compact.is_compact(config)
+    # The automatic class asks for a place on disk even where it is given the weights.
+    model_class = loader._model_mapping[type(config)] if packed else loader
     with ONE_AT_A_TIME, _loading_errors(name), quiet():
-        model, info = loader.from_pretrained(
-            resolve(name),
+        model, info = model_class.from_pretrained(
+            None if packed else resolve(name),
             config=config,
-            dtype=getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place)),
+            state_dict=compact.read_compact(Path(resolve(name)), dtype) if packed else None,
+            dtype=dtype,
             revision=settings.revision,
             trust_remote_code=False,
             output_loading_info=True,

@@ -13,7 +13,7 @@ from tiny_models import VOCABULARY, tiny_tokenizer
 from transformers import AutoModel, LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carved, carving, distillation, donors, fourbit
+from moee_topics.encode.models import carved, carving, compact, distillation, donors, fourbit
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.distillation import DistilSettings, Texts, Trainer
 from moee_topics.errors import InputError, ModelError, ResourceError
@@ -305,3 +305,28 @@ def test_from_a_dense_folder_to_a_mixture_that_learned(tmp_path: Path) -> None:
         carved.carve_checkpoint(source, mixture, sentences, SETTINGS)
     with pytest.raises(InputError, match="exists already"):
         carved.distil_checkpoint(mixture, source, mixture, sentences, TRAINING)
+
+
+def test_a_compact_folder_loads_as_what_was_rounded(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
+    compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    texts = ["Space probes orbit planets", "the goalie saves the puck and the court heard"]
+    for dtype in ("bfloat16", "float32"):
+        encoder = MoEEncoder.from_pretrained(tmp_path / "compact", dtype=dtype, prompt="none", pooling="mean")
+        together, alone = encoder.encode(texts), encoder.encode(texts[1])
+        np.testing.assert_allclose(together.hidden_states[1], alone.hidden_states[0], atol=2e-5)
+
+    for name, weight in model.state_dict().items():
+        rounded = weight.dim() >= 2 and not name.endswith("gate.weight") and "embed" not in name
+        wanted = fourbit.rounded(weight, fourbit.block_scales(weight)) if rounded else weight
+        assert (encoder.model.state_dict()[name] - wanted).abs().max() < (1e-6 if rounded else 0.01), name
+
+
+def test_a_compact_folder_that_is_broken_or_in_the_way_is_refused(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
+    compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    with pytest.raises(InputError, match="exists already"):
+        compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    next((tmp_path / "compact").glob("*.safetensors")).write_bytes(b"broken")
+    with pytest.raises(ModelError, match="damaged"):
+        MoEEncoder.from_pretrained(tmp_path / "compact")

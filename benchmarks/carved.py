@@ -1,0 +1,90 @@
+"""How well a carved model clusters beside its dense parent and TF-IDF: k-means with the true number of classes, AMI.
+
+    python benchmarks/carved.py smollm2-moe --corpus 20newsgroups --subset test --documents 2500 --tokens 128
+
+Rows have unit length; "z" means each dimension brought to mean 0 and deviation 1 over the corpus first. The lexical
+block is TF-IDF + SVD(100) beside the standardized hidden states at weight 1. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import adjusted_mutual_info_score
+
+from moee_topics.corpus import CorpusSettings, open_corpus
+from moee_topics.encode import MoEEncoder
+
+REMOVED = ("headers", "footers", "quotes")
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+
+
+def standardized(rows: np.ndarray) -> np.ndarray:
+    return unit((rows - rows.mean(0)) / np.maximum(rows.std(0), 1e-6))
+
+
+def ami(rows: np.ndarray, classes: np.ndarray, seeds: int) -> dict[str, float]:
+    """Mean and deviation over the seeds, times 100."""
+    found = [
+        100
+        * adjusted_mutual_info_score(classes, KMeans(classes.max() + 1, n_init=1, random_state=seed).fit_predict(rows))
+        for seed in range(seeds)
+    ]
+    return {"ami": round(float(np.mean(found)), 1), "sd": round(float(np.std(found)), 1)}
+
+
+def lexical(texts: list[str]) -> np.ndarray:
+    counts = TfidfVectorizer(stop_words="english", min_df=2, max_df=0.5, sublinear_tf=True).fit_transform(texts)
+    return unit(TruncatedSVD(100, random_state=0).fit_transform(counts))
+
+
+def labelled(source: str, subset: Any, documents: int) -> tuple[list[str], np.ndarray]:
+    """Texts of five words or more and their classes, a random part of them."""
+    settings = CorpusSettings(source, subset=subset, remove=REMOVED)
+    found = [(d.text, d.label) for d in open_corpus(settings) if len(d.text.split()) >= 5 and d.label is not None]
+    order = np.random.default_rng(0).permutation(len(found))[: documents or None]
+    texts, labels = zip(*(found[i] for i in order), strict=True)
+    return list(texts), np.unique(labels, return_inverse=True)[1]
+
+
+def scores(model: str, texts: list[str], classes: np.ndarray, *, tokens: int, seeds: int) -> dict[str, Any]:
+    encoder = MoEEncoder.from_pretrained(model, require_routers=False, prompt="none", pooling="mean", max_tokens=tokens)
+    encoded = encoder.encode(texts)
+    hidden, words = encoded.hidden_states.astype(np.float32), lexical(texts)
+    read = {"tfidf": words, "hidden_raw": unit(hidden), "hidden_z": standardized(hidden)}
+    read["hidden_z_and_tfidf"] = np.hstack([read["hidden_z"], words])
+    if encoded.router_logits is not None and encoded.router_logits.size:
+        read["routing_z"] = standardized(encoded.router_logits.reshape(len(texts), -1).astype(np.float32))
+        read["hidden_z_and_routing_z"] = np.hstack([read["hidden_z"], 0.5 * read["routing_z"]])
+    return {name: ami(rows, classes, seeds) for name, rows in read.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--corpus", default="20newsgroups")
+    parser.add_argument("--subset", default="test")
+    parser.add_argument("--documents", type=int, default=2500)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--seeds", type=int, default=5)
+    asked = parser.parse_args()
+    texts, classes = labelled(asked.corpus, asked.subset, asked.documents)
+    found = scores(asked.model, texts, classes, tokens=asked.tokens, seeds=asked.seeds)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "machine": platform.machine()}
+    print(json.dumps({**vars(asked), "documents": len(texts), "versions": versions, "scores": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

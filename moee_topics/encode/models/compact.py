@@ -1,0 +1,120 @@
+"""Checkpoints whose matrices are in four bits and whose embeddings are in eight, expanded while they are loaded.
+
+A folder in hub layout but for the weights files: ``NAME.codes`` and ``NAME.scales`` stand for a matrix (``fourbit``),
+all else is as it is. config.json says so under ``moee_topics_weights``. At work the model is one in 16 or 32 bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from moee_topics.encode.models import fourbit
+from moee_topics.errors import InputError, ModelError
+from moee_topics.store import atomic_folder, write_text
+
+MARK = "moee_topics_weights"
+FORMAT = f"int4-blocks-of-{fourbit.BLOCK}"
+_SHARD = "45MB"
+
+
+def is_compact(config: Any) -> bool:
+    """Whether the weights of a configuration's folder are stored so.
+
+    Raises:
+        ModelError: in a later format.
+    """
+    found = getattr(config, MARK, None)
+    if found not in (None, FORMAT):
+        raise ModelError(
+            f"The weights are stored as {found!r}; this version reads {FORMAT!r}. Install a newer version."
+        )
+    return found is not None
+
+
+def save_compact(
+    model: PreTrainedModel, folder: Path, tokenizer: Any, *, scales: Mapping[str, Tensor] | None = None
+) -> Path:
+    """Writes a base model in four bits.
+
+    Args:
+        model: with weights in 16 or 32 bits.
+        folder: a new folder.
+        tokenizer: its tokenizer.
+        scales: name -> the scale of each block, where the weights were trained to bear certain ones.
+
+    Raises:
+        InputError: the folder exists.
+        ResourceError: the disk is full.
+    """
+    if folder.exists():
+        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+    embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
+    stored = dict(_stored(model.state_dict(), embeddings, scales or {}))
+    split = split_torch_state_dict_into_shards(stored, max_shard_size=_SHARD)
+    config = json.loads(model.config.to_json_string(use_diff=False)) | {MARK: FORMAT}
+    with atomic_folder(folder) as unfinished:
+        for name, keys in split.filename_to_tensors.items():
+            save_file({key: stored[key].contiguous() for key in keys}, unfinished / name, metadata={"format": "pt"})
+        write_text(unfinished / "config.json", json.dumps(config, indent=2) + "\n")
+        tokenizer.save_pretrained(unfinished)
+    return folder
+
+
+def _stored(
+    state: Mapping[str, Tensor], embeddings: set[str], scales: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    for name, weight in state.items():
+        if name in embeddings:
+            codes, found = fourbit.pack_rows(weight)
+        elif weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK == 0 and not name.endswith("mlp.gate.weight"):
+            found = scales[name] if name in scales else fourbit.block_scales(weight)
+            codes, found = fourbit.pack(weight, found), found
+        else:
+            yield name, weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
+            continue
+        # What the shape cannot be told from: whole blocks of a weight of two or three dimensions.
+        yield f"{name}.codes", codes if name in embeddings else codes.view(*weight.shape[:-1], -1)
+        yield f"{name}.scales", found.view(*weight.shape[:-1], -1)
+
+
+def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights of a folder, expanded.
+
+    Raises:
+        ModelError: a file is damaged.
+    """
+    stored: dict[str, Tensor] = {}
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, "pt") as file:
+                stored |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"The weights in {folder} are damaged: {error}. Install or download them again.") from error
+    return {name.removesuffix(".codes"): _expanded(name, stored, dtype) for name in stored if _is_weight(name)}
+
+
+def _is_weight(name: str) -> bool:
+    return not name.endswith(".scales")
+
+
+def _expanded(name: str, stored: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
+    codes = stored[name]
+    if not name.endswith(".codes"):
+        return codes
+    scales = stored[f"{name.removesuffix('.codes')}.scales"]
+    if codes.dtype == torch.int8:
+        return fourbit.unpack_rows(codes, scales.view(-1), dtype)
+    shape = (*codes.shape[:-1], codes.shape[-1] * 2)
+    assert math.prod(shape) == scales.numel() * fourbit.BLOCK
+    return fourbit.unpack(codes.reshape(-1), scales.reshape(-1), shape, dtype)
