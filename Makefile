@@ -7,7 +7,7 @@ RUNS ?= runs
 .PHONY: help install demo test test-slow test-avx2 check format map bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 18
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

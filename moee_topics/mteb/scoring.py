@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import SHUFFLED, TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder, write_json
-
-if TYPE_CHECKING:
-    pass
 
 STORE = "store"
 CHOICE_SAMPLE = 2000

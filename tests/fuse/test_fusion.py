@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import raw_blocks
 from moee_topics.fuse.fusion import Fusion, fuse_all
-from moee_topics.fuse.methods import METHODS, weighted_sum
+from moee_topics.fuse.methods import METHODS, SHORT_NAMES, Method, weighted_sum
 from moee_topics.fuse.reference import BatchFusion
 from moee_topics.fuse.standardizer import Standardizer
 
@@ -261,3 +261,7 @@ def test_the_published_scaling_is_per_batch_and_zero_for_one(router: Any) -> Non
 def test_the_published_code_scales_neither_hidden_states_nor_its_sum() -> None:
     with pytest.raises(InputError, match="leaves it as it is"):
         BatchFusion("weighted_sum")
+
+
+def test_every_method_has_a_function_and_a_short_name() -> None:
+    assert set(get_args(Method)) == set(METHODS) == set(SHORT_NAMES)
