@@ -1,6 +1,7 @@
 """Texts to stored embeddings: whatever the store lacks is encoded, everything else is read.
 
-Runs, BERTopic's backend and mteb go through here, and nothing else encodes.
+Runs, predictions, BERTopic's backend and mteb go through here, and nothing else encodes but the timed trial of an
+estimate (``run/estimation.py``), which keeps no vectors.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from .document import content_hash as content_hash
 from .open import open_corpus as open_corpus
 from .settings import MISSING as MISSING
 from .settings import CorpusSettings as CorpusSettings
+from .settings import Quoting as Quoting
 from .surveying import Survey as Survey
 from .surveying import Surveyor as Surveyor
 from .surveying import survey as survey

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, CorpusSettings, Document, open_corpus
+from moee_topics.embed import DOCUMENTS_PER_STEP, Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
@@ -19,8 +20,6 @@ from moee_topics.run.manifest import read_manifest
 from moee_topics.run_folder import RunFiles, RunFolder
 from moee_topics.schema import Section, build
 from moee_topics.topics import NEW, TopicModel
-
-DOCUMENTS_PER_STEP = 256
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
 class Predictor:
     """What new documents go through."""
 
-    encoder: EncoderSource
+    embedder: Embedder
     fusion: Fusion
     model: TopicModel
 
@@ -101,11 +100,11 @@ class Predictor:
         files.result.check()  # the model reads it from beside its own folder
         fusion = files.model.fusion.read()
         encoder = _load_encoder(files.model.encoder.read(), fusion, device)
-        return cls(encoder, fusion, files.model.topics.read())
+        return cls(Embedder(encoder), fusion, files.model.topics.read())
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
-        return self.fusion.transform(self.encoder().encode(texts).rounded())
+        return self.fusion.transform(self.embedder.embed(texts).rounded())
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""

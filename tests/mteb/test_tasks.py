@@ -358,3 +358,19 @@ def test_real_data_of_every_type_is_a_task(spec: LocalTask, kind: str) -> None:
     scores = score(spec, TextRecorder())
     assert np.isfinite(scores[source.main_score])
     assert texts_of(source)
+
+
+def test_a_labelled_file_is_told_its_encoding_delimiter_and_quoting(tmp_path: Path) -> None:
+    path = tmp_path / "posts.csv"
+    rows = [f'caf\xe9 "no{n};{"ab"[n % 2]}' for n in range(40)]
+    path.write_bytes("\n".join(["text;label", *rows]).encode("cp1252"))
+    with pytest.raises(InputError, match="FILE,encoding=cp1252"):
+        local_task(LocalTask("Clustering", path))
+    task = local_task(LocalTask("Clustering", path, encoding="cp1252", delimiter=";", quoting="none"))
+    assert set(texts_of(task)) == {f'caf\xe9 "no{n}' for n in range(40)}
+
+
+@pytest.mark.parametrize("key", ["lable", "encodings"])
+def test_a_misspelt_key_of_a_labelled_file_is_refused(key: str) -> None:
+    with pytest.raises(InputError, match=f"{key} is no key"):
+        LocalTask("Clustering", Path("posts.csv"), columns={key: "x"})

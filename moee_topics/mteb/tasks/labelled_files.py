@@ -14,15 +14,19 @@ LocalType = Literal[
 ]
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, **reading: Any) -> list[Row]:
     """The rows of a file, by the reader of corpora: csv, tsv, jsonl, parquet or xlsx, the text formats also packed.
+
+    Args:
+        path: of the file.
+        **reading: ``encoding``, ``delimiter`` and ``quoting``, as in ``CorpusSettings``.
 
     Raises:
         InputError: the file is missing, of another kind, empty, or cannot be read.
     """
     if not path.is_file():
-        raise InputError(f"There is no file {path}. Give a csv, tsv, jsonl or parquet file with a header.")
-    rows = list(read_table(path, CorpusSettings(str(path))).rows(None))
+        raise InputError(f"There is no file {path}. Give a csv, tsv, jsonl, parquet or xlsx file with a header.")
+    rows = list(read_table(path, CorpusSettings(str(path), **reading)).rows(None))
     if not rows:
         raise InputError(f"{path} has no rows.")
     return rows

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field
 
-from moee_topics.corpus import Row
+from moee_topics.corpus import CorpusSettings, Quoting, Row
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
 from moee_topics.mteb.tasks.labelled_files import (
@@ -45,6 +45,15 @@ SEED = 42
 GRADES = 10
 """The most relevant that a candidate can be: nDCG weighs grades, and a mark of 1,000 is no grade."""
 Item = TypeVar("Item")
+_ROLES: Mapping[str, tuple[str, ...]] = {
+    "STS": ("sentence1", "sentence2", "score"),
+    "PairClassification": ("sentence1", "sentence2", "label"),
+    "Reranking": ("query", "candidate", "label"),
+    "Retrieval": ("query", "candidate", "label"),
+    "Grouped": ("query", "positive", "negative"),
+    "Summarization": ("text", "machine_summaries", "human_summaries", "relevance"),
+}
+COLUMN_ROLES = {"label", *(role for roles in _ROLES.values() for role in roles)}
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class LocalTask:
 
     Attributes:
         type: the task type, or None to tell it from the columns.
-        file: csv, tsv, jsonl or parquet; the text formats also as .gz.
+        file: csv, tsv, jsonl, parquet or xlsx; the text formats also packed.
         name: its name in results; made from the file's name if empty.
         train: the file with the training rows of a classification task.
         text: the columns whose texts, joined by a space, are the document of a clustering or classification task. One
@@ -64,6 +73,10 @@ class LocalTask:
             times as many; None keeps all.
         samples_per_label: rows per label that a classifier is trained on, ten times over; 8 is mteb's default.
         seed: of the sample and of the task; in a recipe that of the recipe unless it is said here.
+        encoding, delimiter, quoting: of the file and of the training rows, as a corpus has them.
+
+    Raises:
+        InputError: ``columns`` names a role that no task type has.
     """
 
     type: LocalType | None
@@ -75,6 +88,26 @@ class LocalTask:
     sample: Annotated[int, Field(ge=2)] | None = None
     samples_per_label: Annotated[int, Field(ge=1)] = 8
     seed: int | None = None
+    encoding: str = CorpusSettings.encoding
+    delimiter: str | None = CorpusSettings.delimiter
+    quoting: Quoting = CorpusSettings.quoting
+
+    def __post_init__(self) -> None:
+        """Refuses a column that nothing would read: most often a misspelt key."""
+        if unknown := sorted(set(self.columns) - COLUMN_ROLES):
+            raise InputError(
+                f"{self.file}: {', '.join(unknown)} is no key of a labelled file and no column of a task; the columns "
+                f"are {', '.join(sorted(COLUMN_ROLES))}."
+            )
+
+    def rows(self, path: Path) -> list[Row]:
+        """The rows of the file or of the training file."""
+        try:
+            return read_rows(path, encoding=self.encoding, delimiter=self.delimiter, quoting=self.quoting)
+        except InputError as error:
+            if "corpus." not in str(error):
+                raise  # else the reader names keys of a corpus, which a scoring recipe does not have
+            raise InputError(f"{error} A labelled file has these keys without corpus: FILE,encoding=cp1252.") from error
 
     def column(self, role: str) -> str:
         """The name of the column that has a role."""
@@ -90,7 +123,7 @@ def local_task(spec: LocalTask) -> TaskSource:
         InputError: the file, its columns or its values do not fit the type.
     """
     spec = replace(spec, seed=SEED if spec.seed is None else spec.seed)
-    rows = read_rows(spec.file)
+    rows = spec.rows(spec.file)
     kind = spec.type or ("Classification" if spec.train else guess_type(columns_of(rows)))
     if kind not in LOCAL_TYPES:
         raise InputError(f"There is no local task type {kind!r}; there are {', '.join(LOCAL_TYPES)}.")
@@ -98,7 +131,7 @@ def local_task(spec: LocalTask) -> TaskSource:
     if kind == "Classification":
         if spec.train is None:
             raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
-        parts["train"] = _draw(read_rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
+        parts["train"] = _draw(spec.rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
     kept = {split: complete(part, _needed(kind, spec, part), spec) for split, part in parts.items()}
     left_out = sum(len(parts[split]) - len(kept[split]) for split in parts)
     if kind == "Classification":
@@ -138,16 +171,6 @@ def _needed(kind: LocalType, spec: LocalTask, rows: Sequence[Row]) -> list[str]:
         return [*spec.text, spec.column("label")]
     grouped = spec.column("positive") in columns_of(rows) and kind in ("Reranking", "Retrieval")
     return [spec.column(role) for role in _ROLES["Grouped" if grouped else kind]]
-
-
-_ROLES: Mapping[str, tuple[str, ...]] = {
-    "STS": ("sentence1", "sentence2", "score"),
-    "PairClassification": ("sentence1", "sentence2", "label"),
-    "Reranking": ("query", "candidate", "label"),
-    "Retrieval": ("query", "candidate", "label"),
-    "Grouped": ("query", "positive", "negative"),
-    "Summarization": ("text", "machine_summaries", "human_summaries", "relevance"),
-}
 
 
 def complete(rows: Sequence[Row], columns: Sequence[str], spec: LocalTask) -> list[Row]:
