@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import subprocess
@@ -13,6 +14,7 @@ from house_map import FLOOR_OF, PACKAGE, PICTURE, files, imports, picture, room
 
 READS_RECIPES = {"recipe", "run", "mteb", "cli"}
 NAMES_TORCH = {"encode"}
+ENCODES = {"encode", "embed"}
 every_file = pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 
 
@@ -41,6 +43,14 @@ def test_below_the_runs_nothing_takes_a_recipe(path: Path) -> None:
 def test_only_the_encoder_names_torch_or_transformers(path: Path) -> None:
     named = {name.split(".")[0] for name in imports(path)} & {"torch", "transformers", "bitsandbytes"}
     assert room(path) in NAMES_TORCH or not named
+
+
+@every_file
+def test_nothing_but_the_embedder_sends_texts_through_an_encoder(path: Path) -> None:
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    encodes = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "encode"]
+    through = [ast.unparse(call) for call in encodes if "encoder" in ast.unparse(call.value)]
+    assert room(path) in ENCODES or path.name == "estimation.py" or not through
 
 
 @every_file

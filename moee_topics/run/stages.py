@@ -59,7 +59,8 @@ def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Pr
     """
     work = _workspace(recipe, folder, store, progress)
     work.may_encode = False
-    return _run_stages(STAGES[:2], work)
+    upto_fit = 1 + [stage.name for stage in STAGES].index(FitStage.name)
+    return _run_stages(STAGES[:upto_fit], work)
 
 
 def plan(
