@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from moee_topics.mteb.protocol import AnyFusion, MTEBEncoder, model_meta
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.mteb.tasks import SHUFFLED, TaskSource, clustering_rows, local_task, pair_rows, texts_of
 from moee_topics.progress import Progress, resumable
-from moee_topics.store import make_folder, write_json
+from moee_topics.store import make_folder, read_json, write_json
 
 STORE = "store"
 CHOICE_SAMPLE = 2000
@@ -170,18 +169,18 @@ class _Run:
         return Board(dict(self.embedder.key), labels, tasks, notes, skipped)
 
     def _task(self, job: _Job) -> TaskScores:
-        known = {column.label: self._cached(job, column) for column in self.columns}
-        missing = [column for column in self.columns if known[column.label] is None]
+        stored = {column.label: self._cached(job, column) for column in self.columns}
+        missing = [column for column in self.columns if stored[column.label] is None]
         if not missing:
             self.progress.skip(job.source.name, "scored before")
-        found = self._evaluate(job, missing) if missing else {}
+        computed = self._evaluate(job, missing) if missing else {}
         source = job.source
         return TaskScores(
             name=source.name,
             type=source.type,
             main_score=source.main_score,
             revision=job.revision,
-            scores={label: found[label] if scores is None else scores for label, scores in known.items()},
+            scores={label: computed[label] if scores is None else scores for label, scores in stored.items()},
             alphas={column.label: self.choices.of(self._key(job, column)) for column in self.columns if column.choose},
             local=source.local,
             left_out=source.left_out,
@@ -328,10 +327,11 @@ class _Choices:
 
 
 def _read_choices(path: Path) -> dict[str, float]:
+    mend = "Delete it, and alpha is chosen again."
     try:
-        return {str(key): float(alpha) for key, alpha in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}). Delete it, and alpha is chosen again.") from error
+        return {key: float(alpha) for key, alpha in read_json(path, kind=dict, mend=mend).items()}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}). {mend}") from error
 
 
 def scores_of(result: Any) -> dict[str, float]:

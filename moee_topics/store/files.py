@@ -135,6 +135,16 @@ def atomic_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
             _sync(path.parent)  # before the old folder goes, which now has the temporary name
 
 
+def refuse_existing(folder: Path) -> None:
+    """Asked before the work whose result is to become a new folder.
+
+    Raises:
+        InputError: the folder exists.
+    """
+    if folder.exists():
+        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it, each known to the disk as part of the one above.
 

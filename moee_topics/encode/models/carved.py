@@ -16,7 +16,7 @@ from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.distillation import DistilSettings
 from moee_topics.encode.models.loading import load_tokenizer, quiet
 from moee_topics.errors import ModelError
-from moee_topics.store import atomic_folder, read_json, write_json
+from moee_topics.store import atomic_folder, read_json, refuse_existing, write_json
 
 _COMPARED = 32
 """Texts whose means are compared with the dense model's; the first it was carved by, so the number is optimistic."""
@@ -54,7 +54,7 @@ def carve_checkpoint(
         InputError: the folder exists, the groups do not divide the neurons, or the texts are too short.
         ResourceError: the disk is full.
     """
-    carving.refuse_existing(Path(folder))
+    refuse_existing(Path(folder))
     dense, tokenizer = donors.load_donor(source)
     carving.check_settings(dense.config, settings)
     if vocabulary:
@@ -88,8 +88,8 @@ def distil_checkpoint(
         ResourceError: the disk is full.
     """
     folder = Path(folder)
-    carving.refuse_existing(folder)
-    student, tokenizer, dense = _pair(source, parent)
+    refuse_existing(folder)
+    student, tokenizer, dense = _mixture_and_parent(source, parent)
     rows = distillation.tokenized(tokenizer, texts)
     work = folder.with_name(f"{folder.name}.distilling")
     trainer = distillation.Trainer(student, dense, rows, work, settings)
@@ -117,7 +117,7 @@ def _summary(found: list[float], steps: int) -> dict[str, Any]:
     return {"steps": steps, "first": round(first, 4), "last": round(last, 4)}
 
 
-def _pair(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:
+def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:
     """The mixture with a router that can learn, its tokenizer, and the parent cut to the same vocabulary."""
     tokenizer = load_tokenizer(source)
     with quiet():
@@ -128,8 +128,10 @@ def _pair(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any,
     same = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
     if any(getattr(student.config, name, None) != getattr(dense.config, name) for name in same):
         raise ModelError(f"The mixture {source} was not carved from {parent}: their sizes differ.")
+    if dense.config.hidden_act != "silu":
+        raise ModelError(f"Only neurons with silu can be distilled; those of {parent} have {dense.config.hidden_act}.")
     dense.set_attn_implementation("eager")  # its backward on a CPU takes half the time of the other
-    carved = read_json(Path(source) / "carving.json", default={}) if Path(source).is_dir() else {}
+    carved = read_json(Path(source) / carving.REPORT, default={}) if Path(source).is_dir() else {}
     strength = carved.get("settings", {}).get("strength", TRAINED_STRENGTH)
     _strengthen(student, TRAINED_STRENGTH / strength if strength < TRAINED_STRENGTH else 1.0)
     return student.requires_grad_(True), tokenizer, dense

@@ -25,12 +25,14 @@ from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
 from moee_topics.errors import InputError, ModelError
-from moee_topics.store import atomic_folder, write_json
+from moee_topics.store import atomic_folder, refuse_existing, write_json
 
 Grouping = Literal["kmeans", "random"]
 
 DONORS = ("llama", "mistral", "qwen2", "qwen3")
 """Model types whose attention and norms are those of ``Glm4MoeModel``."""
+
+REPORT = "carving.json"
 
 _LAST_SHARE = 0.2
 """Share of the calibration tokens, the last ones, on which the router is judged and not fitted."""
@@ -101,11 +103,13 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
             "window, and the mixture that is written has neither."
         )
     left = config.intermediate_size - settings.groups * settings.group_size
-    if settings.groups < 2 or left < settings.group_size or left % settings.group_size:
+    if settings.groups < 2 or settings.group_size < 1 or left < settings.group_size or left % settings.group_size:
         raise InputError(
             f"{settings.groups} groups of {settings.group_size} do not divide {config.intermediate_size} neurons: what "
             f"they leave for the shared part ({left}) must be a positive multiple of {settings.group_size}."
         )
+    if not 0 < settings.strength <= 1:
+        raise InputError(f"strength is above 0 and at most 1, got {settings.strength}.")
     if not 1 <= settings.active <= settings.groups or not 0 <= settings.dense_layers < config.num_hidden_layers:
         raise InputError(
             f"active must be 1 to {settings.groups} groups and dense_layers below {config.num_hidden_layers}; given "
@@ -387,17 +391,7 @@ def write_carved(
     with atomic_folder(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        write_json(unfinished / "carving.json", {**report, "layers": layers})
-
-
-def refuse_existing(folder: Path) -> None:
-    """What hours are to be spent on must not be in the way of something.
-
-    Raises:
-        InputError: the folder exists.
-    """
-    if folder.exists():
-        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+        write_json(unfinished / REPORT, {**report, "layers": layers})
 
 
 def settings_report(settings: CarveSettings, config: Any) -> dict[str, Any]:

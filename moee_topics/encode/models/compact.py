@@ -7,7 +7,6 @@ all else is as it is. config.json says so under ``moee_topics_weights``. At work
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from moee_topics.encode.models import fourbit
-from moee_topics.errors import InputError, ModelError
-from moee_topics.store import atomic_folder, write_text
+from moee_topics.errors import ModelError
+from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 MARK = "moee_topics_weights"
 FORMAT = f"int4-blocks-of-{fourbit.BLOCK}"
@@ -57,8 +56,7 @@ def save_compact(
         InputError: the folder exists.
         ResourceError: the disk is full.
     """
-    if folder.exists():
-        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+    refuse_existing(folder)
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
     stored = dict(_stored(model.state_dict(), embeddings, scales or {}))
     split = split_torch_state_dict_into_shards(stored, max_shard_size=_SHARD)
@@ -99,13 +97,11 @@ def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, "pt") as file:
                 stored |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError) as error:
+        weights = [name for name in stored if not name.endswith(".scales")]
+        return {name.removesuffix(".codes"): _expanded(name, stored, dtype) for name in weights}
+    # Codes without their scales are a KeyError, scales of other blocks a RuntimeError.
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ModelError(f"The weights in {folder} are damaged: {error}. Install or download them again.") from error
-    return {name.removesuffix(".codes"): _expanded(name, stored, dtype) for name in stored if _is_weight(name)}
-
-
-def _is_weight(name: str) -> bool:
-    return not name.endswith(".scales")
 
 
 def _expanded(name: str, stored: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
@@ -116,5 +112,4 @@ def _expanded(name: str, stored: Mapping[str, Tensor], dtype: torch.dtype) -> Te
     if codes.dtype == torch.int8:
         return fourbit.unpack_rows(codes, scales.view(-1), dtype)
     shape = (*codes.shape[:-1], codes.shape[-1] * 2)
-    assert math.prod(shape) == scales.numel() * fourbit.BLOCK
     return fourbit.unpack(codes.reshape(-1), scales.reshape(-1), shape, dtype)

@@ -22,15 +22,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from moee_topics.encode.models import fourbit
-from moee_topics.errors import InputError, ResourceError
+from moee_topics.errors import InputError
+from moee_topics.store import atomic_path
 
 Learn = Literal["all", "routers_and_norms"]
 
-CHECKPOINT = "state.pt"
+CHECKPOINT = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -367,7 +370,7 @@ class Trainer:
             wanted = self.teacher(ids)
         s = self.settings
         if self.rounding is None and self.done >= s.round_after:
-            self.save("before_rounding.pt")
+            self.save("before_rounding.safetensors")
             self.rounding = Rounding(self.student)
         self.optimizer.zero_grad(set_to_none=True)
         with self.rounding() if self.rounding else nullcontext():
@@ -396,47 +399,69 @@ class Trainer:
         Raises:
             ResourceError: the disk is full.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / ".state.unfinished"
-        state = {
-            "model": self.student.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scales": asdict(self.scales) if self.scales else None,
-            "rounding": self.rounding.scales if self.rounding else None,
-            "step": self.step,
-            "seconds": self.seconds,
-            "settings": asdict(self.settings),
-        }
-        try:
-            torch.save(state, unfinished)
-            unfinished.replace(self.folder / name)
-        except (OSError, RuntimeError) as error:
-            unfinished.unlink(missing_ok=True)
-            raise ResourceError(
-                f"The checkpoint of step {self.step} could not be written to {self.folder}: {error}. Free some disk "
-                "space and start again; it goes on from the checkpoint before."
-            ) from error
+        tensors = {f"model {key}": weight for key, weight in self.student.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer {number} {key}": value for key, value in moments.items()}
+        if self.scales:
+            tensors["scales hidden"] = self.scales.hidden
+            tensors |= {f"scales middle {layer}": value for layer, value in self.scales.middle.items()}
+            tensors |= {f"scales pooled {length}": value for length, value in self.scales.pooled.items()}
+        if self.rounding:
+            tensors |= {f"rounding {key}": value for key, value in self.rounding.scales.items()}
+        place = {"step": self.step, "seconds": self.seconds, "settings": asdict(self.settings)}
+        with atomic_path(self.folder / name) as unfinished:
+            contiguous = {key: value.contiguous() for key, value in tensors.items()}
+            save_file(contiguous, unfinished, metadata={"place": json.dumps(place)})
 
     def resume(self) -> None:
         """Takes up the checkpoint of the folder if there is one.
 
         Raises:
-            InputError: it was written with other settings.
+            InputError: it is damaged, or was written with other settings.
         """
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
-        if json.dumps(state["settings"], sort_keys=True) != json.dumps(asdict(self.settings), sort_keys=True):
+        try:
+            with safe_open(path, "pt") as file:
+                place = json.loads(file.metadata()["place"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"The checkpoint in {self.folder} was written with other settings ({state['settings']}). Use those, or "
+                f"The checkpoint {path} is damaged ({error}). Delete it, and the distillation starts anew."
+            ) from error
+        wanted = json.loads(json.dumps(asdict(self.settings)))
+        if place["settings"] != wanted:
+            raise InputError(
+                f"The checkpoint in {self.folder} was written with other settings ({place['settings']}). Use those, or "
                 "another folder."
             )
-        self.student.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scales = Scales(**state["scales"]) if state["scales"] else None
-        self.rounding = Rounding(self.student, state["rounding"]) if state["rounding"] else None
-        self.step, self.seconds = state["step"], state["seconds"]
+        self._take(tensors)
+        self.step, self.seconds = place["step"], place["seconds"]
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """Puts the tensors of a checkpoint back to where :meth:`save` had them."""
+        self.student.load_state_dict(_below("model", tensors))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below("optimizer", tensors).items():
+            number, name = key.split(" ")
+            moments.setdefault(int(number), {})[name] = value
+        # The rates of the groups are set anew at every step.
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        if scales := _below("scales", tensors):
+            middle, pooled = _below("middle", scales), _below("pooled", scales)
+            self.scales = Scales(
+                scales["hidden"],
+                {int(layer): value for layer, value in middle.items()},
+                {int(length): value for length, value in pooled.items()},
+            )
+        if rounding := _below("rounding", tensors):
+            self.rounding = Rounding(self.student, rounding)
+
+
+def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint, under their names in it."""
+    return {key.removeprefix(f"{part} "): value for key, value in tensors.items() if key.startswith(f"{part} ")}
 
 
 def tokenized(tokenizer: Any, texts: Iterable[str], *, longest: int = 1024) -> Texts:

@@ -27,8 +27,8 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from moee_topics.encode.models import blockwise, experts, memory
 from moee_topics.encode.models.blockwise import KINDS, Kind
 from moee_topics.encode.settings import Quantize
-from moee_topics.errors import InputError, ModelError
-from moee_topics.store import atomic_folder, write_text
+from moee_topics.errors import ModelError
+from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
@@ -289,8 +289,7 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
         raise ModelError(
             "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."
         )
-    if folder.exists():
-        raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
+    refuse_existing(folder)
     with atomic_folder(folder) as unfinished:
         _write_shards(model.state_dict(), unfinished)
         for part in [model.config] + ([tokenizer] if tokenizer is not None else []):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import VOCABULARY, tiny_tokenizer
 from transformers import AutoModel, LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
@@ -125,6 +126,8 @@ def test_an_embedding_does_not_depend_on_its_pack(tmp_path: Path) -> None:
     [
         ({"groups": 5, "group_size": 13}, InputError, "do not divide"),
         ({"groups": 8}, InputError, "do not divide"),
+        ({"group_size": 0}, InputError, "do not divide"),
+        ({"strength": 0.0}, InputError, "strength is"),
         ({"active": 7}, InputError, "active must be"),
         ({"dense_layers": 2}, InputError, "dense_layers"),
     ],
@@ -274,16 +277,25 @@ def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trainer(tmp_path)
     one.run(lambda numbers: None)
-    kept = (tmp_path / "state.pt").read_bytes()
+    kept = (tmp_path / distillation.CHECKPOINT).read_bytes()
 
-    def full(state: object, path: Path) -> None:
+    def full(tensors: object, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(ResourceError, match="Free some disk space"):
+    monkeypatch.setattr(distillation, "save_file", full)
+    with pytest.raises(ResourceError, match="The disk is full"):
         one.save()
-    assert (tmp_path / "state.pt").read_bytes() == kept and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / distillation.CHECKPOINT).read_bytes() == kept and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no", None])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damaged: bytes | None) -> None:
+    trainer(tmp_path).run(lambda numbers: None)
+    path = tmp_path / distillation.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-7] if damaged is None else damaged)
+    with pytest.raises(InputError, match="is damaged"):
+        trainer(tmp_path).run(lambda numbers: None)
 
 
 def test_from_a_dense_folder_to_a_mixture_that_learned(tmp_path: Path) -> None:
@@ -307,6 +319,16 @@ def test_from_a_dense_folder_to_a_mixture_that_learned(tmp_path: Path) -> None:
         carved.distil_checkpoint(mixture, source, mixture, sentences, TRAINING)
 
 
+def test_only_what_distillation_computes_is_distilled(tmp_path: Path) -> None:
+    donor = dense(hidden_act="gelu")
+    donor.save_pretrained(tmp_path / "dense")
+    tiny_tokenizer().save_pretrained(tmp_path / "dense")
+    text = ["Space probes orbit distant planets and the farmer sleeps while the goalie scores"] * 60
+    carved.carve_checkpoint(tmp_path / "dense", tmp_path / "mixture", text, SETTINGS, tokens=1000)
+    with pytest.raises(ModelError, match="have gelu"):
+        carved.distil_checkpoint(tmp_path / "mixture", tmp_path / "dense", tmp_path / "new", text, TRAINING)
+
+
 def test_a_compact_folder_loads_as_what_was_rounded(tmp_path: Path) -> None:
     model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
     compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
@@ -327,6 +349,15 @@ def test_a_compact_folder_that_is_broken_or_in_the_way_is_refused(tmp_path: Path
     compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
     with pytest.raises(InputError, match="exists already"):
         compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
-    next((tmp_path / "compact").glob("*.safetensors")).write_bytes(b"broken")
+    path = next((tmp_path / "compact").glob("*.safetensors"))
+    stored = load_file(path)
+    name = next(name for name in stored if name.endswith(".scales"))
+    for scales in ({}, {name: stored[name].reshape(-1)[:-1]}):
+        save_file(
+            {key: value for key, value in stored.items() if key != name} | scales, path, metadata={"format": "pt"}
+        )
+        with pytest.raises(ModelError, match="damaged"):
+            MoEEncoder.from_pretrained(tmp_path / "compact")
+    path.write_bytes(b"broken")
     with pytest.raises(ModelError, match="damaged"):
         MoEEncoder.from_pretrained(tmp_path / "compact")
