@@ -99,14 +99,9 @@ def models_carve(
     report = carve_checkpoint(
         source, folder, _texts(text), settings, tokens=tokens, vocabulary=vocabulary, progress=manner.progress.advance
     )
-    show({"folder": folder, **report}, [f"{folder}: {_carved_line(report)}"], as_json=manner.as_json)
-
-
-def _carved_line(report: dict[str, Any]) -> str:
-    return (
-        f"{report['megaflops_per_token']} MFLOP a token, cosine to the dense model {report['pooled_cosine']:.3f} "
-        "(standardized means of texts)"
-    )
+    cost, cosine = report["megaflops_per_token"], report["pooled_cosine"]
+    line = f"{folder}: {cost} MFLOP a token, cosine to the dense model {cosine:.3f} (standardized means of texts)"
+    show({"folder": folder, **report}, [line], as_json=manner.as_json)
 
 
 @command(

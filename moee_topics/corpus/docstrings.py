@@ -75,15 +75,16 @@ def package_docstrings(package: str, most: int = 0) -> tuple[Record, ...]:
     """
     seen: set[str] = set()
     records: dict[Path, list[Record]] = {}
-    for path, module in _scattered(_modules(package)):
+    for path, module in sorted(_modules(package), key=_scatter):
         records[path] = list(_new_records(path, module, package, seen))
         if 0 < most <= len(seen):
             break
     return tuple(thin([record for path in sorted(records) for record in records[path]], most))
 
 
-def _scattered(modules: Iterator[tuple[Path, str]]) -> list[tuple[Path, str]]:
-    return sorted(modules, key=lambda module: hashlib.blake2b(module[1].encode(), digest_size=8).digest())
+def _scatter(module: tuple[Path, str]) -> bytes:
+    """A key by which the modules of all parts of a package are mixed, the same way on every machine."""
+    return hashlib.blake2b(module[1].encode(), digest_size=8).digest()
 
 
 def _new_records(path: Path, module: str, package: str, seen: set[str]) -> Iterator[Record]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from moee_topics.errors import InputError, NoTopicsError
 from moee_topics.topics.changes import reduce_outliers
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
+from moee_topics.topics.copies import distinct_rows
 from moee_topics.topics.describe import describe, strengths
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.prediction import Prediction, centroids
@@ -92,8 +93,6 @@ def fit_topics(
 
 def _checked(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray[np.float32]]:
     """The documents as a list and their vectors in float32, both looked over."""
-    from moee_topics.topics.distinct import distinct_rows
-
     texts, vectors = list(documents), np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")

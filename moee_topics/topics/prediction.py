@@ -13,6 +13,7 @@ from safetensors.numpy import save as to_safetensors
 
 from moee_topics.errors import InputError
 from moee_topics.store import write_bytes
+from moee_topics.topics.copies import distinct_rows
 from moee_topics.topics.result import OUTLIERS
 
 FILE = "prediction.safetensors"
@@ -58,8 +59,6 @@ class Prediction:
             topics: (N,) topic of every document.
             most: how many documents are kept; every topic keeps at least 15 of its own where it has them.
         """
-        from moee_topics.topics.distinct import distinct_rows  # loads UMAP
-
         first, _ = distinct_rows(X)  # five copies of one document would be the whole vote
         rows = first[_sample(topics[first], most, np.random.default_rng(seed))]
         return cls(unit_rows(X[rows]).astype(np.float16), rows, topics[rows])

@@ -14,7 +14,8 @@ from umap import UMAP
 
 from moee_topics.topics import FitSettings
 from moee_topics.topics.clustering import build_umap, document_map
-from moee_topics.topics.distinct import DistinctHDBSCAN, DistinctUMAP, distinct_rows
+from moee_topics.topics.copies import distinct_rows
+from moee_topics.topics.distinct import DistinctHDBSCAN, DistinctUMAP
 
 FIT = """
 import sys
