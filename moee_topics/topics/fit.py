@@ -191,14 +191,14 @@ def _check_topics(topics: NDArray[np.int64], min_cluster_size: int | None) -> No
         smaller = max(2, min(min_cluster_size or 10, len(topics)) // 3)
         raise NoTopicsError(
             f"No topic was found: all {len(topics)} documents are outliers with min_cluster_size={min_cluster_size}. "
-            f"Try hdbscan={{'min_cluster_size': {smaller}}}."
+            f"Try hdbscan.min_cluster_size={smaller} (in Python hdbscan={{'min_cluster_size': {smaller}}})."
         )
     share = counts.max() / len(topics)
     # HDBSCAN's "eom" keeps such a cluster where the density falls off evenly around one centre.
     if len(topics) >= MANY_DOCUMENTS and share > 0.5:
         logger.warning(
-            "topic %d holds %.0f %% of the documents; hdbscan={'cluster_selection_method': 'leaf'}, a smaller "
-            "min_cluster_size or another seed splits it",
+            "topic %d holds %.0f %% of the documents; hdbscan.cluster_selection_method=leaf, a smaller "
+            "hdbscan.min_cluster_size or another seed splits it",
             numbers[counts.argmax()],
             100 * share,
         )
