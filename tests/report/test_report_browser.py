@@ -109,6 +109,8 @@ class Browser:
             time.sleep(0.05)
 
     def open(self, path: Path, fragment: str = "") -> None:
+        # A panel that was closed goes back in the history, and would take the next page back too.
+        self.wait_for("document.getElementById('panel')?.open || history.state !== 'panel'")
         if fragment:  # from another page, or the browser would stay where it is and only scroll
             self.call("Page.navigate", {"url": "about:blank"})
         self.messages.clear()
