@@ -1,16 +1,16 @@
 """Texts to stored embeddings: whatever the store lacks is encoded, everything else is read.
 
 Runs, predictions, BERTopic's backend and mteb go through here, and nothing else encodes but the timed trial of an
-estimate (``run/estimation.py``), which keeps no vectors.
+estimate (``run/estimates.py``), which keeps no vectors.
 """
 
 from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
@@ -18,14 +18,22 @@ from moee_topics.errors import ResourceError
 from moee_topics.progress import Progress
 from moee_topics.store import JSON, DamagedShard, EmbeddingStore, content_hash, key_digest
 
-DOCUMENTS_PER_SHARD = 1024
-CHARACTERS_PER_SHARD = 32_000_000
-DOCUMENTS_PER_STEP = 256
+DOCUMENTS_PER_SHARD = 1024  # what a kill can lose; it decides where shards end, so another number is other bytes
+CHARACTERS_PER_SHARD = 32_000_000  # a shard's texts are in memory together, and a document may have 50 million
+# Of the encoder: so that progress moves on a slow machine. It cuts a longer call into steps of 2,048 by itself.
+DOCUMENTS_PER_CALL = 256
 ROWS_PER_BLOCK = 4096
 DISK_MARGIN = 1.05
 
 Key = Mapping[str, JSON]
-Batch = list[tuple[bytes, Document]]
+
+
+class Text(NamedTuple):
+    """What is to be encoded: hashed once, whoever brings it."""
+
+    content: bytes
+    id: str
+    text: str
 
 
 class TextEncoder(Protocol):
@@ -116,12 +124,12 @@ class Embedder:
         The documents of a damaged shard are among them. No lock of a writer is taken, and no encoder is loaded if the
         key is known.
         """
-        distinct = list(dict.fromkeys(hashes))
+        hashes = list(hashes)
         with self._lock:
             store = self._opened()
             if store is None:
-                return dict.fromkeys(distinct)
-            missing = dict.fromkeys(distinct[row] for row in store.missing(distinct))
+                return dict.fromkeys(hashes)
+            missing = dict.fromkeys(hashes[row] for row in store.missing(hashes))
             self._tell_damage(store)
             return missing
 
@@ -136,28 +144,15 @@ class Embedder:
             StoreError: another process writes to the store.
             ResourceError: memory or disk do not suffice.
         """
-        if self.root is None or self.read_only:
-            return 0
-        with self._lock, EmbeddingStore.open(self.root, self.key, writable=True) as store:
-            self._tell_damage(store)
-            store.drop([*store.damaged, *(self._store.damaged if self._store else ())])
-            done = 0
-            for batch in self._shards(store, documents):
-                self._tell_damage(store)
-                contents, batch_documents = zip(*batch, strict=True)
-                embeddings = self._encode([document.text for document in batch_documents], done, total)
-                if done == 0:
-                    _check_disk(store.folder, total or len(batch), embeddings)
-                store.write(embeddings, [document.id for document in batch_documents], contents)
-                done += len(batch)
-            store.drop(store.damaged)
-            self._store = store  # it knows the new shards, and reading goes on when its lock is given back
-        return done
+        return self._fill((Text(document.content_hash, document.id, document.text) for document in documents), total)
 
     def ensure_texts(self, texts: Sequence[str]) -> int:
         """:meth:`ensure` for texts without ids."""
-        new = self._new_documents([content_hash(text) for text in texts], texts, None) if self.root else []
-        return self.ensure(new, len(new)) if new else 0
+        if self.root is None:
+            return 0
+        hashes = [content_hash(text) for text in texts]
+        missing = self.missing(hashes)
+        return self._fill(_those_of(missing, hashes, texts, None), len(missing)) if missing else 0
 
     def blocks(
         self, texts: Sequence[str], ids: Sequence[str] | None = None, *, rows: int = ROWS_PER_BLOCK
@@ -174,12 +169,13 @@ class Embedder:
                 yield self._encode(texts[start : start + rows])
             return
         hashes = [content_hash(text) for text in texts]
-        new = self._new_documents(hashes, texts, ids)
-        if new and self.read_only:
-            yield from self._with_unstored(hashes, new, rows)
+        missing = self.missing(hashes)
+        new = _those_of(missing, hashes, texts, ids)
+        if missing and self.read_only:
+            yield from self._with_unstored(hashes, {content: text for content, _, text in new}, rows)
             return
-        if new:
-            self.ensure(new, len(new))
+        if missing:
+            self._fill(new, len(missing))
         yield from self.stored_blocks(hashes, rows)
 
     def stored_blocks(self, hashes: Sequence[bytes], rows: int = ROWS_PER_BLOCK) -> Iterator[Embeddings]:
@@ -197,54 +193,60 @@ class Embedder:
         """The embeddings of texts in their order, all at once."""
         return Embeddings.concatenate(list(self.blocks(texts)))
 
+    def _fill(self, texts: Iterable[Text], total: int | None) -> int:
+        """Encodes and writes what the store lacks, and returns how many there were."""
+        if self.root is None or self.read_only:
+            return 0
+        with self._lock, EmbeddingStore.open(self.root, self.key, writable=True) as store:
+            self._tell_damage(store)
+            store.drop([*store.damaged, *(self._store.damaged if self._store else ())])
+            done = 0
+            for shard in self._shards(store, texts):
+                self._tell_damage(store)
+                embeddings = self._encode([text.text for text in shard], done, total)
+                if done == 0:
+                    _check_disk(store.folder, total or len(shard), embeddings)
+                store.write(embeddings, [text.id for text in shard], [text.content for text in shard])
+                done += len(shard)
+            store.drop(store.damaged)
+            self._store = store  # it knows the new shards, and reading goes on when its lock is given back
+        return done
+
     def _encode(self, texts: Sequence[str], done: int = 0, total: int | None = None) -> Embeddings:
-        """Encodes in steps small enough that progress moves on a slow machine; a vector does not depend on its step."""
         parts = []
-        for start in range(0, len(texts), DOCUMENTS_PER_STEP):
-            parts.append(self.encoder.encode(texts[start : start + DOCUMENTS_PER_STEP]))
+        for start in range(0, len(texts), DOCUMENTS_PER_CALL):
+            parts.append(self.encoder.encode(texts[start : start + DOCUMENTS_PER_CALL]))
             self.encoded += len(parts[-1])
             self.progress.advance(done + start + len(parts[-1]), total or done + len(texts))
         return Embeddings.concatenate(parts)
 
-    def _shards(self, store: EmbeddingStore, documents: Iterable[Document]) -> Iterator[Batch]:
-        """What must be encoded, in groups that become one shard each.
-
-        Where a group ends depends on the documents alone, so that a store filled after a kill has the same bytes.
-        """
-        batch: Batch = []
+    def _shards(self, store: EmbeddingStore, texts: Iterable[Text]) -> Iterator[list[Text]]:
+        """What must be encoded, each text once, in groups that become one shard each."""
+        # Where a group ends depends on the documents alone, so that a store filled after a kill has the same bytes.
+        shard: list[Text] = []
         characters = 0
-        seen: set[bytes] = set()
-        for document in documents:
-            content = document.content_hash
-            if content in seen or content in store:
+        seen: set[bytes] = set()  # here alone repeated texts are dropped on their way to the store
+        for text in texts:
+            if text.content in seen or text.content in store:
                 continue
-            seen.add(content)
-            batch.append((content, document))
-            characters += len(document.text)
-            if len(batch) >= self._documents_per_shard or characters >= CHARACTERS_PER_SHARD:
-                yield batch
-                batch, characters = [], 0
-        if batch:
-            yield batch
+            seen.add(text.content)
+            shard.append(text)
+            characters += len(text.text)
+            if len(shard) >= self._documents_per_shard or characters >= CHARACTERS_PER_SHARD:
+                yield shard
+                shard, characters = [], 0
+        if shard:
+            yield shard
 
-    def _with_unstored(self, hashes: Sequence[bytes], new: Sequence[Document], rows: int) -> Iterator[Embeddings]:
+    def _with_unstored(self, hashes: Sequence[bytes], new: Mapping[bytes, str], rows: int) -> Iterator[Embeddings]:
         """Stored and freshly encoded embeddings together, the fresh ones rounded as the store would round them."""
-        fresh_hashes = [document.content_hash for document in new]
-        fresh = self._encode([document.text for document in new]).rounded()
-        stored_hashes = [content for content in dict.fromkeys(hashes) if content not in set(fresh_hashes)]
+        fresh = self._encode(list(new.values())).rounded()
+        stored_hashes = [content for content in dict.fromkeys(hashes) if content not in new]
         parts = [fresh, *(self.stored_blocks(stored_hashes) if stored_hashes else ())]
-        row_of = {content: row for row, content in enumerate([*fresh_hashes, *stored_hashes])}
+        row_of = {content: row for row, content in enumerate([*new, *stored_hashes])}
         everything = Embeddings.concatenate(parts)
         for start in range(0, len(hashes), rows):
             yield everything[[row_of[content] for content in hashes[start : start + rows]]]
-
-    def _new_documents(
-        self, hashes: Sequence[bytes], texts: Sequence[str], ids: Sequence[str] | None
-    ) -> list[Document]:
-        """Those of the texts that are not stored, each once, as documents."""
-        missing = self.missing(hashes)
-        first_rows = {content: row for row, content in reversed(list(enumerate(hashes))) if content in missing}
-        return [Document(ids[row] if ids else hashes[row].hex(), texts[row]) for row in sorted(first_rows.values())]
 
     def _opened(self) -> EmbeddingStore | None:
         """The store for reading, None while there is none."""
@@ -258,6 +260,15 @@ class Embedder:
                 lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
                 self.progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
                 self._told.add(shard)
+
+
+def _those_of(
+    missing: Collection[bytes], hashes: Sequence[bytes], texts: Sequence[str], ids: Sequence[str] | None
+) -> Iterator[Text]:
+    """The texts that are missing, in their order; what is repeated may be repeated."""
+    for row, content in enumerate(hashes):
+        if content in missing:
+            yield Text(content, ids[row] if ids else content.hex(), texts[row])
 
 
 def _check_disk(folder: Path, documents: int, sample: Embeddings) -> None:

@@ -189,10 +189,12 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
 
 
 def _summary(run: RunFolder) -> dict[str, Any]:
-    corpus, page = run.manifest["corpus"], run.files.report
+    from moee_topics.run_folder import RunFolder
+
+    corpus, page = run.manifest["corpus"], RunFolder.report
     return {
         "run": run.path,
-        "report": page.path if page.exists else None,
+        "report": page.path(run) if page.exists(run) else None,
         "documents": corpus["documents"],
         "documents_cut": corpus["documents_cut"],
         "topics": [

@@ -101,9 +101,9 @@ def compare(
                 clustering and STS tasks, under score.prompts
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from moee_topics.run_folder import RunFiles
+    from moee_topics.run_folder import RunFolder
 
-    folders = [Path(word) for word in words or [] if RunFiles(word).manifest.path.is_file()]
+    folders = [Path(word) for word in words or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(words or []) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
     else:

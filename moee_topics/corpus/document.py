@@ -30,17 +30,22 @@ class Document:
         text: never empty.
         label: its known class, where the corpus has classes.
         timestamp: ISO 8601, where the corpus has times.
-        content_hash: of the text, made once here so that nobody on the way to the store makes it again.
     """
 
     id: str
     text: str
     label: str | None = None
     timestamp: str | None = None
-    content_hash: bytes = field(init=False, repr=False, compare=False)
+    _content_hash: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "content_hash", content_hash(self.text))
+    @property
+    def content_hash(self) -> bytes:
+        """Of the text; made when it is first asked for, and once."""
+        digest = self._content_hash
+        if digest is None:
+            digest = content_hash(self.text)
+            object.__setattr__(self, "_content_hash", digest)
+        return digest
 
 
 @dataclass(frozen=True, slots=True)

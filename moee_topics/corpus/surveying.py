@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,13 @@ class Survey:
     def hash_list(self) -> list[bytes]:
         """The content hashes as bytes, in document order."""
         return [content.tobytes() for content in self.hashes]
+
+    @cached_property
+    def repeated(self) -> NDArray[np.bool_]:
+        """(N,) whether a document has the text of one before it."""
+        repeated = np.ones(len(self.hashes), dtype=bool)
+        repeated[np.unique(self.hashes.view("S16"), return_index=True)[1]] = False
+        return repeated
 
     @property
     def notes(self) -> list[str]:

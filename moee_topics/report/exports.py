@@ -55,9 +55,8 @@ def export_report(
     if unknown:
         raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
     run = RunFolder.read(run_folder)
-    exports = run.files.exports
-    with exports.changing() if output is None else nullcontext():
-        folder = exports.path if output is None else Path(output)
+    with RunFolder.exports.changing(run) if output is None else nullcontext():
+        folder = RunFolder.exports.path(run) if output is None else Path(output)
         make_folder(folder)
         return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, folder)]
 

@@ -130,8 +130,9 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
     links = [[quote(pages.get((a, b)) or pages.get((b, a), "")) for b in methods] for a in methods]
     pairs = [(compared.ami[i, j], methods[i], methods[j]) for i, j in combinations(range(len(methods)), 2)]
     # Relative, so that the folder of all runs can be moved or sent as it is.
+    report = RunFolder.report
     reports = [
-        quote(Path(os.path.relpath(run.files.report.path, output)).as_posix()) if run.files.report.exists else ""
+        quote(Path(os.path.relpath(report.path(run), output)).as_posix()) if report.exists(run) else ""
         for run in compared.runs.values()
     ]
     page = render(

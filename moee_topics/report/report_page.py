@@ -53,8 +53,8 @@ def write_report(
     run = RunFolder.read(run_folder)
     page = render_report(run, settings)
     if output is None:
-        run.files.report.write(page)
-        return run.files.report.path
+        RunFolder.report.write(run, page)
+        return RunFolder.report.path(run)
     write_text(Path(output), page)
     return Path(output)
 

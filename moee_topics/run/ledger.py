@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from moee_topics.errors import InputError
-from moee_topics.run_folder import RunFiles
+from moee_topics.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class StageRecord:
 class Ledger:
     """The finished stages of one run folder, kept in ``stages.json``."""
 
-    def __init__(self, files: RunFiles) -> None:
-        self._file = files.stages
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
         try:
-            self.records = {name: StageRecord(**record) for name, record in (self._file.read_if_there() or {}).items()}
+            self.records = {name: StageRecord(**record) for name, record in RunFolder.stages.read(run).items()}
         except (InputError, TypeError):  # nothing is known of the stages, so all of them are done again
             self.records = {}
 
@@ -74,7 +74,7 @@ class Ledger:
         return self.records[name].facts if name in self.records else {}
 
     def _write(self) -> None:
-        self._file.write({name: asdict(record) for name, record in self.records.items()})
+        RunFolder.stages.write(self._run, {name: asdict(record) for name, record in self.records.items()})
 
 
 def fingerprint(*inputs: Any) -> str:

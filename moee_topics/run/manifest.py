@@ -12,7 +12,7 @@ from typing import Any
 from moee_topics import __version__
 from moee_topics.encode import TokenCounts
 from moee_topics.errors import InputError
-from moee_topics.run.ledger import StageRecord, fingerprint
+from moee_topics.run.ledger import fingerprint
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import key_digest
@@ -35,19 +35,27 @@ PACKAGES = (
 
 def write_manifest(work: Workspace, *, finished: bool) -> None:
     """Writes the manifest of a run as far as it has come."""
-    recipe, records, counted = work.recipe.to_json(), work.ledger.records, work.ledger.facts("embed")
+    recipe, records, tokens = work.recipe.to_json(), work.ledger.records, work.ledger.facts("embed")
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        created = work.run.manifest.get("created")
+    except InputError:  # damaged: it is being written anew
+        created = None
+    entries = []
+    for record in records.values():  # a fit is listed by its steps
+        steps = record.facts.get("steps") or {record.name: record.seconds}
+        entries += [{"name": name, "seconds": took, "skipped": record.skipped} for name, took in steps.items()]
     manifest = {
         "name": work.folder.name,
-        "created": _created(work) or now,
+        "created": created or now,
         "finished": now if finished else None,
         "versions": versions(),
         "seed": work.recipe.seed,
         "recipe": recipe,
         "encoder": encoder_facts(work),
         "fusion": {**recipe["fusion"], "dimensions": work.ledger.facts("fit").get("dimensions")},
-        "corpus": {**work.survey.to_json(), **{name: counted.get(name, 0) for name in asdict(TokenCounts())}},
-        "stages": [entry for record in records.values() for entry in _entries(record)],
+        "corpus": {**work.survey.to_json(), **{name: tokens.get(name, 0) for name in asdict(TokenCounts())}},
+        "stages": entries,
         "left_out": work.ledger.facts("fit").get("left_out", {}),
         "peak_memory_bytes": max((record.peak_memory_bytes for record in records.values()), default=0),
         "hashes": {
@@ -56,7 +64,7 @@ def write_manifest(work: Workspace, *, finished: bool) -> None:
             "recipe": fingerprint(recipe),
         },
     }
-    work.files.manifest.write(manifest)
+    RunFolder.manifest.write(work.run, manifest)
 
 
 def read_manifest(run: RunFolder) -> Mapping[str, Any]:
@@ -88,16 +96,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # bitsandbytes has no wheel everywhere
             continue
     return installed
-
-
-def _created(work: Workspace) -> str | None:
-    try:
-        return (work.files.manifest.read_if_there() or {}).get("created")
-    except InputError:  # damaged: it is being written anew
-        return None
-
-
-def _entries(record: StageRecord) -> list[dict[str, Any]]:
-    """A stage as the manifest lists it; a fit by its steps."""
-    steps = record.facts.get("steps") or {record.name: record.seconds}
-    return [{"name": name, "seconds": seconds, "skipped": record.skipped} for name, seconds in steps.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,9 +25,17 @@ class Outcome:
 
 
 class Stage(ABC):
-    """A step of a run. A new one is a file with a subclass and its entry in the list ``STAGES``."""
+    """A step of a run. A new one is a file with a subclass and its entry in the list ``STAGES``.
+
+    Attributes:
+        name: in the recipe's order of things, the manifest and the progress.
+        outputs: the files that it cannot be done without.
+        optional_outputs: the files that it writes where a corpus or a recipe gives cause to.
+    """
 
     name: ClassVar[str]
+    outputs: ClassVar[tuple[RunFile[Any, Any], ...]] = ()
+    optional_outputs: ClassVar[tuple[RunFile[Any, Any], ...]] = ()
 
     def is_wanted(self, work: Workspace) -> bool:
         """Whether the recipe asks for it."""
@@ -37,29 +45,17 @@ class Stage(ABC):
     def inputs(self, work: Workspace) -> str | None:
         """Fingerprint of all that its result depends on; None where that cannot be known yet."""
 
-    def outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
-        """The files of the run folder that it cannot be done without."""
-        return ()
-
-    def optional_outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
-        """The files that it writes where a corpus or a recipe gives cause to."""
-        return ()
-
     def is_done(self, work: Workspace) -> bool:
         """Whether it was finished with the same inputs and its files are there and as it wrote them."""
         inputs = self.inputs(work)
         if inputs is None or work.ledger.done(self.name, inputs) is None:
             return False
-        outputs = self.outputs(work)
-        return all(file.exists for file in outputs) and work.files.whole([*outputs, *self.optional_outputs(work)])
+        is_there = all(file.exists(work.run) for file in self.outputs)
+        return is_there and work.run.whole([*self.outputs, *self.optional_outputs])
 
-    def needs_work(self, work: Workspace) -> bool:
-        """Whether a run would have anything to do here, for a plan."""
-        return not self.is_done(work)
-
-    @abstractmethod
-    def plan(self, work: Workspace) -> str:
+    def reason(self, work: Workspace, *, done: bool) -> str:
         """Why it must be done, or what is there already."""
+        return "nothing it depends on has changed" if done else "its inputs are new or changed"
 
     @abstractmethod
     def run(self, work: Workspace) -> Outcome:
@@ -67,5 +63,5 @@ class Stage(ABC):
 
     def drop(self, work: Workspace) -> None:
         """Takes away what it once made: it is not asked for any more, or what it was made of is made anew."""
-        for file in (*self.outputs(work), *self.optional_outputs(work)):
-            file.remove()
+        for file in (*self.outputs, *self.optional_outputs):
+            file.remove(work.run)

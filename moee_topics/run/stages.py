@@ -6,17 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
-from moee_topics.run.embedding import EmbedStage
-from moee_topics.run.fitting import FitStage
+from moee_topics.run.embed_stage import EmbedStage
+from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import StageRecord
 from moee_topics.run.manifest import write_manifest
-from moee_topics.run.refitting import StabilityStage
-from moee_topics.run.reporting import ReportStage
+from moee_topics.run.report_stage import ReportStage
+from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
@@ -28,10 +29,10 @@ RESUME = "Run the same command again: finished stages are skipped, and encoding 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What a run would do with one stage: "run" or "skip", and why."""
+    """What a run does with one stage, and why."""
 
     name: str
-    action: str
+    action: Literal["run", "skip"]
     reason: str
 
 
@@ -72,13 +73,7 @@ def plan(
         MoEETopicsError: the recipe or the corpus cannot be used.
     """
     check(recipe)
-    work = _workspace(recipe, folder, store, progress)
-    plans: list[StagePlan] = []
-    for stage in STAGES:
-        if stage.is_wanted(work):
-            action = "run" if stage.needs_work(work) else "skip"
-            plans.append(StagePlan(stage.name, action, stage.plan(work)))
-    return plans
+    return _go_through(STAGES, _workspace(recipe, folder, store, progress), only_plan=True)
 
 
 def check(recipe: Recipe) -> None:
@@ -108,26 +103,37 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
         if not FitStage().is_done(work):
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
         with work.writing():
-            for at, stage in enumerate(stages):
-                _run_stage(stage, STAGES[at + 1 :], work)
+            _go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
-    return RunFolder(work.folder)
+    return RunFolder(work.folder)  # not the one of the work: what that has read may be a model in memory
 
 
-def _run_stage(stage: Stage, later: Sequence[Stage], work: Workspace) -> None:
-    if not stage.is_wanted(work):
-        work.ledger.begin(stage.name)
-        stage.drop(work)
-        return
-    if stage.is_done(work):
-        work.progress.skip(stage.name, stage.plan(work))
-        work.ledger.skip(work.ledger.records[stage.name])
-        return
+def _go_through(stages: Sequence[Stage], work: Workspace, *, only_plan: bool = False) -> list[StagePlan]:
+    """Every stage in its order: not asked for and taken away, done and skipped, or run; a plan only says which."""
+    plans = []
+    for stage in stages:
+        if stage.is_wanted(work):
+            done = stage.is_done(work)
+            plans.append(StagePlan(stage.name, "skip" if done else "run", stage.reason(work, done=done)))
+        if only_plan:
+            continue
+        if not stage.is_wanted(work):
+            work.ledger.begin(stage.name)
+            stage.drop(work)
+        elif done:
+            work.progress.skip(stage.name, plans[-1].reason)
+            work.ledger.skip(work.ledger.records[stage.name])
+        else:
+            _do(stage, work)
+    return plans
+
+
+def _do(stage: Stage, work: Workspace) -> None:
+    work.ledger.begin(stage.name)
     # What was made of the last result of this stage goes first: a run that is cut off must not show both.
-    for made_of_it in (stage, *later) if stage.outputs(work) else (stage,):
-        work.ledger.begin(made_of_it.name)
-        if made_of_it is not stage:
-            made_of_it.drop(work)
+    for later in STAGES[STAGES.index(stage) + 1 :] if stage.outputs else ():
+        work.ledger.begin(later.name)
+        later.drop(work)
     started = time.perf_counter()
     outcome = stage.run(work)
     seconds = round(time.perf_counter() - started, 3)

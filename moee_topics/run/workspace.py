@@ -17,7 +17,7 @@ from moee_topics.errors import InputError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import Ledger
-from moee_topics.run_folder import RunFiles
+from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
 from moee_topics.topics import FitSettings, UpstreamSections
 
@@ -45,20 +45,21 @@ class Workspace:
     may_encode: bool = True
 
     @cached_property
-    def files(self) -> RunFiles:
+    def run(self) -> RunFolder:
         """Every file of the run."""
-        return RunFiles(self.folder)
+        return RunFolder(self.folder)
 
     @cached_property
     def ledger(self) -> Ledger:
         """What was finished before."""
-        return Ledger(self.files)
+        return Ledger(self.run)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keeps other processes out of the run folder, and looks again at what they finished before."""
         with writing_alone(self.folder):
-            self.ledger = Ledger(self.files)
+            self.run = RunFolder(self.folder)  # what was read of it may be old
+            self.ledger = Ledger(self.run)
             yield
 
     @cached_property
@@ -71,12 +72,12 @@ class Workspace:
         """The corpus counted and fingerprinted; the first asking reads all of it, and says what is odd about it."""
         self.progress.begin("corpus", f"reading {self.corpus.source}")
         started = time.perf_counter()
-        counted = survey(self.corpus)
-        outcome = f"{counted.documents:,} documents, {counted.unique:,} different"
+        result = survey(self.corpus)
+        outcome = f"{result.documents:,} documents, {result.unique:,} different"
         self.progress.end("corpus", time.perf_counter() - started, outcome)
-        for note in counted.notes:
+        for note in result.notes:
             self.progress.note(note)
-        return counted
+        return result
 
     def documents(self) -> list[Document]:
         """All documents in memory, the very ones of the survey.
@@ -84,6 +85,8 @@ class Workspace:
         Raises:
             InputError: the corpus changed since.
         """
+        # Hashed again: encoding may have taken hours, and vectors of other texts in the place of these would be topics
+        # that nobody can tell from true ones.
         surveyor = Surveyor()
         documents = list(surveyor.passing(self.corpus))
         if not documents or surveyor.result(self.corpus).digest != self.survey.digest:
@@ -106,6 +109,10 @@ class Workspace:
     def embedder(self) -> Embedder:
         """Gives the embeddings of the documents."""
         return Embedder(self.encoder, self.store, key=self.key, progress=self.progress)
+
+    def missing(self) -> int:
+        """How many different documents the store lacks: all of them, where nothing was ever encoded like this."""
+        return self.survey.unique if self.key is None else len(self.embedder.missing(self.survey.hash_list()))
 
     def word_embedder(self) -> Embedder:
         """Gives the embeddings of words and keeps them too, so that fitting again needs no model."""

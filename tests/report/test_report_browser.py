@@ -394,11 +394,11 @@ def test_nothing_is_wider_than_a_phone(page: Browser) -> None:
 def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with a word of 240 letters, a revision of 480, and labels that are read from right to left."""
     folder = small_run(tmp_path_factory.mktemp("awkward"))
-    files = RunFolder(folder).files
-    result, manifest = files.result.read(), files.manifest.read()
+    run = RunFolder(folder)
+    result, manifest = run.result, run.manifest
     info = [replace(topic, words=[("x" * 240, 0.5), *topic.words]) for topic in result.topic_info]
-    files.result.write(replace(result, topic_info=info, labels=["סגול"] * len(result)))
-    files.manifest.write({**manifest, "encoder": {**manifest["encoder"], "revision": "a1b2" * 120}})
+    RunFolder.result.write(run, replace(result, topic_info=info, labels=["סגול"] * len(result)))
+    RunFolder.manifest.write(run, {**manifest, "encoder": {**manifest["encoder"], "revision": "a1b2" * 120}})
     return write_report(folder)
 
 

@@ -17,7 +17,7 @@ from moee_topics.encode.encoder import MoEEncoder
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embed, "DOCUMENTS_PER_SHARD", 16)
-        patch.setattr(embed, "DOCUMENTS_PER_STEP", 8)
+        patch.setattr(embed, "DOCUMENTS_PER_CALL", 8)
         yield
 
 

@@ -26,13 +26,10 @@ READ_BY_NOBODY = {"writer.lock", "report.html"}
 def all_that_is_read(folder: Path) -> tuple[Any, ...]:
     """What people and new documents get of a run: its page, its other tables, and the model with its voters."""
     run = RunFolder.read(folder)
-    files, model = run.files, run.files.model
-    files.result.check()
-    topics = model.topics.read()
-    refits = [files.refit("seeds", 1), files.refit("seeds", 2), files.refit("bootstrap", 1)]
-    parts = [files.per_class, *refits, model.encoder]
-    read = [part.read_if_there() for part in parts]
-    fusion, prediction = model.fusion.read(), topics.prediction
+    RunFolder.result.check(run)
+    topics, fusion, prediction = run.model, run.fusion, run.model.prediction
+    refits = [RunFolder.refit("seeds", 1), RunFolder.refit("seeds", 2), RunFolder.refit("bootstrap", 1)]
+    read = [run.per_class, *(refit.read(run) for refit in refits), run.encoder]
     return (
         render_report(run, ReportSettings()), read, str(fusion), str(fusion.standardizer), str(topics.settings),
         topics.model.c_tf_idf_.toarray().tobytes(), topics.model.topic_embeddings_.tobytes(),
@@ -77,7 +74,7 @@ def whole(measured: Path, tmp_path: Path) -> Path:
 
 
 def test_every_file_of_a_run_has_a_digest(whole: Path) -> None:
-    digests = set(RunFolder(whole).files.digests.read())
+    digests = set(RunFolder(whole).digests.read())
     names = {path.relative_to(whole).as_posix() for path in files_of(whole)}
     assert names - digests == {"digests.json", "writer.lock"}
 
@@ -142,7 +139,7 @@ def test_the_same_command_makes_what_is_damaged_again(
     assert [stage for stage in ("fit", "stability") if stage not in heard.skipped] == again
     mended = RunFolder.read(whole)
     assert mended.result.topics.tolist() == result.topics.tolist() and mended.manifest["finished"]
-    assert not [path for path in files_of(whole) if mended.files.digests.damaged(path)]
+    assert not [path for path in files_of(whole) if mended.digests.damaged(path)]
 
 
 def without_times(page: str) -> str:
@@ -166,9 +163,10 @@ def test_equal_runs_have_equal_reports_apart_from_times_also_when_resumed(
 
 
 def test_a_chapter_that_could_not_be_made_is_named_in_the_report(whole: Path) -> None:
-    files = RunFolder(whole).files
-    files.manifest.write({**files.manifest.read(), "left_out": {"hierarchy": "ValueError: <b>negative</b> distances"}})
-    files.hierarchy.remove()
+    run = RunFolder(whole)
+    left_out = {"hierarchy": "ValueError: <b>negative</b> distances"}
+    RunFolder.manifest.write(run, {**run.manifest, "left_out": left_out})
+    RunFolder.hierarchy.remove(run)
     page = report(whole).read_text(encoding="utf-8")
     assert 'id="hierarchy"' not in page and "hierarchy (ValueError: &lt;b&gt;negative&lt;/b&gt; distances)" in page
 
@@ -202,4 +200,4 @@ def test_a_damaged_sparse_matrix_is_told_and_does_not_end_the_process(whole: Pat
     arrays["indices"][0] = 2**30
     save_file(arrays, file)
     with pytest.raises(InputError, match=r"ctfidf\.safetensors is damaged .* Make it again with: moee-topics run"):
-        RunFolder(whole).files.model.topics.read()
+        RunFolder(whole).model  # noqa: B018

@@ -17,7 +17,7 @@ from moee_topics import run as pipeline
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import StoreError
 from moee_topics.run.ledger import Ledger
-from moee_topics.run_folder import RunFiles, RunFolder
+from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
 
 
@@ -70,13 +70,25 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(root: Path, corpus: Pat
     assert plan("report.html=true", "hdbscan.min_cluster_size=9") == ["skip", "run", "run"]
     assert plan("encoder.max_tokens=16") == ["run", "run"]
     new = pipeline.plan(recipe_of(corpus, tiny_olmoe), root / "new", root / "store")
-    assert [(stage.action, stage.reason[:3]) for stage in new] == [("skip", "all"), ("run", "its")]
+    assert [(stage.action, stage.reason[:3]) for stage in new] == [("run", "all"), ("run", "its")]
     assert contents(root) == before
+
+
+@pytest.mark.parametrize("overrides", [(), ("report.html=true",), ("hdbscan.min_cluster_size=6",)])
+@pytest.mark.parametrize("name", ["run", "new"])
+def test_a_run_does_what_its_plan_says(
+    root: Path, corpus: Path, tiny_olmoe: Path, name: str, overrides: tuple[str, ...]
+) -> None:
+    recipe, heard = recipe_of(corpus, tiny_olmoe, *overrides), Heard()
+    plan = pipeline.plan(recipe, root / name, root / "store")
+    pipeline.run(recipe, root / name, root / "store", progress=heard)
+    assert heard.skipped == [stage.name for stage in plan if stage.action == "skip"]
+    assert {stage.name for stage in plan if stage.action == "run"} <= set(heard.ended)
 
 
 def test_a_fit_that_was_cut_off_is_repeated(root: Path, corpus: Path, tiny_olmoe: Path) -> None:
     before, recipe = contents(root / "run"), recipe_of(corpus, tiny_olmoe)
-    Ledger(RunFiles(root / "run")).begin("fit")
+    Ledger(RunFolder(root / "run")).begin("fit")
     (root / "run" / "topics.parquet").write_bytes(b"half")
     (root / "run" / "run.json").unlink()
     heard = Heard()

@@ -13,8 +13,8 @@ from tiny_runs import DOCUMENTS, Heard, recipe_of, write_corpus
 from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
-from moee_topics.run import fitting
-from moee_topics.run.fitting import FitStage
+from moee_topics.run import fit_stage
+from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 
@@ -70,10 +70,10 @@ def test_a_chapter_that_fails_is_left_out_and_named_and_the_run_goes_on(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ValueError("Distance matrix 'X' must not contain negative values")
 
-    monkeypatch.setattr(fitting, "hierarchical_topics", fail)
+    monkeypatch.setattr(fit_stage, "hierarchical_topics", fail)
     heard = Heard()
     recipe = recipe_of(corpus, tiny_olmoe, "report.html=true", "seed=7")
     run = pipeline.run(recipe, root / "run", root / "store", progress=heard)
-    assert run.hierarchy == [] and run.over_time and run.files.report.exists
+    assert run.hierarchy == [] and run.over_time and RunFolder.report.exists(run)
     assert "negative values" in run.manifest["left_out"]["hierarchy"]
     assert any("'hierarchy' is left out" in note for note in heard.notes)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,12 @@ from moee_topics.corpus import Document
 from moee_topics.errors import InputError
 from moee_topics.evaluate import find_experts, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
+from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.scores import score_topics
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFile
+from moee_topics.run_folder import RunFile, RunFolder
 from moee_topics.topics import (
     OUTLIERS,
     MoEEBackend,
@@ -44,6 +44,8 @@ class FitStage(Stage):
     """Finds the topics and everything that follows from them."""
 
     name = "fit"
+    outputs = (RunFolder.result, RunFolder.model, RunFolder.scores)
+    optional_outputs = (RunFolder.experts, RunFolder.hierarchy, RunFolder.over_time, RunFolder.per_class)
 
     def inputs(self, work: Workspace) -> str | None:
         """The corpus, what its vectors depend on, and every section below the wall."""
@@ -52,36 +54,26 @@ class FitStage(Stage):
         below = {name: value for name, value in work.recipe.to_json().items() if name in BELOW_THE_WALL}
         return fingerprint(work.survey.digest, work.key, below, __version__)
 
-    def outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
-        """The topics, the model that predicts, and the scores."""
-        return work.files.result, work.files.model.topics, work.files.scores
-
-    def optional_outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
-        """The chapters that a corpus or a recipe may have no use for."""
-        files = work.files
-        return files.experts, files.hierarchy, files.over_time, files.per_class
-
-    def plan(self, work: Workspace) -> str:
-        """Whether something that it depends on changed."""
-        return "nothing it depends on has changed" if self.is_done(work) else "its inputs are new or changed"
-
     def run(self, work: Workspace) -> Outcome:
         """Fits, saves, and works out what follows from the topics.
 
         Raises:
             InputError: the corpus changed since it was encoded, or no topics can be found.
         """
-        steps = _Steps(work)
-        for file in (*self.optional_outputs(work), work.files.refits):
-            file.remove()  # of another fit, which this one may not write again
+        steps = _Steps(work.progress)
+        for file in (*self.optional_outputs, RunFolder.refits):
+            file.remove(work.run)  # of another fit, which this one may not write again
         documents = work.documents()
         with steps.step("fuse", f"{work.recipe.fusion.method}, alpha {work.recipe.fusion.alpha:g}"):
             fusion, vectors = fused(work)
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
             texts, backend = [document.text for document in documents], MoEEBackend(work.word_embedder(), fusion)
             model = fit_topics(texts, vectors, work.fit_settings(), backend=backend, **_columns(documents))
-        _save(work, model, fusion)
-        _write_chapters(work, model, steps)
+        RunFolder.result.write(work.run, model.result)
+        # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
+        encoder = {"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))}
+        work.run.write_model(model, fusion, encoder)
+        write_chapters(work, model, steps)
         topics, outliers = model.result.topics, int((model.result.topics == OUTLIERS).sum())
         line = f"{len(np.unique(topics[topics != OUTLIERS]))} topics, {outliers:,} documents in none"
         return Outcome(line, {"steps": steps.seconds, "dimensions": vectors.shape[1], "left_out": steps.left_out})
@@ -97,8 +89,8 @@ def fused(work: Workspace) -> tuple[Fusion, NDArray[np.float32]]:
 class _Steps:
     """Tells and times the steps of the fit."""
 
-    def __init__(self, work: Workspace) -> None:
-        self.progress = work.progress
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.seconds: dict[str, float] = {}
         self.left_out: dict[str, str] = {}
 
@@ -129,41 +121,31 @@ def _columns(documents: Sequence[Document]) -> dict[str, Any]:
     }
 
 
-def _save(work: Workspace, model: TopicModel, fusion: Fusion) -> None:
-    work.files.result.write(model.result)
-    with work.files.model.rewriting() as new:
-        new.topics.save(new.path, model)
-        new.fusion.write(fusion)
-        # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
-        new.encoder.write({"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))})
-
-
-def _write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
-    files, topics, result = work.files, work.recipe.topics, model.result
+def write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
+    """Writes all that follows from the topics; a chapter without cause is not made."""
+    settings, result, run = work.recipe.topics, model.result, work.run
     has_topics = bool((result.topics != OUTLIERS).any())
     with steps.step("scores", ", ".join(work.recipe.scores)):
         scores = score_topics(model, work.recipe.scores)
-        files.scores.write({name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
-    if topics.experts and work.embedder.key["layers"] and has_topics:
+        RunFolder.scores.write(run, {name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
+
+    def find() -> None:
+        hashes = work.survey.hash_list()
+        weights = gather_routing_weights(work.embedder.stored_blocks(hashes), len(hashes))
+        RunFolder.experts.write(run, find_experts(weights, result.topics, rng=np.random.default_rng(work.recipe.seed)))
+
+    def write(file: RunFile[Any, Any], frame: Any) -> None:
+        if len(frame):
+            file.write(run, json.loads(frame.to_json(orient="records", date_format="iso")))
+
+    if settings.experts and work.embedder.key["layers"] and has_topics:
         with steps.step("experts", "which experts fire for which topic"):
-            steps.chapter("experts", partial(_write_experts, work, model))
+            steps.chapter("experts", find)
     with steps.step("relations", "hierarchy, trends and classes"):
-        if topics.hierarchy and has_topics:
-            steps.chapter("hierarchy", lambda: _write_frame(files.hierarchy, hierarchical_topics(model)))
-        if topics.over_time and result.timestamps is not None:
-            steps.chapter(
-                "over_time", lambda: _write_frame(files.over_time, topics_over_time(model, bins=topics.time_bins))
-            )
-        if topics.per_class and result.labels is not None:
-            steps.chapter("per_class", lambda: _write_frame(files.per_class, topics_per_class(model)))
-
-
-def _write_experts(work: Workspace, model: TopicModel) -> None:
-    hashes = work.survey.hash_list()
-    weights = gather_routing_weights(work.embedder.stored_blocks(hashes), len(hashes))
-    work.files.experts.write(find_experts(weights, model.result.topics, rng=np.random.default_rng(work.recipe.seed)))
-
-
-def _write_frame(file: RunFile[Any], frame: Any) -> None:
-    if len(frame):
-        file.write(json.loads(frame.to_json(orient="records", date_format="iso")))
+        if settings.hierarchy and has_topics:
+            steps.chapter("hierarchy", lambda: write(RunFolder.hierarchy, hierarchical_topics(model)))
+        if settings.over_time and result.timestamps is not None:
+            bins = settings.time_bins
+            steps.chapter("over_time", lambda: write(RunFolder.over_time, topics_over_time(model, bins=bins)))
+        if settings.per_class and result.labels is not None:
+            steps.chapter("per_class", lambda: write(RunFolder.per_class, topics_per_class(model)))

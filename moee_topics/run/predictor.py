@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, CorpusSettings, Document, open_corpus
-from moee_topics.embed import DOCUMENTS_PER_STEP, Embedder
+from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest
-from moee_topics.run_folder import RunFiles, RunFolder
+from moee_topics.run_folder import RunFolder
 from moee_topics.schema import Section, build
 from moee_topics.topics import NEW, TopicModel
 
@@ -81,7 +80,7 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
     read_manifest(RunFolder(folder))
     predictor = Predictor.load(folder, device=device)
     stream = iter(documents)
-    while step := list(islice(stream, DOCUMENTS_PER_STEP)):
+    while step := list(islice(stream, DOCUMENTS_PER_CALL)):
         yield from predictor.predict(step)
 
 
@@ -95,12 +94,25 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, *, device: str | None = None) -> Predictor:
-        """Loads the model, the statistics and the topics of a run folder."""
-        files = RunFiles(folder)
-        files.result.check()  # the model reads it from beside its own folder
-        fusion = files.model.fusion.read()
-        encoder = _load_encoder(files.model.encoder.read(), fusion, device)
-        return cls(Embedder(encoder), fusion, files.model.topics.read())
+        """Loads the model, the statistics and the topics of a run folder.
+
+        Raises:
+            InputError: a file of the run is missing or damaged.
+            ModelError: the model is gone, or is not the one the run was encoded with.
+        """
+        run = RunFolder(folder)
+        RunFolder.result.check(run)  # the model reads it from beside its own folder
+        fusion, saved = run.fusion, run.encoder
+        # The device may be another one, its dtype may not: vectors of other precision would be other vectors.
+        options = {**saved["options"], "device": device or saved["options"]["device"], "dtype": saved["key"]["dtype"]}
+        encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
+        if encoder.key() != saved["key"]:
+            differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
+            raise ModelError(
+                f"The model {options['model']!r} is not the one this run was encoded with: {', '.join(differing)} "
+                "differ. Bring that model back, or run the recipe again."
+            )
+        return cls(Embedder(encoder), fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
@@ -117,16 +129,3 @@ class Predictor:
             PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit)
             for document, topic, probability, in_fit in rows
         ]
-
-
-def _load_encoder(saved: dict[str, Any], fusion: Fusion, device: str | None) -> EncoderSource:
-    options = {**saved["options"], "device": device or saved["options"]["device"]}
-    options["dtype"] = saved["key"]["dtype"]
-    encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
-    if encoder.key() != saved["key"]:
-        differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
-        raise ModelError(
-            f"The model {options['model']!r} is not the one this run was encoded with: {', '.join(differing)} differ. "
-            "Bring that model back, or run the recipe again."
-        )
-    return encoder

@@ -12,7 +12,7 @@ from moee_topics import run as pipeline
 from moee_topics.encode import weights_are_here
 from moee_topics.errors import ModelError
 from moee_topics.recipe import Recipe, parse_recipe
-from moee_topics.run.estimation import Estimate, estimate, sample_documents
+from moee_topics.run.estimates import Estimate, estimate, sample_documents
 from moee_topics.run.workspace import Workspace
 
 WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from moee_topics import __version__
 from moee_topics.progress import Progress
 from moee_topics.report import ReportSettings, write_report
-from moee_topics.run.fitting import FitStage
+from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.manifest import read_manifest, write_manifest
-from moee_topics.run.refitting import StabilityStage
+from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFile, RunFolder
+from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
 
 
@@ -25,6 +23,7 @@ class ReportStage(Stage):
     """Writes the report, from the files of the run alone."""
 
     name = "report"
+    outputs = (RunFolder.report,)
 
     def is_wanted(self, work: Workspace) -> bool:
         """Whether the recipe asks for a page."""
@@ -32,22 +31,11 @@ class ReportStage(Stage):
 
     def inputs(self, work: Workspace) -> str | None:
         """The fit, the stability where it is asked for, and the report's own section."""
-        fitted = FitStage().inputs(work)
+        fitted, stability = FitStage().inputs(work), StabilityStage()
         if fitted is None:
             return None
-        stability = StabilityStage()
-        measured = [stability.inputs(work)] if stability.is_wanted(work) else []
-        return fingerprint(fitted, asdict(work.recipe.report), __version__, *measured)
-
-    def outputs(self, work: Workspace) -> Sequence[RunFile[Any]]:
-        """The page."""
-        return (work.files.report,)
-
-    def plan(self, work: Workspace) -> str:
-        """Whether what it shows changed."""
-        if self.is_done(work):
-            return "nothing it depends on has changed"
-        return "the fit or its own settings are new or changed"
+        refits = [stability.inputs(work)] if stability.is_wanted(work) else []
+        return fingerprint(fitted, asdict(work.recipe.report), __version__, *refits)
 
     def run(self, work: Workspace) -> Outcome:
         """Writes it anew."""

@@ -9,11 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from moee_topics.corpus import Corpus, Document, Survey
-from moee_topics.encode import (
-    ModelCard,
-    TokenCounts,
-    weights_are_here,
-)
+from moee_topics.encode import TokenCounts, weights_are_here
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
@@ -85,16 +81,17 @@ class Estimate:
             f"store           {self.store_bytes / 1e9:.3f} GB",
             f"memory to fit   {self.fit_memory_bytes / 1e9:.2f} GB for vectors and UMAP",
         ]
-        return "\n".join([*lines, *self._time_lines()])
-
-    def _time_lines(self) -> list[str]:
         if self.trial is None or self.encode_seconds is None:
-            return ["time            unknown: no trial was made, or the weights are not on this machine"]
-        return [
-            f"memory at work  {self.trial.peak_memory_bytes / 1e9:.2f} GB (measured)",
-            f"speed           {self.trial.tokens_per_second:,.0f} tokens per second (measured)",
-            f"time to encode  about {_duration(self.encode_seconds + self.trial.load_seconds)}",
-        ]
+            lines.append("time            unknown: no trial was made, or the weights are not on this machine")
+        else:
+            seconds = self.encode_seconds + self.trial.load_seconds
+            minutes = f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+            lines += [
+                f"memory at work  {self.trial.peak_memory_bytes / 1e9:.2f} GB (measured)",
+                f"speed           {self.trial.tokens_per_second:,.0f} tokens per second (measured)",
+                f"time to encode  about {f'{seconds:.0f} s' if seconds < 120 else minutes}",
+            ]
+        return "\n".join(lines)
 
 
 def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progress | None = None) -> Estimate:
@@ -119,8 +116,10 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         raise ModelError(
             f"{card.name!r} ({card.family}) cannot be quantized to {settings.quantize}. Use encoder.quantize=none."
         )
-    stored = survey.unique - len(work.embedder.missing(survey.hash_list())) if work.key is not None else 0
-    tried = _trial(work, sample) if trial and weights_are_here(settings.model) else None
+    stored = survey.unique - work.missing()
+    speed = time_trial(work, sample) if trial and weights_are_here(settings.model) else None
+    routing = card.layers * card.experts
+    dimensions = {"hidden_states": card.hidden_size, "routing_weights": routing}
     tokens = round(counts.tokens / len(sample) * survey.unique)
     return Estimate(
         documents=survey.documents,
@@ -133,27 +132,21 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         weights_bytes=card.memory[settings.quantize],
         store_bytes=survey.unique * work.encoder.bytes_per_document,
         # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * _dimensions(card, recipe),
+        fit_memory_bytes=2 * 4 * survey.documents * dimensions.get(recipe.fusion.method, card.hidden_size + routing),
         device=work.encoder.device,
-        trial=tried,
-        encode_seconds=tokens * (1 - stored / survey.unique) / tried.tokens_per_second if tried else None,
+        trial=speed,
+        encode_seconds=tokens * (1 - stored / survey.unique) / speed.tokens_per_second if speed else None,
     )
 
 
-def sample_documents(corpus: Corpus, found: Survey, most: int) -> list[Document]:
+def sample_documents(corpus: Corpus, survey: Survey, most: int) -> list[Document]:
     """Documents evenly spaced over a corpus, all of a small one."""
-    step = max(1, found.documents // most)
+    step = max(1, survey.documents // most)
     return list(islice(islice(iter(corpus), 0, None, step), most))
 
 
-def _dimensions(card: ModelCard, recipe: Recipe) -> int:
-    routing = card.layers * card.experts
-    return {"hidden_states": card.hidden_size, "routing_weights": routing}.get(
-        recipe.fusion.method, card.hidden_size + routing
-    )
-
-
-def _trial(work: Workspace, sample: Sequence[Document]) -> Trial:
+def time_trial(work: Workspace, sample: Sequence[Document]) -> Trial:
+    """Loads the model and sends a few of the documents through it."""
     texts = [document.text for document in sample[:: max(1, len(sample) // TRIAL_DOCUMENTS)]][:TRIAL_DOCUMENTS]
     work.progress.begin("trial", f"{work.encoder.settings.model}, {len(texts)} documents")
     started = time.perf_counter()
@@ -167,9 +160,3 @@ def _trial(work: Workspace, sample: Sequence[Document]) -> Trial:
     work.progress.end("trial", load_seconds + seconds, "")
     speed = (encoder.report.tokens - before) / seconds
     return Trial(len(texts), speed, load_seconds, encoder.peak_gpu_bytes or peak_memory_bytes())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -46,17 +46,14 @@ class EmbedStage(Stage):
 
     def is_done(self, work: Workspace) -> bool:
         """The store is shared by runs and may have lost something since; so it is asked itself."""
-        return super().is_done(work) and not work.embedder.missing(work.survey.hash_list())
+        return super().is_done(work) and not work.missing()
 
-    def needs_work(self, work: Workspace) -> bool:
-        """Whether a document is missing; a new run of stored documents has only its tokens to count."""
-        return bool(_missing(work))
-
-    def plan(self, work: Workspace) -> str:
-        """How many documents are missing."""
-        unique, missing = work.survey.unique, _missing(work)
-        stored = f"all {unique:,} documents are stored"
-        return f"{missing:,} of {unique:,} documents are not stored" if missing else stored
+    def reason(self, work: Workspace, *, done: bool) -> str:
+        """How many documents are missing; a new run of stored documents has their tokens to count."""
+        missing, stored = work.missing(), f"all {work.survey.unique:,} documents are stored"
+        if missing:
+            return f"{missing:,} of {work.survey.unique:,} documents are not stored"
+        return stored if done else f"{stored}, only their tokens are counted"
 
     def run(self, work: Workspace) -> Outcome:
         """Encodes what is missing, where that is allowed.
@@ -64,11 +61,15 @@ class EmbedStage(Stage):
         Raises:
             StoreError: it is not allowed, and something is missing.
         """
-        if not work.may_encode:
-            _refuse_what_is_missing(work)
+        missing, encoder = work.missing(), work.recipe.encoder
+        if missing and not work.may_encode:
+            what = f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. Encode the rest"
+            if work.key is None:
+                key = f"model {encoder.model!r}, prompt {encoder.prompt!r}, …"
+                what = f"The store {work.store} holds nothing encoded like this ({key}). Encode"
+            raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
         encoded = encode_corpus(work)
-        stored = encoded.survey.unique - encoded.encoded
-        line = f"{encoded.encoded:,} documents encoded, {stored:,} were stored"
+        line = f"{encoded.encoded:,} documents encoded, {encoded.survey.unique - encoded.encoded:,} were stored"
         return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded})
 
 
@@ -101,15 +102,15 @@ def encode_corpus(work: Workspace) -> Encoded:
     stored_counts, before = TokenCounts(), work.encoder.counts
 
     def passing() -> Iterator[Document]:
-        # What is stored already is only counted, a shard's worth at a time; the rest passes on to the encoder.
+        # This second reading is the price of knowing beforehand what is missing, and of a corpus that does not fit in
+        # memory. Hashes come from the first one, by row; only what is encoded is hashed again, because the store must
+        # not get a text under another's name. That the corpus is still the same, the fit looks at.
         nonlocal stored_counts
-        seen: set[bytes] = set()
         stored: list[str] = []
-        for document in work.corpus:
-            if document.content_hash in missing:
+        for document, content, repeated in zip(work.corpus, survey.hash_list(), survey.repeated, strict=False):
+            if content in missing:
                 yield document
-            elif document.content_hash not in seen:
-                seen.add(document.content_hash)
+            elif not repeated:
                 stored.append(document.text)
                 if len(stored) >= DOCUMENTS_PER_SHARD:
                     stored_counts += work.encoder.count(stored)
@@ -119,22 +120,3 @@ def encode_corpus(work: Workspace) -> Encoded:
     encoded = work.embedder.ensure(passing(), len(missing))
     counts = stored_counts + work.encoder.counts - before
     return Encoded(survey, counts, encoded, work.store / key_digest(work.embedder.key))
-
-
-def _missing(work: Workspace) -> int:
-    """How many different documents the store lacks: all of them, where nothing was ever encoded like this."""
-    return work.survey.unique if work.key is None else len(work.embedder.missing(work.survey.hash_list()))
-
-
-def _refuse_what_is_missing(work: Workspace) -> None:
-    encoder = work.recipe.encoder
-    if work.key is None:
-        raise StoreError(
-            f"The store {work.store} holds nothing encoded like this (model {encoder.model!r}, prompt "
-            f"{encoder.prompt!r}, …). Encode first: moee-topics embed RECIPE --output {work.store}"
-        )
-    if missing := _missing(work):
-        raise StoreError(
-            f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. "
-            f"Encode the rest first: moee-topics embed RECIPE --output {work.store}"
-        )

@@ -13,9 +13,9 @@ from tiny_runs import recipe_of, write_corpus
 from moee_topics import run as pipeline
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.errors import InputError, ModelError
-from moee_topics.run.fitting import fused
+from moee_topics.run.fit_stage import fused
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFiles
+from moee_topics.run_folder import RunFolder
 
 
 def test_predict_gives_every_new_document_a_topic_of_the_run(finished: Path, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_predict_gives_every_new_document_a_topic_of_the_run(finished: Path, tmp
 
 
 def test_predict_of_the_run_s_own_corpus_is_the_fit(finished: Path, corpus: Path) -> None:
-    own = RunFiles(finished / "run").result.read()
+    own = RunFolder(finished / "run").result
     rows = list(pipeline.predict(finished / "run", open_corpus(CorpusSettings(str(corpus)))))
     assert [row.topic for row in rows] == own.topics.tolist() and all(row.fitted for row in rows)
 
@@ -54,10 +54,9 @@ def test_predict_with_another_model_in_the_folder_is_refused(root: Path, tmp_pat
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    file = RunFiles(root / "run").model.encoder
-    saved = file.read()
-    saved["options"]["model"] = str(other)
-    file.write(saved)
+    run = RunFolder(root / "run")
+    run.encoder["options"]["model"] = str(other)
+    RunFolder.encoder.write(run, run.encoder)
     with pytest.raises(ModelError, match="revision differ"):
         list(pipeline.predict(root / "run", open_corpus(CorpusSettings(str(write_corpus(tmp_path / "t.jsonl", 2))))))
 

@@ -1,0 +1,226 @@
+"""A run on disk: every file of it by one typed attribute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import TypedDict  # pydantic refuses the one of typing before Python 3.12
+
+from moee_topics.errors import InputError
+from moee_topics.evaluate import ExpertReport
+from moee_topics.fuse import Fusion
+from moee_topics.run_folder.digests import Digests
+from moee_topics.run_folder.names import run_command
+from moee_topics.run_folder.run_file import RunFile, folder, json_file
+from moee_topics.store import atomic_folder, write_text
+from moee_topics.topics import OUTLIERS, Topic, TopicModel, TopicResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ScoreRecord(TypedDict):
+    """One score in ``scores.json``; its value is None where it could not be computed."""
+
+    value: float | None
+    description: str
+    higher_is_better: bool
+
+
+class Merger(TypedDict):
+    """Two topics that the hierarchy joins into one."""
+
+    parent: int
+    left: int
+    right: int
+    distance: float
+    name: str
+
+
+class Moment(TypedDict):
+    """A topic in one span of time: how many documents, and its words then."""
+
+    topic: int
+    timestamp: str
+    frequency: int
+    words: str
+
+
+class ClassShare(TypedDict):
+    """A topic among the documents of one label: how many, and its words there."""
+
+    topic: int
+    label: str
+    frequency: int
+    words: str
+
+
+Scores = dict[str, ScoreRecord]
+Manifest = dict[str, Any]
+
+
+class RunFolder:
+    """A run as one finds it on disk; nothing is read or checked before it is asked for.
+
+    ``run.scores`` is what a file holds, read once. ``RunFolder.scores`` is its :class:`RunFile`, which says where it is
+    and whether it is there and whole, and which writes it. Another file is one line here.
+
+    A damaged file is told by its digest and never shown as a result; one without, as in runs of 0.1.0, by its form.
+
+    Attributes:
+        path: the folder.
+        digests: of every file in it.
+    """
+
+    # Who ran what on what, with which versions; empty until a run is complete. Then the stages that are done.
+    manifest = json_file("run.json", Manifest, absent={})
+    stages = json_file("stages.json", dict[str, dict[str, Any]], absent={})
+
+    # The topics, and the topic of every document. One value in three files: it is read and written as a whole.
+    result: RunFile[TopicResult] = RunFile(
+        "topics.parquet",
+        lambda path: TopicResult.load(path.parent),
+        lambda path, result: result.save(path.parent),
+        beside=("documents.parquet", "topic_info.json"),
+    )
+    scores = json_file("scores.json", Scores, absent={})
+    hierarchy = json_file("hierarchy.json", list[Merger], absent=[])  # the nearest first
+    over_time = json_file("over_time.json", list[Moment], absent=[])
+    per_class = json_file("per_class.json", list[ClassShare], absent=[])
+    experts: RunFile[ExpertReport, None] = RunFile(
+        "experts.json", ExpertReport.load, lambda path, report: report.save(path), absent=None
+    )
+
+    # What new documents need. The two are inside the folder of the model, which write_model() makes as a whole.
+    model: RunFile[TopicModel] = RunFile("model", TopicModel.load, lambda path, model: model.save(path))
+    fusion: RunFile[Fusion] = RunFile("model/fusion.safetensors", Fusion.load, lambda path, fusion: fusion.save(path))
+    encoder = json_file("model/encoder.json", dict[str, Any])
+
+    # What other fits have in common with this one, and a file for each of them: see refit().
+    stability = json_file("stability.json", dict[str, Any], absent=None)
+    refits = folder("stability")
+
+    # Made of the others, and made again without a fit.
+    report: RunFile[str] = RunFile(
+        "report.html", lambda path: path.read_text(encoding="utf-8"), write_text, made_by="report"
+    )
+    exports = folder("exports", made_by="report")
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.digests = Digests(self.path)
+
+    @classmethod
+    def read(cls, path: Path | str) -> RunFolder:
+        """A run that has topics; whatever else it has is read when it is asked for.
+
+        Raises:
+            InputError: there is no folder, or no finished topic model in it, or a damaged one.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise InputError(f"There is no run folder {path}. Give the folder that `moee-topics run` wrote.")
+        if not cls.result.path(run).exists() and not cls.manifest.exists(run):
+            raise InputError(
+                f"{path} holds no finished run: topics.parquet is missing. Make one with: {run_command(run.path)}"
+            )
+        run.result  # noqa: B018 (what is no run is told now, before anything is made of it)
+        return run
+
+    @staticmethod
+    def refit(kind: str, number: int) -> RunFile[dict[str, Any]]:
+        """One of the fits that say how stable the topics are."""
+        return json_file(f"stability/{kind}-{number}.json", dict[str, Any], absent={})
+
+    def write_model(self, model: TopicModel, fusion: Fusion, encoder: Mapping[str, Any]) -> None:
+        """Puts a new folder ``model`` in the place of the old one, whole or not at all.
+
+        Args:
+            model: without its result, which lies beside the folder.
+            fusion: fitted.
+            encoder: the options of the encoder, and its key in the store.
+
+        Raises:
+            ResourceError: the disk is full.
+            StoreError: it cannot be written for another reason.
+        """
+        # Together, because a kill must not leave the topics of one fit beside the fusion of another.
+        with RunFolder.model.changing(self), atomic_folder(RunFolder.model.path(self)) as new:
+            model.save(new, with_result=False)
+            RunFolder.fusion.save(new / Path(RunFolder.fusion.name).name, fusion)
+            RunFolder.encoder.save(new / Path(RunFolder.encoder.name).name, dict(encoder))
+
+    def whole(self, parts: Iterable[RunFile[Any, Any]]) -> bool:
+        """Whether some files are as they were written; those without a digest are trusted, damaged digests are not."""
+        try:
+            return not any(part.damaged(self) for part in parts)
+        except InputError:
+            return False
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """One section of the manifest, empty where it is missing."""
+        section = self.manifest.get(name)
+        return section if isinstance(section, Mapping) else {}
+
+    @property
+    def name(self) -> str:
+        """The title that the recipe gives the report, or the run's name, or its folder's."""
+        recipe = self.section("recipe").get("report")
+        title = recipe.get("title") if isinstance(recipe, Mapping) else None
+        return str(title or self.manifest.get("name") or self.path.resolve().name)
+
+    @property
+    def topics(self) -> pd.DataFrame:
+        """One row per topic: topic, count, share, name, words."""
+        return self.result.topics_frame()
+
+    @property
+    def documents(self) -> pd.DataFrame:
+        """One row per document: id, text, topic, name, probability, x, y, and label and timestamp where known."""
+        return self.result.to_pandas()
+
+    @cached_property
+    def ranked_topics(self) -> list[Topic]:
+        """The topics without the outliers, the largest first."""
+        real = [topic for topic in self.result.topic_info if topic.topic != OUTLIERS]
+        return sorted(real, key=lambda topic: (-topic.count, topic.topic))
+
+    @cached_property
+    def outliers(self) -> Topic | None:
+        """The outliers, where there are any."""
+        return next((topic for topic in self.result.topic_info if topic.topic == OUTLIERS), None)
+
+    @cached_property
+    def labels(self) -> list[str] | None:
+        """The known class of every document as text; a document without one has an empty text."""
+        if self.result.labels is None:
+            return None
+        return ["" if label is None else str(label) for label in self.result.labels]
+
+    @cached_property
+    def positions(self) -> NDArray[np.float64]:
+        """(N, 2) map positions; a document without one is put in the middle."""
+        positions = self.result.positions.astype(np.float64)
+        middle = np.nan_to_num(np.nanmean(positions, axis=0)) if len(positions) else np.zeros(2)
+        return np.where(np.isfinite(positions), positions, middle)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return self.result._repr_html_()
+
+
+def title(topic: Topic) -> str:
+    """A topic's name to read: BERTopic's ``3_god_jesus_bible`` becomes its words, a given name stays."""
+    if topic.topic == OUTLIERS:
+        return "Outliers"
+    if not topic.name or re.match(r"^-?\d+_", topic.name):
+        return ", ".join(word for word, _ in list(topic.words)[:3] if word) or f"Topic {topic.topic}"
+    return topic.name

@@ -1,0 +1,38 @@
+"""Names of runs and of the files in them: data, which must lead nowhere else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from moee_topics.errors import InputError
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name from a file stays in the folder that it is joined to."""
+    return bool(name) and not re.search(r"^[/\\]|^[a-zA-Z]:|(^|[/\\])\.\.([/\\]|$)|\0", name)
+
+
+def named_folder(output: Path, name: str) -> Path:
+    """The folder of a run by its name: one folder in the output folder, and no other place.
+
+    Raises:
+        InputError: the name leads elsewhere, is that of the embeddings, or is another run's but for case.
+    """
+    if not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == "store":
+        raise InputError(
+            f"A run cannot have the name {name!r}: it is a folder in {output}, where 'store' holds the embeddings. "
+            "Give one without slashes and without dots at its ends, and the folder it goes into as --output."
+        )
+    # On macOS and Windows the two would be one folder, and the second run would take the place of the first.
+    others = [path.name for path in output.iterdir()] if output.is_dir() else []
+    if name not in others and (same := [other for other in others if other.casefold() == name.casefold()]):
+        raise InputError(
+            f"{output} has the run {same[0]!r}, whose name differs from {name!r} by case alone. Use another."
+        )
+    return output / name
+
+
+def run_command(folder: Path) -> str:
+    """The command that makes a run folder again; what is whole in it stays."""
+    return f"moee-topics run RECIPE --output {folder.parent} --name {folder.name}"
