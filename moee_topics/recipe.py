@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from moee_topics.corpus import CorpusSettings
+from moee_topics.defaults import SEED
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import Fusion
@@ -50,7 +51,7 @@ class Recipe(Section):
     scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure")
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED
 
     @classmethod
     def instead_of(cls, key: str) -> str:

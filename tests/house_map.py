@@ -12,7 +12,7 @@ PACKAGE = ROOT / "moee_topics"
 PICTURE = ROOT / "docs" / "house.svg"
 
 FLOORS: list[dict[str, str]] = [
-    {"errors": "one exception family"},
+    {"errors": "one exception family", "defaults": "said once for all rooms"},
     {"embeddings": "the value that crosses the wall", "progress": "who hears of it", "schema": "YAML to dataclasses"},
     {"corpus": "documents from anywhere"},
     {"store": "the wall on disk, atomic files"},

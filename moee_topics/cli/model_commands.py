@@ -11,6 +11,7 @@ import typer
 
 from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
 from moee_topics.cli.printing import fact_lines, show
+from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -162,7 +163,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 @command(name="ls")
-def store_ls(store: StorePath = RUNS / "store", as_json: Json = False) -> None:
+def store_ls(store: StorePath = RUNS / STORE_NAME, as_json: Json = False) -> None:
     """List what a store holds, one entry for each way of encoding."""
     entries: list[dict[str, Any]] = [
         {
@@ -184,7 +185,7 @@ def store_ls(store: StorePath = RUNS / "store", as_json: Json = False) -> None:
 
 @command(name="verify")
 def store_verify(
-    store: StorePath = RUNS / "store",
+    store: StorePath = RUNS / STORE_NAME,
     drop: Annotated[bool, typer.Option("--drop", help="Delete damaged shards; embed encodes them again.")] = False,
     as_json: Json = False,
 ) -> None:

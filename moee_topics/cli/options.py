@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from moee_topics.defaults import STORE_NAME
+
 if TYPE_CHECKING:
     from moee_topics.progress import Progress
     from moee_topics.recipe import Recipe
@@ -80,7 +82,7 @@ class Places:
     @property
     def store_folder(self) -> Path:
         """Root folder of the embeddings."""
-        return self.store or self.output / "store"
+        return self.store or self.output / STORE_NAME
 
     def folder_of(self, choice: Choice) -> Path:
         """Folder of the run, which has the recipe's name unless another is given."""

@@ -28,6 +28,7 @@ from moee_topics.cli.options import (
     command,
 )
 from moee_topics.cli.printing import print_json, show
+from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.corpus import Corpus
@@ -72,7 +73,7 @@ def estimate(
     """Say what a run will need: tokens, memory, disk and time."""
     from moee_topics.run import estimate as estimate_recipe
 
-    needs = estimate_recipe(choice.load(), store or output / "store", trial=trial, progress=manner.progress)
+    needs = estimate_recipe(choice.load(), store or output / STORE_NAME, trial=trial, progress=manner.progress)
     show(asdict(needs), [needs.to_text()], as_json=manner.as_json)
 
 
@@ -82,7 +83,7 @@ def embed(
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", envvar=STORE_VARIABLE, help="Folder of the embeddings.")
-    ] = RUNS / "store",
+    ] = RUNS / STORE_NAME,
     dry_run: DryRun = False,
     manner: Manner,
 ) -> None:

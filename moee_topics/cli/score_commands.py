@@ -12,6 +12,7 @@ import typer
 from moee_topics.cli.options import RUNS, Manner, Store, command
 from moee_topics.cli.printing import show_tables
 from moee_topics.cli.words import Words, read_words
+from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.mteb import ScoreRecipe, Table
@@ -147,7 +148,7 @@ def methods_of_a_corpus(words: Words, output: Path | None, store: Path | None, m
     methods = [word.removeprefix(KEY) for word in words.overrides if word.startswith(KEY)]
     recipe = load_recipe(str(words.recipe), [word for word in words.overrides if not word.startswith(KEY)])
     folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
-    run_methods(recipe, folders, store or output / "store", progress=manner.progress)
+    run_methods(recipe, folders, store or output / STORE_NAME, progress=manner.progress)
     page = output / f"{name}-methods" / PAGE
     comparison = write_methods(folders, page.parent, name=name)
     return Result({"page": page, **comparison.to_json()}, method_tables(comparison), page)
@@ -173,9 +174,11 @@ def method_tables(comparison: MethodsComparison) -> list[Table]:
 
 def views_of_tasks(words: Words, output: Path | None, store: Path | None, manner: Manner) -> Result:
     """Hidden states beside routing weights on the tasks of a scoring recipe."""
-    from moee_topics.mteb import STORE, embedders_of
     from moee_topics.mteb import compare as compare_views
+    from moee_topics.mteb import embedders_of
 
     recipe, output = score_recipe(words), output or COMPARISON
-    comparison = compare_views(recipe, output, embedders_of(recipe, store or output / STORE), progress=manner.progress)
+    comparison = compare_views(
+        recipe, output, embedders_of(recipe, store or output / STORE_NAME), progress=manner.progress
+    )
     return Result(comparison.data, comparison.tables, output / "comparison.html")

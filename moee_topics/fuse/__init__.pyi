@@ -5,11 +5,12 @@ from .alpha import choose_alpha as choose_alpha
 from .alpha import grid_search_alpha as grid_search_alpha
 from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
 from .blocks import raw_blocks as raw_blocks
+from .fusion import RAW as RAW
 from .fusion import Fusion as Fusion
 from .fusion import Standardize as Standardize
 from .fusion import fuse_all as fuse_all
 from .methods import METHODS as METHODS
-from .methods import SHORT_NAMES as SHORT_NAMES
 from .methods import Method as Method
+from .methods import find_method as find_method
 from .reference import BatchFusion as BatchFusion
 from .standardizer import Standardizer as Standardizer

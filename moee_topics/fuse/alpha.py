@@ -17,10 +17,11 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from moee_topics.defaults import SEED
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, unit_rows
-from moee_topics.fuse.fusion import Fusion
+from moee_topics.fuse.fusion import RAW, Fusion
 from moee_topics.fuse.methods import weighted_sum
 
 Criterion = Literal["neighbours", "spearman", "stability"]
@@ -31,7 +32,6 @@ ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights lie so
 close together, unless standardized, that only a far larger alpha lets them count."""
 
-RAW = Fusion(standardize="none")
 _NEIGHBOURS = 15
 _PAIRS = 20_000
 _SPLITS = 5
@@ -63,7 +63,7 @@ def choose_alpha(
     criterion: Criterion = "neighbours",
     *,
     fusion: Fusion = RAW,
-    seed: int = 42,
+    seed: int = SEED,
     sample: int = 2000,
     n_clusters: int | None = None,
 ) -> AlphaChoice:
@@ -106,7 +106,7 @@ def grid_search_alpha(
     metric: Metric = "v_measure",
     *,
     fusion: Fusion = RAW,
-    seed: int = 42,
+    seed: int = SEED,
 ) -> AlphaChoice:
     """Chooses alpha by how well k-means, one cluster per label, finds the labels of a development set.
 

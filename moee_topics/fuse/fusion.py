@@ -17,13 +17,11 @@ from safetensors.numpy import save
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks
-from moee_topics.fuse.methods import METHODS, SHORT_NAMES, Method
+from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.standardizer import Standardizer
 from moee_topics.store import write_bytes
 
-Block = Literal["hidden_states", "routing_weights"]
 Standardize = Literal["none", "hidden_states", "routing_weights", "both"]
-_READS_ONE: dict[Method, Block] = {"hidden_states": "hidden_states", "routing_weights": "routing_weights"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Fusion:
 
     Attributes:
         method: see :mod:`moee_topics.fuse.methods`.
-        alpha: weight of the routing weights in ``weighted_sum``; 0 leaves the hidden states alone.
+        alpha: weight of the routing weights in a method that weighs; 0 leaves the hidden states alone.
         standardize: the blocks that are brought to mean 0 and deviation 1 by the statistics of a corpus. Recipes may
             say true for "both" and false for "none".
         standardizer: these statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
@@ -44,7 +42,7 @@ class Fusion:
         InputError: an unknown method or block, or a negative alpha.
     """
 
-    method: Method = "weighted_sum"
+    method: str = "weighted_sum"
     alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     standardize: bool | Standardize = "both"
     # Any, since pydantic reads the types of a recipe's sections and knows none for arrays.
@@ -68,23 +66,39 @@ class Fusion:
     @property
     def needs_routers(self) -> bool:
         """Whether a model without routers cannot give this vector."""
-        return self.method != "hidden_states"
+        return "routing_weights" in METHODS[self.method].reads
+
+    @property
+    def uses_alpha(self) -> bool:
+        """Whether alpha changes the vectors."""
+        return METHODS[self.method].uses_alpha
 
     @property
     def label(self) -> str:
         """A short name for tables, by the paper's names: ``sum 0.5``, ``HS z``; z marks what is standardized."""
-        plain = self.canonical()
-        name = SHORT_NAMES[plain.method] + (f" {plain.alpha:g}" if plain.method == "weighted_sum" else "")
-        alone = plain.method in _READS_ONE
-        marks = {"none": "", "both": " z", "hidden_states": " z(HS)", "routing_weights": " z(RW)"}
-        return name + (" z" if alone and plain.standardize != "none" else marks[str(plain.standardize)])
+        return METHODS[self.method].short_name + (f" {self.alpha:g}" if self.uses_alpha else "") + self._mark
+
+    @property
+    def label_of_any_alpha(self) -> str:
+        """The label with ``auto`` in the place of the number."""
+        return METHODS[self.method].short_name + (" auto" if self.uses_alpha else "") + self._mark
+
+    @property
+    def _mark(self) -> str:
+        standardized, read = self._standardized_blocks(), METHODS[self.method].reads
+        if len(standardized) in (0, len(read)):
+            return " z" if standardized else ""
+        return " z(HS)" if standardized == ("hidden_states",) else " z(RW)"
+
+    def _standardized_blocks(self) -> tuple[Block, ...]:
+        """The blocks that the method reads and this fusion standardizes."""
+        return tuple(block for block in METHODS[self.method].reads if self.standardize in (block, "both"))
 
     def canonical(self) -> Fusion:
         """The same vectors, said in one way: what the method does not read is as if it had not been said."""
-        alpha = self.alpha if self.method == "weighted_sum" else Fusion.alpha
-        standardize, block = self.standardize, _READS_ONE.get(self.method)
-        if block is not None:
-            standardize = block if standardize in (block, "both") else "none"
+        alpha = self.alpha if self.uses_alpha else Fusion.alpha
+        blocks = self._standardized_blocks()
+        standardize: Standardize = "both" if len(blocks) == 2 else blocks[0] if blocks else "none"
         return self._with(Fusion(self.method, alpha, standardize), self.standardizer)
 
     def fit(self, blocks: Iterable[Embeddings]) -> Fusion:
@@ -142,7 +156,12 @@ class Fusion:
             raise InputError(
                 f"This model has no routers, so {self.method!r} cannot be made. Use method 'hidden_states'."
             )
-        return METHODS[self.method](blocks, self.alpha)
+        return METHODS[self.method].combine(blocks, self.alpha)
+
+    def dimensions(self, hidden: int, routing: int) -> int:
+        """The length d of a vector, where documents have D = ``hidden`` and L * E = ``routing`` numbers."""
+        nothing = np.zeros((1, hidden), np.float32), np.zeros((1, routing), np.float32)
+        return int(METHODS[self.method].combine(nothing, self.alpha).shape[1])
 
     def transform(self, embeddings: Embeddings) -> Matrix:
         """One vector per document, (N, d) in float32.
@@ -179,6 +198,10 @@ class Fusion:
         # Frozen for everyone else; statistics are no argument of the constructor, so that no recipe can name them.
         object.__setattr__(fusion, "standardizer", standardizer)
         return fusion
+
+
+RAW = Fusion(standardize="none")
+"""A fusion that needs no corpus first."""
 
 
 def fuse_all(blocks: Iterable[Embeddings], fusion: Fusion, documents: int) -> Matrix:

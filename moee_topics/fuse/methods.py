@@ -1,25 +1,36 @@
-"""The ways to put two blocks together, each a plain function; a new way is one more and its line in ``METHODS``."""
+"""The ways to fuse: a new way is one function and its entry in ``METHODS``, and everything else learns of it there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, unit_rows
 
-Method = Literal["hidden_states", "routing_weights", "concat", "weighted_sum"]
+Block = Literal["hidden_states", "routing_weights"]
 
 
-def hidden_states(blocks: Blocks, alpha: float) -> Matrix:
-    """The hidden states alone, (N, D)."""
-    return blocks[0]
+@dataclass(frozen=True)
+class Method:
+    """One way to make a vector of two blocks.
 
+    Attributes:
+        short_name: what tables call it, by the paper where the paper has it.
+        combine: from hidden states (N, D), routing weights (N, L * E) and alpha to vectors (N, d).
+        reads: the blocks that matter to it; the others are not standardized and not needed.
+        uses_alpha: whether alpha changes the vector.
+        published_z: whether the code published with the paper standardizes it, by batch.
+    """
 
-def routing_weights(blocks: Blocks, alpha: float) -> Matrix:
-    """The routing weights alone, (N, L * E)."""
-    return blocks[1]
+    short_name: str
+    combine: Callable[[Blocks, float], Matrix]
+    reads: tuple[Block, ...] = ("hidden_states", "routing_weights")
+    uses_alpha: bool = False
+    published_z: bool = False
 
 
 def concat(blocks: Blocks, alpha: float) -> Matrix:
@@ -38,16 +49,22 @@ def weighted_sum(blocks: Blocks, alpha: float) -> Matrix:
     return np.concatenate([unit_rows(hidden), np.float32(np.sqrt(alpha)) * unit_rows(routing)], axis=1)
 
 
-METHODS: Mapping[Method, Callable[[Blocks, float], Matrix]] = {
-    "hidden_states": hidden_states,
-    "routing_weights": routing_weights,
-    "concat": concat,
-    "weighted_sum": weighted_sum,
+METHODS: Mapping[str, Method] = {
+    "hidden_states": Method("HS", lambda blocks, alpha: blocks[0], reads=("hidden_states",)),
+    "routing_weights": Method("RW", lambda blocks, alpha: blocks[1], reads=("routing_weights",), published_z=True),
+    "concat": Method("concat", concat, published_z=True),
+    "weighted_sum": Method("sum", weighted_sum, uses_alpha=True),
 }
-SHORT_NAMES: Mapping[Method, str] = {
-    "hidden_states": "HS",
-    "routing_weights": "RW",
-    "concat": "concat",
-    "weighted_sum": "sum",
-}
-"""What the paper calls them."""
+
+
+def find_method(name: str) -> str:
+    """The name in ``METHODS`` for that name or for what the paper calls it (HS, RW, concat, sum), in any case.
+
+    Raises:
+        InputError: no such method.
+    """
+    for method, entry in METHODS.items():
+        if name.strip().lower() in (method, entry.short_name.lower()):
+            return method
+    known = ", ".join(f"{method} ({entry.short_name})" for method, entry in METHODS.items())
+    raise InputError(f"There is no way to fuse called {name!r}; there are {known}.")

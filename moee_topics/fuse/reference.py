@@ -10,7 +10,7 @@ import numpy as np
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Matrix, raw_blocks
-from moee_topics.fuse.methods import METHODS, SHORT_NAMES, Method
+from moee_topics.fuse.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,24 @@ class BatchFusion:
         router: what that code takes for routing weights: the softmax for DeepSeekMoE, raw logits for OLMoE and Qwen.
     """
 
-    method: Method
+    method: str
     router: Literal["logits", "softmax"] = "logits"
 
     def __post_init__(self) -> None:
-        if self.method not in ("routing_weights", "concat"):
+        if not METHODS[self.method].published_z:
             raise InputError(f"The published code scales no {self.method!r}: it leaves it as it is. Use Fusion.")
 
     @property
     def label(self) -> str:
         """A short name for tables."""
-        return f"{SHORT_NAMES[self.method]} batch-z"
+        return f"{METHODS[self.method].short_name} batch-z"
 
     def transform(self, batch: Embeddings) -> Matrix:
         """The vectors of one batch, (N, d) in float32."""
         logits = self.router == "logits"
         scores = np.asarray(batch.router_logits if logits else batch.routing_weights, dtype=np.float32)
         hidden, routing = raw_blocks(Embeddings(batch.hidden_states, batch.router_logits, scores))
-        return METHODS[self.method]((_by_its_own_moments(hidden), _by_its_own_moments(routing)), 0.0)
+        return METHODS[self.method].combine((_by_its_own_moments(hidden), _by_its_own_moments(routing)), 0.0)
 
 
 def _by_its_own_moments(block: Matrix) -> Matrix:

@@ -1,11 +1,11 @@
 from .board import Table as Table
 from .board import to_markdown as to_markdown
 from .protocol import MTEBEncoder as MTEBEncoder
+from .protocol import load_mteb_encoder as load_mteb_encoder
 from .score_page import write as write
 from .score_recipe import ScoreRecipe as ScoreRecipe
 from .score_recipe import load_score_recipe as load_score_recipe
 from .score_recipe import parse_score_recipe as parse_score_recipe
-from .scoring import STORE as STORE
 from .scoring import bytes_per_text as bytes_per_text
 from .scoring import embedders_of as embedders_of
 from .scoring import score as score

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moee_topics.errors import InputError
-from moee_topics.fuse import SHORT_NAMES
+from moee_topics.fuse import METHODS
 from moee_topics.mteb.board import Board, Table, TaskScores, percent
+from moee_topics.mteb.columns import Column
 from moee_topics.mteb.score_recipe import PAPER_TASKS, PublishedSection
-from moee_topics.mteb.scoring import Column
 from moee_topics.recipe import recipes_folder
 
 LABEL_ARITHMETIC = {
@@ -100,7 +100,7 @@ def beside_the_paper(board: Board, columns: Sequence[Column], where: PublishedSe
 
 
 def _row(task: TaskScores, column: Column, where: PublishedSection) -> PaperRow | None:
-    method = SHORT_NAMES[column.fusion.method]
+    method = METHODS[column.fusion.method].short_name
     cell = Cell(where.model, where.prompt, method, task.name)
     theirs = published().get(cell)
     ours = task.scores.get(column.label, {}).get(task.main_score, math.nan) * 100

@@ -18,28 +18,11 @@ from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse import METHODS, SHORT_NAMES, BatchFusion, Fusion, Method, fuse_all
+from moee_topics.fuse import RAW, BatchFusion, Fusion, find_method, fuse_all
 from moee_topics.store import JSON
 
 FloatMatrix = NDArray[np.float32]
 AnyFusion = Fusion | BatchFusion
-METHOD_NAMES: Mapping[str, Method] = {
-    **{name: name for name in METHODS},
-    **{short.lower(): name for name, short in SHORT_NAMES.items()},
-}
-"""The paper's names of the four vectors, and ours."""
-
-
-def find_method(name: str) -> Method:
-    """The method of a name, the paper's (HS, RW, concat, sum) or ours, in any case.
-
-    Raises:
-        InputError: no such method.
-    """
-    method = METHOD_NAMES.get(name.strip().lower())
-    if method is None:
-        raise InputError(f"There is no method {name!r}; there are HS, RW, concat and sum.")
-    return method
 
 
 def reference_router(model: str) -> Literal["logits", "softmax"]:
@@ -149,7 +132,7 @@ def _experiment(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str) -> 
     if isinstance(fusion, BatchFusion):
         return {**named, "standardize": "reference", "statistics": statistics or "unnamed"}
     fusion = fusion.canonical()
-    if fusion.method == "weighted_sum":
+    if fusion.uses_alpha:
         named["alpha"] = fusion.alpha
     if fusion.standardize != "none":
         named |= {"standardize": str(fusion.standardize), "statistics": statistics or "unnamed"}
@@ -164,7 +147,7 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         revision: str | None = None,
         *,
         device: str | None = None,
-        method: str = "sum",
+        method: str = RAW.method,
         alpha: float = Fusion.alpha,
         standardize: str = "none",
         **others: Any,
@@ -174,7 +157,8 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         names = ("quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
         options: dict[str, Any] = {name: key[name] for name in names if name in key}
         revision = None if str(key["model"]).startswith("pocket") or revision == "none" else revision
-        return load_mteb_encoder(str(key["model"]), revision, device=device, method=method, alpha=alpha, **options)
+        fusion = Fusion(find_method(method), alpha, "none")
+        return load_mteb_encoder(str(key["model"]), revision, fusion=fusion, device=device, **options)
 
     return load
 
@@ -183,13 +167,12 @@ def load_mteb_encoder(
     model_name: str,
     revision: str | None = None,
     *,
+    fusion: Fusion = RAW,
     device: str | None = None,
-    method: str = "sum",
-    alpha: float = Fusion.alpha,
     root: Path | None = None,
     **options: Any,
 ) -> MTEBEncoder:
-    """Loads a model and puts one of its fusions behind mteb's protocol; ``options`` go to the encoder.
+    """Loads a model and puts a fusion of it behind mteb's protocol; ``options`` go to the encoder.
 
     Example: ``mteb.evaluate(load_mteb_encoder("allenai/OLMoE-1B-7B-0924", quantize="nf4"), mteb.get_tasks(["STS12"]))``
     """
@@ -197,7 +180,7 @@ def load_mteb_encoder(
     from moee_topics.encode import MoEEncoder
 
     encoder = MoEEncoder.from_pretrained(model_name, revision=revision, device=device, **options)
-    return MTEBEncoder(Embedder.of(encoder, root), Fusion(find_method(method), alpha, "none"))
+    return MTEBEncoder(Embedder.of(encoder, root), fusion)
 
 
 def _similarities() -> Any:

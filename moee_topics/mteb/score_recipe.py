@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from moee_topics.defaults import SEED
 from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
-from moee_topics.fuse import BatchFusion, Fusion, Standardize
-from moee_topics.mteb.protocol import METHOD_NAMES, AnyFusion, find_method, reference_router
+from moee_topics.fuse import METHODS, BatchFusion, Fusion, Standardize, find_method
+from moee_topics.mteb.protocol import AnyFusion, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
 from moee_topics.recipe import find_recipe, read_recipe
 from moee_topics.schema import Section, build, read_yaml
@@ -73,9 +74,11 @@ class ScoreSection(Section):
     @field_validator("methods")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if name.strip().lower() not in METHOD_NAMES]
+        short_names = [method.short_name for method in METHODS.values()]
+        known = {*METHODS, *(name.lower() for name in short_names)}
+        unknown = [name for name in value if name.strip().lower() not in known]
         if unknown or not value:
-            raise ValueError(f"one or more of HS, RW, concat and sum, not {unknown}")
+            raise ValueError(f"one or more of {', '.join(short_names)}, not {unknown}")
         return value
 
 
@@ -84,7 +87,7 @@ class ScoreRecipe(Section):
 
     encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED
 
     @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class ScoreRecipe(Section):
             for method in map(find_method, section.methods):
                 if standardize != "reference":
                     every += [Fusion(method, alpha, standardize).canonical() for alpha in alphas]
-                elif method in ("routing_weights", "concat"):
+                elif METHODS[method].published_z:
                     every.append(BatchFusion(method, reference_router(self.encoder.model)))
                 else:  # the published code leaves hidden states and its sum as they are
                     every += [Fusion(method, alpha, "none").canonical() for alpha in alphas]

@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from moee_topics.errors import InputError
+from moee_topics.fuse import METHODS
 from moee_topics.report import reading
 from moee_topics.report.citations import references
 from moee_topics.report.payload import documents_payload, embedded_json, first_payload
@@ -63,6 +64,8 @@ def render_report(run: RunFolder, settings: ReportSettings) -> str:
     """The report as text."""
     packed, longest = documents_payload(run)
     counts = _label_counts(run)
+    # A run of an older version can have no section, or a method that is gone.
+    method = METHODS.get(str(run.section("fusion").get("method")))
     return render(
         "report.html.j2",
         script=template_text("report.js"),
@@ -83,7 +86,8 @@ def render_report(run: RunFolder, settings: ReportSettings) -> str:
         packed=Markup(packed),
         longest=longest,
         stability=stability_chapter(run),
-        circular=run.section("fusion").get("method") not in (None, "hidden_states"),
+        method=method,
+        circular=method is not None and "routing_weights" in method.reads,
     )
 
 

@@ -118,8 +118,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         )
     stored = survey.unique - work.missing()
     speed = time_trial(work, sample) if trial and weights_are_here(settings.model) else None
-    routing = card.layers * card.experts
-    dimensions = {"hidden_states": card.hidden_size, "routing_weights": routing}
+    dimensions = recipe.fusion.dimensions(card.hidden_size, card.layers * card.experts)
     tokens = round(counts.tokens / len(sample) * survey.unique)
     return Estimate(
         documents=survey.documents,
@@ -132,7 +131,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         weights_bytes=card.memory[settings.quantize],
         store_bytes=survey.unique * work.encoder.bytes_per_document,
         # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * dimensions.get(recipe.fusion.method, card.hidden_size + routing),
+        fit_memory_bytes=2 * 4 * survey.documents * dimensions,
         device=work.encoder.device,
         trial=speed,
         encode_seconds=tokens * (1 - stored / survey.unique) / speed.tokens_per_second if speed else None,

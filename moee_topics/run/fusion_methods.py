@@ -41,5 +41,5 @@ def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, pro
         MoEETopicsError: any of its kinds; see :func:`moee_topics.run.run`.
     """
     for method, folder in folders.items():
-        fusion = replace(recipe.fusion, method=method)  # type: ignore[arg-type]
+        fusion = replace(recipe.fusion, method=method)
         run(recipe.model_copy(update={"fusion": fusion}), folder, store, progress=progress)

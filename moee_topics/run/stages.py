@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moee_topics.defaults import STORE_NAME
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
@@ -95,7 +96,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _workspace(recipe: Recipe, folder: Path, store: Path | None, progress: Progress | None) -> Workspace:
-    return Workspace(recipe, Path(folder), store or Path(folder).parent / "store", progress or Progress())
+    return Workspace(recipe, Path(folder), store or Path(folder).parent / STORE_NAME, progress or Progress())
 
 
 def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from moee_topics.defaults import STORE_NAME
 from moee_topics.errors import InputError
 
 
@@ -19,10 +20,11 @@ def named_folder(output: Path, name: str) -> Path:
     Raises:
         InputError: the name leads elsewhere, is that of the embeddings, or is another run's but for case.
     """
-    if not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == "store":
+    if not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == STORE_NAME:
         raise InputError(
-            f"A run cannot have the name {name!r}: it is a folder in {output}, where 'store' holds the embeddings. "
-            "Give one without slashes and without dots at its ends, and the folder it goes into as --output."
+            f"A run cannot have the name {name!r}: it is a folder in {output}, where {STORE_NAME!r} holds the "
+            "embeddings. Give one without slashes and without dots at its ends, and the folder it goes into as "
+            "--output."
         )
     # On macOS and Windows the two would be one folder, and the second run would take the place of the first.
     others = [path.name for path in output.iterdir()] if output.is_dir() else []

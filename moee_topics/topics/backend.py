@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder, TextEncoder
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import Fusion, fuse_all
+from moee_topics.fuse import RAW, Fusion, fuse_all
 
 Matrix = NDArray[np.float32]
 
@@ -49,7 +49,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     def __init__(
         self,
         encoder: str | TextEncoder | Callable[[], TextEncoder] | Embedder = "pocket",
-        fusion: Fusion = Fusion(standardize="none"),  # noqa: B008 (a frozen value)
+        fusion: Fusion = RAW,
         *,
         store: Path | None = None,
         **encoder_options: Any,

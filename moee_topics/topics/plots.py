@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
 
@@ -25,7 +26,7 @@ GREY = "#c9c9c9"
 TEXT_SHOWN = 160
 
 
-def document_map(result: TopicResult, *, topics: int = 20, most: int = 20_000, seed: int = 42) -> Figure:
+def document_map(result: TopicResult, *, topics: int = 20, most: int = 20_000, seed: int = SEED) -> Figure:
     """Every document as a point, coloured by topic; pointing at one shows its text.
 
     Args:

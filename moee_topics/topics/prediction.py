@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file
 from safetensors.numpy import save as to_safetensors
 
+from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.store import write_bytes
 from moee_topics.topics.copies import distinct_rows
@@ -51,7 +52,9 @@ class Prediction:
         return max(FEWEST_VOTERS, min(MOST_VOTERS, int(sizes.min(initial=MOST_VOTERS))))
 
     @classmethod
-    def fit(cls, X: NDArray[np.floating], topics: NDArray[np.int64], most: int = 20_000, seed: int = 42) -> Prediction:
+    def fit(
+        cls, X: NDArray[np.floating], topics: NDArray[np.int64], most: int = 20_000, seed: int = SEED
+    ) -> Prediction:
         """Keeps all different documents of a fit, or of a larger one a random part that leaves no topic out.
 
         Args:
@@ -93,7 +96,7 @@ class Prediction:
             topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, settled[at])
         return topics, shares
 
-    def leave_one_out(self, most: int = 2000, seed: int = 42) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def leave_one_out(self, most: int = 2000, seed: int = SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The topics of documents of the fit, and those they would get had they been new.
 
         Args:

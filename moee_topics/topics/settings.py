@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.schema import build
 from moee_topics.topics.upstream import UpstreamSections
@@ -140,7 +141,7 @@ class FitSettings(TopicSettings):
     vectorizer: Arguments = field(default_factory=dict)
     ctfidf: Arguments = field(default_factory=dict)
     bertopic: Arguments = field(default_factory=dict)
-    seed: int = 42
+    seed: int = SEED
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that :meth:`from_json` reads; a tuple comes back as a list."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +15,12 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import raw_blocks
 from moee_topics.fuse.fusion import Fusion, fuse_all
-from moee_topics.fuse.methods import METHODS, SHORT_NAMES, Method, weighted_sum
+from moee_topics.fuse.methods import METHODS, Method, find_method, weighted_sum
 from moee_topics.fuse.reference import BatchFusion
 from moee_topics.fuse.standardizer import Standardizer
+from moee_topics.mteb.score_recipe import parse_score_recipe
+from moee_topics.recipe import parse_recipe
+from moee_topics.run.fusion_methods import parse_methods
 
 
 def embeddings(documents: int = 20, seed: int = 0, scale: float = 3.0) -> Embeddings:
@@ -263,5 +266,26 @@ def test_the_published_code_scales_neither_hidden_states_nor_its_sum() -> None:
         BatchFusion("weighted_sum")
 
 
-def test_every_method_has_a_function_and_a_short_name() -> None:
-    assert set(get_args(Method)) == set(METHODS) == set(SHORT_NAMES)
+def test_a_method_is_one_entry_of_the_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def scaled(blocks: Any, alpha: float) -> Any:
+        return blocks[1] * np.float32(alpha)
+
+    monkeypatch.setitem(METHODS, "scaled", Method("xRW", scaled, reads=("routing_weights",), uses_alpha=True))  # type: ignore[arg-type]
+    documents = embeddings(9)
+    fusion = Fusion(find_method("xrw"), 2.0, "both").fit([documents])
+    assert fusion.label == "xRW 2 z" and fusion.label_of_any_alpha == "xRW auto z"
+    assert fusion.needs_routers and fusion.canonical().standardize == "routing_weights"
+    assert fusion.transform(documents).shape == (9, fusion.dimensions(6, 12)) == (9, 12)
+    fusion.save(tmp_path / "fusion.safetensors")
+    np.testing.assert_array_equal(
+        Fusion.load(tmp_path / "fusion.safetensors").transform(documents), fusion.transform(documents)
+    )
+    assert [fusion.label for fusion in parse_score_recipe({"score": {"methods": ["xRW"]}}).fusions()] == ["xRW 0.5"]
+    assert parse_recipe({"corpus": {"source": "x.txt"}, "fusion": {"method": "scaled"}}).fusion.method == "scaled"
+    assert parse_methods("all")[-1] == "scaled"
+
+
+def test_the_length_of_a_vector_is_known_beforehand() -> None:
+    for method in METHODS:
+        fusion = Fusion(method, standardize="none")
+        assert fusion.transform(embeddings(3)).shape[1] == fusion.dimensions(6, 12)

@@ -13,12 +13,11 @@ from scoring_doubles import HashEncoder
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
-from moee_topics.fuse import BatchFusion, Fusion
-from moee_topics.mteb.protocol import MTEBEncoder, find_method, reference_router
+from moee_topics.fuse import METHODS, BatchFusion, Fusion, find_method
+from moee_topics.mteb.protocol import MTEBEncoder, reference_router
 
 mteb = pytest.importorskip("mteb")
 BIOSSES = Path(__file__).parents[2] / "../shared/data/biosses/data.jsonl.gz"
-METHODS = ("hidden_states", "routing_weights", "concat", "weighted_sum")
 
 
 def batches(texts: Sequence[str], size: int = 3) -> list[dict[str, Any]]:
@@ -126,7 +125,7 @@ def test_the_papers_names_are_understood(name: str, method: str) -> None:
 
 
 def test_a_wrong_method_or_missing_statistics_is_named() -> None:
-    with pytest.raises(InputError, match="HS, RW, concat and sum"):
+    with pytest.raises(InputError, match=r"hidden_states \(HS\).* weighted_sum \(sum\)"):
         find_method("mean")
     with pytest.raises(InputError, match="needs statistics"):
         MTEBEncoder(Embedder.of(HashEncoder()), Fusion("concat"))
@@ -144,7 +143,7 @@ def test_every_text_task_of_mteb_runs(method: Any, tmp_path: Path) -> None:
 def test_the_metadata_loads_the_encoder_it_describes() -> None:
     from moee_topics.mteb.protocol import load_mteb_encoder
 
-    encoder = load_mteb_encoder("pocket", method="concat")
+    encoder = load_mteb_encoder("pocket", fusion=Fusion("concat", standardize="none"))
     again = encoder.mteb_model_meta.load_model()
     assert again.mteb_model_meta.experiment_kwargs == encoder.mteb_model_meta.experiment_kwargs
     with pytest.raises(InputError, match="precision='int8' is not made here"):

@@ -276,7 +276,7 @@ def test_missing_data_ends_the_run_or_is_left_out(
     ("data", "message"),
     [
         ({"score": {"alphas": 1}}, "no key score.alphas. Did you mean score.alpha"),
-        ({"score": {"methods": ["mean"]}}, "HS, RW, concat and sum"),
+        ({"score": {"methods": ["mean"]}}, "HS, RW, concat, sum"),
         ({"score": {"standardize": "sometimes"}}, "score.standardize"),
         ({"score": {"local": [{"file": "x", "typo": 1}]}}, r"no key score.local\[0\].typo"),
         ({"encoder": {"modle": "x"}, "score": {}}, "Did you mean encoder.model"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 import threading
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, TIMESTAMPS, backend,
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import Fusion, Method
+from moee_topics.fuse import METHODS, Fusion
 from moee_topics.store import EmbeddingStore
 from moee_topics.topics.backend import MoEEBackend
 
@@ -112,8 +112,8 @@ def test_a_fusion_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> No
     assert not np.array_equal(mine.embed_words(["orbit"]), backend().embed_words(["orbit"]))
 
 
-@pytest.mark.parametrize("method", get_args(Method))
-def test_threads_get_the_vectors_of_their_own_texts(method: Method, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_get_the_vectors_of_their_own_texts(method: str, tmp_path: Path) -> None:
     fusion = Fusion(method, standardize="none")
     mine, wrong = MoEEBackend(BagOfWords(), fusion, store=tmp_path), []
 

@@ -10,7 +10,7 @@ from moee_topics.mteb.tasks.data import TextRecorder, clustering_rows, load, pai
 from moee_topics.mteb.tasks.labelled_files import LocalType, guess_type, read_rows
 from moee_topics.mteb.tasks.local import LocalTask, local_task
 from moee_topics.mteb.tasks.registry import benchmark_tasks, hub_task
-from moee_topics.mteb.tasks.source import TaskSource
+from moee_topics.mteb.tasks.source import TaskSource, VersionedTask
 
 __all__ = [
     "SHUFFLED",
@@ -18,6 +18,7 @@ __all__ = [
     "LocalType",
     "TaskSource",
     "TextRecorder",
+    "VersionedTask",
     "add_cluster_scores",
     "benchmark_tasks",
     "clustering_rows",

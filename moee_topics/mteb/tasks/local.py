@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import Field
 
 from moee_topics.corpus import CorpusSettings, Quoting, Row
+from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
 from moee_topics.mteb.tasks.labelled_files import (
@@ -41,7 +42,6 @@ MAIN_SCORES: Mapping[LocalType, str] = {
 }
 Table = dict[str, list[Any]]
 LARGEST_SAMPLE = 16_384
-SEED = 42
 GRADES = 10
 """The most relevant that a candidate can be: nDCG weighs grades, and a mark of 1,000 is no grade."""
 Item = TypeVar("Item")

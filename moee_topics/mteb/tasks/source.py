@@ -30,6 +30,29 @@ class TaskSource:
     left_out: int = 0
 
 
+@dataclass(frozen=True)
+class VersionedTask:
+    """A task and the version of its data, which a stored result must be of.
+
+    Attributes:
+        source: the task.
+        revision: of the data set; of a local file a digest of its content and of how it is sampled.
+    """
+
+    source: TaskSource
+    revision: str
+
+    @classmethod
+    def of(cls, source: TaskSource) -> VersionedTask:
+        """Asks the task itself."""
+        return cls(source, str(source.make().metadata.revision))
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.source.name
+
+
 def mteb(module: str = "") -> Any:
     """mteb, or one of its modules; it is an extra.
 

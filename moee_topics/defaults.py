@@ -1,0 +1,9 @@
+"""What several rooms take for granted where nothing is said, so that it is said once."""
+
+from __future__ import annotations
+
+SEED = 42
+"""Of every draw: reduction, samples, k-means."""
+
+STORE_NAME = "store"
+"""The folder of embeddings beside the runs, or beside the results of a scoring run, that share it."""

@@ -1,0 +1,135 @@
+"""The columns of a board: a fusion, the alpha it takes on a task, and the statistics it standardizes with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moee_topics.embed import Embedder
+from moee_topics.errors import InputError
+from moee_topics.fuse import BatchFusion, Fusion
+from moee_topics.mteb.protocol import AnyFusion
+from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
+from moee_topics.store import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What standardizes: the texts of each task, or the saved fusion of a corpus.
+
+    Attributes:
+        name: stands in the folder of a result, since other statistics make other vectors.
+        source: the same for a reader.
+        saved: the fitted fusion, if it is one.
+    """
+
+    name: str = "task"
+    source: str = "the different texts of the task, labels unseen"
+    saved: Fusion | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Statistics:
+        """Those of the fusion in a file.
+
+        Raises:
+            InputError: the file is missing or holds no fusion.
+        """
+        saved = Fusion.load(path)
+        name = f"{path.stem}-{hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()}"
+        return cls(name, name, saved)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the board.
+
+    Attributes:
+        fusion: makes its vectors.
+        chooses_alpha: whether alpha is chosen for each task; the fusion's own then does not matter.
+        statistics: what a fusion that standardizes learns from.
+        batch_size: texts of a batch, which change a vector of the published code's standardizing.
+    """
+
+    fusion: AnyFusion
+    chooses_alpha: bool = False
+    statistics: Statistics = Statistics()
+    batch_size: int = 64
+
+    @property
+    def label(self) -> str:
+        """What heads the column."""
+        if isinstance(self.fusion, Fusion) and self.chooses_alpha:
+            return self.fusion.label_of_any_alpha
+        return self.fusion.label
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether it needs statistics of more than one batch."""
+        return isinstance(self.fusion, Fusion) and self.fusion.standardize != "none"
+
+    @property
+    def statistics_name(self) -> str:
+        """Names what standardizes, in the folder of a result."""
+        is_batchwise = isinstance(self.fusion, BatchFusion)
+        return f"batches-of-{self.batch_size}" if is_batchwise else self.statistics.name
+
+    def with_alpha(self, alpha: float | None) -> AnyFusion:
+        """Its fusion on a task for which this alpha was chosen; None where none is chosen."""
+        if alpha is None or not isinstance(self.fusion, Fusion):
+            return self.fusion
+        return self.fusion.with_alpha(alpha)
+
+    def fit(self, fusion: AnyFusion, embedder: Embedder, texts: Sequence[str]) -> AnyFusion:
+        """The fusion with its statistics; the texts are those of the task, each once."""
+        if not self.standardizes or not isinstance(fusion, Fusion):
+            return fusion
+        saved = self.statistics.saved
+        return fusion.fitted_like(saved) if saved else fusion.fit(embedder.blocks(texts))
+
+
+def columns_of(recipe: ScoreRecipe) -> list[Column]:
+    """The columns that a recipe asks for.
+
+    Raises:
+        InputError: ``score.statistics`` holds no fusion.
+    """
+    section = recipe.score
+    statistics = Statistics.load(section.statistics) if section.statistics else Statistics()
+    return [
+        Column(
+            fusion,
+            chooses_alpha=section.alpha == AUTO and isinstance(fusion, Fusion) and fusion.uses_alpha,
+            statistics=statistics,
+            batch_size=section.batch_size,
+        )
+        for fusion in recipe.fusions()
+    ]
+
+
+class ChosenAlphas:
+    """Alphas that were chosen, by task and vectors, in a file, so that a repeated run chooses nothing.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._alphas: dict[str, float] = {}
+        if path.is_file():
+            mend = "Delete it, and alpha is chosen again."
+            try:
+                self._alphas = {key: float(alpha) for key, alpha in read_json(path, kind=dict, mend=mend).items()}
+            except (ValueError, TypeError) as error:
+                raise InputError(f"{path} is damaged ({error}). {mend}") from error
+
+    def get(self, key: str) -> float | None:
+        """The alpha that was chosen, or None."""
+        return self._alphas.get(key)
+
+    def remember(self, key: str, alpha: float) -> None:
+        """Writes it down."""
+        self._alphas[key] = alpha
+        write_json(self._path, dict(sorted(self._alphas.items())))
