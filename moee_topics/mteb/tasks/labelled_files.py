@@ -1,17 +1,87 @@
-"""Rows of labelled files, and which type of task their columns are for."""
+"""Labelled files: what a recipe says of one, its rows, and which type of task its columns are for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from moee_topics.corpus import MISSING, CorpusSettings, Row, read_table
+from pydantic import Field
+
+from moee_topics.corpus import MISSING, CorpusSettings, Quoting, Row, read_table
 from moee_topics.errors import InputError
 
 LocalType = Literal[
     "Clustering", "STS", "PairClassification", "Reranking", "Retrieval", "Classification", "Summarization"
 ]
+
+
+COLUMN_ROLES = (
+    *("label", "sentence1", "sentence2", "score", "query", "positive", "negative", "candidate"),
+    *("text", "machine_summaries", "human_summaries", "relevance"),
+)
+"""What ``LocalTask.columns`` can name."""
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class LocalTask:
+    """A labelled file that is to be a task; the entries of ``score.local`` in a recipe are this class.
+
+    Attributes:
+        type: the task type, or None to tell it from the columns.
+        file: csv, tsv, jsonl, parquet or xlsx; the text formats also packed.
+        name: its name in results; made from the file's name if empty.
+        train: the file with the training rows of a classification task.
+        text: the columns whose texts, joined by a space, are the document of a clustering or classification task. One
+            title column makes a sentence-to-sentence task, title and abstract a paragraph-to-paragraph one.
+        columns: names of other columns where they differ from the usual ones: label, sentence1, sentence2, score,
+            query, positive, negative, candidate, machine_summaries, human_summaries, relevance.
+        sample: rows to keep, drawn with the seed (queries, where rows are grouped by query), and of training rows four
+            times as many; None keeps all.
+        samples_per_label: rows per label that a classifier is trained on, ten times over; 8 is mteb's default.
+        seed: of the sample and of the task; in a recipe that of the recipe unless it is said here.
+        encoding, delimiter, quoting: of the file and of the training rows, as a corpus has them.
+
+    Raises:
+        InputError: ``columns`` names a role that no task type has.
+    """
+
+    type: LocalType | None
+    file: Path
+    name: str = ""
+    train: Path | None = None
+    text: tuple[str, ...] = ("text",)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    sample: Annotated[int, Field(ge=2)] | None = None
+    samples_per_label: Annotated[int, Field(ge=1)] = 8
+    seed: int | None = None
+    encoding: str = CorpusSettings.encoding
+    delimiter: str | None = CorpusSettings.delimiter
+    quoting: Quoting = CorpusSettings.quoting
+
+    def __post_init__(self) -> None:
+        """Refuses a column that nothing would read: most often a misspelt key."""
+        if unknown := sorted(set(self.columns) - set(COLUMN_ROLES)):
+            raise InputError(
+                f"{self.file}: {', '.join(unknown)} is no key of a labelled file and no column of a task; the columns "
+                f"are {', '.join(sorted(COLUMN_ROLES))}."
+            )
+
+    def rows(self, path: Path) -> list[Row]:
+        """The rows of the file or of the training file."""
+        try:
+            return read_rows(path, encoding=self.encoding, delimiter=self.delimiter, quoting=self.quoting)
+        except InputError as error:
+            if "corpus." not in str(error):
+                raise  # else the reader names keys of a corpus, which a scoring recipe does not have
+            raise InputError(f"{error} A labelled file has these keys without corpus: FILE,encoding=cp1252.") from error
+
+    def column(self, role: str) -> str:
+        """The name of the column that has a role."""
+        return self.columns.get(role, role)
 
 
 def read_rows(path: Path, **reading: Any) -> list[Row]:
@@ -50,6 +120,54 @@ def is_missing(value: Any) -> bool:
 def is_missing_label(value: Any) -> bool:
     """Whether a cell holds no label: it is missing, or a word for that. A text may well say "None"."""
     return is_missing(value) or (isinstance(value, str) and value.strip() in MISSING)
+
+
+def sample_rows(rows: Sequence[Row], task: LocalTask) -> list[Row]:
+    """The rows to keep, in their order; where rows are grouped by query, all rows of the queries to keep.
+
+    Raises:
+        InputError: the sample is smaller than two.
+    """
+    if task.sample is None:
+        return list(rows)
+    if task.sample < 2:
+        raise InputError(f"A sample of {task.sample} rows of {task.file} is too small; take 2 or more.")
+    query, columns = task.column("query"), columns_of(rows)
+    if query not in columns or task.column("positive") in columns:
+        return draw(rows, task.seed, task.sample)
+    queries = list(dict.fromkeys(str(row.values.get(query)) for row in rows))
+    chosen = set(draw(queries, task.seed, task.sample))
+    return [row for row in rows if str(row.values.get(query)) in chosen]
+
+
+def draw(items: Sequence[Item], seed: int | None, count: int | None) -> list[Item]:
+    """``count`` of the items in their order, drawn by the seed; all of them if there are no more, or for None."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[i] for i in sorted(random.Random(seed).sample(range(len(items)), count))]
+
+
+def whole_rows(rows: Sequence[Row], columns: Sequence[str], task: LocalTask) -> list[Row]:
+    """The rows whose columns all hold something.
+
+    Raises:
+        InputError: a column is in no row, or no row has all of them.
+    """
+    present = columns_of(rows)
+    if absent := [column for column in columns if column not in present]:
+        raise InputError(f"{task.file} has no column {', '.join(absent)}; it has {', '.join(sorted(present))}.")
+    # A score that is not a number is no gap but a fault, which is refused later, by line.
+    of_role = {task.column("label"): is_missing_label, task.column("score"): is_blank}
+    tests = {column: of_role.get(column, is_missing) for column in columns}
+    whole = [row for row in rows if not any(test(row.values.get(column)) for column, test in tests.items())]
+    if not whole:
+        raise InputError(f"No row of {task.file} has all of {', '.join(columns)}.")
+    return whole
+
+
+def label_name(label: Any) -> str:
+    """A label as text; 1.0, as a column of numbers with gaps gives it, is 1."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def guess_type(columns: Iterable[str]) -> LocalType:

@@ -1,0 +1,242 @@
+"""The task types a labelled file can be: the columns each needs, what mteb wants them to become, and its protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from moee_topics.corpus import Row
+from moee_topics.errors import InputError
+from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, is_missing, label_name
+
+Table = dict[str, list[Any]]
+LARGEST_SAMPLE = 16_384
+"""Documents of one clustering: mteb's own limit for a bootstrap sample."""
+GRADES = 10
+"""The most relevant that a candidate can be: nDCG weighs grades, and a mark of 1,000 is no grade."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How mteb evaluates a task type, and what it is made from.
+
+    Attributes:
+        base: the class of ``mteb.abstasks``.
+        main_score: the score it is ranked by.
+        roles: the columns that a row must have, beside the text of ``LocalTask.text`` where ``has_documents``.
+        table: from whole rows to mteb's columns.
+        has_documents: whether a row is one document, made of the columns in ``LocalTask.text``.
+        options: what mteb leaves to the task: class attributes, from the table of the test rows.
+    """
+
+    base: str
+    main_score: str
+    roles: tuple[str, ...]
+    table: Callable[[Sequence[Row], LocalTask], Table]
+    has_documents: bool = False
+    options: Callable[[Table, LocalTask], Mapping[str, Any]] = lambda table, task: {}
+
+
+def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> Table:
+    """Documents and their labels, under mteb's names for the two."""
+    return {
+        text: [" ".join(str(row.values[column]) for column in task.text) for row in rows],
+        label: [label_name(row.values[task.column("label")]) for row in rows],
+    }
+
+
+def clustering_options(table: Table, task: LocalTask) -> Mapping[str, Any]:
+    """The whole file is embedded, and ten bootstrap samples are clustered."""
+    size = min(LARGEST_SAMPLE, len(table["labels"]))
+    return {
+        "max_fraction_of_documents_to_embed": None,
+        "max_document_to_embed": None,
+        "max_documents_per_cluster": size,
+    }
+
+
+def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+    """Pairs with a score of their similarity.
+
+    Raises:
+        InputError: a score is not a finite number, or all are the same.
+    """
+    scores = []
+    for row in rows:
+        value = row.values[task.column("score")]
+        try:
+            score = float(value)
+        except (TypeError, ValueError):
+            score = math.nan
+        # A score that is not finite would make the correlation of the whole file "not a number".
+        if not math.isfinite(score):
+            raise InputError(f"{task.file}, {row.place}: the score is {value!r}, which is not a number.")
+        scores.append(score)
+    if len(set(scores)) < 2:
+        raise InputError(f"All scores of {task.file} are the same: there is nothing to correlate with.")
+    return {**_pairs(rows, task), "score": scores}
+
+
+def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+    """Pairs that are alike (1) or not (0).
+
+    Raises:
+        InputError: a label is another one, or all are the same.
+    """
+    labels = [_relevance(row, task, most=1) for row in rows]
+    if len(set(labels)) < 2:
+        raise InputError(f"{task.file} has pairs of one label only; a PairClassification task needs 0 and 1.")
+    return {**_pairs(rows, task), "labels": labels}
+
+
+def _pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+    return {side: [str(row.values[task.column(side)]) for row in rows] for side in ("sentence1", "sentence2")}
+
+
+def _relevance(row: Row, task: LocalTask, *, most: int) -> int:
+    """A label as a whole number from 0 to ``most``; true and false are 1 and 0."""
+    value = row.values[task.column("label")]
+    text = str(value).strip().lower()
+    text = {"true": "1", "false": "0"}.get(text, text.removesuffix(".0"))
+    if text.isdigit() and int(text) <= most:
+        return int(text)
+    expected = "binary labels are 0 and 1" if most == 1 else f"relevance is a whole number from 0 to {most}"
+    raise InputError(f"{task.file}, {row.place}: the label is {value!r}; {expected}.")
+
+
+def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Table:
+    """Queries with their candidates and relevance; those without a relevant and another one cannot be ranked.
+
+    Raises:
+        InputError: a candidate is marked in two ways for one query, or no query can be ranked.
+    """
+    candidates: dict[str, dict[str, int]] = {}
+    left_out = 0
+    for row in rows:
+        query = candidates.setdefault(str(row.values[task.column("query")]), {})
+        for text, relevance in _candidates(row, task, most):
+            if is_missing(text):
+                left_out += 1
+            elif query.setdefault(str(text), relevance) != relevance:
+                raise InputError(
+                    f"{task.file}, {row.place}: the candidate {str(text)[:60]!r} is marked both {query[str(text)]} and "
+                    f"{relevance} for one query."
+                )
+    usable = {query: texts for query, texts in candidates.items() if any(texts.values()) and not all(texts.values())}
+    if not usable:
+        raise InputError(f"No query of {task.file} has both a relevant candidate and another one.")
+    return {
+        "query": list(usable),
+        "candidates": [list(texts) for texts in usable.values()],
+        "relevance": [list(texts.values()) for texts in usable.values()],
+        "left_out": [left_out],
+    }
+
+
+def _candidates(row: Row, task: LocalTask, most: int) -> list[tuple[Any, int]]:
+    """The candidates of a row and their relevance: one with its label, or lists of the relevant and of the others."""
+    positive, negative = row.values.get(task.column("positive")), row.values.get(task.column("negative"))
+    if positive is None and negative is None:
+        return [(row.values[task.column("candidate")], _relevance(row, task, most=most))]
+    relevant, others = ([texts] if isinstance(texts, str) else texts or [] for texts in (positive, negative))
+    return [(text, 1) for text in relevant] + [(text, 0) for text in others]
+
+
+def summaries(rows: Sequence[Row], task: LocalTask) -> Table:
+    """Machine summaries with the human ones of the same text, and what readers thought of them.
+
+    Raises:
+        InputError: a row has not one relevance for each machine summary.
+    """
+    table = {role: [row.values[task.column(role)] for row in rows] for role in PROTOCOLS["Summarization"].roles}
+    for row, machine, scores in zip(rows, table["machine_summaries"], table["relevance"], strict=True):
+        if not isinstance(machine, list) or not isinstance(scores, list) or len(machine) != len(scores):
+            raise InputError(f"{task.file}, {row.place}: there must be one relevance score for each machine summary.")
+    return table
+
+
+PROTOCOLS: Mapping[LocalType, Protocol] = {
+    "Clustering": Protocol(
+        "AbsTaskClustering",
+        "v_measure",
+        ("label",),
+        partial(documents, text="sentences", label="labels"),
+        has_documents=True,
+        options=clustering_options,
+    ),
+    "Classification": Protocol(
+        "AbsTaskClassification",
+        "accuracy",
+        ("label",),
+        partial(documents, text="text", label="label"),
+        has_documents=True,
+        options=lambda table, task: {"samples_per_label": task.samples_per_label},
+    ),
+    "STS": Protocol(
+        "AbsTaskSTS",
+        "cosine_spearman",
+        ("sentence1", "sentence2", "score"),
+        scored_pairs,
+        options=lambda table, task: {"min_score": 0, "max_score": 5},
+    ),
+    "PairClassification": Protocol(
+        "AbsTaskPairClassification", "max_ap", ("sentence1", "sentence2", "label"), labelled_pairs
+    ),
+    "Reranking": Protocol("AbsTaskRetrieval", "map_at_1000", ("query", "candidate", "label"), queries),
+    "Retrieval": Protocol(
+        "AbsTaskRetrieval", "ndcg_at_10", ("query", "candidate", "label"), partial(queries, most=GRADES)
+    ),
+    "Summarization": Protocol(
+        "AbsTaskSummarization",
+        "cosine_spearman",
+        ("text", "machine_summaries", "human_summaries", "relevance"),
+        summaries,
+        options=lambda table, task: {"min_score": 0, "max_score": 5},
+    ),
+}
+"""A new task type is its entry here, and its name in ``LocalType``."""
+GROUPED_ROLES = ("query", "positive", "negative")
+"""The columns of a reranking or retrieval file whose rows hold lists of candidates."""
+
+
+def needed_columns(kind: LocalType, task: LocalTask, columns: Sequence[str]) -> list[str]:
+    """The columns that a row must have to be part of a task of this type; ``columns`` are those of the file."""
+    protocol = PROTOCOLS[kind]
+    is_grouped = protocol.table in _OF_QUERIES and task.column("positive") in columns
+    roles = GROUPED_ROLES if is_grouped else protocol.roles
+    return [*(task.text if protocol.has_documents else ()), *(task.column(role) for role in roles)]
+
+
+_OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
+
+
+def ranked(table: Table) -> dict[str, Any]:
+    """Each query with its own candidates, in mteb's layout of a reranking task."""
+    queries, corpus, relevant, ranked = [], [], {}, {}
+    for i, (query, texts) in enumerate(zip(table["query"], table["candidates"], strict=True)):
+        ids = [f"q{i}-d{j}" for j in range(len(texts))]
+        queries.append({"id": f"q{i}", "text": query})
+        corpus += [{"id": id_, "title": "", "text": text} for id_, text in zip(ids, texts, strict=True)]
+        relevant[f"q{i}"] = dict(zip(ids, table["relevance"][i], strict=True))
+        ranked[f"q{i}"] = ids
+    return {"queries": queries, "corpus": corpus, "relevant_docs": relevant, "top_ranked": ranked}
+
+
+def searched(table: Table) -> dict[str, Any]:
+    """All candidates as one corpus in which each query searches; equal texts are one document."""
+    ids = {
+        text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in table["candidates"] for text in texts))
+    }
+    relevant = {
+        f"q{i}": {ids[text]: grade for text, grade in zip(texts, grades, strict=True) if grade}
+        for i, (texts, grades) in enumerate(zip(table["candidates"], table["relevance"], strict=True))
+    }
+    return {
+        "queries": [{"id": f"q{i}", "text": query} for i, query in enumerate(table["query"])],
+        "corpus": [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()],
+        "relevant_docs": relevant,
+        "top_ranked": None,
+    }
