@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import numpy as np
 from moee_topics.errors import import_extra
 from moee_topics.mteb.board import Scores
 from moee_topics.mteb.tasks import SHUFFLED, VersionedTask
-from moee_topics.store import write_bytes
+from moee_topics.store import read_json, write_bytes
+
+SETTINGS = "run_settings.jsonl"
+"""What mteb writes down of each run; it adds to the file that is there."""
 
 
 class Results:
@@ -23,7 +27,7 @@ class Results:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.cache: Any = import_extra("mteb", "mteb").ResultCache(folder)
+        self.cache: Any = whole_or_absent(folder)
 
     def load(self, task: VersionedTask, meta: Any) -> Scores | None:
         """The scores of vectors on a task, or None where they are to be computed.
@@ -44,14 +48,33 @@ class Results:
         is_old = task.source.type == "Clustering" and f"v_measure{SHUFFLED}" not in scores
         return None if is_old else scores
 
-    def keep(self, task: VersionedTask, meta: Any) -> Scores:
-        """Makes what mteb has just written survive a power cut, and reads it back."""
+    def read_back(self, task: VersionedTask, meta: Any) -> Scores:
+        """The scores that mteb has just written, as it rounds them: a resumed run must give the same numbers."""
         path = self.cache.get_task_result_path(model_name=meta, task_name=task.name)
-        for file in (path, *path.parent.glob("model_meta.json")):
-            # mteb writes without a sync, and in place: until here a cut leaves half a file.
-            write_bytes(file, file.read_bytes())
-        # Read back, because mteb rounds what it writes: a run that was resumed must give the same numbers.
-        return scores_of(json.loads(path.read_text("utf-8"))["scores"])
+        return scores_of(read_json(path, kind=dict)["scores"])
+
+
+def whole_or_absent(folder: Path) -> Any:
+    """A ``ResultCache`` of mteb in a folder, whose files are written by the one writer."""
+    mteb = import_extra("mteb", "mteb")
+
+    class WholeFiles(mteb.ResultCache):  # type: ignore[misc,name-defined]
+        def save_to_cache(self, task_result: Any, model_name: Any, model_revision: Any = None, **options: Any) -> None:
+            names = {"model_name": model_name, "model_revision": model_revision, "task_name": task_result.task_name}
+            path = self.get_task_result_path(**names)
+            # mteb 2.x writes in place and without a sync, so a cut leaves half a file: it writes elsewhere here.
+            with tempfile.TemporaryDirectory() as aside:
+                elsewhere = mteb.ResultCache(aside)
+                copy = elsewhere.get_task_result_path(**names)
+                copy.parent.mkdir(parents=True)
+                if path.with_name(SETTINGS).is_file():
+                    shutil.copyfile(path.with_name(SETTINGS), copy.with_name(SETTINGS))
+                elsewhere.save_to_cache(task_result, model_name, model_revision, **options)
+                # The result comes last, since a task counts as scored once it is there.
+                for file in sorted(copy.parent.iterdir(), key=lambda file: file == copy):
+                    write_bytes(path.with_name(file.name), file.read_bytes())
+
+    return WholeFiles(folder)
 
 
 def scores_of(splits: Mapping[str, Any]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from moee_topics.defaults import SEED
 from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
-from moee_topics.fuse import METHODS, BatchFusion, Fusion, Standardize, find_method
+from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
 from moee_topics.mteb.protocol import AnyFusion, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
 from moee_topics.recipe import find_recipe, read_recipe
@@ -64,7 +64,7 @@ class ScoreSection(Section):
     methods: tuple[str, ...] = ("HS", "RW", "concat", "sum")
     alpha: tuple[float, ...] | Literal["auto"] = (Fusion.alpha,)
     development: LocalTask | None = None
-    standardize: tuple[Standardize | Literal["reference"], ...] = ("none",)
+    standardize: tuple[Standardize | Literal["reference"], ...] = (RAW.standardize,)  # type: ignore[assignment] # true and false are words by now
     statistics: Path | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
     prompts: tuple[str, ...] = ()

@@ -25,7 +25,15 @@ from moee_topics.mteb.columns import ChosenAlphas, Column, columns_of
 from moee_topics.mteb.protocol import AnyFusion, MTEBEncoder, model_meta
 from moee_topics.mteb.results import Results
 from moee_topics.mteb.score_recipe import ScoreRecipe
-from moee_topics.mteb.tasks import TaskSource, VersionedTask, clustering_rows, local_task, pair_rows, texts_of
+from moee_topics.mteb.tasks import (
+    TaskSource,
+    VersionedTask,
+    clustering_rows,
+    local_task,
+    pair_rows,
+    texts_of,
+    without_retries,
+)
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder
 
@@ -180,7 +188,7 @@ class ScoringRun:
                 self.alphas.remember(self.alpha_key(task, column), self.choose_alpha(column, texts).alpha)
             fusion = column.fit(column.with_alpha(self.chosen_alpha(task, column)), self.embedder, texts)
             encoder = MTEBEncoder(self.embedder, fusion, statistics=column.statistics_name)
-            with _quiet():
+            with _quiet(), without_retries():
                 import_extra("mteb", "mteb").evaluate(
                     encoder,
                     task.source.make(),
@@ -190,7 +198,7 @@ class ScoringRun:
                     co2_tracker=False,
                     show_progress_bar=False,
                 )
-            scores[column.label] = self.results.keep(task, encoder.mteb_model_meta)
+            scores[column.label] = self.results.read_back(task, encoder.mteb_model_meta)
         outcome = f"{len(texts):,} texts, {encoded:,} encoded now"
         self.progress.end(task.name, time.perf_counter() - started, outcome)
         return scores

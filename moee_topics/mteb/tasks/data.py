@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
+from moee_topics.mteb.tasks.hub import without_retries
 from moee_topics.mteb.tasks.source import TaskSource, mteb
 from moee_topics.store import content_hash
 
@@ -22,20 +24,19 @@ def load(source: TaskSource) -> Any:
         InputError: the data is neither on this machine nor to be had from the hub.
     """
     task = source.make()
-    try:
-        task.load_data()
-    except (OSError, ValueError, RuntimeError) as error:
-        path = task.metadata.dataset["path"]
-        raise InputError(
-            f"The data of the task {source.name} ({path}) is not on this machine and could not be fetched: "
-            f"{type(error).__name__}: {_first_line(error)}. Run once with a network, copy the hub's cache (HF_HOME), "
-            "leave the task out, or give a labelled file of your own as a local task."
-        ) from error
+    with contextlib.nullcontext("") if source.local else without_retries() as why_not_asked:
+        try:
+            task.load_data()
+        except (OSError, ValueError, RuntimeError) as error:
+            path = task.metadata.dataset["path"]
+            first_line = (str(error).strip().splitlines() or [""])[0][:200]
+            reason = f" ({why_not_asked})" if why_not_asked else ""
+            raise InputError(
+                f"The data of the task {source.name} ({path}) is not on this machine and could not be fetched{reason}: "
+                f"{type(error).__name__}: {first_line}. Run once with a network, copy the hub's cache (HF_HOME), leave "
+                "the task out, or give a labelled file of your own as a local task."
+            ) from error
     return task
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
 
 
 @dataclass
