@@ -66,33 +66,35 @@ def thin(records: Sequence[Record], most: int) -> Sequence[Record]:
 
 @cache
 def package_docstrings(package: str, most: int = 0) -> tuple[Record, ...]:
-    """Public docstrings of an installed package or sub-package, in the order of its files.
-
-    With ``most``, only just enough files are read, scattered over the package in an order that is always the same.
+    """Public docstrings of an installed package or sub-package, in the order of its files, each text once.
 
     Raises:
         InputError: the package is not installed, or has no Python source.
     """
+    folder, modules = _package_folder(package), list[tuple[Path, str]]()
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        # A private module may define public classes (sklearn.cluster._kmeans); a private folder may be vendored code.
+        if not any(part in NOT_PUBLIC or "vendor" in part or part.startswith("test_") for part in parts):
+            modules.append((path, ".".join([package, *(part for part in parts if part != "__init__")])))
+    # With ``most`` only as many files are parsed as it takes. A digest mixes the parts of the package, and does so in
+    # the same way on every machine.
+    modules.sort(key=lambda module: hashlib.blake2b(module[1].encode(), digest_size=8).digest())
     seen: set[str] = set()
     records: dict[Path, list[Record]] = {}
-    for path, module in sorted(_modules(package), key=_scatter):
-        records[path] = list(_new_records(path, module, package, seen))
+    for path, module in modules:
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # some packages ship templates and files for other Python versions
+            continue
+        for name, docstring in _public_docstrings(tree, module):
+            prose = first_prose(docstring)
+            if len(prose.split()) >= SHORTEST and prose not in seen:
+                seen.add(prose)
+                records.setdefault(path, []).append(Record(name, prose, id=name, label=package))
         if 0 < most <= len(seen):
             break
     return tuple(thin([record for path in sorted(records) for record in records[path]], most))
-
-
-def _scatter(module: tuple[Path, str]) -> bytes:
-    """A key by which the modules of all parts of a package are mixed, the same way on every machine."""
-    return hashlib.blake2b(module[1].encode(), digest_size=8).digest()
-
-
-def _new_records(path: Path, module: str, package: str, seen: set[str]) -> Iterator[Record]:
-    for name, docstring in _public_docstrings(_parse(path), module):
-        prose = first_prose(docstring)
-        if len(prose.split()) >= SHORTEST and prose not in seen:
-            seen.add(prose)
-            yield Record(name, prose, id=name, label=package)
 
 
 def first_prose(docstring: str) -> str:
@@ -108,15 +110,6 @@ def first_prose(docstring: str) -> str:
     return prose
 
 
-def _modules(package: str) -> Iterator[tuple[Path, str]]:
-    """Every public source file of a package and the module it is."""
-    folder = _package_folder(package)
-    for path in folder.rglob("*.py"):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if _is_public_path(parts):
-            yield path, ".".join([package, *(part for part in parts if part != "__init__")])
-
-
 def _package_folder(package: str) -> Path:
     top, *below = package.split(".")
     spec = PathFinder.find_spec(top)  # of the top alone, as finding a sub-package would import its parent
@@ -127,18 +120,6 @@ def _package_folder(package: str) -> Path:
             "Give the name it is imported by, for example sklearn for scikit-learn."
         )
     return folders[0]
-
-
-def _is_public_path(parts: Sequence[str]) -> bool:
-    # a private module may define public classes (sklearn.cluster._kmeans), a private folder may be vendored code
-    return not any(part in NOT_PUBLIC or "vendor" in part or part.startswith("test_") for part in parts)
-
-
-def _parse(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # some packages ship templates and files for other Python versions
-        return ast.Module(body=[], type_ignores=[])
 
 
 def _public_docstrings(node: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from moee_topics.corpus.document import Record
 from moee_topics.corpus.settings import CorpusSettings
@@ -14,20 +13,11 @@ from moee_topics.errors import InputError
 
 def read_20newsgroups(settings: CorpusSettings) -> Iterator[Record]:
     """The posts in scikit-learn's order of files, the newsgroup as label."""
-    data = _fetch(settings)
-    posts = zip(data.data, data.target, data.filenames, strict=True)
-    for text, target, filename in posts:
-        label = data.target_names[target]
-        place = f"{label}/{Path(filename).name}"
-        yield Record(place, text, id=place, label=label)
-
-
-def _fetch(settings: CorpusSettings) -> Any:
     from sklearn.datasets import fetch_20newsgroups
 
-    offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}
+    offline = os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads it
     try:
-        return fetch_20newsgroups(
+        data = fetch_20newsgroups(
             data_home=settings.data_home,
             subset=settings.subset,
             remove=settings.remove,
@@ -39,3 +29,7 @@ def _fetch(settings: CorpusSettings) -> Any:
             f"20 Newsgroups is not in scikit-learn's cache and cannot be downloaded ({error}). Point corpus.data_home "
             "or the variable SCIKIT_LEARN_DATA to a folder that holds 20news-bydate_py3.pkz, or run once online."
         ) from error
+    for text, target, filename in zip(data.data, data.target, data.filenames, strict=True):
+        label = data.target_names[target]
+        place = f"{label}/{Path(filename).name}"
+        yield Record(place, text, id=place, label=label)

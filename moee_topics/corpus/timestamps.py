@@ -37,15 +37,12 @@ def iso_timestamp(value: object, time_format: str | None = None) -> str | None:
         return datetime.strptime(text, time_format).isoformat()
     if isinstance(value, bool):
         raise ValueError("a truth value")
-    if re.fullmatch(r"-?\d+(\.\d*)?([eE][+]?\d+)?", text):
-        return _number_as_time(float(text))
-    try:
-        return datetime.fromisoformat(text).isoformat()
-    except ValueError:
-        return parsedate_to_datetime(text).isoformat()
-
-
-def _number_as_time(number: float) -> str:
+    if not re.fullmatch(r"-?\d+(\.\d*)?([eE][+]?\d+)?", text):
+        try:
+            return datetime.fromisoformat(text).isoformat()
+        except ValueError:
+            return parsedate_to_datetime(text).isoformat()
+    number = float(text)
     if number.is_integer() and YEARS[0] <= number <= YEARS[1]:
         return f"{int(number)}-01-01T00:00:00"
     if number.is_integer() and YEARS[0] * 10_000 <= number < (YEARS[1] + 1) * 10_000:

@@ -1,12 +1,31 @@
-"""Times: the usual spellings become ISO 8601, and what is no time is never made one."""
+"""Times: the usual spellings are read, and what is none is not taken for one."""
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 
 import pytest
 
 from moee_topics.corpus.timestamps import iso_timestamp
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2021, "2021-01-01T00:00:00"),
+        ("2021", "2021-01-01T00:00:00"),
+        ("20210203", "2021-02-03T00:00:00"),
+        ("2021-02-03T04:05:06Z", "2021-02-03T04:05:06+00:00"),
+        (1_600_000_000, "2020-09-13T12:26:40+00:00"),
+        (1_600_000_000_000, "2020-09-13T12:26:40+00:00"),
+        ("Wed, 21 Apr 1993 10:30:00 +0000", "1993-04-21T10:30:00+00:00"),
+        (datetime(2020, 1, 2, tzinfo=UTC), "2020-01-02T00:00:00+00:00"),
+        (None, None),
+        (float("nan"), None),
+    ],
+)
+def test_times_in_the_usual_spellings_become_iso(value: object, expected: str | None) -> None:
+    assert iso_timestamp(value) == expected
 
 
 @pytest.mark.parametrize("value", [0, 12, 23.5, "12", "7.0", 86_399, "12:30", "12:30:00", time(12, 30), True, "soon"])

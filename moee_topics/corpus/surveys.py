@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus.document import Corpus, Document
+from moee_topics.corpus.corpus import Corpus
+from moee_topics.corpus.document import Document
 from moee_topics.corpus.markup import holds_markup
 from moee_topics.errors import InputError
 
@@ -124,20 +125,18 @@ class Surveyor:
     def passing(self, corpus: Corpus) -> Iterator[Document]:
         """The documents of a corpus, each counted."""
         for document in corpus:
-            self._count(document)
+            # JSON keeps the three apart: no id can end where another's label begins.
+            rest = json.dumps([document.id, document.label, document.timestamp], ensure_ascii=False)
+            self._digest.update(document.content_hash + rest.encode() + b"\n")
+            self._hashes += document.content_hash
+            self._characters += len(document.text)
+            self._marked_up += holds_markup(document.text)
+            if document.label is not None:
+                self._labels.add(document.label)
+            if document.timestamp is not None:
+                first, last = self._times or (document.timestamp, document.timestamp)
+                self._times = min(first, document.timestamp), max(last, document.timestamp)
             yield document
-
-    def _count(self, document: Document) -> None:
-        rest = json.dumps([document.id, document.label, document.timestamp], ensure_ascii=False)
-        self._digest.update(document.content_hash + rest.encode() + b"\n")
-        self._hashes += document.content_hash
-        self._characters += len(document.text)
-        self._marked_up += holds_markup(document.text)
-        if document.label is not None:
-            self._labels.add(document.label)
-        if document.timestamp is not None:
-            first, last = self._times or (document.timestamp, document.timestamp)
-            self._times = min(first, document.timestamp), max(last, document.timestamp)
 
     def result(self, corpus: Corpus) -> Survey:
         """What the finished pass found.
@@ -151,7 +150,7 @@ class Surveyor:
         return Survey(
             source=corpus.source,
             documents=len(hashes),
-            unique=len(np.unique(hashes.view("S16"))),
+            unique=len(np.unique(hashes.view("S16"))),  # V16 has no order
             empty=corpus.counts.empty,
             duplicate_ids=corpus.counts.duplicate_ids,
             left_out=corpus.counts.left_out,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from moee_topics.corpus.columns import Columns, choose_columns, grow_columns
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.lines import TextFile, is_hidden, standard_input
-from moee_topics.corpus.settings import Columns, CorpusSettings, choose_columns, grow_columns
+from moee_topics.corpus.packing import is_hidden
+from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import read_table
+from moee_topics.corpus.text_file import TextFile
 from moee_topics.errors import InputError
 
 
@@ -23,6 +26,7 @@ def read_rows(path: Path, settings: CorpusSettings) -> Iterator[Record]:
         for row in table.rows(columns.all):
             yield table_record(row.place, row.values, columns)
         return
+    # JSON lines have no header: a column may come first in the millionth line, and is missing only after the last.
     columns, names = Columns(), dict[str, None]()
     for number, row in enumerate(table.rows(None)):
         if not columns.complete and not row.values.keys() <= names.keys():
@@ -39,7 +43,7 @@ def table_record(place: str, row: Mapping[str, Any], columns: Columns) -> Record
     """One row of a table as a record."""
     parts = [row.get(column) for column in columns.text]
     if len(parts) != 1:
-        parts = ["\n".join(str(part) for part in parts if part is not None and part == part)]
+        parts = ["\n".join(str(part) for part in parts if part is not None and part == part)]  # NaN is unlike itself
     return Record(
         place,
         parts[0],
@@ -51,10 +55,11 @@ def table_record(place: str, row: Mapping[str, Any], columns: Columns) -> Record
 
 def read_lines(path: Path, settings: CorpusSettings) -> Iterator[Record]:
     """One document per line of a text file."""
-    yield from _records(TextFile.at(path, settings))
+    return line_records(TextFile.at(path, settings))
 
 
-def _records(file: TextFile) -> Iterator[Record]:
+def line_records(file: TextFile) -> Iterator[Record]:
+    """One document per line of an opened text file."""
     for number, line in enumerate(file.lines(), start=1):
         yield Record(f"line {number}", line.rstrip("\r\n"))
 
@@ -63,17 +68,23 @@ class StandardInput:
     """One document per line of standard input, kept in a temporary file so that it can be read again."""
 
     def __init__(self) -> None:
-        self._kept: IO[bytes] | None = None
+        self._copy: IO[bytes] | None = None
 
     def read(self, settings: CorpusSettings) -> Iterator[Record]:
         """Starts a pass; the first one drains standard input."""
-        if self._kept is None:
+        if self._copy is None:
             if sys.stdin.isatty():
                 raise InputError("The corpus is standard input (-), but nothing is piped in. Pipe one document a line.")
-            self._kept = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
+            self._copy = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
             while block := sys.stdin.buffer.read(1 << 20):
-                self._kept.write(block)
-        yield from _records(standard_input(self._kept, settings))
+                self._copy.write(block)
+        yield from line_records(TextFile("standard input", self._rewound, settings))
+
+    @contextmanager
+    def _rewound(self) -> Iterator[IO[bytes]]:
+        assert self._copy is not None
+        self._copy.seek(0)
+        yield self._copy  # and not closed afterwards: the next pass reads it again
 
 
 def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:

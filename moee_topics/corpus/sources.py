@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from moee_topics.corpus.corpus import Corpus
 from moee_topics.corpus.docstrings import read_docstrings
-from moee_topics.corpus.document import Corpus, Record
-from moee_topics.corpus.files import StandardInput, read_folder, read_lines, read_rows
+from moee_topics.corpus.document import Record
 from moee_topics.corpus.hub import read_hub
-from moee_topics.corpus.lines import PACKINGS, kind_of
 from moee_topics.corpus.newsgroups import read_20newsgroups
+from moee_topics.corpus.packing import PACKINGS, kind_of
+from moee_topics.corpus.readers import StandardInput, read_folder, read_lines, read_rows
 from moee_topics.corpus.settings import CorpusSettings
-from moee_topics.corpus.tables import TABLES
+from moee_topics.corpus.tables import TABLES, is_table
 from moee_topics.errors import InputError
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
@@ -42,16 +43,14 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
     path = Path(source).expanduser()
     if not path.exists():
         raise InputError(f"There is no corpus {source!r}. Expected {EXPECTED}.")
-    return Corpus(source, path.name, partial(_path_reader(path), path, settings), settings)
-
-
-def _path_reader(path: Path) -> Callable[[Path, CorpusSettings], Iterator[Record]]:
+    read: Callable[[Path, CorpusSettings], Iterator[Record]]
     if path.is_dir():
-        return read_folder
-    kind, packing = kind_of(path)
-    if kind == ".txt":
-        return read_lines
-    if kind in TABLES and not (packing and kind in (".parquet", ".xlsx")):
-        return read_rows
-    endings = "".join(path.suffixes) or "no ending"
-    raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")
+        read = read_folder
+    elif kind_of(path)[0] == ".txt":
+        read = read_lines
+    elif is_table(path):
+        read = read_rows
+    else:
+        endings = "".join(path.suffixes) or "no ending"
+        raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")
+    return Corpus(source, path.name, partial(read, path, settings), settings)

@@ -1,32 +1,26 @@
-"""Lines of text files: unpacked, decoded, and never longer than a document may be."""
+"""Text files as lines: decoded, and never longer than a document may be."""
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import gzip
 import io
-import lzma
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
-import pyarrow as pa
-
+from moee_topics.corpus.packing import open_bytes
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
 
 LONGEST_DOCUMENT = 50_000_000
 """Characters. A longer "document" is a whole data set in one field, and is refused by name."""
 
-PIECE = 1 << 20
-HEAD = 1 << 16
+PIECE = 1 << 20  # characters
+HEAD = 1 << 16  # bytes, in which the encoding and the line end show
 ENDS = re.compile("\r\n|\n|\r")
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -35,73 +29,6 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException, UnicodeDecodeError)
-
-
-def _open_zip(path: Path) -> IO[bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return archive.open(zip_member(path))  # keeps the file open by itself
-
-
-PACKINGS: Mapping[str, Callable[[Path], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": partial(pa.input_stream, compression="zstd"),
-    ".zip": _open_zip,
-}
-
-
-def zip_member(path: Path) -> str:
-    """The one file in a zip; what macOS adds, folders and hidden files do not count.
-
-    Raises:
-        InputError: there are more, or none, or it cannot be read without a password.
-    """
-    with zipfile.ZipFile(path) as archive:
-        # A damaged zip may name a member with nothing, and is_dir asks for the name's last letter.
-        members = [item for item in archive.infolist() if item.filename and not item.is_dir()]
-    members = [item for item in members if not is_hidden(PurePath(item.filename))]
-    if len(members) != 1:
-        names = ", ".join(item.filename for item in members[:5])
-        raise InputError(f"{path} holds {len(members):,} files ({names}), expected one. Unpack it, or name a folder.")
-    if members[0].flag_bits & 1:
-        raise InputError(f"{path} is locked by a password. Unpack it.")
-    return members[0].filename
-
-
-def is_hidden(path: PurePath) -> bool:
-    """Whether a file or a folder on its way is hidden, or one that macOS lays beside files on foreign disks."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-
-
-def kind_of(path: Path) -> tuple[str, str]:
-    """The ending that says what is in a file, and the one that says how it is packed (empty if it is not)."""
-    packing = path.suffix.lower() if path.suffix.lower() in PACKINGS else ""
-    inside = path.with_suffix("") if packing else path
-    if packing == ".zip" and not inside.suffix:
-        with readable(path):
-            inside = Path(zip_member(path))
-    return inside.suffix.lower(), packing
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Whatever is wrong with the bytes of a file becomes an error that names it."""
-    try:
-        yield
-    except (*DAMAGE, OSError, NotImplementedError) as error:
-        # What unpacks a file raises an OSError too, but without the number that those of the system have.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-        raise InputError(f"{path} is damaged and cannot be unpacked: {error}") from error
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked on the way if its name says that it is packed."""
-    with readable(path), PACKINGS.get(path.suffix.lower(), partial(Path.open, mode="rb"))(path) as stream:
-        yield stream
 
 
 @dataclass(frozen=True)
@@ -150,13 +77,19 @@ class TextFile:
         """All of it as one text.
 
         Raises:
-            InputError: as :meth:`lines`.
+            InputError: it is longer than a document may be; or as :meth:`lines`.
         """
-        return "".join(bounded(self.lines(), self.name))
+        lines, size = [], 0
+        for line in self.lines():
+            lines.append(line)
+            size += len(line)
+            if size > LONGEST_DOCUMENT:
+                raise InputError(f"{self.name} has more than {LONGEST_DOCUMENT:,} characters, too many for a document.")
+        return "".join(lines)
 
     def _bounded(self, text: io.TextIOWrapper, end: str) -> Iterator[str]:
-        """Lines, read in pieces, so that 600 MB in one line are not in memory before they are refused."""
         number = 1
+        # In pieces, so that 600 MB in one line are not in memory before they are refused.
         while line := text.readline(PIECE):
             pieces, size = [line], len(line)
             while len(line) == PIECE and not line.endswith(end):
@@ -187,7 +120,7 @@ class TextFile:
         return marked or encoding
 
     def _undecodable(self, encoding: str, end: str, error: UnicodeDecodeError) -> str:
-        """Where the first foreign byte is: the decoder knows only its place in a block."""
+        # Read once more, with foreign bytes let through: the decoder knows only the place in a block.
         place, seen = self.name, f"bytes that are not {encoding} ({error.reason})"
         with self.open() as stream:
             text = io.TextIOWrapper(stream, encoding, "surrogateescape", newline=end)
@@ -202,28 +135,3 @@ class TextFile:
             finally:
                 text.detach()
         return f"{place}: {seen}. Set corpus.encoding (for example cp1252), or corpus.decoding_errors=replace."
-
-
-def bounded(lines: Iterator[str], name: str) -> Iterator[str]:
-    """Lines that together are no longer than a document may be.
-
-    Raises:
-        InputError: they are longer.
-    """
-    size = 0
-    for line in lines:
-        size += len(line)
-        if size > LONGEST_DOCUMENT:
-            raise InputError(f"{name} has more than {LONGEST_DOCUMENT:,} characters, too many for one document.")
-        yield line
-
-
-def standard_input(kept: IO[bytes], settings: CorpusSettings) -> TextFile:
-    """What was piped in, kept in a file that stays open."""
-
-    @contextmanager
-    def rewound() -> Iterator[IO[bytes]]:
-        kept.seek(0)
-        yield kept
-
-    return TextFile("standard input", rewound, settings)

@@ -1,0 +1,42 @@
+"""Data sets of the hub."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from corpus_files import opened, refused
+
+from moee_topics.errors import MissingExtraError
+
+
+def test_hub_data_sets_need_their_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match=r"moee-topics\[hub\]"):
+        list(opened("hub:someone/something"))
+
+
+def test_hub_labels_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": "one", "label": 1}, {"text": "two", "label": 0}, {"text": "three", "label": -1}]
+
+    class DataSet(list[dict[str, Any]]):
+        features = SimpleNamespace(get={"label": SimpleNamespace(names=["no", "yes"])}.get)
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: DataSet(rows)))
+    assert [(document.text, document.label) for document in opened("hub:someone/something")] == [
+        ("one", "yes"),
+        ("two", "no"),
+        ("three", "-1"),
+    ]
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: DataSet()))
+    assert "corpus.split" in refused("hub:someone/something")
+
+
+def test_a_hub_data_set_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("Unknown split")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=fail))
+    assert "someone/something" in (message := refused("hub:someone/something")) and "Unknown split" in message

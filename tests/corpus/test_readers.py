@@ -1,0 +1,82 @@
+"""Records from files: rows, lines, folders, standard input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from corpus_files import json_lines, opened, refused, written
+
+from moee_topics.corpus import CorpusSettings, Document, open_corpus, survey
+
+
+def test_several_text_columns_are_joined_by_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.jsonl", json_lines([{"title": "A", "abstract": "B"}, {"title": "C", "abstract": None}]))
+    documents = opened(path, text=("title", "abstract"))
+    assert [document.text for document in documents] == ["A\nB", "C"]
+
+
+def test_a_text_file_is_one_document_per_line(tmp_path: Path) -> None:
+    corpus = opened(written(tmp_path, "t.txt", "one\r\n\ntwo\nthree"))
+    assert [(document.id, document.text) for document in corpus] == [
+        ("line 1", "one"),
+        ("line 3", "two"),
+        ("line 4", "three"),
+    ]
+    assert corpus.counts.empty == 1
+
+
+def test_a_folder_is_one_document_per_file_with_its_sub_folder_as_label(tmp_path: Path) -> None:
+    for name in ("b/2.txt", "a/1.txt", "3.txt", "a/ignored.md"):
+        written(tmp_path, name, f"text of {name}")
+    assert list(opened(tmp_path)) == [
+        Document("3.txt", "text of 3.txt"),
+        Document("a/1.txt", "text of a/1.txt", "a"),
+        Document("b/2.txt", "text of b/2.txt", "b"),
+    ]
+    assert [d.id for d in opened(tmp_path, pattern="*/*.md")] == ["a/ignored.md"]
+    assert ".md, .txt" in refused(tmp_path, pattern="*.rst")
+
+
+def test_standard_input_is_read_once_and_can_be_iterated_again() -> None:
+    code = (
+        "from moee_topics.corpus import CorpusSettings, open_corpus\n"
+        "corpus = open_corpus(CorpusSettings('-'))\n"
+        "print([d.text for d in corpus] == [d.text for d in corpus] == ['one', 'zwölf'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="one\n\nzwölf\n".encode(), capture_output=True, check=True
+    )
+    assert done.stdout.strip() == b"True"
+
+
+def documents(path: Path, **settings: Any) -> list[Document]:
+    return list(open_corpus(CorpusSettings(str(path), **settings)))
+
+
+def test_columns_may_come_late_in_json_lines(tmp_path: Path) -> None:
+    lines = [{"id": i, "text": f"text {i}"} for i in range(40)]
+    lines += [{**line, "id": i + 40, "label": "ab"[i % 2], "date": "2024-05-01"} for i, line in enumerate(lines)]
+    path = written(tmp_path, "t.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    for settings in ({}, {"label": "label", "timestamp": "date"}):
+        read = documents(path, **settings)
+        assert [document.label for document in read] == [None] * 40 + ["a", "b"] * 20
+        assert sum(document.timestamp is not None for document in read) == 40
+    assert "no column 'lable'" in refused(path, label="lable")
+    assert "no column 'lable'" in refused(path, label="lable", limit=10)
+    assert "no column 'txt'" in refused(path, text="txt")
+
+
+def test_hidden_files_of_a_folder_are_left_out_and_counted(tmp_path: Path) -> None:
+    for i in range(5):
+        (tmp_path / f"{i}.txt").write_text(f"\ufefftext {i}", encoding="utf-8")
+    (tmp_path / "._0.txt").write_bytes(bytes(range(128, 200)))
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x.txt").write_text("hidden")
+    corpus = open_corpus(CorpusSettings(str(tmp_path)))
+    assert [document.text for document in corpus] == [f"text {i}" for i in range(5)]
+    whole = survey(corpus)
+    assert whole.to_json()["left_out"] == {"hidden files": 2} and "Hidden files left out: 2." in whole.notes
