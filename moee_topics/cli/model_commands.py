@@ -84,7 +84,12 @@ def models_carve(
     active: Annotated[int, typer.Option("--active", min=1, help="Groups that a token goes through.")] = 16,
     dense_layers: Annotated[int, typer.Option("--dense-layers", min=0, help="First layers that stay as they are.")] = 0,
     vocabulary: Annotated[int, typer.Option("--vocabulary", min=0, help="Keep only the first tokens of its BPE.")] = 0,
-    grouping: Annotated[Literal["kmeans", "random"], typer.Option("--grouping", help="How neurons meet.")] = "kmeans",
+    grouping: Annotated[
+        Literal["kmeans", "spread", "random"], typer.Option("--grouping", help="Like neurons together, apart, or any.")
+    ] = "kmeans",
+    decorrelate: Annotated[
+        float, typer.Option("--decorrelate", help="Makes logits differ; 0.1 tells most of texts.")
+    ] = 0.0,
     strength: Annotated[float, typer.Option("--strength", help="Scale of the router's logits.")] = 1e-4,
     seed: Annotated[int, typer.Option("--seed", help="Of the grouping.")] = 0,
     manner: Manner = Manner(),  # noqa: B008 - a set of options
@@ -95,7 +100,7 @@ def models_carve(
     """
     from moee_topics.encode import CarveSettings, carve_checkpoint
 
-    settings = CarveSettings(groups, group_size, active, dense_layers, grouping, strength, seed)
+    settings = CarveSettings(groups, group_size, active, dense_layers, grouping, decorrelate, strength, seed)
     manner.progress.begin("carve", source)
     report = carve_checkpoint(
         source, folder, _texts(text), settings, tokens=tokens, vocabulary=vocabulary, progress=manner.progress.advance

@@ -27,7 +27,7 @@ from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json
 
-Grouping = Literal["kmeans", "random"]
+Grouping = Literal["spread", "kmeans", "random"]
 
 DONORS = ("llama", "mistral", "qwen2", "qwen3")
 """Model types whose attention and norms are those of ``Glm4MoeModel``."""
@@ -47,7 +47,13 @@ class CarveSettings:
         group_size: neurons of a group; what the groups leave is shared, a whole number of such groups.
         active: groups that a token goes through, beside the shared ones.
         dense_layers: first layers that stay as they are.
-        grouping: "kmeans" by activation, or "random" (a control).
+        grouping: "kmeans": neurons that are active together share a group, which keeps the hidden states nearest to the
+            donor's. "spread": they go to different ones, whose routing tells texts apart better: the routing of
+            SmolLM2-135M on 2,500 arXiv abstracts clusters with an AMI of 23.0 by "kmeans" and 31.3 by "spread".
+            "random" is a control (29.1 to 30.4): groups of like neurons have logits that repeat each other.
+        decorrelate: makes the logits of a layer uncorrelated over texts; the value is added to their variances, in
+            units of the mean one, and 0 leaves them. 0.1 lifts the 23.0 to 28.9 and the 31.3 to 33.3, for a choice of
+            groups that holds 0.3 to 0.7 points less of the activation.
         strength: scale of the router's logits. Near 0 every chosen group counts fully; 1e-6 with every group active is
             the dense model to 1e-5. Much below 1e-5 float32 no longer tells close logits apart after the sigmoid.
         seed: of the clustering.
@@ -58,6 +64,7 @@ class CarveSettings:
     active: int = 16
     dense_layers: int = 0
     grouping: Grouping = "kmeans"
+    decorrelate: float = 0.0
     strength: float = 1e-4
     seed: int = 0
 
@@ -108,6 +115,8 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
             f"{settings.groups} groups of {settings.group_size} do not divide {config.intermediate_size} neurons: what "
             f"they leave for the shared part ({left}) must be a positive multiple of {settings.group_size}."
         )
+    if settings.decorrelate < 0:
+        raise InputError(f"decorrelate is 0 or more, got {settings.decorrelate}.")
     if not 0 < settings.strength <= 1:
         raise InputError(f"strength is above 0 and at most 1, got {settings.strength}.")
     if not 1 <= settings.active <= settings.groups or not 0 <= settings.dense_layers < config.num_hidden_layers:
@@ -199,14 +208,19 @@ def cut_layer(mlp: Any, inputs: Tensor, first: Tensor, settings: CarveSettings, 
     """Cuts one layer by what its neurons did on the calibration tokens."""
     sizes = contributions(mlp, inputs)
     shared, routed = _shared_and_routed(sizes, first, settings)
+    texts = first.cumsum(0)[~first] - 1
     sizes, inputs = sizes[~first], inputs[~first]
     rng = np.random.default_rng([settings.seed, seed])
     if settings.grouping == "random":
         groups = routed[torch.from_numpy(rng.permutation(len(routed)))].view(settings.groups, -1)
-    else:
+    elif settings.grouping == "kmeans":
         groups = routed[_clusters(sizes[:, routed], settings.groups, rng)]
+    else:
+        groups = routed[_clusters(sizes[:, routed], settings.group_size, rng).T]
     energies = torch.stack([sizes[:, group].sum(1) for group in groups], dim=1)
     router, bias, explained = fit_router(inputs, energies)
+    if settings.decorrelate:
+        router, bias = decorrelated(router, bias, inputs, texts, settings.decorrelate)
     covered, oracle = _coverage(inputs @ router.T + bias, energies, settings.active)
     share = float((sizes[:, shared].sum(1) / sizes.sum(1).clamp_min(1e-9)).mean())
     return LayerCut(shared, groups, router, bias, explained, share, covered, oracle)
@@ -259,6 +273,27 @@ def fit_router(inputs: Tensor, energies: Tensor) -> tuple[Tensor, Tensor, float]
     error = rest - inputs[fitted:].double() @ weights.T - bias
     explained = 1 - float(error.square().sum() / (rest - rest.mean(0)).square().sum().clamp_min(1e-12))
     return weights.float(), bias.float(), explained
+
+
+def decorrelated(router: Tensor, bias: Tensor, inputs: Tensor, texts: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+    """The router whose logits, as means over texts, are uncorrelated and yet as near to the old ones as can be (ZCA).
+
+    Args:
+        router: (groups, hidden), with ``bias`` (groups,).
+        inputs: (tokens, hidden).
+        texts: the number of each token's text, (tokens,).
+        ridge: added to the variances, in units of their mean: few texts know the small ones badly.
+    """
+    logits = inputs @ router.T + bias
+    sums = torch.zeros(int(texts.max()) + 1, len(router)).index_add_(0, texts, logits)
+    means = sums / texts.bincount().clamp_min(1)[:, None]
+    covariance = torch.cov(means.T)
+    values, vectors = torch.linalg.eigh(covariance)
+    scales = (values.clamp_min(0) + ridge * float(values.mean()) + 1e-12).rsqrt()
+    rotation = vectors @ torch.diag(scales) @ vectors.T
+    center = logits.mean(0)
+    # The mean stays: it says which groups matter most of the time, and chooses better than it tells texts apart.
+    return rotation @ router, rotation @ (bias - center) + center
 
 
 def _coverage(predicted: Tensor, energies: Tensor, active: int) -> tuple[float, float]:
