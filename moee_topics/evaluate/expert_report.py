@@ -50,7 +50,7 @@ class TopicExperts:
 
     Attributes:
         topic: its id.
-        count: number of documents.
+        count: number of different documents.
         significant: how many (layer, expert) pairs pass the false discovery control.
         experts: those of them with the required effect, the strongest by a cautious estimate of the lift first.
         lift: (L, E) lift of every pair, significant or not.
@@ -108,7 +108,7 @@ class ExpertReport:
     Attributes:
         layers: L.
         experts: E.
-        documents: N.
+        documents: N different documents.
         shuffles: how many shuffles of the topics the control rests on.
         fdr: the share of listed pairs that may be chance.
         threshold: the z above which a pair counts; None where no pair passes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate.agreement import OUTLIERS, Topics, match_topics, same_length
+from moee_topics.evaluate.repeats import first_of_each
 from moee_topics.evaluate.topic_scores import Score
 
 Kind = Literal["seeds", "bootstrap"]
@@ -63,12 +64,15 @@ class Stability:
     topics: Sequence[int]
 
 
-def compare_runs(runs: Sequence[TopicRun], *, top: int = TOP_WORDS) -> Stability:
+def compare_runs(
+    runs: Sequence[TopicRun], *, top: int = TOP_WORDS, texts: Sequence[Hashable] | None = None
+) -> Stability:
     """Compares every two of several fits (seeds, bootstraps) of one corpus.
 
     Args:
         runs: two or more.
         top: how many first words of each topic are compared.
+        texts: the text of each document of the corpus, or its hash; copies count once. Without, no two are copies.
 
     Raises:
         InputError: fewer than two runs, or two runs that share no document.
@@ -78,7 +82,7 @@ def compare_runs(runs: Sequence[TopicRun], *, top: int = TOP_WORDS) -> Stability
     table = np.eye(len(runs))
     overlaps = []
     for i, j in combinations(range(len(runs)), 2):
-        topics = _on_common_documents(runs[i], runs[j])
+        topics = _on_common_documents(runs[i], runs[j], texts)
         table[i, j] = table[j, i] = adjusted_mutual_info_score(*topics)
         for pair in match_topics(*topics).pairs:
             first, second = set(runs[i].words.get(pair.first, ())[:top]), set(runs[j].words.get(pair.second, ())[:top])
@@ -122,21 +126,28 @@ def topic_stability(run: TopicRun, refits: Sequence[TopicRun]) -> dict[int, floa
     return {topic: float(np.mean(jaccards[topic])) for topic in sorted(jaccards)}
 
 
-def _on_common_documents(first: TopicRun, second: TopicRun) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The topics of two fits on the documents both saw, in the same order."""
+def _on_common_documents(
+    first: TopicRun, second: TopicRun, texts: Sequence[Hashable] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The topics of two fits on the documents both saw, in the same order; where texts are given, each text once."""
     a, b = np.asarray(first.topics), np.asarray(second.topics)
     if first.rows is None and second.rows is None:
-        return same_length(a, b)
+        a, b = same_length(a, b)
     rows_a = np.arange(len(a)) if first.rows is None else np.asarray(first.rows)
     rows_b = np.arange(len(b)) if second.rows is None else np.asarray(second.rows)
     common, at_a, at_b = np.intersect1d(rows_a, rows_b, return_indices=True)
     if len(common) == 0:
         raise InputError("Two of the runs share no document, so they cannot be compared. Draw larger samples.")
+    if texts is not None:
+        different = first_of_each(texts[row] for row in common.tolist())
+        at_a, at_b = at_a[different], at_b[different]
     return a[at_a], b[at_b]
 
 
-def stability_summary(own: TopicRun, refits: Mapping[Kind, Sequence[TopicRun]]) -> dict[str, Any]:
-    """What a run and its refits have in common, as plain JSON.
+def stability_summary(
+    own: TopicRun, refits: Mapping[Kind, Sequence[TopicRun]], texts: Sequence[Hashable] | None = None
+) -> dict[str, Any]:
+    """What a run and its refits have in common, as plain JSON; ``texts`` as in :func:`compare_runs`.
 
     Returns:
         For each kind of refit: ``fits`` (the run's own is the first), ``ami`` and ``ami_lowest`` over every two of
@@ -145,7 +156,7 @@ def stability_summary(own: TopicRun, refits: Mapping[Kind, Sequence[TopicRun]]) 
     """
     summary: dict[str, Any] = {}
     for kind, runs in refits.items():
-        agreement = compare_runs([own, *runs])
+        agreement = compare_runs([own, *runs], texts=texts)
         summary[kind] = {
             "fits": agreement.runs,
             "ami": round(agreement.ami, 6),

@@ -60,6 +60,7 @@ def find_experts(
     topics: Rows,
     *,
     rng: np.random.Generator,
+    rows: Sequence[int] | Rows | None = None,
     shuffles: int = 40,
     resamples: int = 200,
     fdr: float = 0.05,
@@ -78,10 +79,11 @@ def find_experts(
     Works layer by layer, so that memory beyond the input is about 12·N·E bytes, 8·K·L·E and 16·N per shuffle.
 
     Args:
-        routing_weights: (N, L, E), each (document, layer) row sums to one. float16 will do; see
-            :func:`gather_routing_weights`.
+        routing_weights: (N, L, E), each (document, layer) row sums to one, of different documents: a copy would count
+            as evidence of its own. float16 will do; see :func:`gather_routing_weights`.
         topics: (N,) topic of every document. Outliers (-1) count as corpus and are no topic.
         rng: the source of shuffles and resamples.
+        rows: (N,) the number of each document in the corpus, where these are not all of it.
         shuffles: how many shuffles of the topics the control rests on, at least 1/fdr.
         resamples: bootstrap resamples of a topic's documents for the interval of the lift.
         fdr: the share of listed pairs that may be chance.
@@ -101,9 +103,9 @@ def find_experts(
     threshold = _threshold(profile, shuffles, fdr)
     topic_experts = []
     for number, pairs in enumerate(_listed_pairs(profile, threshold, least_effect, experts_per_topic)):
-        rows = np.flatnonzero(numbers == number)
+        of_topic = np.flatnonzero(numbers == number)
         layer, expert = np.divmod(pairs, routing_weights.shape[2])
-        values = np.asarray(routing_weights[rows[:, None], layer, expert], dtype=np.float32)
+        values = np.asarray(routing_weights[of_topic[:, None], layer, expert], dtype=np.float32)
         lifts = _expert_lifts(profile, number, pairs, _bootstrap_interval(values, resamples, rng))
         passed = 0 if threshold is None else int((_bins(profile.z[number]) >= round(threshold / Z_STEP)).sum())
         lift = profile.means[number] / profile.corpus
@@ -119,7 +121,7 @@ def find_experts(
         topics=topic_experts,
         information=profile.information,
         similarity=_similarity(profile),
-        expert_documents=_heaviest_users(routing_weights, topic_experts, documents_per_expert),
+        expert_documents=_heaviest_users(routing_weights, topic_experts, documents_per_expert, rows),
     )
 
 
@@ -249,12 +251,17 @@ def _similarity(profile: _Profile) -> Floats:
 
 
 def _heaviest_users(
-    routing_weights: FloatArray, topics: Sequence[TopicExperts], documents: int
+    routing_weights: FloatArray,
+    topics: Sequence[TopicExperts],
+    documents: int,
+    rows: Sequence[int] | Rows | None,
 ) -> list[ExpertDocuments]:
     """The documents with the most weight on each expert that is listed for a topic."""
     users = []
+    numbers = np.arange(len(routing_weights)) if rows is None else np.asarray(rows)
     for layer, expert in sorted({(pair.layer, pair.expert) for topic in topics for pair in topic.experts}):
         weights = np.asarray(routing_weights[:, layer, expert], dtype=np.float32)
-        rows = np.argsort(-weights, kind="stable")[:documents].tolist()
-        users.append(ExpertDocuments(layer, expert, rows, [round(float(weights[row]), 4) for row in rows]))
+        heaviest = np.argsort(-weights, kind="stable")[:documents]
+        shares = [round(float(weight), 4) for weight in weights[heaviest]]
+        users.append(ExpertDocuments(layer, expert, numbers[heaviest].tolist(), shares))
     return users

@@ -168,7 +168,8 @@ def cluster_scores(labels: Sequence[Any], topics: Topics) -> dict[str, Score]:
 
     ``ami``, ``ari`` and ``v_measure`` are over all labelled documents, with the outliers as one topic of their own.
     ``*_without_outliers`` are over the labelled documents that have a topic: higher the more a model leaves out, so
-    read them beside the outlier share. Documents whose label is None or empty are left out of both.
+    read them beside the outlier share. Documents whose label is None or empty are left out of both. Give each text once
+    (:func:`moee_topics.evaluate.first_of_each`): copies agree with themselves, which no correction for chance knows.
 
     Raises:
         InputError: not one label per document.

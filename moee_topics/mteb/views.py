@@ -59,7 +59,7 @@ class ClusterComparison:
 
     Attributes:
         task: the task.
-        documents: how many documents.
+        documents: how many different documents.
         clusters: number of labels, and of clusters of k-means.
         agreements: of pairs of views.
         with_labels: of each view AMI, ARI and V-measure with the labels.

@@ -10,6 +10,7 @@ from typing import Any
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
+from moee_topics.evaluate import first_of_each
 from moee_topics.fuse import Fusion
 from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
@@ -91,7 +92,9 @@ def _compared_clusters(
     source: TaskSource, recipe: ScoreRecipe, embedder_for: EmbedderFor, progress: Progress
 ) -> ClusterComparison:
     texts, labels = clustering_rows(source)
-    progress.begin(source.name, f"{len(texts):,} documents")
+    rows = first_of_each(texts).tolist()
+    texts, labels = [texts[row] for row in rows], [labels[row] for row in rows]
+    progress.begin(source.name, f"{len(texts):,} different documents")
     embedder = embedder_for(_prompts(recipe)[0])
     embedder.progress = progress
     embeddings = embedder.embed(texts)

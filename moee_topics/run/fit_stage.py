@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from moee_topics import __version__
 from moee_topics.corpus import Document
 from moee_topics.errors import InputError
-from moee_topics.evaluate import find_experts, gather_routing_weights
+from moee_topics.evaluate import find_experts, first_of_each, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
@@ -131,8 +131,10 @@ def write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
 
     def find() -> None:
         hashes = work.survey.hash_list()
-        weights = gather_routing_weights(work.embedder.stored_blocks(hashes), len(hashes))
-        RunFolder.experts.write(run, find_experts(weights, result.topics, rng=np.random.default_rng(work.recipe.seed)))
+        rows = first_of_each(hashes)
+        weights = gather_routing_weights(work.embedder.stored_blocks([hashes[row] for row in rows]), len(rows))
+        rng = np.random.default_rng(work.recipe.seed)
+        RunFolder.experts.write(run, find_experts(weights, result.topics[rows], rows=rows, rng=rng))
 
     def write(file: RunFile[Any, Any], frame: Any) -> None:
         if len(frame):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from moee_topics.evaluate import (
     DocumentTerms,
     Score,
     cluster_scores,
+    first_of_each,
     npmi,
     outlier_share,
     prediction_agreement,
@@ -30,7 +33,9 @@ def score_topics(model: TopicModel, names: Sequence[str]) -> dict[str, Score]:
     }
     against_labels: Mapping[str, Score] = {}
     if result.labels is not None and {"ami", "ari", "v_measure"} & set(names):
-        against_labels = cluster_scores(result.labels, result.topics)
+        labelled = np.array([row for row, label in enumerate(result.labels) if label not in (None, "")], dtype=np.int64)
+        rows = labelled[first_of_each(result.texts[row] for row in labelled.tolist())]
+        against_labels = cluster_scores([result.labels[row] for row in rows], result.topics[rows])
     scores: dict[str, Score] = {}
     for name in names:
         if name in of_topics:

@@ -53,7 +53,7 @@ class StabilityStage(Stage):
         for done, refit in enumerate(refits, start=1):
             runs.setdefault(refit.kind, []).append(refitter.result(refit))
             work.progress.advance(done, len(refits), "fits")
-        summary = stability_summary(TopicRun(own.result.topics, ctfidf_words(own)), runs)
+        summary = stability_summary(TopicRun(own.result.topics, ctfidf_words(own)), runs, own.result.texts)
         RunFolder.stability.write(work.run, summary)
         _write_scores(work, {name: asdict(score) for name, score in stability_scores(summary).items()})
         values = [f"AMI {summary[kind]['ami']:.2f} {kind}" for kind in ("seeds", "bootstrap") if kind in summary]

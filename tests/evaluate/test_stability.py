@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate.stability import TopicRun, compare_runs, topic_stability
+from moee_topics.evaluate.stability import TopicRun, compare_runs, stability_scores, stability_summary, topic_stability
 
 
 def test_identical_runs_are_fully_stable_and_shuffled_runs_are_not() -> None:
@@ -22,6 +22,19 @@ def test_identical_runs_are_fully_stable_and_shuffled_runs_are_not() -> None:
     assert abs(other.ami_lowest) < 0.03
     assert other.words is None
     assert other.pairwise_ami.shape == (3, 3)
+
+
+def test_fits_that_find_nothing_agree_on_nothing_copies_or_not() -> None:
+    for copies in (1, 5):
+        rng = np.random.default_rng(copies)
+        texts = np.repeat(np.arange(200), copies)
+        fits = [TopicRun(rng.integers(-1, 20, 200)[texts]) for _ in range(2)]
+        samples = [np.unique(rng.integers(0, len(texts), len(texts))) for _ in range(2)]
+        bootstraps = [TopicRun(rng.integers(-1, 20, 200)[texts][rows], rows=rows) for rows in samples]
+        summary = stability_summary(fits[0], {"seeds": fits[1:], "bootstrap": bootstraps}, texts.tolist())
+        assert [round(score.value or 0, 1) for score in stability_scores(summary).values()] == [0.0, 0.0]
+    # What copies do to the correction for chance, where they are not told.
+    assert compare_runs(fits).ami > 0.2
 
 
 def test_bootstrap_runs_are_compared_on_the_documents_both_saw() -> None:

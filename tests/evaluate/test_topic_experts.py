@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.evaluate.expert_report import ExpertReport
+from moee_topics.evaluate.repeats import first_of_each
 from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
 
 N, L, E, K = 600, 3, 8, 5
@@ -55,6 +56,26 @@ def test_pure_noise_lists_nothing_in_about_the_promised_share_of_corpora() -> No
         found = find_experts(uneven_routing(rng, 200), rng.integers(0, 8, 200), rng=rng, resamples=1)
         listed += any(topic.significant for topic in found.topics)
     assert listed <= 4
+
+
+def test_copies_of_documents_are_no_evidence_when_each_text_is_given_once() -> None:
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(200), 5)
+    weights, topics = uneven_routing(rng, 200)[texts], rng.integers(0, 20, 200)[texts]
+    rows = first_of_each(texts.tolist())
+    once = find_experts(weights[rows], topics[rows], rows=rows, rng=rng, resamples=1)
+    assert sum(topic.significant for topic in once.topics) == 0 and once.documents == 200
+    every = find_experts(weights, topics, rng=rng, resamples=1)
+    assert sum(topic.significant for topic in every.topics) > 20
+
+
+def test_documents_of_an_expert_are_named_by_their_row_in_the_corpus() -> None:
+    weights, topics = planted(np.random.default_rng(0))
+    rows = np.arange(0, N, 2)
+    half = find_experts(weights[rows], topics[rows], rows=rows, rng=np.random.default_rng(1))
+    for expert in half.expert_documents:
+        assert expert.weights == pytest.approx(weights[expert.rows, expert.layer, expert.expert], abs=1e-4)
+        assert not any(row % 2 for row in expert.rows)
 
 
 def test_an_expert_that_is_busy_everywhere_is_no_topic_s_expert() -> None:

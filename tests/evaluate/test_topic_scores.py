@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import adjusted_mutual_info_score
 
 from moee_topics.errors import InputError
+from moee_topics.evaluate.repeats import first_of_each
 from moee_topics.evaluate.topic_scores import (
     DocumentTerms,
     Score,
@@ -26,6 +27,7 @@ from moee_topics.evaluate.topic_scores import (
     topic_diversity,
     topic_npmi,
 )
+from moee_topics.topics.prediction import Prediction
 
 WORDS = ["ape", "bee", "cat", "dog", "elk", "fox"]
 
@@ -201,3 +203,26 @@ def test_prediction_agrees_by_the_mean_over_topics_without_the_outliers() -> Non
     score = prediction_agreement([0, 0, 0, 0, 1, -1], [0, 0, 0, 1, 0, 0])
     assert score.value == pytest.approx((3 / 4 + 0) / 2) and score.higher_is_better
     assert prediction_agreement([-1, -1], [0, 0]).value is None
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_random_labels_and_topics_agree_on_nothing_and_v_measure_does_not_say_so(copies: int) -> None:
+    rng = np.random.default_rng(copies)
+    texts = np.repeat(np.arange(300), copies)
+    labels, topics = (rng.integers(low, 20, 300)[texts] for low in (0, -1))
+    rows = first_of_each(texts.tolist())
+    scores = cluster_scores(labels[rows].tolist(), topics[rows])
+    for name in ("ami", "ari", "ami_without_outliers", "ari_without_outliers"):
+        assert abs(scores[name].value or 0) < 0.05, name
+    shuffled = cluster_scores(rng.permutation(labels[rows]).tolist(), topics[rows])
+    assert scores["v_measure"].value == pytest.approx(shuffled["v_measure"].value, abs=0.05) and (
+        (shuffled["v_measure"].value or 0) > 0.2
+    )
+
+
+def test_prediction_from_random_vectors_agrees_as_often_as_guessing() -> None:
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(400), 3)
+    vectors, topics = rng.normal(size=(400, 16))[texts], rng.integers(0, 10, 400)[texts]
+    agreement = prediction_agreement(*Prediction.fit(vectors, topics).leave_one_out())
+    assert agreement.value == pytest.approx(1 / 10, abs=0.05)

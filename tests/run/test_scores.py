@@ -26,3 +26,13 @@ def test_scores_are_those_asked_for_in_their_order(model: TopicModel) -> None:
 def test_without_labels_there_is_no_agreement_with_them(model: TopicModel) -> None:
     unlabelled = TopicModel(model.model, replace(model.result, labels=None), model.settings, model.prediction)
     assert list(score_topics(unlabelled, ["ami", "ari", "v_measure", "topic_diversity"])) == ["topic_diversity"]
+
+
+def test_a_document_that_stands_often_counts_once_in_the_agreement_with_labels(model: TopicModel) -> None:
+    once = score_topics(model, ["ami", "ari", "v_measure"])
+    result, rows = model.result, [*range(len(model.result.texts)), *[0] * 50]
+    columns = {name: [getattr(result, name)[row] for row in rows] for name in ("ids", "texts", "labels")}
+    arrays = {name: getattr(result, name)[rows] for name in ("topics", "probabilities", "positions")}
+    more = replace(result, timestamps=None, **columns, **arrays)
+    copied = TopicModel(model.model, more, model.settings, model.prediction)
+    assert score_topics(copied, ["ami", "ari", "v_measure"]) == once
