@@ -98,8 +98,32 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
     Returns:
         (T, D) in the dtype of ``hidden_states``.
     """
-    run = _one_by_one if hidden_states.device.type == "cpu" else _grouped
-    return run(experts, hidden_states, top_k_index, top_k_weights)
+    if hidden_states.device.type != "cpu":
+        return _grouped(experts, hidden_states, top_k_index, top_k_weights)
+    forward = _all_at_once if is_mostly_active(experts, top_k_index.shape[-1]) else _one_by_one
+    return forward(experts, hidden_states, top_k_index, top_k_weights)
+
+
+def is_mostly_active(experts: Any, k: int) -> bool:
+    """Whether a token goes through half of the experts or more, as in carved models, and nothing stands between.
+
+    Then one product with all of them is faster than gathering rows for each: 16 of 24 experts of 48 neurons take 0.6
+    of the time.
+    """
+    is_plain = not (experts.has_bias or experts.is_transposed or experts.has_post_expert_norm)
+    return is_plain and 2 * k >= len(Matrices(experts, "down_proj", torch.float32))
+
+
+@torch.no_grad()
+def _all_at_once(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """Every expert for every token; what was not chosen has the weight 0."""
+    up, down = (Matrices(experts, name, hidden_states.dtype).all() for name in weight_names(experts))
+    count, width = down.shape[0], down.shape[2]
+    weights = torch.zeros(len(hidden_states), count, dtype=torch.float32)
+    weights.scatter_(1, top_k_index, top_k_weights.float())
+    output = functional.linear(hidden_states, up.flatten(0, 1)).view(len(hidden_states), count, -1)
+    activated = (_activated(experts, output) * weights[:, :, None]).to(hidden_states.dtype)
+    return activated.view(-1, count * width) @ down.transpose(1, 2).reshape(count * width, -1)
 
 
 @torch.no_grad()

@@ -1,0 +1,51 @@
+"""The experts' forward on a CPU: both ways give the sum over each token's chosen experts, plain or quantized."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moee_topics.encode.models import experts
+from moee_topics.encode.models.loading import load_model
+from moee_topics.encode.settings import EncoderSettings
+
+
+def layer_of(model: torch.nn.Module) -> torch.nn.Module:
+    return next(module for _, module in experts.experts_modules(model))
+
+
+def choices(tokens: int, count: int, k: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    weights, chosen = torch.rand(tokens, count, generator=generator).topk(k)
+    return chosen, weights
+
+
+def plain_sum(layer: torch.nn.Module, states: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+    total = torch.zeros_like(states)
+    for token, (numbers, shares) in enumerate(zip(chosen.tolist(), weights, strict=True)):
+        for expert, share in zip(numbers, shares, strict=True):
+            gate, up = functional.linear(states[token], layer.gate_up_proj[expert]).chunk(2)
+            total[token] += share * functional.linear(layer.act_fn(gate) * up, layer.down_proj[expert])
+    return total
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+def test_the_output_is_the_weighted_sum_of_the_chosen_experts(tiny_olmoe: Path, k: int) -> None:
+    layer = layer_of(load_model(EncoderSettings(str(tiny_olmoe), dtype="float32"))[0])
+    count = len(layer.down_proj)
+    states = torch.randn(70, layer.down_proj.shape[1], generator=torch.Generator().manual_seed(0))
+    chosen, weights = choices(70, count, k)
+    expected = plain_sum(layer, states, chosen, weights)
+    for forward in (experts.experts_forward, experts._one_by_one, experts._all_at_once):
+        torch.testing.assert_close(forward(layer, states, chosen, weights), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_one_product_is_taken_where_half_of_the_experts_are_active(tiny_olmoe: Path) -> None:
+    layer = layer_of(load_model(EncoderSettings(str(tiny_olmoe), dtype="float32"))[0])
+    count = len(layer.down_proj)
+    assert experts.is_mostly_active(layer, (count + 1) // 2)
+    assert not experts.is_mostly_active(layer, count // 2 - 1 if count > 3 else 0)
