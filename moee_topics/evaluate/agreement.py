@@ -117,8 +117,8 @@ def clustering_agreement(
     """
     a, b = same_length(first, second)
     if outliers == "exclude":
-        kept = (a != OUTLIERS) & (b != OUTLIERS)
-        a, b = a[kept], b[kept]
+        in_both = (a != OUTLIERS) & (b != OUTLIERS)
+        a, b = a[in_both], b[in_both]
     if len(a) == 0:
         raise InputError("There are no documents to compare: none given, or each is an outlier in one clustering.")
     counts = contingency_matrix(a, b).astype(np.int64)

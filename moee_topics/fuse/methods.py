@@ -66,5 +66,5 @@ def find_method(name: str) -> str:
     for method, entry in METHODS.items():
         if name.strip().lower() in (method, entry.short_name.lower()):
             return method
-    known = ", ".join(f"{method} ({entry.short_name})" for method, entry in METHODS.items())
-    raise InputError(f"There is no way to fuse called {name!r}; there are {known}.")
+    names = ", ".join(f"{method} ({entry.short_name})" for method, entry in METHODS.items())
+    raise InputError(f"There is no way to fuse called {name!r}; there are {names}.")

@@ -38,6 +38,26 @@ class TaskScores:
     local: bool = False
     left_out: int = 0
 
+    def score(self, label: str, name: str) -> float:
+        """One score of a variant; not a number where there is none."""
+        return self.scores.get(label, {}).get(name, math.nan)
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as plain JSON; what is not a number is null."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "main_score": self.main_score,
+            "revision": self.revision,
+            "local": self.local,
+            "left_out": self.left_out,
+            "alphas": dict(self.alphas),
+            "scores": {
+                label: {name: value if math.isfinite(value) else None for name, value in sorted(scores.items())}
+                for label, scores in self.scores.items()
+            },
+        }
+
 
 @dataclass(frozen=True)
 class Board:
@@ -62,27 +82,10 @@ class Board:
         return {
             "encoder": dict(self.encoder),
             "variants": list(self.variants),
-            "tasks": [_task_json(task) for task in self.tasks],
+            "tasks": [task.to_json() for task in self.tasks],
             "notes": list(self.notes),
             "skipped": dict(self.skipped),
         }
-
-
-def _task_json(task: TaskScores) -> dict[str, Any]:
-    scores = {
-        label: {name: value if math.isfinite(value) else None for name, value in sorted(found.items())}
-        for label, found in task.scores.items()
-    }
-    return {
-        "name": task.name,
-        "type": task.type,
-        "main_score": task.main_score,
-        "revision": task.revision,
-        "local": task.local,
-        "left_out": task.left_out,
-        "alphas": dict(task.alphas),
-        "scores": scores,
-    }
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,9 @@ def summary(board: Board) -> Table:
     best: list[int | None] = []
     for task in board.tasks:
         for score in _shown(task):
-            values = [task.scores.get(label, {}).get(score, math.nan) for label in board.variants]
+            values = [task.score(label, score) for label in board.variants]
             _add(rows, best, [task.name, score], values)
-            controls = [task.scores.get(label, {}).get(score + SHUFFLED, math.nan) for label in board.variants]
+            controls = [task.score(label, score + SHUFFLED) for label in board.variants]
             if any(map(math.isfinite, controls)):
                 # Beside the number what it comes to where there is nothing to find.
                 cells = zip(rows[-1][2:], map(percent, controls), strict=True)
@@ -143,16 +146,16 @@ def percent(value: float) -> str:
 def means(board: Board) -> dict[str, list[float]]:
     """Mean main score of each task type with two or more tasks, and the mean over the types, one for each variant."""
     types = list(dict.fromkeys(task.type for task in board.tasks))
-    by_type = {kind: [_mean_of(board, kind, label) for label in board.variants] for kind in types}
+    by_type = {}
+    for kind in types:
+        tasks = [task for task in board.tasks if task.type == kind]
+        rows = [[task.score(label, task.main_score) for label in board.variants] for task in tasks]
+        # Plain sums: a column that lacks one of its scores must come to "not a number".
+        by_type[kind] = [sum(column) / len(tasks) for column in zip(*rows, strict=True)]
     shown = {f"{kind} (mean)": v for kind, v in by_type.items() if sum(t.type == kind for t in board.tasks) > 1}
     if len(types) > 1:
         shown["all types (mean)"] = [sum(column) / len(types) for column in zip(*by_type.values(), strict=True)]
     return shown
-
-
-def _mean_of(board: Board, kind: str, label: str) -> float:
-    values = [task.scores.get(label, {}).get(task.main_score, math.nan) for task in board.tasks if task.type == kind]
-    return sum(values) / len(values)
 
 
 def to_markdown(table: Table) -> str:
@@ -177,30 +180,25 @@ def _with_best(table: Table) -> list[tuple[Sequence[str], int | None]]:
 
 def to_html(title: str, tables: Sequence[Table], figures: Sequence[str] = ()) -> str:
     """One page that opens without a network; every text is escaped, figures are our own SVG."""
-    body = "\n".join([*(_html_table(table) for table in tables), *(f"<figure>{figure}</figure>" for figure in figures)])
+    sections = []
+    for table in tables:
+        head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
+        rows = []
+        for row, top in _with_best(table):
+            kinds = ["", "", *(' class="number best"' if i == top else ' class="number"' for i in range(2, len(row)))]
+            cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+            rows.append("<tr>" + "".join(cells) + "</tr>")
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+        sections.append(
+            f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
+            "<tbody>" + "\n".join(rows) + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
+        )
+    body = "\n".join([*sections, *(f"<figure>{figure}</figure>" for figure in figures)])
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style></head>\n'
         f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
     )
-
-
-def _html_table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
-    rows = "\n".join(f"<tr>{_html_row(row, top)}</tr>" for row, top in _with_best(table))
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-    return (
-        f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
-        f"<tbody>{rows}</tbody></table></div>\n<ul>{notes}</ul></section>"
-    )
-
-
-def _html_row(row: Sequence[str], top: int | None) -> str:
-    cells = []
-    for i, cell in enumerate(row):
-        kind = "" if i < 2 else (' class="number best"' if i == top else ' class="number"')
-        cells.append(f"<td{kind}>{html.escape(cell)}</td>")
-    return "".join(cells)
 
 
 _STYLE = (

@@ -32,16 +32,13 @@ def heatmap(title: str, names: Sequence[str], values: NDArray[np.float64]) -> st
 def _cell(row: int, column: int, value: float) -> str:
     x, y = LEFT + CELL * column, TOP + CELL * row
     shown = "–" if math.isnan(value) else f"{value:.2f}"
-    square = f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" fill="{_colour(value)}"/>'
+    colour = "#e5e5e5"
+    if not math.isnan(value):
+        end = np.array((29, 78, 137) if value >= 0 else (165, 42, 42))
+        mixed = 255 + (end - 255) * min(1.0, abs(value))
+        colour = "#" + "".join(f"{round(float(part)):02x}" for part in mixed)
+    square = f'<rect x="{x}" y="{y}" width="{CELL - 1}" height="{CELL - 1}" fill="{colour}"/>'
     return square + _text(shown, x + CELL / 2, y + CELL * 0.6, ink="#fff" if abs(value) > 0.6 else "#1a1a1a")
-
-
-def _colour(value: float) -> str:
-    if math.isnan(value):
-        return "#e5e5e5"
-    end = np.array((29, 78, 137) if value >= 0 else (165, 42, 42))
-    mixed = 255 + (end - 255) * min(1.0, abs(value))
-    return "#" + "".join(f"{round(float(part)):02x}" for part in mixed)
 
 
 def box_plot(title: str, groups: Mapping[str, Sequence[float]], axis: str) -> str:
@@ -49,7 +46,11 @@ def box_plot(title: str, groups: Mapping[str, Sequence[float]], axis: str) -> st
     finite = {name: np.array([value for value in values if math.isfinite(value)]) for name, values in groups.items()}
     scale = _Scale.of([float(value) for values in finite.values() for value in values])
     width = PLOT_LEFT + len(groups) * (BOX_WIDTH + GAP) + GAP
-    parts = [_tick(scale, float(tick), width) for tick in np.linspace(scale.low, scale.high, 6)]
+    parts = []
+    for value in map(float, np.linspace(scale.low, scale.high, 6)):
+        y = scale(value)
+        parts.append(f'<line x1="{PLOT_LEFT}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(_text(f"{value:.2f}", PLOT_LEFT - 8, y + 4, "end"))
     for i, (name, values) in enumerate(finite.items()):
         x = PLOT_LEFT + GAP + i * (BOX_WIDTH + GAP)
         parts.append(_box(x, values, scale) if len(values) else "")
@@ -72,12 +73,6 @@ class _Scale(NamedTuple):
 
     def __call__(self, value: float) -> float:
         return PLOT_TOP + PLOT_HEIGHT * (self.high - value) / (self.high - self.low)
-
-
-def _tick(scale: _Scale, value: float, width: float) -> str:
-    y = scale(value)
-    line = f'<line x1="{PLOT_LEFT}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-    return line + _text(f"{value:.2f}", PLOT_LEFT - 8, y + 4, "end")
 
 
 def _box(x: float, values: NDArray[np.float64], scale: _Scale) -> str:

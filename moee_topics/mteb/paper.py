@@ -103,7 +103,7 @@ def _row(task: TaskScores, column: Column, where: PublishedSection) -> PaperRow 
     method = METHODS[column.fusion.method].short_name
     cell = Cell(where.model, where.prompt, method, task.name)
     theirs = published().get(cell)
-    ours = task.scores.get(column.label, {}).get(task.main_score, math.nan) * 100
+    ours = task.score(column.label, task.main_score) * 100
     if theirs is None or not math.isfinite(ours):
         return None
     why = doubt(cell, task.type)
@@ -120,9 +120,13 @@ def paper_table(rows: Sequence[PaperRow], where: PublishedSection) -> Table:
     labels = list(dict.fromkeys(row.column for row in rows))
     tasks = list(dict.fromkeys((row.task, row.type) for row in rows))
     reasons = {why: chr(ord("a") + i) for i, why in enumerate(dict.fromkeys(r.unsound for r in rows if r.unsound))}
-    found = {(row.task, row.column): row for row in rows}
-    body = [[task, kind, *_cells([found.get((task, label)) for label in labels], reasons)] for task, kind in tasks]
-    body += [[f"mean of {kind}", kind, *_cells(means, reasons)] for kind, means in _means(rows, labels).items()]
+    by_place = {(row.task, row.column): row for row in rows}
+    body = [[task, kind, *_cells([by_place.get((task, label)) for label in labels], reasons)] for task, kind in tasks]
+    for kind, data_sets in PAPER_TASKS.items():
+        of_type = [row for row in rows if row.type == kind]
+        if of_type and len(data_sets) > 1:
+            means = [_mean([row for row in of_type if row.column == label], len(data_sets)) for label in labels]
+            body.append([f"mean of {kind}", kind, *_cells(means, reasons)])
     headers = ["task", "type", *(head for label in labels for head in (f"{label}: ours", "paper", "difference"))]
     notes = [f"[{mark}] {why}." for why, mark in reasons.items()]
     missing = sorted({task for tasks_ in PAPER_TASKS.values() for task in tasks_} - {task for task, _ in tasks})
@@ -142,16 +146,8 @@ def _cells(rows: Sequence[PaperRow | None], reasons: Mapping[str, str]) -> list[
     return cells
 
 
-def _means(rows: Sequence[PaperRow], labels: Sequence[str]) -> dict[str, list[PaperRow | None]]:
-    """The mean over the data sets of each type that are all there, marked if one of its numbers is unsound."""
-    return {
-        kind: [_mean([r for r in rows if r.type == kind and r.column == label], len(tasks)) for label in labels]
-        for kind, tasks in PAPER_TASKS.items()
-        if len(tasks) > 1 and any(row.type == kind for row in rows)
-    }
-
-
 def _mean(rows: Sequence[PaperRow], needed: int) -> PaperRow | None:
+    """The mean over all data sets of a type, marked if one of its numbers is unsound; None where some are missing."""
     if len(rows) != needed:
         return None
     ours, theirs = (sum(values) / needed for values in zip(*((r.ours, r.published) for r in rows), strict=True))

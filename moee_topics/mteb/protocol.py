@@ -104,10 +104,18 @@ def model_meta(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str = "")
     Raises:
         MissingExtraError: mteb is not installed.
     """
-    mteb_meta = import_extra("mteb.models.model_meta", "mteb")
+    mteb_meta, model = import_extra("mteb.models.model_meta", "mteb"), str(key["model"])
+    digest = hashlib.blake2b(json.dumps(dict(key), sort_keys=True).encode(), digest_size=4).hexdigest()
+    experiment: dict[str, str | float] = {"method": fusion.method, "spec": digest}
+    if isinstance(fusion, Fusion) and fusion.uses_alpha:
+        experiment["alpha"] = fusion.alpha
+    standardize = str(fusion.canonical().standardize) if isinstance(fusion, Fusion) else "reference"
+    if standardize != "none":
+        experiment |= {"standardize": standardize, "statistics": statistics or "unnamed"}
     return mteb_meta.ModelMeta.create_empty(
         overwrites={
-            "name": _mteb_name(str(key["model"])),
+            # mteb takes owner/name and nothing else; the path of a folder has more slashes, or none.
+            "name": model if model.count("/") == 1 else f"moee-topics/{model.replace('/', '-')}",
             "revision": str(key.get("revision") or "none"),
             "loader": loader_of(key),
             "languages": ["eng-Latn"],
@@ -116,27 +124,9 @@ def model_meta(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str = "")
             "similarity_fn_name": mteb_meta.ScoringFunction.COSINE,
             "use_instructions": False,
             "reference": "https://arxiv.org/abs/2410.10814",
-            "experiment_kwargs": _experiment(key, fusion, statistics),
+            "experiment_kwargs": experiment,
         }
     )
-
-
-def _mteb_name(model: str) -> str:
-    return model if model.count("/") == 1 else f"moee-topics/{model.replace('/', '-')}"
-
-
-def _experiment(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str) -> dict[str, str | float]:
-    """Everything else that the vectors depend on, which mteb makes the folder of the results from."""
-    digest = hashlib.blake2b(json.dumps(dict(key), sort_keys=True).encode(), digest_size=4).hexdigest()
-    named: dict[str, str | float] = {"method": fusion.method, "spec": digest}
-    if isinstance(fusion, BatchFusion):
-        return {**named, "standardize": "reference", "statistics": statistics or "unnamed"}
-    fusion = fusion.canonical()
-    if fusion.uses_alpha:
-        named["alpha"] = fusion.alpha
-    if fusion.standardize != "none":
-        named |= {"standardize": str(fusion.standardize), "statistics": statistics or "unnamed"}
-    return named
 
 
 def loader_of(key: Mapping[str, JSON]) -> Any:

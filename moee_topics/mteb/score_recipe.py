@@ -75,8 +75,8 @@ class ScoreSection(Section):
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         short_names = [method.short_name for method in METHODS.values()]
-        known = {*METHODS, *(name.lower() for name in short_names)}
-        unknown = [name for name in value if name.strip().lower() not in known]
+        understood = {*METHODS, *(name.lower() for name in short_names)}
+        unknown = [name for name in value if name.strip().lower() not in understood]
         if unknown or not value:
             raise ValueError(f"one or more of {', '.join(short_names)}, not {unknown}")
         return value
@@ -144,7 +144,15 @@ class ScoreRecipe(Section):
             sources = [hub_task(name) for kind in section.task_types for name in PAPER_TASKS.get(kind, ())]
         if section.task_types:
             sources = [source for source in sources if source.type in section.task_types]
-        return _distinct(sources)
+        if not sources:
+            raise RecipeError(
+                "No task to score. Name tasks of mteb (score.tasks), task types of the paper's data sets "
+                f"(score.task_types: {', '.join(PAPER_TASKS)}), a benchmark (score.benchmark) or files (score.local)."
+            )
+        names = [source.name for source in sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise RecipeError(f"Two tasks are called {', '.join(twice)}; give local files names of their own.")
+        return sources
 
 
 def _listed(value: Any) -> Any:
@@ -185,19 +193,6 @@ def local_file(value: Any) -> Any:
         else:
             section.setdefault("columns", {})[key] = column
     return section
-
-
-def _distinct(sources: Sequence[TaskSource]) -> list[TaskSource]:
-    if not sources:
-        raise RecipeError(
-            "No task to score. Name tasks of mteb (score.tasks), task types of the paper's data sets "
-            f"(score.task_types: {', '.join(PAPER_TASKS)}), a benchmark (score.benchmark) or files (score.local)."
-        )
-    names = [source.name for source in sources]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RecipeError(f"Two tasks are called {', '.join(twice)}; give local files names of their own.")
-    return list(sources)
 
 
 def load_score_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ScoreRecipe:

@@ -40,39 +40,33 @@ class TaskEstimate:
 
 def estimate_tasks(sources: Sequence[TaskSource], bytes_per_text: int) -> list[TaskEstimate]:
     """The texts of each task; ``bytes_per_text`` is what the store keeps of one."""
-    return [_local(source, bytes_per_text) if source.local else _hub(source, bytes_per_text) for source in sources]
+    estimates = []
+    for source in sources:
+        if source.local:
+            distinct = texts_of(source)
+            texts, unique, characters = len(distinct), len(distinct), sum(map(len, distinct))
+        else:
+            counts = list(_column_counts(source.make()))
+            texts, unique = (sum(column[i] for column in counts) for i in (0, 1))
+            characters = sum(length * different // max(1, count) for count, different, length in counts)
+        tokens = round(characters / CHARACTERS_PER_TOKEN)
+        store_bytes = unique * bytes_per_text
+        estimates.append(
+            TaskEstimate(source.name, source.type, texts, unique, characters, tokens, store_bytes, exact=source.local)
+        )
+    return estimates
 
 
-def _local(source: TaskSource, bytes_per_text: int) -> TaskEstimate:
-    texts = texts_of(source)
-    characters = sum(map(len, texts))
-    return _estimate(source, len(texts), len(texts), characters, bytes_per_text, exact=True)
-
-
-def _hub(source: TaskSource, bytes_per_text: int) -> TaskEstimate:
-    task = source.make()
-    found = list(_columns(task))
-    texts = sum(count for count, _, _ in found)
-    unique = sum(different for _, different, _ in found)
-    characters = sum(length * different // max(1, count) for count, different, length in found)
-    return _estimate(source, texts, unique, characters, bytes_per_text, exact=False)
-
-
-def _estimate(
-    source: TaskSource, texts: int, unique: int, characters: int, bytes_per_text: int, *, exact: bool
-) -> TaskEstimate:
-    tokens = round(characters / CHARACTERS_PER_TOKEN)
-    return TaskEstimate(source.name, source.type, texts, unique, characters, tokens, unique * bytes_per_text, exact)
-
-
-def _columns(task: Any) -> Iterator[tuple[int, int, int]]:
+def _column_counts(task: Any) -> Iterator[tuple[int, int, int]]:
     """Texts, different texts and characters of each column of texts that an evaluation encodes."""
     stats = task.metadata.descriptive_stats or {}
+    fraction = getattr(task, "max_fraction_of_documents_to_embed", None)  # of clustering tasks, which embed a part
     for split in task.eval_splits:
         for name, column in _text_columns(stats.get(split, {})):
             # mteb's summarization tasks embed the summaries and not the text they are of.
             if not (task.metadata.type == "Summarization" and name == "text_statistics"):
-                yield _limited(column, _limit(task, column))
+                most = getattr(task, "max_document_to_embed", None)
+                yield _limited(column, most if fraction is None else int(fraction * _count(column)))
     train = stats.get(getattr(task, "train_split", ""), {})
     if task.metadata.type == "Classification" and train:
         labels = len(train.get("label_statistics", {}).get("labels", {})) or 2
@@ -86,24 +80,15 @@ def _text_columns(stats: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
             yield name, value
 
 
-def _limit(task: Any, column: Mapping[str, Any]) -> int | None:
-    """How many documents a clustering task embeds at most."""
-    fraction = getattr(task, "max_fraction_of_documents_to_embed", None)
-    if fraction is not None:
-        return int(fraction * _count(column))
-    limit: int | None = getattr(task, "max_document_to_embed", None)
-    return limit
-
-
 def _count(column: Mapping[str, Any]) -> int:
     return round(float(column["total_text_length"] / column["average_text_length"]))
 
 
 def _limited(column: Mapping[str, Any], limit: int | None) -> tuple[int, int, int]:
     count = _count(column)
-    kept = min(count, limit) if limit is not None else count
-    different = min(int(column.get("unique_texts") or count), kept)
-    return kept, different, int(column["total_text_length"] * kept / count)
+    texts = min(count, limit) if limit is not None else count
+    different = min(int(column.get("unique_texts") or count), texts)
+    return texts, different, int(column["total_text_length"] * texts / count)
 
 
 def estimate_table(estimates: Sequence[TaskEstimate]) -> Table:

@@ -143,9 +143,9 @@ def k_means(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[n
 def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list[AlphaTrial]:
     """What alphas chosen without labels reach, beside the best of the same grid in hindsight."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:ALPHA_SAMPLE])
-    sample, known = embeddings[rows], [labels[row] for row in rows]
+    sample, sample_labels = embeddings[rows], [labels[row] for row in rows]
     fusion = Fusion(standardize="both").fit([sample])
-    oracle = grid_search_alpha(sample, known, metric="ami", fusion=fusion, seed=seed)
+    oracle = grid_search_alpha(sample, sample_labels, metric="ami", fusion=fusion, seed=seed)
     trials = []
     for criterion in CRITERIA:
         choice = choose_alpha(sample, criterion=criterion, fusion=fusion, seed=seed)

@@ -16,7 +16,7 @@ from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
-from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
+from moee_topics.mteb.tasks import clustering_rows, pair_rows
 from moee_topics.mteb.views import ClusterComparison, PairComparison, compare_clusters, compare_pairs
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder, write_text
@@ -31,6 +31,14 @@ ERROR_FIELDS = {
     "one_right_of_errors": "one right of errors",
     "one_right_if_independent": "by chance",
 }
+AGREEMENT_NOTES = (
+    "'again' is the same view with another seed of k-means: about the most that two views could agree.",
+    "The paper reports for HS and RW of DeepSeekMoE-16B AMI 0.29, NMI 0.29, Jaccard 0.06, exact match 0.4554; on which "
+    "data, and with how many clusters, it does not say.",
+)
+LABEL_NOTES = ("z: standardized with the statistics of these documents. HS z is the control that the paper lacks.",)
+ALPHA_NOTES = ("Both blocks standardized. 'hindsight' is the best alpha of the grid with the labels known.",)
+MEAN_NOTES = ("The paper reports 0.52, 0.63 and 0.51 for DeepSeekMoE-16B on STS12 with nine prompts.",)
 
 
 @dataclass(frozen=True)
@@ -72,15 +80,32 @@ def compare(
     sources = [source for source in recipe.sources() if source.type in ("Clustering", "STS")]
     if not sources:
         raise InputError("Views are compared on Clustering and STS tasks, and the recipe has neither.")
+    prompts, alpha = recipe.score.prompts or (recipe.encoder.prompt,), recipe.score.alpha
+    # Where alpha is to be chosen, the default stands in: only the table of choices chooses here.
+    first_alpha = Fusion.alpha if isinstance(alpha, str) else alpha[0]
+    embedders = {prompt: embedder_for(prompt) for prompt in prompts}
+    for embedder in embedders.values():
+        embedder.progress = progress
     clusters: list[ClusterComparison] = []
     pairs: list[PairComparison] = []
     with resumable("Encoded texts are kept: run the same command again to go on."):
         for source in sources:
             if source.type == "Clustering":
-                clusters.append(_compared_clusters(source, recipe, embedder_for, progress))
+                texts, labels = clustering_rows(source)
+                rows = first_of_each(texts).tolist()
+                progress.begin(source.name, f"{len(rows):,} different documents")
+                embeddings = embedders[prompts[0]].embed([texts[row] for row in rows])
+                labels = [labels[row] for row in rows]
+                clusters.append(compare_clusters(source.name, embeddings, labels, alpha=first_alpha, seed=recipe.seed))
             else:
-                pairs.append(_compared_pairs(source, recipe, embedder_for, progress))
-    comparison = Comparison(_to_json(clusters, pairs), _tables(clusters, pairs), _figures(pairs))
+                first, second, gold = pair_rows(source)
+                progress.begin(source.name, f"{len(gold):,} pairs, {len(prompts)} prompts")
+                sides = {}
+                for prompt, embedder in embedders.items():
+                    both = embedder.embed([*first, *second])
+                    sides[prompt] = (both[: len(first)], both[len(first) :])
+                pairs.append(compare_pairs(source.name, sides, gold, alpha=first_alpha))
+    comparison = comparison_of(clusters, pairs)
     title = "Hidden states beside routing weights"
     write_files(output, "comparison", comparison.data, comparison.tables, title, list(comparison.figures.values()))
     for name, figure in comparison.figures.items():
@@ -88,50 +113,14 @@ def compare(
     return comparison
 
 
-def _compared_clusters(
-    source: TaskSource, recipe: ScoreRecipe, embedder_for: EmbedderFor, progress: Progress
-) -> ClusterComparison:
-    texts, labels = clustering_rows(source)
-    rows = first_of_each(texts).tolist()
-    texts, labels = [texts[row] for row in rows], [labels[row] for row in rows]
-    progress.begin(source.name, f"{len(texts):,} different documents")
-    embedder = embedder_for(_prompts(recipe)[0])
-    embedder.progress = progress
-    embeddings = embedder.embed(texts)
-    return compare_clusters(source.name, embeddings, labels, alpha=_alpha(recipe), seed=recipe.seed)
-
-
-def _compared_pairs(
-    source: TaskSource, recipe: ScoreRecipe, embedder_for: EmbedderFor, progress: Progress
-) -> PairComparison:
-    first, second, gold = pair_rows(source)
-    prompts = _prompts(recipe)
-    progress.begin(source.name, f"{len(gold):,} pairs, {len(prompts)} prompts")
-    sides = {}
-    for prompt in prompts:
-        embedder = embedder_for(prompt)
-        embedder.progress = progress
-        both = embedder.embed([*first, *second])
-        sides[prompt] = (both[: len(first)], both[len(first) :])
-    return compare_pairs(source.name, sides, gold, alpha=_alpha(recipe))
-
-
-def _prompts(recipe: ScoreRecipe) -> Sequence[str]:
-    return recipe.score.prompts or (recipe.encoder.prompt,)
-
-
-def _alpha(recipe: ScoreRecipe) -> float:
-    """The first alpha, or the default where alpha is to be chosen: only its own comparison chooses here."""
-    alpha = recipe.score.alpha
-    return Fusion.alpha if isinstance(alpha, str) else alpha[0]
-
-
-def _to_json(clusters: Sequence[ClusterComparison], pairs: Sequence[PairComparison]) -> dict[str, Any]:
-    found = {
-        "clusterings": [asdict(comparison) for comparison in clusters],
-        "pairs": [{**asdict(comparison), "correlations": comparison.correlations.tolist()} for comparison in pairs],
+def comparison_of(clusters: Sequence[ClusterComparison], pairs: Sequence[PairComparison]) -> Comparison:
+    """What was compared, as JSON, tables and figures; a kind of task that the recipe lacks has no table."""
+    data = {
+        "clusterings": [asdict(task) for task in clusters],
+        "pairs": [{**asdict(task), "correlations": task.correlations.tolist()} for task in pairs],
     }
-    return {name: _finite(value) for name, value in found.items()}
+    tables = [*(cluster_tables(clusters) if clusters else ()), *(pair_tables(pairs) if pairs else ())]
+    return Comparison(_finite(data), tables, figures_of(pairs))
 
 
 def _finite(value: Any) -> Any:
@@ -143,83 +132,61 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _tables(clusters: Sequence[ClusterComparison], pairs: Sequence[PairComparison]) -> list[Table]:
-    tables = []
-    if clusters:
-        tables += [_agreement_table(clusters), _label_table(clusters), _alpha_table(clusters)]
-    if pairs:
-        tables += [_mean_table(pairs), _gold_table(pairs), _error_table(pairs)]
-    return tables
-
-
-def _agreement_table(clusters: Sequence[ClusterComparison]) -> Table:
-    rows = [
-        [c.task, f"{a.first} and {a.second}", *(f"{getattr(a.agreement, name):.2f}" for name in AGREEMENT_FIELDS)]
-        for c in clusters
-        for a in c.agreements
+def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[Table]:
+    """Agreement of clusters, their AMI, ARI and V-measure with the labels, and choices of alpha."""
+    agreements = [
+        [task.task, f"{a.first} and {a.second}", *(f"{getattr(a.agreement, name):.2f}" for name in AGREEMENT_FIELDS)]
+        for task in tasks
+        for a in task.agreements
     ]
-    notes = [
-        "'again' is the same view with another seed of k-means: about the most that two views could agree.",
-        "The paper reports for HS and RW of DeepSeekMoE-16B AMI 0.29, NMI 0.29, Jaccard 0.06, exact match 0.4554; on "
-        "which data, and with how many clusters, it does not say.",
-    ]
-    return Table("Agreement of clusters", ["task", "views", "AMI", "NMI", "Jaccard", "exact match"], rows, (), notes)
-
-
-def _label_table(clusters: Sequence[ClusterComparison]) -> Table:
-    views = list(clusters[0].with_labels)
-    rows = [
-        [c.task, score, *(percent(c.with_labels[view][score]) for view in views)]
-        for c in clusters
+    views = list(tasks[0].with_labels)
+    labels = [
+        [task.task, score, *(percent(task.with_labels[view][score]) for view in views)]
+        for task in tasks
         for score in ("ami", "ari", "v_measure")
     ]
-    notes = ["z: standardized with the statistics of these documents. HS z is the control that the paper lacks."]
-    return Table("Clusters and labels, in percent", ["task", "score", *views], rows, (), notes)
+    alphas = [[task.task, a.criterion, f"{a.alpha:g}", percent(a.ami)] for task in tasks for a in task.alphas]
+    headers = ["task", "views", "AMI", "NMI", "Jaccard", "exact match"]
+    return [
+        Table("Agreement of clusters", headers, agreements, notes=AGREEMENT_NOTES),
+        Table("Clusters and labels, in percent", ["task", "score", *views], labels, notes=LABEL_NOTES),
+        Table("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
+    ]
 
 
-def _alpha_table(clusters: Sequence[ClusterComparison]) -> Table:
-    rows = [[c.task, t.criterion, f"{t.alpha:g}", percent(t.ami)] for c in clusters for t in c.alphas]
-    notes = ["Both blocks standardized. 'hindsight' is the best alpha of the grid with the labels known."]
-    return Table("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], rows, (), notes)
-
-
-def _mean_table(pairs: Sequence[PairComparison]) -> Table:
-    names = ("HS-HS", "RW-RW", "RW-HS")
-    rows = [
+def pair_tables(tasks: Sequence[PairComparison]) -> list[Table]:
+    """Correlations of similarities across prompts, with the known scores, and the errors of two views."""
+    kinds, views = ("HS-HS", "RW-RW", "RW-HS"), list(tasks[0].spearman)
+    means = [
         [
-            p.task,
-            f"{p.pairs:,} pairs, {len(p.names) // 2} prompts",
-            *(f"{p.means[name]:.2f}" if math.isfinite(p.means[name]) else "–" for name in names),
+            task.task,
+            f"{task.pairs:,} pairs, {len(task.names) // 2} prompts",
+            *(f"{task.means[kind]:.2f}" if math.isfinite(task.means[kind]) else "–" for kind in kinds),
         ]
-        for p in pairs
+        for task in tasks
     ]
-    notes = ["The paper reports 0.52, 0.63 and 0.51 for DeepSeekMoE-16B on STS12 with nine prompts."]
-    return Table("Mean Spearman of similarities across prompts", ["task", "what", *names], rows, (), notes)
-
-
-def _gold_table(pairs: Sequence[PairComparison]) -> Table:
-    views = list(pairs[0].spearman)
-    rows = [
-        [p.task, prompt, *(percent(p.spearman[view][prompt]) for view in views)]
-        for p in pairs
-        for prompt in p.spearman[views[0]]
+    gold = [
+        [task.task, prompt, *(percent(task.spearman[view][prompt]) for view in views)]
+        for task in tasks
+        for prompt in task.spearman[views[0]]
     ]
-    return Table("Spearman with the known scores, in percent", ["task", "prompt", *views], rows)
-
-
-def _error_table(pairs: Sequence[PairComparison]) -> Table:
-    rows = [
-        [p.task, views, *("–" if (share := getattr(errors, name)) is None else percent(share) for name in ERROR_FIELDS)]
-        for p in pairs
-        for views, errors in p.errors.items()
+    errors = [
+        [task.task, pair, *("–" if (share := getattr(e, name)) is None else percent(share) for name in ERROR_FIELDS)]
+        for task in tasks
+        for pair, e in task.errors.items()
     ]
-    threshold = next(iter(pairs[0].errors.values())).threshold
-    notes = [f"A pair is right if its rank is within {threshold:.0%} of all ranks of its score's rank."]
-    headers = ["task", "views", *ERROR_FIELDS.values()]
-    return Table("Errors of the two views, in percent of the pairs", headers, rows, (), notes)
+    threshold = next(iter(tasks[0].errors.values())).threshold
+    error_notes = [f"A pair is right if its rank is within {threshold:.0%} of all ranks of its score's rank."]
+    error_headers = ["task", "views", *ERROR_FIELDS.values()]
+    return [
+        Table("Mean Spearman of similarities across prompts", ["task", "what", *kinds], means, notes=MEAN_NOTES),
+        Table("Spearman with the known scores, in percent", ["task", "prompt", *views], gold),
+        Table("Errors of the two views, in percent of the pairs", error_headers, errors, notes=error_notes),
+    ]
 
 
-def _figures(pairs: Sequence[PairComparison]) -> dict[str, str]:
+def figures_of(pairs: Sequence[PairComparison]) -> dict[str, str]:
+    """Two figures of each task, by the name of their file."""
     figures = {}
     for comparison in pairs:
         task, groups = comparison.task, {view: list(by.values()) for view, by in comparison.spearman.items()}

@@ -32,21 +32,21 @@ def add_cluster_scores(task: Any) -> Any:
 
     def evaluate_subset(model: Any, data_split: Any, **options: Any) -> dict[str, Any]:
         state = task.rng_state.getstate()
-        kept = KeptVectors(model)
-        scores = dict(evaluate(kept, data_split, **options))
+        memory = RememberedVectors(model)
+        scores = dict(evaluate(memory, data_split, **options))
         sets = [part for part in labelled_sets(task, data_split) if len(set(map(tuple, part.labels))) > 1]
-        scores |= distinct_scores(kept.vectors, sets, seed=task.seed)
+        scores |= distinct_scores(memory.vectors, sets, seed=task.seed)
         # The control embeds and samples the same documents: only the labels differ.
         task.rng_state.setstate(state)
-        kept.recalls = True
-        control = evaluate(kept, _with_shuffled_labels(task, data_split), **{**options, "prediction_folder": None})
+        memory.recalls = True
+        control = evaluate(memory, _with_shuffled_labels(task, data_split), **{**options, "prediction_folder": None})
         return {**scores, f"v_measure{SHUFFLED}": float(control["v_measure"])}
 
     task._evaluate_subset = evaluate_subset
     return task
 
 
-class KeptVectors:
+class RememberedVectors:
     """A model of mteb that remembers the vector of each text.
 
     Attributes:

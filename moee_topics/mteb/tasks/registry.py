@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping
-from functools import cache, partial
 from typing import Any
 
 from moee_topics.errors import InputError
@@ -19,7 +18,7 @@ def hub_task(name: str) -> TaskSource:
     Raises:
         InputError: mteb has no text task of that name.
     """
-    registry = _registry()
+    registry: Mapping[str, Any] = mteb("get_tasks")._TASKS_REGISTRY
     if name not in registry:
         close = difflib.get_close_matches(name, registry, n=3, cutoff=0.4)
         hint = f" Nearest: {', '.join(close)}." if close else ""
@@ -27,21 +26,15 @@ def hub_task(name: str) -> TaskSource:
     metadata = registry[name].metadata
     if set(metadata.modalities) != {"text"}:
         raise InputError(f"The task {name} is about {', '.join(metadata.modalities)}; only text can be scored.")
-    return TaskSource(name, metadata.type, metadata.main_score, partial(_make_hub_task, name))
 
+    def make() -> Any:
+        with warnings.catch_warnings():
+            # The paper's tasks are older versions on purpose.
+            warnings.simplefilter("ignore")
+            task = mteb().get_task(name)
+        return add_cluster_scores(task) if metadata.type == "Clustering" else task
 
-@cache
-def _registry() -> Mapping[str, Any]:
-    registry: Mapping[str, Any] = mteb("get_tasks")._TASKS_REGISTRY
-    return registry
-
-
-def _make_hub_task(name: str) -> Any:
-    with warnings.catch_warnings():
-        # The paper's tasks are older versions on purpose.
-        warnings.simplefilter("ignore")
-        task = mteb().get_task(name)
-    return add_cluster_scores(task) if task.metadata.type == "Clustering" else task
+    return TaskSource(name, metadata.type, metadata.main_score, make)
 
 
 def benchmark_tasks(name: str) -> list[TaskSource]:
