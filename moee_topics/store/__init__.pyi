@@ -8,6 +8,7 @@ from .files import remove_leftovers as remove_leftovers
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_text as write_text
+from .key_file import stored_keys as stored_keys
 from .keys import JSON as JSON
 from .keys import content_hash as content_hash
 from .keys import key_digest as key_digest
@@ -16,4 +17,3 @@ from .shard import DamagedShard as DamagedShard
 from .shard import Shard as Shard
 from .shard import write_shard as write_shard
 from .store import EmbeddingStore as EmbeddingStore
-from .store import stored_keys as stored_keys

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,30 +190,19 @@ def disk_errors(path: Path, size: int | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        number, reason = _system_error(error)
+        number, reason = getattr(error, "errno", None) or 0, getattr(error, "strerror", None) or str(error)
+        if isinstance(error, SafetensorError) and (match := re.search(r"\(os error (\d+)\)", str(error))):
+            number, reason = int(match[1]), os.strerror(int(match[1]))  # safetensors 0.8 has it in its message alone
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            needed = "" if size is None else f", it needs {size:,} bytes"
+            facts = reason if size is None else f"{reason}, it needs {size:,} bytes"
+            with suppress(OSError, StopIteration):  # the disk that failed may not say how full it is
+                folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+                facts += f", {shutil.disk_usage(folder).free:,} bytes are free in {folder}"
             raise ResourceError(
-                f"The disk is full: {path} could not be written ({reason}{needed}{_free(path)}). Everything before it "
-                "is kept; make room and run again."
+                f"The disk is full: {path} could not be written ({facts}). Everything before it is kept; make room "
+                "and run again."
             ) from error
         raise StoreError(f"{path} could not be written: {_REASONS.get(number, reason)}.") from error
-
-
-def _system_error(error: OSError | SafetensorError) -> tuple[int, str]:
-    """Number and text of a system's error; safetensors 0.8 puts the number into its message."""
-    if isinstance(error, OSError):
-        return error.errno or 0, error.strerror or str(error)
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return (int(number[1]), os.strerror(int(number[1]))) if number else (0, str(error))
-
-
-def _free(path: Path) -> str:
-    try:
-        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
-        return f", {shutil.disk_usage(folder).free:,} bytes are free in {folder}"
-    except (OSError, StopIteration):
-        return ""
 
 
 @contextmanager
@@ -278,12 +267,13 @@ def remove_leftovers(folder: Path) -> None:
     """Deletes the temporary files and folders of writers that were killed, at any depth, through no link."""
     for parent, folders, names in os.walk(folder.absolute()):
         for name in [*folders, *names]:
-            if (match := _TEMPORARY.search(name)) and _is_stale(Path(parent, name), int(match[1]), match[2]):
-                _remove(Path(parent, name))
-
-
-def _is_stale(path: Path, pid: int, host: str) -> bool:
-    """Whether nobody is writing a temporary file: its process is gone, or it was left an hour ago."""
-    if host == socket.gethostname():
-        return path not in _unfinished if pid == os.getpid() else not psutil.pid_exists(pid)
-    return time.time() - path.lstat().st_mtime > _STALE_SECONDS
+            if match := _TEMPORARY.search(name):
+                path, pid, host = Path(parent, name), int(match[1]), match[2]
+                if host != socket.gethostname():  # nobody here can ask for its processes
+                    is_stale = time.time() - path.lstat().st_mtime > _STALE_SECONDS
+                elif pid == os.getpid():
+                    is_stale = path not in _unfinished
+                else:
+                    is_stale = not psutil.pid_exists(pid)
+                if is_stale:
+                    _remove(path)

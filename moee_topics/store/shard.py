@@ -20,8 +20,8 @@ from safetensors.numpy import save as to_safetensors
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
 from moee_topics.store.files import write_bytes
+from moee_topics.store.hash_table import hash_array
 from moee_topics.store.keys import HASH_BYTES, JSON, plain
-from moee_topics.store.table import hash_array
 
 FORMAT = "moee_topics embeddings 1"
 ARRAYS = ("hidden_states", "router_logits", "mean_routing_weights")

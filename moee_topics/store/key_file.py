@@ -1,0 +1,63 @@
+"""``key.json``: what a folder of the store was encoded with, in words; its name is the digest of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from moee_topics.errors import StoreError
+from moee_topics.store.keys import JSON, key_digest, plain
+from moee_topics.store.shard import Damage, ShardFile
+
+logger = logging.getLogger(__name__)
+
+
+def check_key(folder: Path, key: Mapping[str, JSON]) -> bool:
+    """Whether a store names its key, which then is this one.
+
+    Raises:
+        StoreError: its key file is damaged or names another key.
+    """
+    path = folder / "key.json"
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged ({error}). Delete it: the shards carry the key too.") from error
+    if named != plain(key):
+        raise StoreError(f"{path} holds another key than its folder stands for. Delete the folder or that file.")
+    return True
+
+
+def stored_keys(root: Path) -> list[dict[str, Any]]:
+    """The keys under which something is stored below ``root``, in the order of their folders.
+
+    Where ``key.json`` is lost or damaged, the shards say it.
+    """
+    keys = []
+    for folder in sorted(path for path in Path(root).glob("*") if re.fullmatch("[0-9a-f]{32}", path.name)):
+        # The folder's name decides which is true: a file may have been copied in from another store.
+        key = next((key for key in _named_keys(folder) if key_digest(key) == folder.name), None)
+        if key is not None:
+            keys.append(dict(key))
+    return keys
+
+
+def _named_keys(folder: Path) -> Iterator[Mapping[str, JSON]]:
+    """What ``key.json`` names, and after it each shard, opened only if it is asked for."""
+    try:
+        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+        if isinstance(key, dict):
+            yield key
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s cannot be read (%s)", folder / "key.json", error)
+    for path in sorted(folder.glob("shard-*.safetensors")):
+        try:
+            yield ShardFile.open(path).key
+        except Damage:
+            continue
