@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stores
 from loop_disk import LoopDisk, loop_disk, needs_loop_devices
 from tiny_runs import contents, write_corpus
 
@@ -23,12 +23,12 @@ pytestmark = [pytest.mark.slow, needs_loop_devices]
 BEGIN = """
 import json, os, sys
 from pathlib import Path
-sys.path[:0] = [{tests!r}, {tests!r} + "/store"]
+sys.path.insert(0, {tests!r})
 import loop_disk
 root, cut = Path({root!r}), {cut}
 """
 STORE = """
-import test_store as t
+import stores as t
 loop_disk.cut_at(root, cut)
 with t.EmbeddingStore.open(root / "store", t.KEY, writable=True) as store:
     for start in range(0, 40, 5):
@@ -85,12 +85,6 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
         yield disk
 
 
-@pytest.fixture
-def store_tests(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "store"))
-    return importlib.import_module("test_store")
-
-
 def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, list[Any]]:
     """Whether the power was cut, and what was said before."""
     tests = str(Path(__file__).parent)
@@ -105,9 +99,9 @@ def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, l
 
 
 def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_bytes(
-    disk: LoopDisk, tmp_path: Path, store_tests: Any
+    disk: LoopDisk, tmp_path: Path
 ) -> None:
-    whole = store_tests.snapshot(store_tests.make(tmp_path / "whole", store_tests.texts(40)))
+    whole = stores.snapshot(stores.make(tmp_path / "whole", stores.texts(40)))
     moments = 0
     for cut in range(1, 100, 3):
         disk.format()
@@ -118,9 +112,9 @@ def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_
         disk.remount()
         if said:
             documents = [text for part in said for text in part]
-            store_tests.assert_reads(disk.mount / "store", documents)
-        folder = store_tests.make(disk.mount / "store", store_tests.texts(40))
-        assert store_tests.snapshot(folder) == whole
+            stores.assert_reads(disk.mount / "store", documents)
+        folder = stores.make(disk.mount / "store", stores.texts(40))
+        assert stores.snapshot(folder) == whole
     assert moments >= 10
 
 
@@ -182,12 +176,12 @@ def test_a_disk_that_is_full_is_an_error_and_with_space_the_run_goes_on(
     assert full >= 3
 
 
-def test_a_read_only_disk_is_read_and_named_when_it_is_to_be_written(disk: LoopDisk, store_tests: Any) -> None:
-    store_tests.make(disk.mount / "store", store_tests.texts(5))
+def test_a_read_only_disk_is_read_and_named_when_it_is_to_be_written(disk: LoopDisk) -> None:
+    stores.make(disk.mount / "store", stores.texts(5))
     disk.remount("loop,ro")
-    store_tests.assert_reads(disk.mount / "store", store_tests.texts(5))
+    stores.assert_reads(disk.mount / "store", stores.texts(5))
     for write in (
-        lambda: store_tests.make(disk.mount / "store", store_tests.texts(6)),
+        lambda: stores.make(disk.mount / "store", stores.texts(6)),
         lambda: write_bytes(disk.mount / "run" / "run.json", b"{}"),
     ):
         with pytest.raises(StoreError, match=f"{disk.mount}.* the file system is read-only. Choose another place"):
