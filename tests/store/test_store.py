@@ -345,10 +345,11 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 def test_a_file_size_limit_is_a_resource_error(tmp_path: Path) -> None:
     code = (
         f"import sys, resource; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); import stores as t\n"
+        "from moee_topics.errors import ResourceError\n"
         f"root = t.Path({str(tmp_path)!r}); t.make(root, t.texts(5))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
         "try: t.make(root, t.texts(500), 400)\n"
-        "except t.ResourceError: print('full')"
+        "except ResourceError: print('full')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert done.stdout == b"full\n", done.stderr.decode()
