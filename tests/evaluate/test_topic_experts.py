@@ -1,40 +1,18 @@
+"""Experts of topics: the planted ones are found, and noise has none."""
+
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from routing_doubles import PLANTED, E, K, L, N, planted, uneven_routing
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.evaluate.expert_report import ExpertReport
 from moee_topics.evaluate.repeats import first_of_each
 from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
-
-N, L, E, K = 600, 3, 8, 5
-PLANTED = {0: (1, 2), 1: (2, 7), 2: (1, 5)}
-
-
-def uneven_routing(rng: np.random.Generator, documents: int = N) -> NDArray[np.float32]:
-    """Routing that says nothing of any topic, with a load as uneven as a real router's."""
-    load = np.linspace(0.3, 3, E)
-    return rng.dirichlet(load, size=(documents, L)).astype(np.float32)
-
-
-def planted(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Topics 0, 1 and 2 each send weight to one expert of their own; topics 3, 4 and the outliers to none."""
-    weights, topics = uneven_routing(rng), rng.integers(-1, K, N)
-    for topic, (layer, expert) in PLANTED.items():
-        weights[topics == topic, layer, expert] += 0.6
-    return weights / weights.sum(axis=-1, keepdims=True), topics
-
-
-@pytest.fixture(scope="module")
-def report() -> ExpertReport:
-    weights, topics = planted(np.random.default_rng(0))
-    return find_experts(weights, topics, rng=np.random.default_rng(1))
 
 
 def test_the_first_expert_of_a_topic_is_the_planted_one(report: ExpertReport) -> None:
@@ -113,25 +91,6 @@ def test_the_interval_is_that_of_a_plain_bootstrap(report: ExpertReport) -> None
     np.testing.assert_allclose([best.low, best.high], np.quantile(means, [0.025, 0.975]), rtol=0.03)
 
 
-def test_a_layer_without_topics_carries_what_shuffled_topics_carry(report: ExpertReport) -> None:
-    silent, telling, _ = report.information
-    assert abs(silent.information - silent.information_shuffled) < 0.03
-    assert telling.information > 5 * telling.information_shuffled
-    assert telling.recovered > 1.5 * telling.recovered_shuffled
-    assert 0.5 < silent.balance < 1
-
-
-def test_information_agrees_with_scikit_learn(report: ExpertReport) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    weights, topics = planted(np.random.default_rng(0))
-    inside = topics >= 0
-    top = weights[inside, 1].argmax(-1)
-    entropy = metrics.mutual_info_score(topics[inside], topics[inside])
-    assert report.information[1].information == pytest.approx(
-        metrics.mutual_info_score(top, topics[inside]) / entropy, abs=1e-4
-    )
-
-
 def test_topics_with_the_same_expert_are_most_similar() -> None:
     rng = np.random.default_rng(0)
     weights, topics = uneven_routing(rng), rng.integers(0, 4, N)
@@ -167,17 +126,6 @@ def test_the_same_seed_gives_the_same_report_and_float16_changes_little(report: 
     assert json.dumps(again.to_json()) == json.dumps(report.to_json())
     half = find_experts(weights.astype(np.float16), topics, rng=np.random.default_rng(1))
     np.testing.assert_allclose(half.corpus, report.corpus, rtol=1e-3)
-
-
-def test_a_saved_report_reads_back_the_same(report: ExpertReport, tmp_path: Path) -> None:
-    report.save(tmp_path / "experts.json")
-    again = ExpertReport.load(tmp_path / "experts.json")
-    assert again.to_json() == report.to_json()
-    (tmp_path / "experts.json").write_text('{"layers": 3}')
-    with pytest.raises(InputError, match="no expert report"):
-        ExpertReport.load(tmp_path / "experts.json")
-    with pytest.raises(InputError, match="cannot be read"):
-        ExpertReport.load(tmp_path / "nowhere.json")
 
 
 def test_one_topic_and_topics_of_one_document_are_no_accident() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scored_files import local, recipe, run
 from scoring_doubles import HashEncoder
 
 from moee_topics.embed import Embedder
-from moee_topics.fuse import RAW
+from moee_topics.fuse import RAW, Fusion
 from moee_topics.mteb.protocol import MTEBEncoder
 from moee_topics.mteb.results import SETTINGS, Results, scores_of
 from moee_topics.mteb.tasks import LocalTask, VersionedTask, local_task
@@ -65,3 +66,14 @@ def test_a_damaged_result_or_one_of_other_data_is_computed_again(tmp_path: Path,
 def test_scores_are_means_over_splits_and_subsets_and_truth_is_no_number() -> None:
     splits = {"test": [{"a": 1.0, "ok": True, "name": "x"}, {"a": 3.0}], "other": [{"a": 5.0}]}
     assert scores_of(splits) == {"a": 3.0}
+
+
+def test_results_are_in_mtebs_format_and_layout(files: dict[str, Path], tmp_path: Path) -> None:
+    import mteb
+
+    run(recipe(local(files, "STS"), methods="sum", alpha="0.5"), tmp_path)
+    cache = mteb.ResultCache(tmp_path)
+    meta = MTEBEncoder(Embedder.of(HashEncoder()), Fusion(standardize="none")).mteb_model_meta
+    result = cache.load_task_result("MySTS", meta)
+    assert result is not None and result.task_name == "MySTS"
+    assert cache.get_task_result_path("MySTS", meta).is_relative_to(tmp_path / "results" / "double__hash" / "1")

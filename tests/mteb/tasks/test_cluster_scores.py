@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-from moee_topics.mteb.tasks import LocalTask, local_task
+from moee_topics.mteb.tasks import LocalTask, TextRecorder, local_task
 from moee_topics.mteb.tasks.cluster_scores import LabelledSet, distinct_scores
 
 mteb = pytest.importorskip("mteb")
@@ -91,3 +91,49 @@ def test_scores_are_means_over_sets_and_levels_of_known_clusters() -> None:
     assert one["ami"] == pytest.approx((adjusted_mutual_info_score(coarse, clusters) + 1) / 2)
     assert one["ari"] == pytest.approx((adjusted_rand_score(coarse, clusters) + 1) / 2)
     assert distinct_scores(vectors, [LabelledSet(texts, [["a"]] * 8)], seed=0) == {}
+
+
+class Newer(mteb.abstasks.AbsTaskClustering):  # type: ignore[misc]
+    """A hub task of mteb's newer kind without a hub: hierarchical labels, part of the documents embedded."""
+
+    metadata = mteb.TaskMetadata(
+        name="Newer", description="", dataset={"path": "none", "revision": "1"}, type="Clustering", category="t2c",
+        eval_splits=["test"], eval_langs=["eng-Latn"], main_score="v_measure",
+    )  # fmt: skip
+    max_fraction_of_documents_to_embed = 0.5
+    max_documents_per_cluster = 50
+    n_clusters = 3
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        from datasets import Dataset, DatasetDict
+
+        labels = [[str(i % 4), str(i % 8)] if i % 5 else [str(i % 4)] for i in range(200)]
+        rows = {"sentences": [f"text {i}" for i in range(200)], "labels": labels}
+        self.dataset = DatasetDict({"test": Dataset.from_dict(rows)})
+        self.data_loaded = True
+
+
+class Older(mteb.abstasks.AbsTaskClusteringLegacy):  # type: ignore[misc]
+    """A hub task of mteb's older kind: sets of documents, each clustered once."""
+
+    metadata = Newer.metadata.model_copy(update={"name": "Older"})
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        from datasets import Dataset, DatasetDict
+
+        sets = [[f"set {s} text {i}" for i in range(40)] for s in range(3)]
+        rows = {"sentences": sets, "labels": [[i % 4 for i in range(40)] for _ in sets]}
+        self.dataset = DatasetDict({"test": Dataset.from_dict(rows)})
+        self.data_loaded = True
+
+
+def test_scores_of_mteb_are_unchanged_by_ours() -> None:
+    from moee_topics.mteb.tasks import add_cluster_scores
+
+    for kind in (Newer, Older):
+        plain = dict(kind().evaluate(TextRecorder(), "test", encode_kwargs=ENCODE)["default"])
+        ours = dict(add_cluster_scores(kind()).evaluate(TextRecorder(), "test", encode_kwargs=ENCODE)["default"])
+        assert ours["v_measure"] == plain["v_measure"]
+        new = {"ami", "ari", "ami_shuffled", "ari_shuffled", "v_measure_shuffled"}
+        assert set(ours) - set(plain) <= new <= set(ours)
+        assert -0.2 < ours["ari"] < ours["v_measure"]

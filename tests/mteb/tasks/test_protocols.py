@@ -1,0 +1,97 @@
+"""The task types of labelled files: each scores as mteb scores its own."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from task_doubles import score, task_rows, write
+
+from moee_topics.errors import InputError
+from moee_topics.mteb.tasks import LocalTask, TextRecorder, load, local_task, texts_of
+
+
+def test_pairs_rank_by_similarity(tmp_path: Path) -> None:
+    same = [{"sentence1": f"cat {i}", "sentence2": f"cat {i + 1}", "score": 5, "label": 1} for i in range(10)]
+    other = [{"sentence1": f"cat {i}", "sentence2": f"dog {i}", "score": 0, "label": 0} for i in range(10)]
+    rows = same + other
+    sts = write(tmp_path / "sts.jsonl", [{k: v for k, v in row.items() if k != "label"} for row in rows])
+    pairs = write(tmp_path / "pairs.jsonl", [{k: v for k, v in row.items() if k != "score"} for row in rows])
+    assert score(LocalTask(None, sts))["cosine_spearman"] > 0.8
+    assert score(LocalTask(None, pairs))["max_ap"] == 1
+
+
+def ranking_rows() -> list[dict[str, Any]]:
+    return [
+        {"query": f"{word} q", "positive": [f"{word} a", f"{word} b"], "negative": ["car x", "car yy"]}
+        for word in ("cat", "dog", "sun")
+    ]
+
+
+def test_candidates_rank_in_both_layouts(tmp_path: Path) -> None:
+    grouped = write(tmp_path / "grouped.jsonl", ranking_rows())
+    flat = tmp_path / "flat.csv"
+    with flat.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["query", "candidate", "label"])
+        writer.writeheader()
+        for row in ranking_rows():
+            for side, label in (("positive", 1), ("negative", 0)):
+                writer.writerows({"query": row["query"], "candidate": text, "label": label} for text in row[side])
+    scores = [score(LocalTask(None, path)) for path in (grouped, flat)]
+    assert [s["map_at_1000"] for s in scores] == [1, 1]
+    assert score(LocalTask("Retrieval", grouped))["ndcg_at_10"] == 1
+
+
+def test_a_classifier_learns_from_the_training_file(tmp_path: Path, labelled: Path) -> None:
+    train = write(
+        tmp_path / "train.jsonl", [{"text": f"{w} {i}", "label": w} for w in ("cat", "dog", "sun") for i in range(20)]
+    )
+    source = local_task(LocalTask(None, labelled, train=train, samples_per_label=4))
+    assert source.type == "Classification"
+    assert score(LocalTask(None, labelled, train=train, samples_per_label=4))["accuracy"] == 1
+    assert score(LocalTask(None, labelled, train=train, samples_per_label=4), TextRecorder())["accuracy"] < 0.7
+
+
+def test_a_summary_is_scored_by_its_nearest_human_one(tmp_path: Path) -> None:
+    row = {
+        "text": "cat story",
+        "human_summaries": ["cat one"],
+        "machine_summaries": ["cat one", "cat " + "x" * 300, "dog one"],
+        "relevance": [5.0, 3.0, 1.0],
+    }
+    assert score(LocalTask(None, write(tmp_path / "s.jsonl", [row, row])))["cosine_spearman"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("score", [float("nan"), "NaN", float("inf"), "high"])
+def test_a_score_that_is_no_number_is_refused_by_line(tmp_path: Path, score: Any) -> None:
+    good = [{"sentence1": "x", "sentence2": "y", "score": i} for i in range(3)]
+    with pytest.raises(InputError, match=r"line 4: the score is .*not a number"):
+        task_rows(tmp_path, [*good, {**good[0], "score": score}], "STS")
+
+
+def test_blank_and_null_candidates_are_left_out_and_counted(tmp_path: Path) -> None:
+    row = {"query": "q", "positive": ["yes", "", None], "negative": ["no", "  "]}
+    source = task_rows(tmp_path, [row, {"query": "r", "positive": "yes", "negative": "no"}], "Reranking")
+    assert source.left_out == 3 and set(texts_of(source)) == {"q", "r", "yes", "no"}
+
+
+def test_a_candidate_marked_both_ways_is_refused_by_line(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": "a", "label": label} for label in (1, 0)]
+    with pytest.raises(InputError, match=r"line 2: the candidate 'a' is marked both 1 and 0"):
+        task_rows(tmp_path, rows, "Reranking")
+
+
+def test_a_candidate_that_stands_twice_counts_once(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": text, "label": label} for text, label in (("a", 1), ("a", 1), ("b", 0))]
+    relevant = load(task_rows(tmp_path, rows, "Reranking")).dataset["default"]["test"]["relevant_docs"]
+    assert relevant == {"q0": {"q0-d0": 1, "q0-d1": 0}}
+
+
+def test_retrieval_takes_grades_and_reranking_does_not(tmp_path: Path) -> None:
+    rows = [{"query": "q", "candidate": f"c{grade}", "label": grade} for grade in (0, 1, 2)]
+    relevant = load(task_rows(tmp_path, rows, "Retrieval")).dataset["default"]["test"]["relevant_docs"]
+    assert relevant == {"q0": {"d1": 1, "d2": 2}}
+    with pytest.raises(InputError, match=r"line 3: the label is 2; binary labels"):
+        task_rows(tmp_path, rows, "Reranking")
