@@ -18,7 +18,7 @@ from torch import Tensor
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
 from moee_topics.encode.layout import choose_layout, last_states, measured_sizes
-from moee_topics.encode.models import ONE_AT_A_TIME, identity, load_model, quantized_as
+from moee_topics.encode.models import ONE_AT_A_TIME, checkpoint_errors, identity, load_model, quantized_as
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers
@@ -106,7 +106,10 @@ class MoEEncoder:
         self.prompted = PromptTokenizer(tokenizer, get_prompt(spec.prompt), spec.max_tokens)
         self.tokens_per_batch = max(tokens_per_batch or TOKENS_PER_BATCH, spec.max_tokens)
         self.report = EncodingReport()
-        self._pad_id = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+        # A [PAD] that was added to a tokenizer often has a number beyond the embeddings; what fills is never looked at.
+        rows = model.get_input_embeddings().num_embeddings
+        fillers = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+        self._pad_id = next((i for i in fillers if i is not None and 0 <= i < rows), 0)
         with ONE_AT_A_TIME:
             self.layout = choose_layout(model, spec.max_tokens)
 
@@ -130,7 +133,7 @@ class MoEEncoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
         """:meth:`from_pretrained` of settings that are checked already."""
-        with ONE_AT_A_TIME:
+        with ONE_AT_A_TIME, checkpoint_errors(settings.model):
             model, tokenizer = load_model(settings)
             layers, experts, hidden_size = measured_sizes(model)
         if not layers and require_routers:
@@ -153,7 +156,8 @@ class MoEEncoder:
             experts=experts,
             hidden_size=hidden_size,
         )
-        return cls(model, tokenizer, spec, settings.tokens_per_batch)
+        with checkpoint_errors(settings.model):  # it tokenizes and runs for the first time
+            return cls(model, tokenizer, spec, settings.tokens_per_batch)
 
     def with_prompt(self, prompt: str) -> MoEEncoder:
         """An encoder with the same weights, in memory once, and another prompt."""
@@ -232,7 +236,17 @@ class MoEEncoder:
 
     @torch.inference_mode()
     def forward(self, pack: Pack) -> Embeddings:
-        """Embeddings of the sequences of one pack."""
+        """Embeddings of the sequences of one pack.
+
+        Raises:
+            ModelError: the tokenizer is of another model, or a vector is not finite.
+        """
+        last, rows = max(map(max, pack.sequences)), self.model.get_input_embeddings().num_embeddings
+        if last >= rows:  # on a GPU it would end the process
+            raise ModelError(
+                f"The tokenizer of {self.spec.model!r} gives token {last}, and the model has {rows}: they "
+                "do not belong together. Download both again, or take out what was added to the tokenizer."
+            )
         spans = Spans.of(pack.starts, pack.lengths, self.model.device)
 
         def pooled(states: Tensor) -> Tensor:
@@ -241,6 +255,11 @@ class MoEEncoder:
         # One pass at a time, not one step: another thread's short question waits for seconds, not for a corpus.
         with ONE_AT_A_TIME, RouterCapture(self.routers, pooled, self.spec.pooling == "mean") as capture:
             hidden = pooled(last_states(self.model, pack)).cpu().numpy()
+        if not np.isfinite(hidden).all():
+            raise ModelError(
+                f"The model {self.spec.model!r} gives vectors that are not finite in {self.spec.dtype}. Its weights "
+                "are damaged, or its numbers leave that type: try dtype float32, or download it again."
+            )
         logits, weights = capture.logits(), capture.weights()
         if logits is None:
             return Embeddings(hidden, np.zeros((len(hidden), 0, 0), np.float32))

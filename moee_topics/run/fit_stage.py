@@ -71,8 +71,8 @@ class FitStage(Stage):
             model = fit_topics(texts, vectors, work.fit_settings(), backend=backend, **_columns(documents))
         RunFolder.result.write(work.run, model.result)
         # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
-        encoder = {"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))}
-        work.run.write_model(model, fusion, encoder)
+        options, key = asdict(work.recipe.encoder), dict(sorted(work.embedder.key.items()))
+        work.run.write_model(model, fusion, {"options": options, "key": key})
         write_chapters(work, model, steps)
         topics, outliers = model.result.topics, int((model.result.topics == OUTLIERS).sum())
         line = f"{len(np.unique(topics[topics != OUTLIERS]))} topics, {outliers:,} documents in none"

@@ -104,12 +104,12 @@ class Predictor:
         RunFolder.result.check(run)  # the model reads it from beside its own folder
         fusion, saved = run.fusion, run.encoder
         # The device may be another one, its dtype may not: vectors of other precision would be other vectors.
-        options = {**saved["options"], "device": device or saved["options"]["device"], "dtype": saved["key"]["dtype"]}
+        options = {**saved["options"], "dtype": saved["key"].get("dtype")} | ({"device": device} if device else {})
         encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
         if encoder.key() != saved["key"]:
             differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
             raise ModelError(
-                f"The model {options['model']!r} is not the one this run was encoded with: {', '.join(differing)} "
+                f"The model {encoder.settings.model!r} is not the one this run was encoded with: {', '.join(differing)} "
                 "differ. Bring that model back, or run the recipe again."
             )
         return cls(Embedder(encoder), fusion, run.model)

@@ -52,6 +52,13 @@ class Moment(TypedDict):
     words: str
 
 
+class EncoderRecord(TypedDict):
+    """The encoder of a run: what it was told, and its key in the store."""
+
+    options: dict[str, Any]
+    key: dict[str, Any]
+
+
 class ClassShare(TypedDict):
     """A topic among the documents of one label: how many, and its words there."""
 
@@ -100,7 +107,7 @@ class RunFolder:
     # What new documents need. The two are inside the folder of the model, which write_model() makes as a whole.
     model: RunFile[TopicModel] = RunFile("model", TopicModel.load, lambda path, model: model.save(path))
     fusion: RunFile[Fusion] = RunFile("model/fusion.safetensors", Fusion.load, lambda path, fusion: fusion.save(path))
-    encoder = json_file("model/encoder.json", dict[str, Any])
+    encoder = json_file("model/encoder.json", EncoderRecord)
 
     # What other fits have in common with this one, and a file for each of them: see refit().
     stability = json_file("stability.json", dict[str, Any], absent=None)
@@ -138,7 +145,7 @@ class RunFolder:
         """One of the fits that say how stable the topics are."""
         return json_file(f"stability/{kind}-{number}.json", dict[str, Any], absent={})
 
-    def write_model(self, model: TopicModel, fusion: Fusion, encoder: Mapping[str, Any]) -> None:
+    def write_model(self, model: TopicModel, fusion: Fusion, encoder: EncoderRecord) -> None:
         """Puts a new folder ``model`` in the place of the old one, whole or not at all.
 
         Args:
@@ -154,7 +161,7 @@ class RunFolder:
         with RunFolder.model.changing(self), atomic_folder(RunFolder.model.path(self)) as new:
             model.save(new, with_result=False)
             RunFolder.fusion.save(new / Path(RunFolder.fusion.name).name, fusion)
-            RunFolder.encoder.save(new / Path(RunFolder.encoder.name).name, dict(encoder))
+            RunFolder.encoder.save(new / Path(RunFolder.encoder.name).name, encoder)
 
     def whole(self, parts: Iterable[RunFile[Any, Any]]) -> bool:
         """Whether some files are as they were written; those without a digest are trusted, damaged digests are not."""

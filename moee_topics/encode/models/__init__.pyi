@@ -16,6 +16,7 @@ from .experts import experts_modules as experts_modules
 from .experts import weight_names as weight_names
 from .families import Family as Family
 from .loading import ONE_AT_A_TIME as ONE_AT_A_TIME
+from .loading import checkpoint_errors as checkpoint_errors
 from .loading import default_dtype as default_dtype
 from .loading import device_of as device_of
 from .loading import load_config as load_config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,34 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from moee_topics.encode.models import quantization
 from moee_topics.encode.settings import POCKET, resolve
+from moee_topics.errors import ModelError
 
 _WHOLE = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt")
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder whose model is not wholly in its own files.
+
+    Raises:
+        ModelError: it is an adapter, names weights elsewhere, or holds a device in the place of a file.
+    """
+    # transformers would take the base of an adapter from the hub where peft is installed, and forget it where not.
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder} holds an adapter of another model. Merge it into that model, and give the result.")
+    for path in folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ModelError(f"{path} is no file, and reading it might not end. Take it out of the folder.")
+    # A vision model may name another one of the hub as its backbone, at any depth, and transformers would fetch it.
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    if other := re.search(r'"backbone"\s*:\s*"([^"]*)"', config):
+        raise ModelError(f"{folder / 'config.json'} names {other[1]!r} as its backbone. Give a model of text alone.")
+    index = folder / "model.safetensors.index.json"
+    shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
+    # The hash of a folder is taken of the files in it: weights elsewhere could change and nobody would know.
+    for shard in shards:
+        if Path(shard).name != shard or Path(shard).suffix != ".safetensors":
+            raise ModelError(f"{index} names the weights {shard!r}, expected a *.safetensors file beside it.")
 
 
 def identity(name_or_path: str | Path, revision: str | None = None) -> tuple[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,7 +22,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
-from moee_topics.encode.models import attention, compact, deepseek, experts, memory, quantization
+from moee_topics.encode.models import attention, checkpoint, compact, deepseek, experts, memory, quantization
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
 from moee_topics.errors import InputError, ModelError
@@ -29,6 +31,15 @@ from moee_topics.errors import InputError, ModelError
 # thread that calls it. A forward pass on a CPU takes all cores as it is; several GPUs are for several processes.
 ONE_AT_A_TIME = threading.RLock()
 """Held by whoever loads or runs a model, whichever model it is."""
+
+# Layers are made one by one, before a weight is read: a wrong number would take hours. The deepest known have 126.
+MOST_LAYERS = 2000
+
+# What a wrong value in a file becomes depends on who reads it first; 10,000 mutated checkpoints raised each of these.
+READER_ERRORS = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, ArithmeticError, AssertionError),
+    *(RuntimeError, SafetensorError, StrictDataclassError),
+)
 
 
 def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
@@ -49,7 +60,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     packed = compact.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
-    with ONE_AT_A_TIME, _loading_errors(name), quiet():
+    with ONE_AT_A_TIME, checkpoint_errors(name), quiet():
         model, info = model_class.from_pretrained(
             None if packed else resolve(name),
             config=config,
@@ -57,6 +68,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
             dtype=dtype,
             revision=settings.revision,
             trust_remote_code=False,
+            use_safetensors=True,  # no pickles
             output_loading_info=True,
             quantization_config=quantizer,
         )
@@ -84,8 +96,16 @@ def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any
         ModelError: there is none, or its model type is not known.
     """
     deepseek.register()
-    with _loading_errors(name_or_path):
-        config = AutoConfig.from_pretrained(resolve(name_or_path), revision=revision, trust_remote_code=False)
+    source = resolve(name_or_path)
+    with checkpoint_errors(name_or_path):
+        if Path(source).is_dir():
+            checkpoint.check_folder(Path(source))
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
+        if layers > MOST_LAYERS:
+            raise ModelError(
+                f"The model {str(name_or_path)!r} says it has {layers:,} layers; {MOST_LAYERS:,} are the most."
+            )
     # config.json may name a kernel of the hub as its attention, which transformers would download and run.
     config._attn_implementation = config._experts_implementation = None
     return config
@@ -98,7 +118,7 @@ def load_tokenizer(name_or_path: str | Path, *, revision: str | None = None) -> 
         ModelError: there is none.
     """
     source, options = resolve(name_or_path), {"revision": revision, "trust_remote_code": False}
-    with _loading_errors(name_or_path):
+    with checkpoint_errors(name_or_path):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         files = get_tokenizer_config(source, revision=revision)
         # Llama's class put BOS before a text unless told otherwise.
@@ -171,20 +191,37 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-@contextmanager
-def _loading_errors(name_or_path: str | Path) -> Iterator[None]:
-    """Turns what transformers raises about a model's files into one clear error."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if str(name_or_path) == "pocket" and not (POCKET / "config.json").exists():
+class checkpoint_errors:
+    """Turns what the readers of a checkpoint raise about its files into one clear error; lack of memory passes.
+
+    A class, not a generator: tokenizers 0.23 raises bare ``Exception``, which is caught here without catching all.
+    """
+
+    def __init__(self, name_or_path: str | Path) -> None:
+        self.name = str(name_or_path)
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raises a ModelError in the place of an error of a reader."""
+        # A panic of Rust is a BaseException whose class has no place to import it from.
+        of_rust = type(error) is Exception or type(error).__name__ == "PanicException"
+        no_memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if no_memory or not (of_rust or isinstance(error, READER_ERRORS)):
+            return
+        lines = str(error).strip().splitlines() or [""]
+        # The first line of a failed validation names the field, the second says what is wrong with it.
+        first = " ".join(line.strip() for line in lines[: 2 if isinstance(error, StrictDataclassError) else 1])
+        if not isinstance(error, OSError | ValueError) or not first:
+            first = f"{type(error).__name__}: {first}"
+        if self.name == "pocket" and not (POCKET / "config.json").exists():
             message = f"The embedded model is not in this installation ({POCKET}). Install the package again."
-        elif Path(name_or_path).exists():
-            message = f"The folder {name_or_path} holds no model that can be loaded: {first}"
+        elif Path(self.name).exists():
+            message = f"The folder {self.name} holds no model that can be loaded: {first}"
         else:
             message = (
-                f"The model {str(name_or_path)!r} cannot be loaded: {first} Give a folder in hub layout (config.json, "
+                f"The model {self.name!r} cannot be loaded: {first} Give a folder in hub layout (config.json, "
                 "tokenizer.json, *.safetensors), the name of a hub model, or 'pocket' for the embedded one. If the hub "
                 "cannot be reached, copy the model's files to a folder first, and unset HF_HUB_OFFLINE if it should be."
             )
