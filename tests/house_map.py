@@ -30,6 +30,7 @@ FLOORS: list[dict[str, str]] = [
 """From the ground up; a room imports from lower floors only."""
 
 FLOOR_OF = {name: floor for floor, rooms in enumerate(FLOORS) for name in rooms}
+IMPORTING = {"import_module", "__import__", "find_spec", "run_module"}
 WIDTH, HEIGHT, GAP, LEFT = 250, 44, 26, 300
 
 
@@ -44,9 +45,12 @@ def files() -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module or name a file imports, with its dots."""
+    """Every module or name a file imports, with its dots; also by a call that names it in plain text."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in IMPORTING:
+            names = [value.value for value in node.args if isinstance(value, ast.Constant)]
+            yield from (name for name in names[:1] if isinstance(name, str))
+        elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "moee_topics":
             yield from (f"moee_topics.{alias.name}" for alias in node.names)

@@ -23,6 +23,26 @@ def own_imports(path: Path) -> list[list[str]]:
     return [name.split(".")[1:] for name in imports(path) if name.startswith("moee_topics.")]
 
 
+def test_an_import_is_seen_in_every_way_it_can_be_written(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    for line in (
+        *("import moee_topics.run", "from moee_topics import run", "from moee_topics.run import fit"),
+        *(
+            "importlib.import_module('moee_topics.run')",
+            "import_module('moee_topics.run')",
+            "__import__('moee_topics.run')",
+        ),
+    ):
+        module.write_text(f"def later():\n    {line}\n")
+        assert [parts[0] for parts in own_imports(module)] == ["run"], line
+
+
+@every_file
+def test_nothing_is_imported_by_a_relative_name(path: Path) -> None:
+    """The rules below would not see it."""
+    assert not [node for node in ast.walk(ast.parse(path.read_text())) if getattr(node, "level", 0)]
+
+
 def test_every_module_has_a_floor() -> None:
     assert {room(path) for path in files()} == set(FLOOR_OF)
 
