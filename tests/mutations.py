@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from typing import Any
@@ -48,9 +49,9 @@ def mutated_json(content: bytes, rng: random.Random, new_keys: tuple[str, ...] =
         if kind == 0 and owner:
             del owner[last]
         elif kind == 1 and isinstance(owner, dict):
-            owner[rng.choice(new_keys)] = rng.choice(ODD_VALUES)
+            owner[rng.choice(new_keys)] = copy.deepcopy(rng.choice(ODD_VALUES))
         elif owner:
-            owner[last] = rng.choice(ODD_VALUES)
+            owner[last] = copy.deepcopy(rng.choice(ODD_VALUES))
     return json.dumps(data).encode()
 
 

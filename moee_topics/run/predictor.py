@@ -107,10 +107,11 @@ class Predictor:
         options = {**saved["options"], "dtype": saved["key"].get("dtype")} | ({"device": device} if device else {})
         encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
         if encoder.key() != saved["key"]:
-            differing = [name for name, value in saved["key"].items() if encoder.key().get(name) != value]
+            now, then = encoder.key(), saved["key"]
+            differing = [name for name in {**now, **then} if now.get(name) != then.get(name)]
             raise ModelError(
-                f"The model {encoder.settings.model!r} is not the one this run was encoded with: {', '.join(differing)} "
-                "differ. Bring that model back, or run the recipe again."
+                f"The model {encoder.settings.model!r} is not the one this run was encoded with: "
+                f"{', '.join(differing)} differ. Bring that model back, or run the recipe again."
             )
         return cls(Embedder(encoder), fusion, run.model)
 

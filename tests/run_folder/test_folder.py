@@ -49,11 +49,11 @@ def test_the_model_is_written_whole_and_every_file_in_it_has_a_digest(run: Path)
     def write(options: dict[str, Any], fusion: Any = None) -> None:
         opened.write_model(Saved(name="topics"), fusion or Saved(name="fusion"), options)  # type: ignore[arg-type]
 
-    write({"options": {}})
+    write({"options": {}, "key": {}})
     with pytest.raises(AttributeError):
-        write({"options": {"later": 1}}, fusion=SimpleNamespace())
-    assert opened.encoder == {"options": {}}
-    write({"options": {}})
+        write({"options": {"later": 1}, "key": {}}, fusion=SimpleNamespace())
+    assert opened.encoder == {"options": {}, "key": {}}
+    write({"options": {}, "key": {}})
     names = ["model/encoder.json", "model/fusion.safetensors", "model/topics.json"]
     assert opened.digests.read() == {name: digest_of(run / name) for name in names}
     shutil.rmtree(run / "model")
