@@ -76,8 +76,17 @@ def build(
             path, text = _fault(model, fault)
             by_place.setdefault(path, text)
         faults = list(by_place.values())
-    except InputError as error:  # of a dataclass's __post_init__; pydantic lets it through without its place
-        faults = list(_refused_sections(model, merged)) or [str(error)]
+    except InputError as error:
+        # Of a dataclass's __post_init__; pydantic lets it through without its place, so each section is made by itself.
+        faults = []
+        for key, annotation in section_types(model).items():
+            try:
+                TypeAdapter(annotation).validate_json(json.dumps(merged.get(key), default=str), strict=True)
+            except InputError as refusal:
+                faults.append(f"{key}: {refusal}")
+            except ValidationError:  # of a section that is not there, and has its default
+                continue
+        faults = faults or [str(error)]
     if len(faults) == 1:
         raise RecipeError(f"{name}: {faults[0]}")
     raise RecipeError(f"{name} has {len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults))
@@ -166,35 +175,30 @@ def read_yaml(text: str, what: str) -> Any:
 
 def _check_plain(data: Any, name: str) -> None:
     """Refuses what JSON has no word for, and what is too much: expanded aliases, depth, numbers beyond 64 bits."""
-    pending: list[tuple[Any, str, int]] = [(data, "", 0)]
+    pending: list[tuple[Any, str, int]] = [(data, "", 0)]  # no recursion: its depth is what is to be refused
     for count in range(MAX_VALUES + 1):
         if not pending:
             return
         value, place, depth = pending.pop()
-        fault = f"nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH else _odd(value)
+        fault, inside = "", list[tuple[Any, Any]]()
+        if isinstance(value, Mapping):
+            inside = list(value.items())
+            if odd := [key for key in value if not isinstance(key, str)]:
+                fault = f"has the key {shortened(odd[0])}, expected keys that are text"
+        elif isinstance(value, list | tuple):
+            inside = list(enumerate(value))
+        elif isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+            fault = "is a whole number beyond 64 bits"
+        elif isinstance(value, str) and not value.isascii() and value.encode("utf-8", "ignore").decode() != value:
+            fault = "holds half a character (a lone surrogate)"
+        elif value is not None and not isinstance(value, int | float | str | Path):
+            kind = type(value).__name__
+            fault = f"is a {kind}, expected text, a number, true, false, null, a list or a mapping"
+        if depth > MAX_DEPTH:
+            fault = f"nested deeper than {MAX_DEPTH} levels"
         if fault or count == MAX_VALUES:
             raise RecipeError(f"{name}: {place or 'it'} {fault or f'holds more than {MAX_VALUES:,} values'}.")
-        inside = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_list(value) else ()
         pending += [(inner, f"{place}.{key}".lstrip("."), depth + 1) for key, inner in inside]
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _odd(value: Any) -> str:
-    """What is wrong with one value, its inside apart; empty if nothing."""
-    if isinstance(value, Mapping):
-        odd = [key for key in value if not isinstance(key, str)]
-        return f"has the key {shortened(odd[0])}, expected keys that are text" if odd else ""
-    if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
-        return "is a whole number beyond 64 bits"
-    if isinstance(value, str) and not value.isascii() and value.encode("utf-8", "ignore").decode() != value:
-        return "holds half a character (a lone surrogate)"
-    plain = value is None or isinstance(value, int | float | str | Path) or _is_list(value)
-    return (
-        "" if plain else f"is a {type(value).__name__}, expected text, a number, true, false, null, a list or a mapping"
-    )
 
 
 # --- faults in words --------------------------------------------------------------------------------------------------
@@ -202,8 +206,17 @@ def _odd(value: Any) -> str:
 
 def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:
     """The place of one of pydantic's faults, and a sentence."""
-    kind, value = fault["type"], fault["input"]
-    path, annotation = _place(model, fault["loc"], extra=kind in EXTRA)
+    kind, value, path = fault["type"], fault["input"], ""
+    annotation: Any = model
+    for i, part in enumerate(fault["loc"]):
+        # pydantic names the branches of unions in between, which are no keys; a key too many is the last part.
+        inside = section_types(annotation)
+        if isinstance(part, int) and inside:
+            path += f"[{part}]"
+        elif part in inside or (kind in EXTRA and i == len(fault["loc"]) - 1):
+            path += f".{part}"
+            annotation = inside.get(str(part), Any)
+    path = path.lstrip(".")
     if kind in EXTRA:
         if instead := model.instead_of(path):
             return path, f"there is no key {path}: {instead}."
@@ -217,32 +230,6 @@ def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:
     number = isinstance(value, int | float) and "text" in expected
     quote = f" Quote it to make it text: '{path}=\"{value}\"'." if number else ""
     return path, f"{path} is {shortened(value)}, expected {expected}.{quote}"
-
-
-def _place(model: type[Section], parts: Sequence[int | str], *, extra: bool) -> tuple[str, Any]:
-    """The dotted key of a fault and its type, without the branches of unions that pydantic puts in between."""
-    path, annotation = "", model
-    for i, part in enumerate(parts):
-        inside = section_types(annotation)
-        if isinstance(part, int) and inside:
-            path += f"[{part}]"
-        elif part in inside or (extra and i == len(parts) - 1):
-            path += f".{part}"
-            annotation = inside.get(str(part), Any)
-    return path.lstrip("."), annotation
-
-
-def _refused_sections(model: type[Section], data: Mapping[str, Any]) -> Iterator[str]:
-    """What each section says whose own dataclass refuses its values."""
-    for key, annotation in section_types(model).items():
-        if key not in data:
-            continue
-        try:
-            TypeAdapter(annotation).validate_json(json.dumps(data[key], default=str), strict=True)
-        except InputError as error:
-            yield f"{key}: {error}"
-        except ValidationError:
-            continue  # cannot be: pydantic reports the faults of all sections before a dataclass is made
 
 
 def section_types(annotation: Any) -> dict[str, Any]:

@@ -33,7 +33,14 @@ def lock_writer(folder: Path) -> BaseFileLock:
     with disk_errors(path):
         if path.is_symlink():
             path.unlink()  # filelock before 3.20.1 empties what it points to
-        lock = _acquired(path, folder)
+        try:
+            # thread_local=False: a store may be closed by another thread than the one that opened it.
+            lock: BaseFileLock = _acquired(FileLock(path, thread_local=False), folder, 0.0)
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+                raise
+            soft = SoftFileLock(path.with_name("writer.soft.lock"), thread_local=False)
+            lock = _acquired(soft, folder, _SOFT_SECONDS)
     try:
         write_json(folder / "writer.json", {"pid": os.getpid(), "host": socket.gethostname()})
     except BaseException:
@@ -42,30 +49,19 @@ def lock_writer(folder: Path) -> BaseFileLock:
     return lock
 
 
-def _acquired(path: Path, folder: Path) -> BaseFileLock:
-    # thread_local=False: a store may be closed by another thread than the one that opened it.
-    soft = SoftFileLock(path.with_name("writer.soft.lock"), thread_local=False)
-    for lock, seconds in ((FileLock(path, thread_local=False), 0.0), (soft, _SOFT_SECONDS)):
-        try:
-            lock.acquire(timeout=seconds)
-            return lock
-        except Timeout as error:
-            raise StoreError(
-                f"{_writer(folder)} is writing to {folder} (lock file {lock.lock_file}). Wait until it has finished, "
-                "or stop it."
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            if lock is soft or getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _writer(folder: Path) -> str:
+def _acquired(lock: BaseFileLock, folder: Path, seconds: float) -> BaseFileLock:
     try:
-        holder = json.loads((folder / "writer.json").read_text(encoding="utf-8"))
-        return f"Process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "Another process"
+        lock.acquire(timeout=seconds)
+        return lock
+    except Timeout as error:
+        try:
+            holder = json.loads((folder / "writer.json").read_text(encoding="utf-8"))
+            writer = f"Process {holder['pid']} on {holder['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            writer = "Another process"
+        raise StoreError(
+            f"{writer} is writing to {folder} (lock file {lock.lock_file}). Wait until it has finished, or stop it."
+        ) from error
 
 
 def unlock_writer(folder: Path, lock: BaseFileLock) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,7 +157,10 @@ def test_only_the_shards_of_what_is_asked_for_are_read_and_each_once(
         return checked(file, xxh3)
 
     monkeypatch.setattr(ShardFile, "checked", noted)
-    monkeypatch.setattr(ShardFile, "_checksum", lambda file: pytest.fail("the slow checksum is not needed"))
+    slow = SimpleNamespace(
+        file_digest=hashlib.file_digest, blake2b=lambda **_: pytest.fail("the slow checksum is not needed")
+    )
+    monkeypatch.setattr("moee_topics.store.shard.hashlib", slow)
     store = EmbeddingStore.open(tmp_path, KEY)
     for _ in range(3):
         store.missing(hashes_of(texts(5)))
