@@ -29,7 +29,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
 from moee_topics.errors import MoEETopicsError
 from moee_topics.fuse import ALPHAS, Fusion, choose_alpha
-from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.store import EmbeddingStore, content_hash, write_json
 
 CRITERIA = ("neighbours", "spearman", "stability")
 READ_OUTS = (("prompteol", "last_token"), ("none", "mean"))
@@ -174,8 +174,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     rules = regrets(found)
     result = {"environment": environment(arguments.model), "regret": rules, "cases": [asdict(case) for case in found]}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(arguments.output, result)
     print(table_of_cases(found), table_of_regrets(rules), sep="\n\n")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import shutil
@@ -283,9 +282,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def write(result: dict[str, Any], folder: Path, name: str) -> None:
     """JSON, SVG and Markdown under one name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (folder / f"{name}.md").write_text(table(result), encoding="utf-8")
+    from moee_topics.store import write_json, write_text  # late: imports are part of what is measured
+
+    write_json(folder / f"{name}.json", result, indent=2)
+    write_text(folder / f"{name}.md", table(result))
     plot(result, folder / f"{name}.svg")
 
 

@@ -157,8 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         shutil.rmtree(temporary)
     result |= bench.surroundings(settings) | {"note": given.note}
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    from moee_topics.store import write_json  # late: imports are part of what is measured
+
+    write_json(given.output, result, indent=2)
     say(json.dumps(result["first_start"] | result["goals_met"], indent=2))
 
 

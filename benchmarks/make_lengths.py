@@ -5,11 +5,12 @@ Run where scikit-learn has 20 Newsgroups (SCIKIT_LEARN_DATA): python benchmarks/
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import fetch_20newsgroups
+
+from moee_topics.store import write_json
 
 LENGTHS = Path(__file__).with_name("lengths_20newsgroups.json")
 BYTES_PER_TOKEN = 4  # of English text under a vocabulary of 50,000, such as OLMoE's
@@ -21,7 +22,7 @@ def main() -> None:
     quantiles = np.quantile(tokens, np.linspace(0, 1, 201)).round().astype(int)
     about = "tokens of a post without headers, footers and quotes, as UTF-8 bytes / 4; 201 quantiles from 0 to 1"
     content = {"about": about, "posts": len(posts), "quantiles": quantiles.tolist()}
-    LENGTHS.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_json(LENGTHS, content, indent=None)
 
 
 if __name__ == "__main__":

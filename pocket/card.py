@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from moee_topics.store import write_text
+
 HERE = Path(__file__).parent
 METHODS = {
     "hidden_states": "hidden states (HS)",
@@ -194,11 +196,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--note", default="", help="a sentence for the card's section on training")
     options = parser.parse_args(arguments)
     records = thin(read_log(options.log))
-    (HERE / "train_log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_text(HERE / "train_log.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     draw(records, options.model / "loss.png")
     training = json.loads((options.model / "training.json").read_text())
     results = json.loads(options.results.read_text())
-    (options.model / "MODEL_CARD.md").write_text(card(training, results, options.note))
+    write_text(options.model / "MODEL_CARD.md", card(training, results, options.note))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from transformers import AutoModel
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
-from moee_topics.fuse import Fusion
+from moee_topics.fuse import METHODS, Fusion
+from moee_topics.store import write_json
 
 log = logging.getLogger("pocket.evaluate")
 
@@ -107,12 +108,10 @@ def cluster_scores(rows: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def variants(embeddings: Embeddings) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield every fusion of one set of embeddings, raw and standardised."""
     for standardize in (False, True):
-        for method in ("hidden_states", "routing_weights", "concat"):
-            fusion = Fusion(method, standardize=standardize).fit([embeddings])
-            yield {"method": method, "standardize": standardize}, fusion.transform(embeddings)
-        for alpha in ALPHAS:
-            kind = {"method": "weighted_sum", "alpha": alpha, "standardize": standardize}
-            yield kind, Fusion("weighted_sum", alpha, standardize).fit([embeddings]).transform(embeddings)
+        for method, entry in METHODS.items():
+            for weight in [{"alpha": alpha} for alpha in ALPHAS] if entry.uses_alpha else [{}]:
+                fusion = Fusion(method, standardize=standardize, **weight).fit([embeddings])
+                yield {"method": method, **weight, "standardize": standardize}, fusion.transform(embeddings)
 
 
 def shuffled_experts(embeddings: Embeddings) -> Embeddings:
@@ -254,7 +253,7 @@ def choose(corpora: dict[str, Any]) -> dict[str, Any]:
     candidates = [row for row in whole if "pooling" in row and "control" not in row]
     best = max(candidates, key=lambda row: row["ami"])
     equal = [row for row in candidates if row["ami"] + row["ami_std"] >= best["ami"] - best["ami_std"]]
-    best = max(equal, key=lambda row: (row["method"] == "weighted_sum", row["ami"]))
+    best = max(equal, key=lambda row: (METHODS[row["method"]].uses_alpha, row["ami"]))
     setting = {key: best[key] for key in SETTING if key in best}
     same = {name: score_of(setting, found["rows"]) for name, found in corpora.items()}
     return {"chosen_on": "arxiv", "setting": setting, "ami": same}
@@ -284,7 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
     results: dict[str, Any] = {"max_tokens": options.max_tokens, "seeds": len(SEEDS), "corpora": corpora}
     if "arxiv" in corpora and options.rows != "baselines":
         results["defaults"] = choose(corpora)
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(options.out, results)
 
 
 if __name__ == "__main__":

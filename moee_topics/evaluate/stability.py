@@ -52,7 +52,7 @@ class Stability:
         ami: mean adjusted mutual information; outliers are one cluster.
         ami_lowest: that of the two fits that agree least.
         pairwise_ami: (runs, runs), ones on the diagonal.
-        words: mean Jaccard overlap of the words of paired topics, None where no words were given.
+        word_overlap: mean Jaccard overlap of the words of paired topics, None where no words were given.
         topics: number of topics of each fit, outliers aside.
     """
 
@@ -60,7 +60,7 @@ class Stability:
     ami: float
     ami_lowest: float
     pairwise_ami: NDArray[np.float64]
-    words: float | None
+    word_overlap: float | None
     topics: Sequence[int]
 
 
@@ -94,7 +94,7 @@ def compare_runs(
         ami=float(values.mean()),
         ami_lowest=float(values.min()),
         pairwise_ami=table,
-        words=float(np.mean(overlaps)) if overlaps else None,
+        word_overlap=float(np.mean(overlaps)) if overlaps else None,
         topics=[len(set(np.asarray(run.topics).tolist()) - {OUTLIERS}) for run in runs],
     )
 
@@ -162,7 +162,7 @@ def stability_summary(
             "ami": round(agreement.ami, 6),
             "ami_lowest": round(agreement.ami_lowest, 6),
             "pairwise_ami": agreement.pairwise_ami.round(4).tolist(),
-            "words": None if agreement.words is None else round(agreement.words, 6),
+            "words": None if agreement.word_overlap is None else round(agreement.word_overlap, 6),
             "topics": list(agreement.topics),
         }
     again = {kind: topic_stability(own, runs) for kind, runs in refits.items()}

@@ -21,12 +21,12 @@ class Statistics:
 
     Attributes:
         name: stands in the folder of a result, since other statistics make other vectors.
-        source: the same for a reader.
+        description: the same for a reader.
         saved: the fitted fusion, if it is one.
     """
 
     name: str = "task"
-    source: str = "the different texts of the task, labels unseen"
+    description: str = "the different texts of the task, labels unseen"
     saved: Fusion | None = None
 
     @classmethod

@@ -22,10 +22,14 @@ from moee_topics.mteb.score_recipe import PAPER_TASKS, PublishedSection
 from moee_topics.recipe import recipes_folder
 
 LABEL_ARITHMETIC = {
-    "Clustering": "the published code averages the k-means cluster ids of HS and RW, which are arbitrary numbers, and "
-    "V-measure then rises with the number of made-up clusters; ours clusters the single vector of the sum",
-    "Classification": "the published code averages the class ids that two classifiers predict and rounds down, for two "
-    "classes a logical AND; ours trains one classifier on the single vector of the sum",
+    ("sum", "Clustering"): (
+        "the published code averages the k-means cluster ids of HS and RW, which are arbitrary numbers, and V-measure "
+        "then rises with the number of made-up clusters; ours clusters the single vector of the sum"
+    ),
+    ("sum", "Classification"): (
+        "the published code averages the class ids that two classifiers predict and rounds down, for two classes a "
+        "logical AND; ours trains one classifier on the single vector of the sum"
+    ),
 }
 P_VALUES = "the score of SummEval averages correlations together with their p-values (mteb issue 1156)"
 SAME_TWICE = "the same number is printed for this model with and without the prompt"
@@ -87,8 +91,8 @@ def doubt(cell: Cell, task_type: str) -> str | None:
     """Why a published number should not be compared with, or None."""
     if task_type == "Summarization":
         return P_VALUES
-    if cell.method == "sum" and task_type in LABEL_ARITHMETIC:
-        return LABEL_ARITHMETIC[task_type]
+    if why := LABEL_ARITHMETIC.get((cell.method, task_type)):
+        return why
     numbers = published()
     both = {numbers.get(cell._replace(prompt=prompt)) for prompt in ("none", "prompteol")}
     return SAME_TWICE if len(both) == 1 else None

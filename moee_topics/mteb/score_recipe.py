@@ -100,8 +100,8 @@ class ScoreRecipe(Section):
             # The paper compares its nine prompts, the bare text aside.
             score["prompts"] = [name for name in PROMPTS if name != "none"]
         if "local" in score:
-            files = score["local"] if isinstance(score["local"], list) else [score["local"]]
-            score["local"] = [local_file(file) for file in files]
+            entries = score["local"] if isinstance(score["local"], list) else [score["local"]]
+            score["local"] = [local_file(entry) for entry in entries]
         if "development" in score:
             score["development"] = local_file(score["development"])
         return {**data, "score": score}

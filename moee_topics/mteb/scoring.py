@@ -87,8 +87,8 @@ def score(
 
 def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
     """The stored embeddings of a recipe's encoder; weights are loaded when a text is missing, not before."""
-    source = EncoderSource(recipe.encoder)
-    return Embedder(source, root, key=source.stored_key(root))
+    encoder = EncoderSource(recipe.encoder)
+    return Embedder(encoder, root, key=encoder.stored_key(root))
 
 
 def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
@@ -97,8 +97,8 @@ def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
 
     def embedder(prompt: str) -> Embedder:
         template = get_prompt(prompt).template
-        source = EncoderSource(replace(recipe.encoder, prompt=prompt))
-        key = source.stored_key(root) or {**base.key(), "prompt": template}
+        encoder = EncoderSource(replace(recipe.encoder, prompt=prompt))
+        key = encoder.stored_key(root) or {**base.key(), "prompt": template}
         return Embedder(lambda: base().with_prompt(template), root, key=key)
 
     return embedder
@@ -237,7 +237,7 @@ class ScoringRun:
         how = WITHOUT_LABELS if self.development is None else f"on the development file {self.development.name}"
         chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
         # One for all: the columns of a recipe share their statistics.
-        statistics = self.columns[0].statistics.source
+        statistics = self.columns[0].statistics.description
         notes = {
             V_MEASURE_NOTE: any(task.type == "Clustering" for task in tasks),
             SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),

@@ -15,12 +15,12 @@ def test_identical_runs_are_fully_stable_and_shuffled_runs_are_not() -> None:
     words = {topic: [f"{topic} {i}" for i in range(10)] for topic in range(5)}
     renamed = np.where(topics < 0, topics, 4 - topics)
     same = compare_runs([TopicRun(topics, words), TopicRun(renamed, {4 - t: w for t, w in words.items()})])
-    assert (same.ami, same.ami_lowest, same.words) == pytest.approx((1, 1, 1))
+    assert (same.ami, same.ami_lowest, same.word_overlap) == pytest.approx((1, 1, 1))
     assert same.topics == [5, 5]
     other = compare_runs([TopicRun(topics), TopicRun(renamed), TopicRun(generator.permutation(topics))])
     assert other.ami == pytest.approx(1 / 3, abs=0.03)
     assert abs(other.ami_lowest) < 0.03
-    assert other.words is None
+    assert other.word_overlap is None
     assert other.pairwise_ami.shape == (3, 3)
 
 
@@ -69,5 +69,5 @@ def test_a_topic_s_stability_knows_only_documents_that_both_fits_saw() -> None:
 
 def test_half_the_words_shared_is_a_third_of_their_union() -> None:
     runs = [TopicRun([0, 0], {0: ["a", "b"]}), TopicRun([1, 1], {1: ["b", "c"]})]
-    assert compare_runs(runs).words == pytest.approx(1 / 3)
-    assert compare_runs(runs, top=1).words == 0.0
+    assert compare_runs(runs).word_overlap == pytest.approx(1 / 3)
+    assert compare_runs(runs, top=1).word_overlap == 0.0
