@@ -147,6 +147,7 @@ def match_topics(first: Topics, second: Topics) -> TopicMatching:
     rows, columns = np.unique(a), np.unique(b)
     overlap = np.asarray(contingency_matrix(a, b), dtype=np.int64)
     pairs = _pairs(rows, columns, overlap)
+    # Above one half no other topic can share as much, so the match does not hang on how the rest was paired.
     matched = {(pair.first, pair.second) for pair in pairs if pair.jaccard > 0.5}
     backwards = {(second_topic, first_topic) for first_topic, second_topic in matched}
     return TopicMatching(

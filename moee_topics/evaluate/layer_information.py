@@ -12,7 +12,7 @@ from moee_topics.evaluate.expert_report import Floats, LayerInformation
 
 Rows = NDArray[np.integer]
 
-ROWS_PER_BLOCK = 16_384
+ROWS_PER_BLOCK = 16_384  # (rows, K) distances are in memory at a time
 
 
 def layer_information(layer: int, weights: Floats, numbers: Rows, shuffled: Sequence[Rows]) -> LayerInformation:
@@ -42,6 +42,7 @@ def _information(top: Rows, numbers: Rows) -> float:
     np.add.at(table, (top[inside], numbers[inside]), 1)
     of_topic = _entropy(table.sum(axis=0))
     shared = _entropy(table.sum(axis=1)) + of_topic - _entropy(table.ravel())
+    # Rounding leaves independent counts a little below 0.
     return max(shared, 0.0) / of_topic if of_topic > 0 else 0.0
 
 
@@ -53,6 +54,7 @@ def _entropy(weights: Floats) -> float:
 def _recovered(weights: Floats, numbers: Rows) -> float:
     """Share of every other document whose topic's mean routing, over the rest, is nearest (square roots: Hellinger)."""
     inside = np.flatnonzero(numbers >= 0)
+    # Every other document instead of a draw: the number then depends on the corpus alone.
     fit, held = inside[::2], inside[1::2]
     if len(held) == 0:
         return 0.0
@@ -60,6 +62,7 @@ def _recovered(weights: Floats, numbers: Rows) -> float:
     topics = int(numbers.max()) + 1
     counts = np.bincount(numbers[fit], minlength=topics)
     centres = (membership(numbers[fit], topics) @ roots[fit]) / np.maximum(counts, 1)[:, None]
+    # A topic with no document in the fitted half has no centre, and must not win with a row of zeros.
     penalty = np.where(counts > 0, (centres**2).sum(axis=1), np.inf)
     hits = 0
     for start in range(0, len(held), ROWS_PER_BLOCK):

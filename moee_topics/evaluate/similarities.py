@@ -61,6 +61,7 @@ def similarity_correlations(similarities: Mapping[str, Values]) -> tuple[list[st
     ranks = np.stack([rankdata(values) for values in similarities.values()])
     deviations = ranks - ranks.mean(axis=1, keepdims=True)
     norms = np.sqrt((deviations**2).sum(axis=1))
+    # Similarities that are all equal have no ranks to correlate: 0 / 0, which stays "not a number".
     with np.errstate(invalid="ignore"):
         return list(similarities), np.asarray((deviations @ deviations.T) / np.outer(norms, norms))
 

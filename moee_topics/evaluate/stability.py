@@ -119,6 +119,7 @@ def topic_stability(run: TopicRun, refits: Sequence[TopicRun]) -> dict[int, floa
         rows, columns = np.unique(first), np.unique(second)
         overlap = np.asarray(contingency_matrix(first, second), dtype=np.int64)
         either = overlap.sum(axis=1, keepdims=True) + overlap.sum(axis=0) - overlap
+        # A refit can consist of outliers alone, and then finds no topic again.
         best = (overlap / either)[:, columns != OUTLIERS].max(axis=1, initial=0.0)
         for topic, jaccard in zip(rows.tolist(), best.tolist(), strict=True):
             if topic != OUTLIERS:

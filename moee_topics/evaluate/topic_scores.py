@@ -93,23 +93,22 @@ def topic_npmi(topic_words: TopicWords, terms: DocumentTerms, top: int = 10) -> 
     follows Lau, Newman and Baldwin (2014). gensim's ``c_npmi`` with a window longer than any document is the same but
     for its smoothing, which lifts pairs that never meet above -1.
     """
-    return np.array([_coherence(words[:top], terms) for words in topic_words], dtype=np.float64)
-
-
-def _coherence(words: Sequence[str], terms: DocumentTerms) -> float:
-    """Mean NPMI of every two different words; NaN for fewer than two that occur."""
-    columns = [terms.columns[word] for word in dict.fromkeys(words) if word in terms.columns]
-    present = terms.present[:, columns].astype(np.int64)
-    together = np.asarray((present.T @ present).todense(), dtype=np.float64)
-    occurring = np.flatnonzero(np.diag(together))
-    if len(occurring) < 2:
-        return float("nan")
-    joint = together[np.ix_(occurring, occurring)] / present.shape[0]
-    first, second = np.triu_indices(len(joint), k=1)
-    alone, both = np.diag(joint), joint[first, second]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.log(both / (alone[first] * alone[second])) / -np.log(both)
-    return float(np.where(both == 0, -1.0, np.where(both == 1, 0.0, values)).mean())
+    coherence = np.full(len(topic_words), np.nan)
+    for topic, words in enumerate(topic_words):
+        columns = [terms.columns[word] for word in dict.fromkeys(words[:top]) if word in terms.columns]
+        present = terms.present[:, columns].astype(np.int64)
+        together = np.asarray((present.T @ present).todense(), dtype=np.float64)
+        occurring = np.flatnonzero(np.diag(together))
+        if len(occurring) < 2:
+            continue
+        joint = together[np.ix_(occurring, occurring)] / present.shape[0]
+        first, second = np.triu_indices(len(joint), k=1)
+        alone, both = np.diag(joint), joint[first, second]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(both / (alone[first] * alone[second])) / -np.log(both)
+        # The formula is 0 / 0 for a pair in every document, and has only a limit for one that never meets.
+        coherence[topic] = np.where(both == 0, -1.0, np.where(both == 1, 0.0, values)).mean()
+    return coherence
 
 
 def topic_diversity(topic_words: TopicWords, top: int = 10) -> Score:
@@ -132,8 +131,21 @@ def inverted_rbo(topic_words: TopicWords, top: int = 10, persistence: float = 0.
     """
     lists = [list(dict.fromkeys(words))[:top] for words in topic_words]
     lists = [words for words in lists if len(words) == top]
+    diversity = None
+    if len(lists) > 1:
+        columns = {word: i for i, word in enumerate(sorted({word for words in lists for word in words}))}
+        ranked = np.array([[columns[word] for word in words] for words in lists])
+        pairs = np.triu_indices(len(lists), k=1)
+        overlap = np.zeros(len(pairs[0]))
+        for depth in range(1, top + 1):
+            # One sparse product for every two lists: 1,000 topics are 499,500 pairs, too many for a loop.
+            rows, ones = np.repeat(np.arange(len(ranked)), depth), np.ones(len(ranked) * depth, dtype=np.int64)
+            has = sp.csr_matrix((ones, (rows, ranked[:, :depth].ravel())), shape=(len(ranked), len(columns)))
+            shared = np.asarray((has @ has.T).todense())[pairs]
+            overlap += (1 - persistence) / persistence * shared / depth * persistence**depth
+        diversity = 1 - float((overlap + shared / top * persistence**top).mean())
     return Score(
-        1 - _mean_overlap(lists, top, persistence) if len(lists) > 1 else None,
+        diversity,
         f"Word-list diversity (inverted rank-biased overlap, {top} words): 1 if topics share no words, lower if they "
         "share words, most of all first words.",
         True,
@@ -208,20 +220,6 @@ _CLUSTER_SCORES: Mapping[str, tuple[Callable[..., float], str]] = {
         "the number of topics",
     ),
 }
-
-
-def _mean_overlap(lists: Sequence[Sequence[str]], depth: int, persistence: float) -> float:
-    """Mean extrapolated rank-biased overlap of every two lists: a sum over depths of the words shared up to there."""
-    columns = {word: i for i, word in enumerate(sorted({word for words in lists for word in words}))}
-    ranked = np.array([[columns[word] for word in words] for words in lists])
-    upper = np.triu_indices(len(lists), k=1)
-    overlap = np.zeros(len(upper[0]))
-    for d in range(1, depth + 1):
-        rows, ones = np.repeat(np.arange(len(ranked)), d), np.ones(len(ranked) * d, dtype=np.int64)
-        has = sp.csr_matrix((ones, (rows, ranked[:, :d].ravel())), shape=(len(ranked), len(columns)))
-        shared = np.asarray((has @ has.T).todense())[upper]
-        overlap += (1 - persistence) / persistence * shared / d * persistence**d
-    return float((overlap + shared / depth * persistence**depth).mean())
 
 
 def _mean(values: NDArray[Any]) -> float | None:

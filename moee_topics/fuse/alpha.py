@@ -32,7 +32,7 @@ ALPHAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """From hidden states alone to mostly routing weights. The paper's authors search 0.1 to 1.0; but routing weights lie so
 close together, unless standardized, that only a far larger alpha lets them count."""
 
-_NEIGHBOURS = 15
+_NEIGHBOURS = 15  # as many as UMAP looks at unless told otherwise
 _PAIRS = 20_000
 _SPLITS = 5
 _METRICS: Mapping[str, Callable[..., float]] = {
@@ -157,6 +157,7 @@ def grid_search_alpha_pairs(
 
 
 def _best(criterion: str, alphas: Sequence[float], score: Score) -> AlphaChoice:
+    # Ascending, since max keeps the first of equal scores: ties go to the smallest alpha.
     scores = {float(alpha): score(float(alpha)) for alpha in sorted(set(alphas))}
     return AlphaChoice(max(scores, key=lambda alpha: scores[alpha]), criterion, scores)
 
@@ -197,6 +198,7 @@ def _mean_correlation(blocks: Blocks, generator: np.random.Generator) -> Score:
     """The mean rank correlation of the fused similarity with each block's, over random pairs of different documents."""
     documents = len(blocks[0])
     first = generator.integers(0, documents, _PAIRS)
+    # Moved on by at least one, so that no document is paired with itself.
     second = (first + generator.integers(1, documents, _PAIRS)) % documents
     hidden, routing = ((unit @ unit.T)[first, second] for unit in map(unit_rows, blocks))
 
@@ -221,6 +223,7 @@ def _stability(blocks: Blocks, n_clusters: int | None, seed: int) -> Score:
         return float(adjusted_mutual_info_score(*both))
 
     def score(alpha: float) -> float:
+        # The generator starts anew, so that every alpha is judged on the same halves.
         vectors, generator = weighted_sum(blocks, alpha), np.random.default_rng(seed)
         return float(np.mean([agreement(vectors, generator.permutation(documents)) for _ in range(_SPLITS)]))
 
@@ -232,5 +235,5 @@ def _spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def _k_means(clusters: int, seed: int, starts: int) -> KMeans:
-    """To be run on one thread: with more it sums in another order, and the same seed can give other clusters."""
+    # To be run on one thread: with more it sums in another order, and the same seed can give other clusters.
     return KMeans(clusters, n_init=starts, random_state=seed)

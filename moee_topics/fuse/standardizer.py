@@ -12,8 +12,7 @@ from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, flat_routing
 
-_ROWS = 4096
-"""Rows brought to float64 at a time, so that a block never exists twice in double precision."""
+_ROWS = 4096  # brought to float64 at a time, so that a block never exists twice in double precision
 _RELATIVE_ROUNDING = 1e-10
 
 
@@ -132,6 +131,7 @@ def _standardize(block: FloatArray, moments: Moments | None, name: str) -> Matri
     if moments is None:
         return block.astype(np.float32)
     _check_dimensions(block.shape[1], len(moments.mean), f"the {name} that the standardizer was fitted on")
+    # A constant dimension becomes 0; a division would make it "not a number".
     factor = np.divide(1.0, moments.scale, out=np.zeros_like(moments.scale), where=moments.scale > 0)
     out = np.empty(block.shape, dtype=np.float32)
     for start in range(0, len(block), _ROWS):

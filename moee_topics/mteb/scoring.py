@@ -179,6 +179,7 @@ class ScoringRun:
         started = time.perf_counter()
         self.progress.begin(task.name, task.source.type)
         with _quiet():
+            # All texts at once: the encoder fills its packs better than with mteb's batches of 64.
             texts = texts_of(task.source)
         encoded = self.embedder.ensure_texts(texts)
         scores = {}
@@ -217,6 +218,7 @@ class ScoringRun:
         """The alpha of a column for a task: by the development file, else without labels on a sample of the texts."""
         if self.development is None:
             fusion = column.fit(column.fusion, self.embedder, texts)
+            # Not by the recipe's seed: an alpha is kept for data and vectors (alpha_key), which know no seed.
             rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
             sample = self.embedder.embed([texts[i] for i in sorted(rows)])
             return choose_alpha(sample, fusion=_weighing(fusion))

@@ -31,7 +31,7 @@ def add_cluster_scores(task: Any) -> Any:
     evaluate = task._evaluate_subset
 
     def evaluate_subset(model: Any, data_split: Any, **options: Any) -> dict[str, Any]:
-        state = task.rng_state.getstate()
+        state = task.rng_state.getstate()  # evaluating uses it up
         memory = RememberedVectors(model)
         scores = dict(evaluate(memory, data_split, **options))
         sets = [part for part in labelled_sets(task, data_split) if len(set(map(tuple, part.labels))) > 1]

@@ -59,6 +59,7 @@ class TextRecorder:
         """Small vectors (N, dimensions) that depend on the texts."""
         texts = [text for batch in inputs for text in batch["text"]]
         self.texts.update(dict.fromkeys(texts))
+        # Not random: mteb's k-means and classifiers must see different texts as different, and the same in each run.
         rows = [np.frombuffer(content_hash(text), dtype=np.uint16)[: self.dimensions] for text in texts]
         return (np.stack(rows) / 2**15 - 1).astype(np.float32)
 
