@@ -99,6 +99,10 @@ def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any
     source = resolve(name_or_path)
     with checkpoint_errors(name_or_path):
         if Path(source).is_dir():
+            if revision:
+                raise InputError(
+                    f"encoder.revision is {revision!r}, and {source} is a folder, which has none: leave it out."
+                )
             checkpoint.check_folder(Path(source))
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0

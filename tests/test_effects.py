@@ -1,0 +1,236 @@
+"""Every key of a recipe has an effect: for each of them a value, and what is another thing then.
+
+The sections that hold upstream's arguments (umap, hdbscan, vectorizer, ctfidf, bertopic) have such a table in
+tests/topics/test_upstream.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tiny_runs import recipe_of, write_corpus
+
+from moee_topics import run as pipeline
+from moee_topics.corpus import CorpusSettings, open_corpus
+from moee_topics.encode import EncoderSource
+from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.encode.settings import EncoderSettings
+from moee_topics.errors import InputError, MoEETopicsError
+from moee_topics.recipe import Recipe
+from moee_topics.schema import known_keys, section_types
+from moee_topics.topics import FitSettings, UpstreamSections
+from moee_topics.topics.fit import build_bertopic
+
+# --- corpus: another value reads other documents, or refuses ----------------------------------------------------------
+
+ROWS = "id,text,label,date,other\n1,<b>rye</b> bread,a,02/05/2024,x\n2,a motor,b,03/05/2024,y\n3,a piano,none,,z\n"
+FILES: Mapping[str, bytes] = {
+    "a.csv": ROWS.encode(),
+    "b.csv": ROWS.replace(",", ";").encode(),
+    "latin.csv": ROWS.replace("rye", "rüe").encode("latin-1"),
+    "quoted.csv": b'id,text\n1,"bread"\n2,motor\n',
+    "folder/one.txt": b"one",
+    "folder/two.md": b"two",
+}
+NEWS, HUB, CODE = "20newsgroups", "hub:some/set", "docstrings"
+READ: Mapping[str, tuple[str, dict[str, Any], Any]] = {
+    "corpus.source": ("a.csv", {}, "quoted.csv"),
+    "corpus.text": ("a.csv", {"timestamp": "none"}, "other"),
+    "corpus.id": ("a.csv", {"timestamp": "none"}, "none"),
+    "corpus.label": ("a.csv", {"timestamp": "none"}, "none"),
+    "corpus.timestamp": ("a.csv", {"time_format": "%d/%m/%Y"}, "none"),
+    "corpus.time_format": ("a.csv", {}, "%d/%m/%Y"),
+    "corpus.missing": ("a.csv", {"timestamp": "none"}, ("a", "none")),
+    "corpus.clean": ("a.csv", {"timestamp": "none"}, "html"),
+    "corpus.encoding": ("latin.csv", {"timestamp": "none"}, "latin-1"),
+    "corpus.decoding_errors": ("latin.csv", {"timestamp": "none"}, "replace"),
+    "corpus.delimiter": ("b.csv", {"timestamp": "none"}, "|"),
+    "corpus.quoting": ("quoted.csv", {}, "none"),
+    "corpus.pattern": ("folder", {}, "*.md"),
+    "corpus.limit": ("a.csv", {"timestamp": "none"}, 1),
+    "corpus.subset": (NEWS, {}, "train"),
+    "corpus.remove": (NEWS, {}, ("quotes",)),
+    "corpus.data_home": (NEWS, {}, Path("elsewhere")),
+    "corpus.packages": (CODE, {"per_package": 2}, ("json",)),
+    "corpus.per_package": (CODE, {"packages": ("json",)}, 1),
+    "corpus.split": (HUB, {}, "test"),
+    "corpus.config": (HUB, {}, "german"),
+}
+
+
+def read(folder: Path, source: str, options: Mapping[str, Any]) -> Any:
+    path = source if source in (NEWS, HUB, CODE) else str(folder / source)
+    try:
+        return list(open_corpus(CorpusSettings(path, **options)))
+    except InputError as error:
+        return str(error)
+
+
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files, and two sources of the network that answer with what they were asked."""
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def news(**asked: Any) -> Any:
+        raise OSError(str(asked))
+
+    def hub(*asked: Any, **more: Any) -> list[dict[str, str]]:
+        return [{"text": f"{asked} {more}"}]
+
+    monkeypatch.setattr("sklearn.datasets.fetch_20newsgroups", news)
+    pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.load_dataset", hub)
+    return tmp_path
+
+
+@pytest.mark.parametrize("key", READ)
+def test_a_key_of_the_corpus_reads_other_documents(key: str, documents: Path) -> None:
+    source, options, value = READ[key]
+    before, name = read(documents, source, options), key.removeprefix("corpus.")
+    after = read(documents, value, options) if name == "source" else read(documents, source, {**options, name: value})
+    assert before != after and before == read(documents, source, options)
+
+
+# --- encoder: another key of the store, another device, another batch -------------------------------------------------
+
+STORED: Mapping[str, tuple[dict[str, Any], Any]] = {
+    "encoder.model": ({}, "tiny_qwen2_moe"),
+    "encoder.quantize": ({}, "int8"),
+    "encoder.dtype": ({}, "bfloat16"),
+    "encoder.prompt": ({}, "prompteol"),
+    "encoder.pooling": ({}, "mean"),
+    "encoder.max_tokens": ({}, 64),
+    "encoder.long_documents": ({}, "chunk"),
+}
+TEXTS = [f"{'a bakery sells rye bread and ' * 20}cakes {number}" for number in range(3)]
+
+
+@pytest.mark.parametrize("key", STORED)
+def test_a_key_of_the_encoder_stores_other_vectors_in_another_place(
+    key: str, tiny_olmoe: Path, tiny_qwen2_moe: Path
+) -> None:
+    more, value = STORED[key]
+    plain = {"model": str(tiny_olmoe), "dtype": "float32", "prompt": "none", "max_tokens": 32, **more}
+    changed = {**plain, key.removeprefix("encoder."): str(tiny_qwen2_moe) if key == "encoder.model" else value}
+    keys = [EncoderSource(EncoderSettings(**options)).expected for options in (plain, changed)]
+    vectors = [MoEEncoder.from_settings(EncoderSettings(**options)).encode(TEXTS) for options in (plain, changed)]
+    assert keys[0] != keys[1]
+    assert (vectors[0].hidden_states != vectors[1].hidden_states).any()
+
+
+def test_a_batch_of_other_tokens_is_another_batch(tiny_olmoe: Path) -> None:
+    encoder = MoEEncoder.from_pretrained(tiny_olmoe, tokens_per_batch=1024, max_tokens=512)
+    assert encoder.tokens_per_batch == 1024 != MoEEncoder.from_pretrained(tiny_olmoe).tokens_per_batch
+
+
+def test_the_device_is_the_one_that_is_asked_for() -> None:
+    assert EncoderSource(EncoderSettings(device="cpu")).device == "cpu"
+    with pytest.raises(InputError, match=r"encoder\.device is 'cuda:99'"):
+        EncoderSource(EncoderSettings(device="cuda:99")).device  # noqa: B018
+
+
+def test_a_revision_is_of_the_hub_and_refused_for_a_folder(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def hub(name: str, *, revision: str | None, **_: Any) -> None:
+        asked.append((name, revision))
+        raise OSError("no network")
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", hub)
+    for revision in ("main", "v2"):
+        with pytest.raises(MoEETopicsError):
+            EncoderSource(EncoderSettings("some/model", revision=revision)).expected  # noqa: B018
+    assert asked == [("some/model", "main"), ("some/model", "v2")]
+    for folder in (str(tiny_olmoe), "pocket"):
+        with pytest.raises(InputError, match=r"encoder\.revision is 'v2', and .* is a folder"):
+            EncoderSource(EncoderSettings(folder, revision="v2")).expected  # noqa: B018
+
+
+# --- fusion, topics, scores, stability, report, seed: another value writes another file -------------------------------
+
+NAMES = "topics.zeroshot_topic_list=[orbit moon, goal puck]"
+OUTLIERS = "topics.outliers={strategy: embeddings}"
+WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "fusion.method": ((), "concat", "topics.parquet"),
+    "fusion.alpha": ((), "5", "topics.parquet"),
+    "fusion.standardize": ((), "none", "topics.parquet"),
+    "topics.stop_words": ((), "[orbit, moon, puck, oven, disk]", "topic_info.json"),
+    "topics.representation": ((), "keybert", "topic_info.json"),
+    "topics.nr_topics": ((), "3", "topics.parquet"),
+    "topics.outliers": ((), "{strategy: embeddings}", "topics.parquet"),
+    "topics.outliers.strategy": ((OUTLIERS,), "c-tf-idf", "topics.parquet"),
+    "topics.outliers.target_share": ((OUTLIERS,), "0.1", "topics.parquet"),
+    "topics.outliers.threshold": ((OUTLIERS,), "0.9999", "topics.parquet"),
+    "topics.seed_topic_list": ((), "[[orbit, moon], [goal, puck]]", "topics.parquet"),
+    "topics.zeroshot_topic_list": ((), "[orbit moon, goal puck]", "topic_info.json"),
+    "topics.zeroshot_min_similarity": ((NAMES,), "1.0", "topics.parquet"),
+    "topics.hierarchy": ((), "false", "hierarchy.json"),
+    "topics.over_time": ((), "false", "over_time.json"),
+    "topics.time_bins": ((), "3", "over_time.json"),
+    "topics.per_class": ((), "false", "per_class.json"),
+    "topics.experts": ((), "false", "experts.json"),
+    "scores": ((), "[npmi]", "scores.json"),
+    "stability.seeds": ((), "1", "stability.json"),
+    "stability.bootstraps": ((), "1", "stability.json"),
+    "report.html": (("report.html=false",), "true", "report.html"),
+    "report.map_documents": (("report.html=true",), "3", "report.html"),
+    "seed": ((), "7", "topics.parquet"),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> Callable[[tuple[str, ...]], Path]:
+    """Overrides to the folder of their run; all runs share one store."""
+    root = tmp_path_factory.mktemp("effects")
+    corpus, folders = write_corpus(root / "posts.jsonl"), dict[tuple[str, ...], Path]()
+
+    def run(overrides: tuple[str, ...]) -> Path:
+        if overrides not in folders:
+            folders[overrides] = root / f"run{len(folders)}"
+            pipeline.run(recipe_of(corpus, tiny_olmoe, *overrides), folders[overrides], root / "store")
+        return folders[overrides]
+
+    return run
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+def test_a_key_writes_another_file(key: str, runs: Callable[[tuple[str, ...]], Path]) -> None:
+    context, value, name = WRITTEN[key]
+    before, after = runs(context) / name, runs((*context, f"{key}={value}")) / name
+    assert before.exists() or after.exists()
+    if before.exists() and after.exists():
+        first, second = before.read_bytes(), after.read_bytes()
+        # A page holds times, which differ anyway; with fewer documents on its map it is shorter by more than those.
+        assert first != second if name != "report.html" else len(second) < len(first) - 500
+
+
+def test_a_tokenizer_cuts_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", SimpleNamespace(cut=list, setLogLevel=lambda _: None))
+    plain, cut = (
+        build_bertopic(FitSettings(representation="ctfidf", tokenizer=name), ["a"] * 9).vectorizer_model
+        for name in (None, "jieba")
+    )
+    assert plain.build_analyzer()("我们 喜欢") == ["我们", "喜欢"] != cut.build_analyzer()("我们 喜欢")
+
+
+def test_every_key_of_the_recipe_stands_in_one_of_these_tables() -> None:
+    upstream = tuple(f"{section}." for section in UpstreamSections.model_fields)
+    leaves = {key for key in known_keys(Recipe) if not key.startswith(upstream)} - set(section_types(Recipe))
+    leaves |= {key for key in section_types(Recipe) if key in ("scores", "seed")}
+    here = {
+        *READ,
+        *STORED,
+        *WRITTEN,
+        "topics.tokenizer",
+        "encoder.device",
+        "encoder.tokens_per_batch",
+        "encoder.revision",
+    }
+    assert here == leaves
