@@ -53,3 +53,11 @@ def test_empty_texts_and_repeated_ids_are_noted() -> None:
     whole = survey(Corpus("s", "s", lambda: iter(records), CorpusSettings("s")))
     assert (whole.documents, whole.empty, whole.duplicate_ids) == (2, 2, 1)
     assert len(whole.notes) == 2
+
+
+def test_a_repeated_text_is_known_by_its_row() -> None:
+    texts = ["a", "b", "a", "c", "b", "a"]
+    records = [Record(str(row), text) for row, text in enumerate(texts)]
+    whole = survey(Corpus("s", "s", lambda: iter(records), CorpusSettings("s")))
+    assert whole.repeated.tolist() == [text in texts[:row] for row, text in enumerate(texts)]
+    assert whole.unique == 3 and whole.hash_list() == [content_hash(text) for text in texts]

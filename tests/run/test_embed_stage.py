@@ -12,8 +12,11 @@ from tiny_runs import DOCUMENTS, Heard, contents, recipe_of, stopped_after, writ
 
 from moee_topics import embed
 from moee_topics import run as pipeline
+from moee_topics.corpus import content_hash, document
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.run.embed_stage import encode_corpus
+from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import EmbeddingStore
 
@@ -35,6 +38,29 @@ def test_identical_documents_are_encoded_once(tmp_path: Path, tiny_olmoe: Path) 
     assert (encoded.survey.documents, encoded.survey.unique, encoded.encoded) == (60, 2, 2)
     key = json.loads((encoded.folder / "key.json").read_text())
     assert len(EmbeddingStore.open(tmp_path / "store", key)) == 2
+
+
+def test_a_corpus_that_changes_under_the_stage_puts_no_text_under_another_s_name(
+    tmp_path: Path, tiny_olmoe: Path
+) -> None:
+    path = write_corpus(tmp_path / "posts.jsonl", 20)
+    work = Workspace(recipe_of(path, tiny_olmoe), tmp_path / "run", tmp_path / "store")
+    assert work.survey.documents == 20
+    write_corpus(path, 25, first=7)
+    encode_corpus(work)
+    texts = {document.id: document.text for document in work.corpus}
+    stored = list(EmbeddingStore.open(work.store, work.embedder.key).documents())
+    assert stored and all(content_hash(texts[name]) == content for name, content in stored)
+
+
+def test_what_is_stored_is_counted_without_being_hashed_again(
+    finished: Path, corpus: Path, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workspace(recipe_of(corpus, tiny_olmoe), tmp_path, finished / "store")
+    assert work.survey.documents == DOCUMENTS
+    monkeypatch.setattr(document, "content_hash", lambda text: pytest.fail("hashed again"))
+    encoded = encode_corpus(work)
+    assert encoded.encoded == 0 and encoded.counts.tokens > 0
 
 
 @pytest.mark.parametrize("documents", [3, 20, 40, 79])

@@ -1,0 +1,41 @@
+"""Errors of the machine reach the user with what to do; all others stay what they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.progress import Progress, resumable
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called as torch's is."""
+
+
+def test_an_interruption_says_how_to_go_on() -> None:
+    with pytest.raises(Interrupted, match=r"Interrupted\. Run it again\."), resumable("Run it again."):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OutOfMemoryError("CUDA out of memory\nmore"), RuntimeError("allocator: can't allocate memory: x")],
+)
+def test_lack_of_memory_says_what_to_change(error: Exception) -> None:
+    with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch") as told, resumable("Run it again."):
+        raise error
+    assert "\n" not in str(told.value)
+
+
+def test_any_other_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), resumable("Run it again."):
+        raise RuntimeError("shapes differ")
+
+
+def test_a_progress_that_nobody_listens_to_hears_everything() -> None:
+    silent = Progress()
+    silent.begin("fit", "topics")
+    silent.advance(1, 2)
+    silent.end("fit", 1.0, "done")
+    silent.skip("fit", "done already")
+    silent.note("something")
