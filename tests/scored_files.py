@@ -14,7 +14,7 @@ from moee_topics.embed import Embedder
 from moee_topics.mteb.board import Board
 from moee_topics.mteb.score_page import write
 from moee_topics.mteb.score_recipe import ScoreRecipe, parse_score_recipe
-from moee_topics.mteb.scoring import score
+from moee_topics.mteb.scoring_run import score
 from moee_topics.mteb.tasks import hub_task
 
 WORDS = ("cat", "dog", "sun", "car")

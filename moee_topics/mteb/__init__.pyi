@@ -6,9 +6,9 @@ from .score_page import write as write
 from .score_recipe import ScoreRecipe as ScoreRecipe
 from .score_recipe import load_score_recipe as load_score_recipe
 from .score_recipe import parse_score_recipe as parse_score_recipe
-from .scoring import bytes_per_text as bytes_per_text
-from .scoring import embedders_of as embedders_of
-from .scoring import score as score
+from .scoring_run import bytes_per_text as bytes_per_text
+from .scoring_run import embedders_of as embedders_of
+from .scoring_run import score as score
 from .tasks import LocalTask as LocalTask
 from .tasks import local_task as local_task
 from .text_counts import estimate_table as estimate_table

@@ -121,7 +121,7 @@ class ScoreRecipe(Section):
                     every += [Fusion(method, alpha, "none").canonical() for alpha in alphas]
         return list(dict.fromkeys(every))
 
-    def placed(self, local: LocalTask) -> LocalTask:
+    def locate(self, local: LocalTask) -> LocalTask:
         """A labelled file with its paths counted from ``score.data``, and the recipe's seed where it has none."""
         folder = self.score.data or Path()
         train = folder / local.train if local.train else None
@@ -136,7 +136,7 @@ class ScoreRecipe(Section):
             InputError: a task or a file does not exist or does not fit.
         """
         section = self.score
-        sources = [local_task(self.placed(local)) for local in section.local]
+        sources = [local_task(self.locate(local)) for local in section.local]
         sources += [hub_task(name) for name in section.tasks]
         if section.benchmark:
             sources += benchmark_tasks(section.benchmark)

@@ -66,12 +66,12 @@ def _column_counts(task: Any) -> Iterator[tuple[int, int, int]]:
             # mteb's summarization tasks embed the summaries and not the text they are of.
             if not (task.metadata.type == "Summarization" and name == "text_statistics"):
                 most = getattr(task, "max_document_to_embed", None)
-                yield _limited(column, most if fraction is None else int(fraction * _count(column)))
+                yield _first_texts(column, most if fraction is None else int(fraction * _count(column)))
     train = stats.get(getattr(task, "train_split", ""), {})
     if task.metadata.type == "Classification" and train:
         labels = len(train.get("label_statistics", {}).get("labels", {})) or 2
         for _, column in _text_columns(train):
-            yield _limited(column, task.samples_per_label * task.n_experiments * labels)
+            yield _first_texts(column, task.samples_per_label * task.n_experiments * labels)
 
 
 def _text_columns(stats: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -84,7 +84,7 @@ def _count(column: Mapping[str, Any]) -> int:
     return round(float(column["total_text_length"] / column["average_text_length"]))
 
 
-def _limited(column: Mapping[str, Any], limit: int | None) -> tuple[int, int, int]:
+def _first_texts(column: Mapping[str, Any], limit: int | None) -> tuple[int, int, int]:
     count = _count(column)
     texts = min(count, limit) if limit is not None else count
     different = min(int(column.get("unique_texts") or count), texts)

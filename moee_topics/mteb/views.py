@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,16 +97,16 @@ class PairComparison:
     errors: Mapping[str, ErrorComplementarity]
 
 
-def views_of(embeddings: Embeddings, alpha: float) -> dict[str, NDArray[np.float32]]:
-    """Hidden states, routing weights and their sum (N, d), as they are and standardized (z) on these documents."""
-    raw, scaled = Fusion("weighted_sum", alpha, "none"), Fusion("weighted_sum", alpha, "both").fit([embeddings])
+def views_of(embeddings: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.float32]]:
+    """Hidden states, routing weights and their fusion (N, d), as they are and standardized (z) on these documents."""
+    raw, scaled = replace(fusion, standardize="none"), replace(fusion, standardize="both").fit([embeddings])
     blocks, z_blocks = raw.blocks(embeddings), scaled.blocks(embeddings)
     sums = {"sum": raw.combine(blocks), "sum z": scaled.combine(z_blocks)}
     return {"HS": blocks[0], "RW": blocks[1], "HS z": z_blocks[0], "RW z": z_blocks[1], **sums}
 
 
 def compare_clusters(
-    task: str, embeddings: Embeddings, labels: Sequence[int], *, alpha: float, seed: int
+    task: str, embeddings: Embeddings, labels: Sequence[int], *, fusion: Fusion, seed: int
 ) -> ClusterComparison:
     """Clusters each view with k-means, one cluster per label, and compares the clusters with each other and the labels.
 
@@ -118,7 +118,7 @@ def compare_clusters(
         raise InputError(
             f"{task} needs a label for each of {len(embeddings)} documents and two or more different ones."
         )
-    vectors = views_of(embeddings, alpha)
+    vectors = views_of(embeddings, fusion)
     clusters = {name: k_means(matrix, count, seed) for name, matrix in vectors.items()}
     clusters["HS again"], clusters["RW again"] = (k_means(vectors[view], count, seed + 1) for view in ("HS", "RW"))
     pairs = [*AGREED, ("HS", "HS again"), ("RW", "RW again")]
@@ -155,7 +155,7 @@ def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list
 
 
 def compare_pairs(
-    task: str, sides: Mapping[str, tuple[Embeddings, Embeddings]], gold: Sequence[float], *, alpha: float
+    task: str, sides: Mapping[str, tuple[Embeddings, Embeddings]], gold: Sequence[float], *, fusion: Fusion
 ) -> PairComparison:
     """Compares the similarities that views under several prompts give the same pairs.
 
@@ -163,9 +163,9 @@ def compare_pairs(
         task: name of the task.
         sides: of each prompt, the embeddings of the first and of the second texts.
         gold: the known score of each pair.
-        alpha: of the sum.
+        fusion: what puts both together, with its alpha.
     """
-    similarities = {prompt: _similarities(first, second, alpha) for prompt, (first, second) in sides.items()}
+    similarities = {prompt: _similarities(first, second, fusion) for prompt, (first, second) in sides.items()}
     named = {f"{view} {prompt}": similarities[prompt][view] for view in ("HS", "RW") for prompt in sides}
     names, correlations = similarity_correlations(named)
     first = next(iter(similarities.values()))
@@ -186,10 +186,10 @@ def compare_pairs(
     return PairComparison(task, len(gold), names, correlations, means, spearman, errors)
 
 
-def _similarities(first: Embeddings, second: Embeddings, alpha: float) -> dict[str, NDArray[np.float64]]:
+def _similarities(first: Embeddings, second: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.float64]]:
     """The cosines (N,) of pairs in every view; 0 where a vector is 0."""
     similarities = {}
-    for name, vectors in views_of(Embeddings.concatenate([first, second]), alpha).items():
+    for name, vectors in views_of(Embeddings.concatenate([first, second]), fusion).items():
         one, other = vectors[: len(first)], vectors[len(first) :]
         dots = np.einsum("ij,ij->i", one, other, dtype=np.float64)
         norms = np.linalg.norm(one, axis=1).astype(np.float64) * np.linalg.norm(other, axis=1)

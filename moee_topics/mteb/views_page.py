@@ -11,7 +11,7 @@ from typing import Any
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.evaluate import first_of_each
-from moee_topics.fuse import Fusion
+from moee_topics.fuse import RAW
 from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.score_page import write_files
@@ -82,7 +82,7 @@ def compare(
         raise InputError("Views are compared on Clustering and STS tasks, and the recipe has neither.")
     prompts, alpha = recipe.score.prompts or (recipe.encoder.prompt,), recipe.score.alpha
     # Where alpha is to be chosen, the default stands in: only the table of choices chooses here.
-    first_alpha = Fusion.alpha if isinstance(alpha, str) else alpha[0]
+    fusion = RAW if isinstance(alpha, str) else RAW.with_alpha(alpha[0])
     embedders = {prompt: embedder_for(prompt) for prompt in prompts}
     for embedder in embedders.values():
         embedder.progress = progress
@@ -96,7 +96,7 @@ def compare(
                 progress.begin(source.name, f"{len(rows):,} different documents")
                 embeddings = embedders[prompts[0]].embed([texts[row] for row in rows])
                 labels = [labels[row] for row in rows]
-                clusters.append(compare_clusters(source.name, embeddings, labels, alpha=first_alpha, seed=recipe.seed))
+                clusters.append(compare_clusters(source.name, embeddings, labels, fusion=fusion, seed=recipe.seed))
             else:
                 first, second, gold = pair_rows(source)
                 progress.begin(source.name, f"{len(gold):,} pairs, {len(prompts)} prompts")
@@ -104,7 +104,7 @@ def compare(
                 for prompt, embedder in embedders.items():
                     both = embedder.embed([*first, *second])
                     sides[prompt] = (both[: len(first)], both[len(first) :])
-                pairs.append(compare_pairs(source.name, sides, gold, alpha=first_alpha))
+                pairs.append(compare_pairs(source.name, sides, gold, fusion=fusion))
     comparison = comparison_of(clusters, pairs)
     title = "Hidden states beside routing weights"
     write_files(output, "comparison", comparison.data, comparison.tables, title, list(comparison.figures.values()))

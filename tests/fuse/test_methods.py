@@ -19,7 +19,7 @@ from moee_topics.errors import InputError
 from moee_topics.fuse.fusion import Fusion
 from moee_topics.fuse.methods import METHODS, Method, find_method, weighted_sum
 from moee_topics.mteb.score_recipe import parse_score_recipe
-from moee_topics.mteb.scoring import score
+from moee_topics.mteb.scoring_run import score
 from moee_topics.recipe import parse_recipe
 from moee_topics.report import write_report
 from moee_topics.run.estimates import estimate

@@ -16,7 +16,7 @@ from moee_topics.errors import InputError
 from moee_topics.mteb.paper import LABEL_ARITHMETIC, P_VALUES, SAME_TWICE, Cell, doubt, published
 from moee_topics.mteb.score_page import write
 from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_score_recipe
-from moee_topics.mteb.scoring import score
+from moee_topics.mteb.scoring_run import score
 from moee_topics.recipe import recipes_folder, shipped_recipes
 
 RECIPES = [recipe.name for recipe in shipped_recipes() if recipe.name.startswith("paper/")]

@@ -16,6 +16,7 @@ from scoring_doubles import HashEncoder
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
+from moee_topics.fuse import RAW
 from moee_topics.mteb.views import compare_clusters
 from moee_topics.mteb.views_page import compare
 from moee_topics.progress import Progress
@@ -74,6 +75,6 @@ def test_a_comparison_is_a_page_json_and_two_figures(files: dict[str, Path], tmp
 
 def test_a_comparison_needs_labels_and_a_fitting_task(files: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two or more different"):
-        compare_clusters("t", HashEncoder().encode(["a", "b"]), [0, 0], alpha=1.0, seed=1)
+        compare_clusters("t", HashEncoder().encode(["a", "b"]), [0, 0], fusion=RAW.with_alpha(1.0), seed=1)
     with pytest.raises(InputError, match="neither"):
         comparison(files, tmp_path, HashEncoder, "Reranking")

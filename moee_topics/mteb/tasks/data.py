@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ def load(source: TaskSource) -> Any:
         InputError: the data is neither on this machine nor to be had from the hub.
     """
     task = source.make()
-    with contextlib.nullcontext("") if source.local else without_retries() as why_not_asked:
+    with without_retries(source) as why_not_asked:
         try:
             task.load_data()
         except (OSError, ValueError, RuntimeError) as error:

@@ -8,20 +8,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+from moee_topics.mteb.tasks.source import TaskSource
+
 SECONDS = 3.0
 
 
 @contextlib.contextmanager
-def without_retries() -> Iterator[str]:
-    """Inside, data sets come from the cache alone where the hub does not answer or ``HF_HUB_OFFLINE`` is set.
+def without_retries(source: TaskSource) -> Iterator[str]:
+    """Inside, a task's data comes from the cache alone where the hub does not answer or ``HF_HUB_OFFLINE`` is set.
 
     Yields:
-        Why the hub is not asked; empty where it is.
+        Why the hub is not asked; empty where it is, or where the task is a local file.
     """
     from datasets import config
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE or config.HF_HUB_OFFLINE:
+    if source.local:
+        yield ""
+    elif constants.HF_HUB_OFFLINE or config.HF_HUB_OFFLINE:
         yield "HF_HUB_OFFLINE is set"
     elif hub_answers(constants.ENDPOINT):
         yield ""

@@ -24,7 +24,7 @@ from moee_topics.mteb.tasks.labelled_files import (
     sample_rows,
     whole_rows,
 )
-from moee_topics.mteb.tasks.protocols import PROTOCOLS, Table, needed_columns, ranked, searched
+from moee_topics.mteb.tasks.protocols import PROTOCOLS, Table, needed_columns, reranking_layout, retrieval_layout
 from moee_topics.mteb.tasks.source import TaskSource, mteb
 
 Splits = Mapping[str, Table]
@@ -123,7 +123,8 @@ def _dataset(kind: LocalType, splits: Splits) -> Any:
     from datasets import Dataset, DatasetDict
 
     if kind in ("Reranking", "Retrieval"):
-        parts = (ranked if kind == "Reranking" else searched)(splits["test"])
+        layout = reranking_layout if kind == "Reranking" else retrieval_layout
+        parts = layout(splits["test"])
         texts = {name: Dataset.from_list(parts[name]) for name in ("queries", "corpus")}
         return {"default": {"test": {**parts, **texts}}}
     return DatasetDict({split: Dataset.from_dict(table) for split, table in splits.items()})

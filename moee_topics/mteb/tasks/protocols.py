@@ -213,7 +213,7 @@ def needed_columns(kind: LocalType, task: LocalTask, columns: Sequence[str]) -> 
 _OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
 
 
-def ranked(table: Table) -> dict[str, Any]:
+def reranking_layout(table: Table) -> dict[str, Any]:
     """Each query with its own candidates, in mteb's layout of a reranking task."""
     queries, corpus, relevant, ranked = [], [], {}, {}
     for i, (query, texts) in enumerate(zip(table["query"], table["candidates"], strict=True)):
@@ -225,7 +225,7 @@ def ranked(table: Table) -> dict[str, Any]:
     return {"queries": queries, "corpus": corpus, "relevant_docs": relevant, "top_ranked": ranked}
 
 
-def searched(table: Table) -> dict[str, Any]:
+def retrieval_layout(table: Table) -> dict[str, Any]:
     """All candidates as one corpus in which each query searches; equal texts are one document."""
     ids = {
         text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in table["candidates"] for text in texts))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import urllib.error
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moee_topics.errors import InputError
-from moee_topics.mteb.tasks import hub, hub_task, load
+from moee_topics.mteb.tasks import LocalTask, hub, hub_task, load, local_task, texts_of
 
 pytest.importorskip("mteb")
 datasets = pytest.importorskip("datasets")
@@ -75,7 +76,7 @@ def test_a_task_offline_on_purpose_fails_at_once_and_names_the_variable(
 )
 def test_the_hub_is_there_if_anything_answers(monkeypatch: pytest.MonkeyPatch, error: Exception, answers: bool) -> None:
     answer(monkeypatch, error)
-    with hub.without_retries() as why_not_asked:
+    with hub.without_retries(hub_task("STS12")) as why_not_asked:
         assert (why_not_asked == "", constants.HF_HUB_OFFLINE) == (answers, not answers)
     assert not constants.HF_HUB_OFFLINE
 
@@ -88,3 +89,9 @@ def test_a_cached_data_set_is_read_where_the_hub_does_not_answer(monkeypatch: py
     monkeypatch.setattr(type(source.make()), "load_data", lambda self: offline.append(constants.HF_HUB_OFFLINE))
     load(source)
     assert offline == [True]
+
+
+@pytest.mark.usefixtures("online")
+def test_a_local_file_asks_no_hub(monkeypatch: pytest.MonkeyPatch, labelled: Path) -> None:
+    answer(monkeypatch, AssertionError("the network was asked"))
+    assert len(texts_of(local_task(LocalTask("Clustering", labelled)))) == 60

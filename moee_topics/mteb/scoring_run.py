@@ -122,7 +122,7 @@ class ScoringRun:
         self.results = Results(output)
         self.alphas = ChosenAlphas(output / "alphas.json")
         file = self.section.development
-        self.development = VersionedTask.of(local_task(recipe.placed(file))) if file else None
+        self.development = VersionedTask.of(local_task(recipe.locate(file))) if file else None
         embedder.progress = progress
 
     def board(self, sources: Sequence[TaskSource]) -> Board:
@@ -189,7 +189,7 @@ class ScoringRun:
                 self.alphas.remember(self.alpha_key(task, column), self.choose_alpha(column, texts).alpha)
             fusion = column.fit(column.with_alpha(self.chosen_alpha(task, column)), self.embedder, texts)
             encoder = MTEBEncoder(self.embedder, fusion, statistics=column.statistics_name)
-            with _quiet(), without_retries():
+            with _quiet(), without_retries(task.source):
                 import_extra("mteb", "mteb").evaluate(
                     encoder,
                     task.source.make(),
