@@ -23,7 +23,7 @@ CHARACTERS_PER_SHARD = 32_000_000  # a shard's texts are in memory together, and
 # Of the encoder: so that progress moves on a slow machine. It cuts a longer call into steps of 2,048 by itself.
 DOCUMENTS_PER_CALL = 256
 ROWS_PER_BLOCK = 4096
-DISK_MARGIN = 1.05
+DISK_MARGIN = 1.05  # ids, hashes and headers, which the arrays do not count
 
 Key = Mapping[str, JSON]
 
@@ -87,7 +87,7 @@ class Embedder:
         self._encoder: TextEncoder | None = None
         self._store: EmbeddingStore | None = None
         self._told: set[DamagedShard] = set()
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # BERTopic's backend may be asked from several threads; one loads and writes
 
     @classmethod
     def of(cls, encoder: TextEncoder, root: Path | None = None, **options: Any) -> Embedder:
@@ -199,12 +199,13 @@ class Embedder:
             return 0
         with self._lock, EmbeddingStore.open(self.root, self.key, writable=True) as store:
             self._tell_damage(store)
+            # Damaged files go: their names come again only where the same documents make up a shard again.
             store.drop([*store.damaged, *(self._store.damaged if self._store else ())])
             done = 0
             for shard in self._shards(store, texts):
                 self._tell_damage(store)
                 embeddings = self._encode([text.text for text in shard], done, total)
-                if done == 0:
+                if done == 0:  # hours before the disk is full, and after the first shard has said what a document takes
                     _check_disk(store.folder, total or len(shard), embeddings)
                 store.write(embeddings, [text.id for text in shard], [text.content for text in shard])
                 done += len(shard)

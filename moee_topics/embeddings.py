@@ -21,7 +21,7 @@ def softmax(logits: FloatArray) -> NDArray[np.float32]:
     if logits.size == 0:
         return np.zeros(logits.shape, dtype=np.float32)
     scores = logits.astype(np.float32)
-    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))  # exp of 89 is beyond float32
     return np.asarray(scores / scores.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 

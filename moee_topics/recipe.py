@@ -33,7 +33,7 @@ from moee_topics.topics import (
 )
 
 ScoreName = Literal["npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure"]
-MAX_BYTES = 1_000_000
+MAX_BYTES = 1_000_000  # a corpus named by mistake is told before it is in memory
 
 
 class Recipe(Section):
@@ -87,6 +87,7 @@ def shipped_recipes() -> list[RecipeFile]:
     recipes = []
     for path in sorted(root.rglob("*.yaml")):
         name = path.relative_to(root).with_suffix("").as_posix()
+        # Not parsed: one that is broken must not take the list of all others with it.
         lines = path.read_text(encoding="utf-8").splitlines()
         kind: Literal["run", "score"] = "score" if any(line.startswith("score:") for line in lines) else "run"
         recipes.append(RecipeFile(name, path, lines[0].lstrip("# ").strip(), kind))

@@ -117,6 +117,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
             f"{card.name!r} ({card.family}) cannot be quantized to {settings.quantize}. Use encoder.quantize=none."
         )
     stored = survey.unique - work.missing()
+    # Weights are never downloaded for a trial: an estimate is asked for before somebody decides on gigabytes.
     speed = time_trial(work, sample) if trial and weights_are_here(settings.model) else None
     dimensions = recipe.fusion.dimensions(card.hidden_size, card.layers * card.experts)
     tokens = round(counts.tokens / len(sample) * survey.unique)
@@ -140,6 +141,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
 
 def sample_documents(corpus: Corpus, survey: Survey, most: int) -> list[Document]:
     """Documents evenly spaced over a corpus, all of a small one."""
+    # Not the first ones: a corpus may be sorted by date, by length or by class.
     step = max(1, survey.documents // most)
     return list(islice(islice(iter(corpus), 0, None, step), most))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics import __version__
-from moee_topics.corpus import Document
 from moee_topics.errors import InputError
 from moee_topics.evaluate import find_experts, first_of_each, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
@@ -52,6 +51,7 @@ class FitStage(Stage):
         if work.key is None:
             return None
         below = {name: value for name, value in work.recipe.to_json().items() if name in BELOW_THE_WALL}
+        # Another version may fit otherwise: topics of two versions in one folder nobody could tell apart.
         return fingerprint(work.survey.digest, work.key, below, __version__)
 
     def run(self, work: Workspace) -> Outcome:
@@ -60,15 +60,24 @@ class FitStage(Stage):
         Raises:
             InputError: the corpus changed since it was encoded, or no topics can be found.
         """
-        steps = _Steps(work.progress)
+        steps = Steps(work.progress)
         for file in (*self.optional_outputs, RunFolder.refits):
             file.remove(work.run)  # of another fit, which this one may not write again
         documents = work.documents()
         with steps.step("fuse", f"{work.recipe.fusion.method}, alpha {work.recipe.fusion.alpha:g}"):
             fusion, vectors = fused(work)
+        labels = [document.label or "" for document in documents]
+        timestamps = [document.timestamp or "" for document in documents]
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
-            texts, backend = [document.text for document in documents], MoEEBackend(work.word_embedder(), fusion)
-            model = fit_topics(texts, vectors, work.fit_settings(), backend=backend, **_columns(documents))
+            model = fit_topics(
+                [document.text for document in documents],
+                vectors,
+                work.fit_settings(),
+                backend=MoEEBackend(work.word_embedder(), fusion),
+                ids=[document.id for document in documents],
+                labels=labels if any(labels) else None,
+                timestamps=timestamps if any(timestamps) else None,
+            )
         RunFolder.result.write(work.run, model.result)
         # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
         options, key = asdict(work.recipe.encoder), dict(sorted(work.embedder.key.items()))
@@ -81,12 +90,14 @@ class FitStage(Stage):
 
 def fused(work: Workspace) -> tuple[Fusion, NDArray[np.float32]]:
     """The recipe's fusion fitted on the corpus, and the vectors (N, d) of its documents."""
+    # The store is read twice, block by block: what standardizes must have seen all before it changes the first, and
+    # hidden states and scores of a million documents do not fit in memory beside their vectors.
     hashes = work.survey.hash_list()
     fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes))
     return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes))
 
 
-class _Steps:
+class Steps:
     """Tells and times the steps of the fit."""
 
     def __init__(self, progress: Progress) -> None:
@@ -96,6 +107,7 @@ class _Steps:
 
     @contextmanager
     def step(self, name: str, what: str) -> Iterator[None]:
+        """One step, from begin to end."""
         self.progress.begin(name, what)
         started = time.perf_counter()
         yield
@@ -111,17 +123,7 @@ class _Steps:
             self.progress.note(f"The chapter {name!r} is left out: {self.left_out[name]}")
 
 
-def _columns(documents: Sequence[Document]) -> dict[str, Any]:
-    labels = [document.label or "" for document in documents]
-    timestamps = [document.timestamp or "" for document in documents]
-    return {
-        "ids": [document.id for document in documents],
-        "labels": labels if any(labels) else None,
-        "timestamps": timestamps if any(timestamps) else None,
-    }
-
-
-def write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
+def write_chapters(work: Workspace, model: TopicModel, steps: Steps) -> None:
     """Writes all that follows from the topics; a chapter without cause is not made."""
     settings, result, run = work.recipe.topics, model.result, work.run
     has_topics = bool((result.topics != OUTLIERS).any())
@@ -129,7 +131,7 @@ def write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
         scores = score_topics(model, work.recipe.scores)
         RunFolder.scores.write(run, {name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
 
-    def find() -> None:
+    def write_experts() -> None:
         hashes = work.survey.hash_list()
         rows = first_of_each(hashes)
         weights = gather_routing_weights(work.embedder.stored_blocks([hashes[row] for row in rows]), len(rows))
@@ -137,12 +139,12 @@ def write_chapters(work: Workspace, model: TopicModel, steps: _Steps) -> None:
         RunFolder.experts.write(run, find_experts(weights, result.topics[rows], rows=rows, rng=rng))
 
     def write(file: RunFile[Any, Any], frame: Any) -> None:
-        if len(frame):
+        if len(frame):  # pandas' own writer, which knows its times and missing values
             file.write(run, json.loads(frame.to_json(orient="records", date_format="iso")))
 
     if settings.experts and work.embedder.key["layers"] and has_topics:
         with steps.step("experts", "which experts fire for which topic"):
-            steps.chapter("experts", find)
+            steps.chapter("experts", write_experts)
     with steps.step("relations", "hierarchy, trends and classes"):
         if settings.hierarchy and has_topics:
             steps.chapter("hierarchy", lambda: write(RunFolder.hierarchy, hierarchical_topics(model)))

@@ -61,6 +61,7 @@ class Ledger:
 
     def finish(self, record: StageRecord) -> None:
         """Remembers a stage whose files are complete."""
+        # The process's peak so far: the operating system tells none of a stage alone.
         self.records[record.name] = replace(record, peak_memory_bytes=peak_memory_bytes())
         self._write()
 

@@ -116,7 +116,8 @@ class Predictor:
         return cls(Embedder(encoder), fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, d) vectors of texts, rounded as the store rounds them so that they match those of the fit."""
+        """(n, d) vectors of texts."""
+        # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
         return self.fusion.transform(self.embedder.embed(texts).rounded())
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:

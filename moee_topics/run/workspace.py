@@ -21,9 +21,8 @@ from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
 from moee_topics.topics import FitSettings, UpstreamSections
 
-WORDS = "words"
-WORDS_PER_SHARD = 2048
-"""As in stores of version 0.1.0, whose shards of words hold what one call of BERTopic asked for."""
+WORDS = "words"  # a store of its own beside that of the documents: words are no documents of any corpus
+WORDS_PER_SHARD = 2048  # as in stores of 0.1.0, whose shards of words hold what one call of BERTopic asked for
 
 
 @dataclass
@@ -103,6 +102,7 @@ class Workspace:
         """What the vectors depend on, where it is known without loading the encoder."""
         if self.encoder.is_loaded:
             return self.encoder.key()
+        # A store names what it was encoded with, so a run below the wall needs neither the model nor its files.
         return self.encoder.stored_key(self.store)
 
     @cached_property
