@@ -78,7 +78,7 @@ class Corpus:
             yield document
 
     def _is_missing(self, name: str) -> bool:
-        return not name.strip() or name in self.settings.missing
+        return not name.strip() or name.strip() in self.settings.missing
 
     def _text(self, record: Record) -> str:
         text = record.text

@@ -48,6 +48,12 @@ def test_ids_are_always_unique(ids: list[str]) -> None:
     assert len(set(found)) == len(ids)
 
 
+def test_a_word_for_none_is_none_with_spaces_around_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text,label\n NA ,one,nan \n2,two, a\n3,three, N/A\n")
+    labels = [document.label for document in open_corpus(CorpusSettings(str(tmp_path / "a.csv")))]
+    assert [label is None for label in labels] == [True, False, True]
+
+
 def test_missing_labels_and_timestamps_stay_missing(tmp_path: Path) -> None:
     rows = [{"text": "t", "label": None, "date": None}, {"text": "u", "label": float("nan"), "date": ""}]
     documents = list(opened(written(tmp_path, "t.jsonl", json_lines(rows))))

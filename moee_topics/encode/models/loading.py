@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     loader = loader_of(config)
     attention.register()
     dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
+    with checkpoint_errors(name):
+        _check_size(loader, config, Path(resolve(name)))
     packed = compact.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
@@ -87,6 +90,21 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     if place.type == "cpu":
         experts.use(model)
     return model, load_tokenizer(name, revision=settings.revision)
+
+
+def _check_size(loader: Any, config: Any, folder: Path) -> None:
+    """Refuses a configuration of far more numbers than the files hold: transformers would make them all, at random."""
+    stored = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    if not stored:
+        return  # a name of the hub, or the error about a folder without weights
+    with torch.device("meta"), quiet():
+        model = loader.from_config(copy.deepcopy(config), dtype=torch.bfloat16)
+    numbers = sum(weight.numel() for weight in model.parameters())
+    if numbers > 8 * stored:  # four bits are two numbers a byte
+        raise ModelError(
+            f"config.json in {folder} is of a model of {numbers:,} numbers, and its weights are {stored:,} bytes: "
+            "one of them is damaged or of another model. Download them again."
+        )
 
 
 def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any:

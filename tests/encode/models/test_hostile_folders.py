@@ -226,6 +226,7 @@ HOSTILE: dict[str, Change] = {
     "no vocabulary": keys(CONFIG, {"vocab_size": 0}),
     "a width of 2^40": keys(CONFIG, {"hidden_size": 2**40}),
     "a negative width": keys(CONFIG, {"hidden_size": -64}),
+    "a million heads": keys(CONFIG, {"num_key_value_heads": 10**6}),
     "a million experts": keys(CONFIG, {"num_experts": 10**6}),
     "more experts chosen than there are": keys(CONFIG, {"num_experts_per_tok": 99}),
     "no heads": keys(CONFIG, {"num_attention_heads": 0}),
