@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from moee_topics.errors import InputError, ResourceError, StoreError
 
 _TEMPORARY = re.compile(r"\.(\d+)(?:-\d+)?@(.+)\.tmp$")
-_STALE_SECONDS = 3600
+_STALE_SECONDS = 3600  # of another host's files, whose processes cannot be asked
 _REQUIRED: Any = object()
 
 _numbers = itertools.count()
@@ -98,7 +98,7 @@ def atomic_path(path: Path, *, size: int | None = None) -> Iterator[Path]:
         make_folder(path.parent)
         with _temporary(path) as temporary:
             yield temporary
-            _sync(temporary)
+            _sync(temporary)  # before the rename: ext4 may write the name before the bytes
             temporary.replace(path)
         _sync(path.parent)
 
@@ -153,6 +153,7 @@ def make_folder(path: Path) -> None:
         StoreError: it cannot be made for another reason.
     """
     with disk_errors(path):
+        # A file that is synced is lost all the same if the folder's own name is not on the disk.
         missing = list(itertools.takewhile(lambda folder: not folder.exists(), [path, *path.parents]))
         path.mkdir(parents=True, exist_ok=True)
         for folder in missing:
@@ -269,7 +270,7 @@ def remove_leftovers(folder: Path) -> None:
         for name in [*folders, *names]:
             if match := _TEMPORARY.search(name):
                 path, pid, host = Path(parent, name), int(match[1]), match[2]
-                if host != socket.gethostname():  # nobody here can ask for its processes
+                if host != socket.gethostname():
                     is_stale = time.time() - path.lstat().st_mtime > _STALE_SECONDS
                 elif pid == os.getpid():
                     is_stale = path not in _unfinished

@@ -34,6 +34,7 @@ class HashTable:
         """Adds a shard under a number."""
         rows = np.arange(len(hashes), dtype=np.int32)
         self._runs.append(_sorted_run(hashes, np.full(len(hashes), shard, np.int32), rows))
+        # As in a log-structured merge tree: few runs to look into, and each row is moved only as often as they double.
         while len(self._runs) > 1 and 2 * len(self._runs[-1][0]) > len(self._runs[-2][0]):
             newer, older = self._runs.pop(), self._runs.pop()
             a, b, c = (np.concatenate(pair) for pair in zip(older, newer, strict=True))
@@ -44,7 +45,7 @@ class HashTable:
         shards = np.full(len(hashes), -1, dtype=np.int32)
         rows = np.full(len(hashes), -1, dtype=np.int32)
         for keys, run_shards, run_rows in self._runs:
-            places = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)
+            places = np.minimum(np.searchsorted(keys, hashes), len(keys) - 1)  # after the last key there is none
             hits = (keys[places] == hashes) & (shards < 0)
             shards[hits], rows[hits] = run_shards[places[hits]], run_rows[places[hits]]
         return shards, rows
@@ -53,7 +54,7 @@ class HashTable:
 def _sorted_run(
     hashes: NDArray[np.bytes_], shards: NDArray[np.int32], rows: NDArray[np.int32]
 ) -> tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]:
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes, kind="stable")  # of equal hashes the one added first stays the first
     hashes = hashes[order]
     first = np.append(True, hashes[1:] != hashes[:-1])
     return hashes[first], shards[order[first]], rows[order[first]]
