@@ -54,6 +54,22 @@ def test_a_text_is_encoded_once_however_often_and_by_whom_it_is_asked_for(tmp_pa
     assert sorted(double.seen) == sorted(TEXTS)
 
 
+def test_a_text_is_hashed_once_on_its_way_to_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def counting(text: str) -> bytes:
+        hashed.append(text)
+        return content_hash(text)
+
+    for place in ("moee_topics.embed.content_hash", "moee_topics.corpus.document.content_hash"):
+        monkeypatch.setattr(place, counting)
+    Embedder.of(HashEncoder(), tmp_path / "texts").embed(TEXTS)
+    assert hashed == TEXTS
+    hashed.clear()
+    Embedder.of(HashEncoder(), tmp_path / "documents").ensure([Document(str(n), text) for n, text in enumerate(TEXTS)])
+    assert hashed == TEXTS
+
+
 def test_stored_texts_need_no_model_and_come_in_the_order_asked(tmp_path: Path) -> None:
     first = Embedder.of(HashEncoder(), tmp_path).embed(TEXTS)
     again = Embedder(no_model, tmp_path, key=KEY).embed(TEXTS[::-1])

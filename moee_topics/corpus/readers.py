@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -78,13 +78,13 @@ class StandardInput:
             self._copy = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
             while block := sys.stdin.buffer.read(1 << 20):
                 self._copy.write(block)
-        yield from line_records(TextFile("standard input", self._rewound, settings))
+        copy = self._copy
 
-    @contextmanager
-    def _rewound(self) -> Iterator[IO[bytes]]:
-        assert self._copy is not None
-        self._copy.seek(0)
-        yield self._copy  # and not closed afterwards: the next pass reads it again
+        def rewound() -> AbstractContextManager[IO[bytes]]:
+            copy.seek(0)
+            return nullcontext(copy)  # and not closed afterwards: the next pass reads it again
+
+        yield from line_records(TextFile("standard input", rewound, settings))
 
 
 def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
