@@ -32,6 +32,7 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
     # A writer that quotes every field quotes those of the header; no text would begin so.
     quotes_all = re.fullmatch('"[^"]*"(\t"[^"]*")*', header_line.strip()) is not None
     is_csv = settings.quoting == "csv" or (settings.quoting == "auto" and (delimiter != "\t" or quotes_all))
+    # Opened here and read on in rows(): the header has to be known before a column is chosen.
     numbered = (_quoted_rows if is_csv else _plain_rows)(file, delimiter, skipped)
     header = next(numbered)[1]
 
@@ -111,31 +112,29 @@ def _open_quotation(file: TextFile, first: int, last: int, delimiter: str) -> tu
 
 
 def _plain_rows(file: TextFile, delimiter: str, skipped: int) -> Numbered:
-    """Rows in which a quotation mark is text, as in most tab separated files.
-
-    csv writers quote in them too, but only a field that needs it: one with a quotation mark, which they double, or one
-    with a tab or a line break, without which its line has another number of fields than the header.
-    """
+    """Rows in which a quotation mark is text, as in most tab separated files."""
+    # csv writers quote in them too, but only a field that needs it: one with a quotation mark, which they double, or
+    # one with a tab or a line break, without which its line has another number of fields than the header.
     numbered, ahead = enumerate(file.lines(), start=1), list[tuple[int, str]]()
 
     def upcoming() -> Iterator[tuple[int, str]]:
         while entry := ahead.pop() if ahead else next(numbered, None):
             yield entry
 
-    width, mended, lines = 0, file.settings.quoting == "auto", upcoming()
+    width, may_quote, lines = 0, file.settings.quoting == "auto", upcoming()
     for number, line in lines:
         if number <= skipped:
             continue
         fields = line.rstrip("\r\n").split(delimiter)
         if not line.strip("\r\n"):
             fields = []
-        elif mended and '"' in line:
-            broken = bool(width) and len(fields) != width
-            if width > 1 and not broken and fields[-1].startswith('"') and fields[-1].count('"') % 2:
+        elif may_quote and '"' in line:
+            makes_no_row = bool(width) and len(fields) != width
+            if width > 1 and not makes_no_row and fields[-1].startswith('"') and fields[-1].count('"') % 2:
                 # The last field may go on; then the next line is no row by itself.
                 ahead += [entry for entry in [next(numbered, None)] if entry]
-                broken = bool(ahead) and ahead[-1][1].count(delimiter) + 1 != width
-            if broken:
+                makes_no_row = bool(ahead) and ahead[-1][1].count(delimiter) + 1 != width
+            if makes_no_row:
                 number, fields = _mended_row(file, number, line, lines, width)
             else:
                 fields = [_unquoted(field) for field in fields]
