@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
+from moee_topics.encode import plain_texts
 from moee_topics.errors import ResourceError
 from moee_topics.progress import Progress
 from moee_topics.store import JSON, DamagedShard, EmbeddingStore, content_hash, key_digest
@@ -150,6 +151,7 @@ class Embedder:
         """:meth:`ensure` for texts without ids."""
         if self.root is None:
             return 0
+        texts = list(plain_texts(texts))
         hashes = [content_hash(text) for text in texts]
         missing = self.missing(hashes)
         return self._fill(_those_of(missing, hashes, texts, None), len(missing)) if missing else 0
@@ -163,7 +165,11 @@ class Embedder:
             texts: N texts, any of them more than once.
             ids: what the store calls them; by default their content hash in hexadecimal.
             rows: texts of each block but the last.
+
+        Raises:
+            InputError: one of them is not a string.
         """
+        texts = list(plain_texts(texts))
         if self.root is None:
             for start in range(0, len(texts), rows):
                 yield self._encode(texts[start : start + rows])

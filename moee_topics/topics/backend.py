@@ -20,6 +20,7 @@ from bertopic.backend import BaseEmbedder
 from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder, TextEncoder
+from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import RAW, Fusion, fuse_all
 
@@ -89,7 +90,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         Raises:
             InputError: there are no texts, or one is not a string.
         """
-        texts = [documents] if isinstance(documents, str) else list(documents)
+        texts = list(plain_texts([documents] if isinstance(documents, str) else documents))
         if not texts:
             raise InputError("There is nothing to embed: got an empty list of texts.")
         distinct = list(dict.fromkeys(texts))
@@ -103,9 +104,12 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         """Learns the statistics of the fusion from a corpus; returns the backend itself.
 
         Without a store the documents are encoded here and once more when they are embedded.
+
+        Raises:
+            InputError: one of them is not a string, or all of it is one.
         """
         with self._lock:
-            self.fusion = self.fusion.fit(self.embedder.blocks(list(documents)))
+            self.fusion = self.fusion.fit(self.embedder.blocks(list(plain_texts(documents))))
             self._words.clear()  # their vectors are of the fusion as it was
         return self
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from bag_of_words import THEMES, BagOfWords, themed_corpus
+from bertopic import BERTopic
 from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, TIMESTAMPS, backend, vectors
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import METHODS, Fusion
+from moee_topics.fuse import METHODS, RAW, Fusion
 from moee_topics.store import EmbeddingStore
 from moee_topics.topics.backend import MoEEBackend
 
@@ -52,6 +54,34 @@ def test_words_are_encoded_once_and_in_an_order_of_their_own() -> None:
 def test_nothing_to_embed_is_refused() -> None:
     with pytest.raises(InputError, match="empty list"):
         backend().embed([])
+
+
+@pytest.mark.parametrize("other", [None, float("nan"), 3, b"bytes", ["nested"]])
+def test_what_is_no_string_is_named_with_its_position(other: Any, tmp_path: Path) -> None:
+    texts: list[Any] = ["orbit and moon", "puck and goal", other]
+    for mine in (backend(), MoEEBackend(BagOfWords(), RAW, store=tmp_path)):
+        for embed in (mine.embed, mine.embed_documents, mine.embed_words, mine.fit_fusion):
+            with pytest.raises(InputError, match=f"Document 2 is of type {type(other).__name__}"):
+                embed(texts)
+    # BERTopic looks only whether any of them is a string, and leaves the rest to its embedding model.
+    with pytest.raises(InputError, match="Document 2"):
+        BERTopic(embedding_model=backend()).fit_transform([*texts, *DOCUMENTS])
+
+
+@pytest.mark.parametrize(
+    "column", [np.array(DOCUMENTS), np.array(DOCUMENTS, object), pd.Series(DOCUMENTS), tuple(DOCUMENTS)]
+)
+def test_columns_of_strings_are_documents(column: Any) -> None:
+    np.testing.assert_array_equal(backend().embed_documents(column), backend().embed_documents(DOCUMENTS))
+
+
+@pytest.mark.parametrize("table", [b"one text", pd.DataFrame({"text": DOCUMENTS}), {"text": DOCUMENTS}, 7])
+def test_a_table_or_bytes_are_no_documents(table: Any) -> None:
+    for embed in (backend().embed, backend().fit_fusion, Embedder.of(BagOfWords()).embed):
+        with pytest.raises(InputError, match="list or a column of strings"):
+            embed(table)
+    with pytest.raises(InputError, match="list or a column of strings"):
+        backend().fit_fusion("one text")  # its characters would be documents
 
 
 def test_a_function_loads_the_encoder_at_the_first_miss_and_again_after_release() -> None:
