@@ -14,7 +14,7 @@ from moee_topics.encode import TokenCounts
 from moee_topics.errors import InputError
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFolder
+from moee_topics.run_folder import RunFolder, run_command
 from moee_topics.store import key_digest
 
 PACKAGES = (
@@ -78,6 +78,22 @@ def read_manifest(run: RunFolder) -> Mapping[str, Any]:
             f"{run.path} holds no finished run: run.json is missing. Make one with: moee-topics run RECIPE"
         )
     return run.manifest
+
+
+def recipe_section(run: RunFolder, name: str) -> Mapping[str, Any]:
+    """A section of the recipe that a finished run was made by, as plain data; empty where an older version had none.
+
+    Raises:
+        InputError: the folder holds no finished run, or its manifest is damaged.
+    """
+    recipe = read_manifest(run).get("recipe") or {}
+    section = recipe.get(name, {}) if isinstance(recipe, Mapping) else None
+    if not isinstance(section, Mapping):  # a run of 0.1.0 has no digest that would have told it
+        raise InputError(
+            f"{RunFolder.manifest.path(run)} is damaged: recipe.{name} is no section of a recipe. "
+            f"Make it again with: {run_command(run.path)}"
+        )
+    return section
 
 
 def encoder_facts(work: Workspace) -> dict[str, Any]:

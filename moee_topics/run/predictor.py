@@ -15,7 +15,7 @@ from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
 from moee_topics.fuse import Fusion
-from moee_topics.run.manifest import read_manifest
+from moee_topics.run.manifest import read_manifest, recipe_section
 from moee_topics.run_folder import RunFolder
 from moee_topics.schema import Section, build
 from moee_topics.topics import NEW, TopicModel
@@ -60,8 +60,8 @@ def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Cor
         InputError: the folder holds no finished run, or there is no such source.
         RecipeError: an override is not valid.
     """
-    recipe = read_manifest(RunFolder(folder)).get("recipe") or {}
-    section = {**recipe.get("corpus", {}), "source": source, "label": "none", "timestamp": "none", "limit": None}
+    corpus = recipe_section(RunFolder(folder), "corpus")
+    section = {**corpus, "source": source, "label": "none", "timestamp": "none", "limit": None}
     return open_corpus(build(Reading, {"corpus": section}, overrides, name="predict").corpus)
 
 

@@ -11,7 +11,7 @@ from moee_topics.progress import Progress
 from moee_topics.report import ReportSettings, write_report
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import fingerprint
-from moee_topics.run.manifest import read_manifest, write_manifest
+from moee_topics.run.manifest import recipe_section, write_manifest
 from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
@@ -51,7 +51,7 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
         InputError: the folder holds no fitted run.
     """
     progress = progress or Progress()
-    section = read_manifest(RunFolder(folder)).get("recipe", {}).get("report", {})
+    section = recipe_section(RunFolder(folder), "report")
     # The manifest of an older version may lack a key, or hold one that is gone.
     settings = ReportSettings(**{key.name: section[key.name] for key in fields(ReportSettings) if key.name in section})
     progress.begin("report", f"a map of at most {settings.map_documents:,} documents")

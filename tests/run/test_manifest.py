@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from bag_of_words import THEMES
 from tiny_runs import DOCUMENTS
 
+from moee_topics.errors import InputError
+from moee_topics.run import corpus_like, report
 from moee_topics.run_folder import RunFolder
 
 
@@ -27,3 +31,13 @@ def test_the_manifest_says_what_was_done(finished: Path, corpus: Path) -> None:
     assert names == ["embed", "fuse", "topics", "scores", "experts", "relations"]
     assert manifest["peak_memory_bytes"] > 50e6
     assert set(manifest["hashes"]) == {"corpus", "store", "recipe"}
+
+
+@pytest.mark.parametrize("recipe", ["x", ["corpus"], {"corpus": "x", "report": 3}])
+def test_a_damaged_recipe_in_a_manifest_without_digest_is_told(tmp_path: Path, recipe: Any) -> None:
+    run = RunFolder(tmp_path)
+    RunFolder.manifest.write(run, {"recipe": recipe})
+    run.digests.path.unlink()
+    for read in (lambda: corpus_like(tmp_path, "docstrings"), lambda: report(tmp_path)):
+        with pytest.raises(InputError, match=r"run\.json is damaged: recipe\..*Make it again with: moee-topics run"):
+            read()
