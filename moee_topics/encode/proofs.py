@@ -59,14 +59,11 @@ def arithmetic() -> Check:
 
 def threads() -> Check:
     """Whether torch takes no more threads than there are cores: a barrier between too many costs milliseconds."""
-    used, cores = torch.get_num_threads(), len(_cores())
+    # A container may lend fewer cores than the machine has; macOS and Windows cannot say.
+    lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    used, cores = torch.get_num_threads(), lent
     ok = used <= cores
     return Check("threads", ok, f"{used} threads on {cores} cores", "" if ok else f"Set OMP_NUM_THREADS={cores}.")
-
-
-def _cores() -> set[int]:
-    # A container may lend fewer cores than the machine has; macOS and Windows cannot say.
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def four_bit(folder: Path) -> Check:

@@ -46,7 +46,7 @@ def test_a_wrong_experts_forward_is_a_failed_check(monkeypatch: pytest.MonkeyPat
 
 def test_too_many_threads_are_told_with_the_number_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(proofs, "_cores", lambda: {0, 1})
+    monkeypatch.setattr(proofs.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert proofs.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
 
 

@@ -83,9 +83,16 @@ def packed_attention(
     segments = _segments.get()
     if segments is None or sum(segments.lengths) != query.shape[2] or query.shape[0] != 1 or dropout:
         raise NotImplementedError("packed attention runs on one packed row, inside packed_segments(...)")
-    _refuse_unknown(module, extra)
+    # Refused, not ignored: the layout then falls back to padding, and a vector is never wrong in silence.
+    refused = [name for name in ("softcap", "position_bias", "indexer") if extra.get(name) is not None]
+    if not (extra.get("is_causal") or getattr(module, "is_causal", True)):
+        refused.append("attention to later tokens")
+    if refused:
+        raise NotImplementedError(f"packed attention has no {', '.join(refused)}")
     rule = _Rule(scaling, sliding_window, s_aux)
-    run = _whole_row if _fits_kernel(query, value, rule) else _one_by_one
+    # The kernel knows no sinks, and one head size for keys and values (DeepSeek-V2's differ).
+    fits = s_aux is None and query.shape[-1] == value.shape[-1]
+    run = _whole_row if fits and has_kernel(query.device, query.dtype, query.shape[-1]) else _one_by_one
     return run(query, key, value, segments, rule), None
 
 
@@ -95,31 +102,27 @@ class _Rule(NamedTuple):
     sinks: Tensor | None
 
 
-def _fits_kernel(query: Tensor, value: Tensor, rule: _Rule) -> bool:
-    sizes = query.shape[-1], value.shape[-1]
-    return rule.sinks is None and sizes[0] == sizes[1] and has_kernel(query.device, query.dtype, sizes[0])
-
-
 @cache
 def has_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
     """Whether the device has flash attention for rows of several lengths, and it gives what SDPA gives."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
     query, key, value = torch.randn(3, 1, 2, 80, head_size, device=device, dtype=dtype)
-    given = query, key, value, _Segments([33, 47]), _Rule(None, None, None)
+    row = query, key, value, _Segments([33, 47]), _Rule(None, None, None)
     try:
-        found = _whole_row(*given)
+        by_kernel = _whole_row(*row)
     except (ImportError, NotImplementedError, RuntimeError, ValueError):
         return False
-    return torch.allclose(found.float(), _one_by_one(*given).float(), atol=0.02)
+    return torch.allclose(by_kernel.float(), _one_by_one(*row).float(), atol=0.02)
 
 
 def _whole_row(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
-    """(1, T, heads, head size) by one kernel; without split keys, whose sums depend on the longest document."""
+    """(1, T, heads, head size) by one kernel."""
     from torch.nn.attention.varlen import varlen_attn
 
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     bounds, longest = segments.bounds(query.device), max(segments.lengths)
+    # num_splits=1: with split keys the order of a sum, and so a vector, depends on the longest document of the pack.
     done = varlen_attn(
         q,
         k,
@@ -148,46 +151,25 @@ def _one_by_one(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, 
 def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
     """Causal attention of one document, (1, heads, tokens, head size)."""
     length = query.shape[2]
-    windowed = rule.window is not None and rule.window < length
-    if rule.sinks is not None:
-        return _attend_with_sinks(query, key, value, rule)
-    if not windowed:
+    if rule.sinks is None and (rule.window is None or rule.window >= length):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=rule.scaling)
-    seen = _seen(length, rule.window, query.device)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scaling)
-
-
-def _attend_with_sinks(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
-    """Attention whose softmax has one more score for each head, the sink, with no value (gpt-oss)."""
+    position = torch.arange(length, device=query.device)
+    distance = position[:, None] - position[None, :]
+    # A token sees itself and at most window - 1 tokens before it.
+    seen = (distance >= 0) & (distance < (rule.window or length))
+    if rule.sinks is None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scaling)
+    # gpt-oss: the softmax has one more score for each head, the sink, which has no value; SDPA cannot say that.
     scale = query.shape[-1] ** -0.5 if rule.scaling is None else rule.scaling
     scores = (query @ key.transpose(2, 3)).float() * scale
-    scores = scores.masked_fill(~_seen(query.shape[2], rule.window, query.device), -torch.inf)
-    sinks = cast(Tensor, rule.sinks).float().view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+    scores = scores.masked_fill(~seen, -torch.inf)
+    sinks = rule.sinks.float().view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
     weights = torch.cat([scores, sinks], dim=-1).softmax(dim=-1)[..., :-1]
     return weights.to(value.dtype) @ value
-
-
-def _seen(length: int, window: int | None, device: torch.device) -> Tensor:
-    """(tokens, tokens) mask of what each token sees: itself and at most ``window - 1`` before it."""
-    position = torch.arange(length, device=device)
-    distance = position[:, None] - position[None, :]
-    return (distance >= 0) & (distance < (window or length))
-
-
-def _refuse_unknown(module: nn.Module, extra: dict[str, Any]) -> None:
-    """Refuses what changes the arithmetic: soft caps, biases, other masks, and attention to later tokens."""
-    asked = [name for name in ("softcap", "position_bias", "indexer") if extra.get(name) is not None]
-    if not (extra.get("is_causal") or getattr(module, "is_causal", True)):
-        asked.append("attention to later tokens")
-    if asked:
-        raise NotImplementedError(f"packed attention has no {', '.join(asked)}")
 
 
 def register() -> None:
     """Makes the attention known to transformers under the name ``PACKED``; calling it again changes nothing."""
     AttentionInterface.register(PACKED, packed_attention)
-    AttentionMaskInterface.register(PACKED, _no_mask)
-
-
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
+    # No mask: one of T x T would take more memory than the model where T is a pack of thousands of tokens.
+    AttentionMaskInterface.register(PACKED, lambda *_, **__: None)

@@ -79,7 +79,13 @@ def quantize(weight: Tensor, kind: Kind) -> dict[str, Tensor]:
     quantize_matrix = _quantize_nf4 if kind == "nf4" else _quantize_int8
     codes, absmax = zip(*(quantize_matrix(matrix.contiguous()) for matrix in matrices), strict=True)
     parts = {"": torch.cat(codes), "_absmax": torch.cat(absmax)}
-    return parts if kind == "int8" else parts | _quantize_scales(parts["_absmax"])
+    if kind == "int8":
+        return parts
+    # The scales themselves in 8 bits: 0.4 bits a weight less. Their mean is taken off, since all are positive.
+    offset = parts["_absmax"].mean()
+    code = _dynamic_code(offset.device)
+    few, scale = _ops().quantize_blockwise.default(parts["_absmax"] - offset, code, SCALES_BLOCK)
+    return parts | {"_absmax": few, "_absmax_scale": scale, "_absmax_offset": offset.view(1)}
 
 
 def scales(parts: dict[str, Tensor], kind: Kind) -> Tensor:
@@ -93,12 +99,10 @@ def scales(parts: dict[str, Tensor], kind: Kind) -> Tensor:
 
 
 def dequantize(codes: Tensor, absmax: Tensor, kind: Kind, dtype: torch.dtype) -> Tensor:
-    """Weights of shape (blocks, 64) from their codes and the scales of their blocks.
-
-    The blocks are the rows: bitsandbytes 0.50.2 on a CPU returns wrong weights, without a word, for nf4 matrices whose
-    last dimension is no multiple of 64.
-    """
+    """Weights of shape (blocks, 64) from their codes and the scales of their blocks."""
     if kind == "nf4":
+        # The blocks are the rows: bitsandbytes 0.50.2 on a CPU returns wrong weights, without a word, for nf4 matrices
+        # whose last dimension is no multiple of 64.
         weights: Tensor = _ops().dequantize_4bit.default(codes, absmax, BLOCK, "nf4", (absmax.numel(), BLOCK), dtype)
         return weights
     return codes.view(-1, BLOCK).to(dtype).mul_((absmax / 127).to(dtype)[:, None])
@@ -139,13 +143,6 @@ def _quantize_nf4(matrix: Tensor) -> tuple[Tensor, Tensor]:
 def _quantize_int8(matrix: Tensor) -> tuple[Tensor, Tensor]:
     codes, absmax, _ = bitsandbytes().functional.int8_vectorwise_quant(matrix.view(-1, BLOCK).to(torch.float16))
     return codes.view(-1), absmax
-
-
-def _quantize_scales(absmax: Tensor) -> dict[str, Tensor]:
-    offset = absmax.mean()
-    code = _dynamic_code(absmax.device)
-    codes, scale = _ops().quantize_blockwise.default(absmax - offset, code, SCALES_BLOCK)
-    return {"_absmax": codes, "_absmax_scale": scale, "_absmax_offset": offset.view(1)}
 
 
 @lru_cache

@@ -88,6 +88,8 @@ def card_of(name: str, config: Any) -> ModelCard:
     parameters = sum(weight.numel() for weight in model.parameters())
     expert_weights = quantization.measure(model).expert_weights
     experts, top_k = _experts(text), _first(text, _TOP_K)
+    # By the number of the decoder layer, since some layers hold two routers.
+    sparse_layers = {next((part for part in r.name.split(".") if part.isdigit()), r.name) for r in routers}
     idle = expert_weights * (1 - top_k / experts) if top_k and experts else 0
     return ModelCard(
         name=name,
@@ -98,7 +100,7 @@ def card_of(name: str, config: Any) -> ModelCard:
         layers=len(routers),
         experts=experts if routers else 0,
         experts_per_token=top_k if routers else None,
-        dense_layers=max(0, (_first(text, _LAYERS) or 0) - len(_decoder_layers(routers))),
+        dense_layers=max(0, (_first(text, _LAYERS) or 0) - len(sparse_layers)),
         shared_experts=any("shared" in module for module, _ in model.named_modules()),
         hidden_size=model.get_input_embeddings().embedding_dim,
         parameters=parameters,
@@ -153,8 +155,3 @@ def _experts(config: Any) -> int:
     """Width of the router: the routed experts, and those that do nothing where a token may choose them."""
     skipping = 1 if config.model_type == "zaya" else getattr(config, "zero_expert_num", 0)
     return (_first(config, _EXPERTS) or 0) + int(skipping)
-
-
-def _decoder_layers(routers: list[Any]) -> set[str]:
-    """Numbers of the decoder layers that hold a router; some hold two."""
-    return {next((part for part in router.name.split(".") if part.isdigit()), router.name) for router in routers}

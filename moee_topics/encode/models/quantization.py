@@ -183,6 +183,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def update_device_map(self, device_map: dict[str, Any] | None) -> dict[str, Any] | None:
         """Quantizes on the GPU if there is one and no other place was named."""
+        # transformers would load to the CPU first, where the 16-bit weights of a large model may not fit.
         if device_map is None and torch.cuda.is_available():
             return {"": torch.cuda.current_device()}
         return device_map
@@ -232,33 +233,26 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
 
 def _linear_names(model: PreTrainedModel) -> list[str]:
     """Linear layers to quantize: not routers, not the head, nor gates that are no whole number of blocks."""
-    kept = {id(part) for router in _routers(model) for part in router.modules()}
-    kept |= {id(head) for head in [model.get_output_embeddings()] if head is not None}
-    kept |= {id(module) for name, module in model.named_modules() if _kept_in_fp32(model, name)}
+    # A rounded router would send tokens to other experts, which costs more than its few bytes save.
+    plain = {id(part) for router in _routers(model) for part in router.modules()}
+    plain |= {id(head) for head in [model.get_output_embeddings()] if head is not None}
+    in_fp32 = {*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])}
+    plain |= {id(module) for name, module in model.named_modules() if in_fp32 & set(name.split("."))}
     return [
         name
         for name, module in model.named_modules()
-        if type(module) is nn.Linear and id(module) not in kept and blockwise.quantizable(module.weight.shape)
+        if type(module) is nn.Linear and id(module) not in plain and blockwise.quantizable(module.weight.shape)
     ]
 
 
-def _kept_in_fp32(model: PreTrainedModel, name: str) -> bool:
-    patterns = [*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])]
-    return any(pattern in name.split(".") for pattern in patterns)
-
-
 def _routers(model: nn.Module) -> list[nn.Module]:
-    classes = tuple(
-        recorder.target_class
-        for part in model.modules()
-        for recorder in _as_list((getattr(part, "_can_record_outputs", None) or {}).get("router_logits"))
-        if getattr(recorder, "target_class", None)
-    )
+    declared: list[Any] = [
+        (getattr(part, "_can_record_outputs", None) or {}).get("router_logits") for part in model.modules()
+    ]
+    # A class declares one recorder, or a list of them where it has routers of several kinds.
+    recorders = [one for some in declared for one in (some if isinstance(some, list) else [some])]
+    classes = tuple(one.target_class for one in recorders if getattr(one, "target_class", None))
     return [module for module in model.modules() if isinstance(module, classes)]
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value] if value is not None else []
 
 
 def _refuse_uncovered(model: PreTrainedModel) -> None:
@@ -290,17 +284,15 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
             "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."
         )
     refuse_existing(folder)
+    tensors = model.state_dict()
+    split = split_torch_state_dict_into_shards(tensors, max_shard_size="4GB")
     with atomic_folder(folder) as unfinished:
-        _write_shards(model.state_dict(), unfinished)
+        # Not save_pretrained: transformers 5.23 would take the experts apart into the layout of their files.
+        for name, keys in split.filename_to_tensors.items():
+            save_file({key: tensors[key].contiguous() for key in keys}, unfinished / name, metadata={"format": "pt"})
+        if split.is_sharded:
+            index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+            write_text(unfinished / "model.safetensors.index.json", json.dumps(index, indent=2))
         for part in [model.config] + ([tokenizer] if tokenizer is not None else []):
             part.save_pretrained(unfinished)
     return folder
-
-
-def _write_shards(tensors: dict[str, Tensor], folder: Path) -> None:
-    split = split_torch_state_dict_into_shards(tensors, max_shard_size="4GB")
-    for name, keys in split.filename_to_tensors.items():
-        save_file({key: tensors[key].contiguous() for key in keys}, folder / name, metadata={"format": "pt"})
-    if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        write_text(folder / "model.safetensors.index.json", json.dumps(index, indent=2))
