@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -11,7 +12,8 @@ from typer.core import TyperGroup
 
 from moee_topics.cli.options import with_options
 from moee_topics.cli.printing import print_json
-from moee_topics.errors import Interrupted, MoEETopicsError
+from moee_topics.errors import InputError, Interrupted, MoEETopicsError
+from moee_topics.schema import shortened
 
 # The class has no public name: typer 0.29 carries its own copy of click.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -32,6 +34,13 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except MoEETopicsError as error:
             leave(error, as_json=self.wants_json)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            # Any path a person types can be that long, and is asked for in many places before it is opened.
+            leave(
+                InputError(f"{shortened(error.filename)} is too long for the name of a file."), as_json=self.wants_json
+            )
         except KeyboardInterrupt:
             leave(Interrupted("Interrupted. Run the same command again to go on."), as_json=self.wants_json)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, with_config
@@ -72,12 +73,20 @@ class CorpusSettings:
         """Refuses what would only be found out while reading."""
         try:
             "".encode(self.encoding)
+            if codecs.lookup(self.encoding).name in ("idna", "punycode"):
+                raise ValueError("it is for the names of hosts")
         except (LookupError, ValueError) as error:
             raise InputError(
                 f"{self.encoding!r} is not an encoding of text that Python knows (corpus.encoding)."
             ) from error
         if self.delimiter is not None and (len(self.field_delimiter) != 1 or self.field_delimiter in '"\r\n'):
             raise InputError(f"corpus.delimiter is {self.delimiter!r}, expected one character or tab.")
+
+        pattern = PurePath(self.pattern)
+        if pattern.is_absolute() or ".." in pattern.parts or any("**" in part != "**" for part in pattern.parts):
+            raise InputError(
+                f"corpus.pattern is {self.pattern!r}, expected files inside the folder, such as *.md or **/*.txt."
+            )
 
     @property
     def field_delimiter(self) -> str:

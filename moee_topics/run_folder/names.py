@@ -7,6 +7,7 @@ from pathlib import Path
 
 from moee_topics.defaults import STORE_NAME
 from moee_topics.errors import InputError
+from moee_topics.schema import shortened
 
 
 def is_inside(name: str) -> bool:
@@ -20,11 +21,13 @@ def named_folder(output: Path, name: str) -> Path:
     Raises:
         InputError: the name leads elsewhere, is that of the embeddings, or is another run's but for case.
     """
-    if not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == STORE_NAME:
+    odd = not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == STORE_NAME
+    # Filesystems take 255 bytes, and a folder that is being written has some of them for itself.
+    if odd or len(name.encode("utf-8", "replace")) > 200:
         raise InputError(
-            f"A run cannot have the name {name!r}: it is a folder in {output}, where {STORE_NAME!r} holds the "
-            "embeddings. Give one without slashes and without dots at its ends, and the folder it goes into as "
-            "--output."
+            f"A run cannot have the name {shortened(name)}: it is a folder in {output}, where {STORE_NAME!r} holds the "
+            "embeddings. Give one of at most 200 bytes without slashes and without dots at its ends, and the folder it "
+            "goes into as --output."
         )
     # On macOS and Windows the two would be one folder, and the second run would take the place of the first.
     others = [path.name for path in output.iterdir()] if output.is_dir() else []

@@ -25,6 +25,7 @@ Arguments = Mapping[str, Any]
 Representation = str | Mapping[str, Any]
 """A name such as "keybert", or one name with its keyword arguments: {"mmr": {"diversity": 0.3}}."""
 
+WHOLE_NUMBERS = ("top_n_words", "nr_repr_docs", "nr_samples", "nr_candidate_words")
 REPRESENTATIONS = ("keybert", "mmr", "pos", "ctfidf", "llm")
 
 UMAP_DEFAULTS: Arguments = {"n_neighbors": 15, "n_components": 5, "min_dist": 0.0, "metric": "cosine"}
@@ -192,6 +193,13 @@ def representations(settings: TopicSettings) -> list[tuple[str, dict[str, Any]]]
         if len(options) != 1:
             raise InputError(f"A representation is one name with its arguments, got {sorted(options)}; use a list.")
         pairs += [(name, dict(arguments or {})) for name, arguments in options.items()]
+    for name, arguments in pairs:
+        for key, value in arguments.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if key in WHOLE_NUMBERS and not (type(value) is int and value >= 1):
+                raise InputError(f"{name}.{key} is {value!r}, expected a whole number, at least 1.")
+            if key == "diversity" and not (number and 0 <= value <= 1):
+                raise InputError(f"{name}.{key} is {value!r}, expected a number from 0 to 1.")
     names = [name for name, _ in pairs]
     if not names or len(set(names)) < len(names):
         raise InputError(f"representation takes different names, at least one; got {names}.")

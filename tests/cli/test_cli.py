@@ -368,3 +368,11 @@ def test_a_signal_leaves_with_6_and_the_next_run_goes_on(tmp_path: Path, recipe:
     assert process.returncode == 6 and "run the same command again" in stderr
     again = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True)
     assert 0 < json.loads(again.stdout)["encoded"] < 100 * len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "command", [("report",), ("predict", "x" * 300), ("store", "verify"), ("run", "quickstart", "-o")]
+)
+def test_a_name_too_long_for_a_file_is_an_error_in_words(command: tuple[str, ...]) -> None:
+    result = call(*command, "x" * 300)
+    assert result.exit_code == 4 and "is too long for the name of a file" in result.stderr

@@ -22,7 +22,7 @@ def test_names_from_a_file_stay_in_their_folder(name: str, inside: bool) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["../..", "..", ".", "", "/tmp/x", "a/b", "a\\b", "C:\\x", "store", "Store", "a\0", ".x", "x."]
+    "name", ["../..", "..", ".", "", "/tmp/x", "a/b", "a\\b", "C:\\x", "store", "Store", "a\0", ".x", "x.", "x" * 201]
 )
 def test_a_run_has_a_name_and_no_path(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot have the name"):

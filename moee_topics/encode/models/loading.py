@@ -165,9 +165,12 @@ def device_of(name: str | None = None) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"encoder.device is {name!r}, which names no device. Use cpu, cuda or cuda:0.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    # "meta" and the like exist in every torch, and hold no numbers.
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "xpu": torch.xpu.device_count()}
+    here["mps"] = int(torch.backends.mps.is_available())
+    if (device.index or 0) >= here.get(device.type, 0):
         raise InputError(
-            f"encoder.device is {name!r}, and torch {torch.__version__} sees {torch.cuda.device_count()} GPUs here. "
+            f"encoder.device is {name!r}, and torch {torch.__version__} sees {here['cuda']} GPUs here. "
             "Use encoder.device=cpu, or leave it out; `moee-topics doctor` says what there is."
         )
     return device

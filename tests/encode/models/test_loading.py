@@ -24,7 +24,7 @@ def test_the_attention_that_a_configuration_names_is_not_taken(tiny_olmoe: Path,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-@pytest.mark.parametrize("device", ["cuda", "cuda:3", "nothing"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "nothing", "meta", "mps:1", "cpu:1", "xla"])
 def test_a_device_that_is_not_here_is_refused_by_name_before_a_file_is_read(device: str) -> None:
     for ask in (lambda: EncoderSource(EncoderSettings("no/model", device=device)).device, lambda: device_of(device)):
         with pytest.raises(InputError, match=rf"encoder\.device is '{device}'"):
