@@ -51,7 +51,7 @@ def predictions(run: Path, file: Path, options: tuple[str, ...] = ()) -> list[Pr
     return rows
 
 
-@pytest.mark.parametrize("tries", [30, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tries", [30, pytest.param(3_000, marks=pytest.mark.slow)])
 def test_mutated_calls_of_predict_give_all_rows_or_are_refused(
     root: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int
 ) -> None:
