@@ -19,6 +19,18 @@ HOSTILE = (
 )
 
 
+STABILITY = {
+    "seeds": {"fits": 5, "ami": 0.812, "ami_lowest": 0.7, "pairwise_ami": [], "words": 0.61, "topics": [4, 4, 3, 5, 4]},
+    "bootstrap": {"fits": 3, "ami": 0.6, "ami_lowest": 0.55, "pairwise_ami": [], "words": None, "topics": [4, 4, 4]},
+    "topics": {
+        "0": {"seeds": 0.95, "bootstrap": 0.9},
+        "1": {"seeds": 0.9, "bootstrap": 0.49},
+        "2": {"seeds": 0.6, "bootstrap": 0.8},
+        "3": {"seeds": 0.75, "bootstrap": 0.75},
+    },
+}
+
+
 def write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
@@ -80,4 +92,15 @@ def small_run(folder: Path, *, hostile: bool = False, documents: int = 240, seed
         "fusion": {"method": "concat", "alpha": 1.0}, "corpus": {"source": source, "documents": documents},
         "stages": [{"name": "fit", "seconds": 75.2, "skipped": False}], "versions": {"moee_topics": "0.1.0"},
     })  # fmt: skip
+    return folder
+
+
+def bare_run(folder: Path, texts: list[str], topics: list[int] | None = None) -> Path:
+    """A run with nothing but what a topic model must have."""
+    numbers = np.array(topics if topics is not None else [0] * len(texts), dtype=np.int64)
+    count = len(texts)
+    info = [Topic(t, int((numbers == t).sum()), f"{t}_word", [("word", 1.0)]) for t in sorted(set(numbers.tolist()))]
+    positions = np.column_stack([np.arange(count), np.zeros(count)]).astype(np.float32)
+    ids = [str(i) for i in range(count)]
+    TopicResult(ids, texts, numbers, np.ones(count, np.float32), positions, info).save(folder)
     return folder

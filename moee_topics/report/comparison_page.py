@@ -12,8 +12,9 @@ import numpy as np
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Agreement, TopicFate, TopicMatching, clustering_agreement, match_topics
-from moee_topics.report import reading
+from moee_topics.report.numerals import as_percent
 from moee_topics.report.template import render, template_text
+from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.store import write_text
 from moee_topics.topics import OUTLIERS, Topic
@@ -72,6 +73,7 @@ def compare_folders(a: RunFolder, b: RunFolder) -> Comparison:
     Raises:
         InputError: they share no document.
     """
+    # By id and not by place: a run may have left out what the other kept.
     rows = {key: row for row, key in enumerate(b.result.ids)}
     common = [(row, rows[key]) for row, key in enumerate(a.result.ids) if key in rows]
     if not common:
@@ -83,7 +85,7 @@ def compare_folders(a: RunFolder, b: RunFolder) -> Comparison:
     keys = sorted(key for key in {*recipe_a, *recipe_b} if recipe_a.get(key) != recipe_b.get(key))
     scores = []
     for name in dict.fromkeys([*a.scores, *b.scores]):
-        first, second = (reading.read_score(name, run.scores.get(name) or {}) for run in (a, b))
+        first, second = (score_verdict(name, run.scores.get(name) or {}) for run in (a, b))
         scores.append((name, first.value, second.value))
     return Comparison(
         first=a,
@@ -130,7 +132,7 @@ def write_compared(comparison: Comparison, output: Path) -> Path:
             (names[0], _unmatched(first, second, comparison.matching.first_fates)),
             (names[1], _unmatched(second, first, comparison.matching.second_fates)),
         ],
-        reading=reading.read_score("stability", {"value": comparison.agreement.ami}),
+        verdict=score_verdict("stability", {"value": comparison.agreement.ami}),
         fates=Counter(fate.fate for fate in comparison.matching.first_fates),
     )
     write_text(output, page)
@@ -155,7 +157,7 @@ def _unmatched(run: RunFolder, other: RunFolder, fates: Sequence[TopicFate]) -> 
         (
             run.result.topic(fate.topic),
             fate.fate,
-            "; ".join(f"{title(other.result.topic(to))} {reading.percent(share)}" for to, share in fate.partners),
+            "; ".join(f"{title(other.result.topic(to))} {as_percent(share)}" for to, share in fate.partners),
             fate.outliers,
         )
         for fate in sorted(fates, key=lambda fate: -fate.size)

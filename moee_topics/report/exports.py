@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.report import reading
 from moee_topics.report.citations import references
-from moee_topics.report.payload import sampled_rows, topic_colours
-from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_places, map_svg, topics_svg
+from moee_topics.report.map_points import clipped_places, sampled_rows, topic_colours
+from moee_topics.report.numerals import as_percent, markdown_text
+from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_svg, topics_svg
+from moee_topics.report.tables import tables_of, topic_table
+from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.store import atomic_path, make_folder, write_text
 from moee_topics.topics import OUTLIERS
@@ -28,8 +30,7 @@ Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplo
 FORMATS: tuple[str, ...] = get_args(Format)
 
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-
-Table = list[dict[str, Any]]
+MAP_POINTS = 20_000
 
 
 def export_report(
@@ -58,85 +59,39 @@ def export_report(
     with RunFolder.exports.changing(run) if output is None else nullcontext():
         folder = RunFolder.exports.path(run) if output is None else Path(output)
         make_folder(folder)
-        return [path for name in dict.fromkeys(formats) for path in _WRITERS[name](run, folder)]
+        return [path for name in dict.fromkeys(formats) for path in EXPORTS[name](run, folder)]
 
 
-def topic_table(run: RunFolder) -> Table:
-    """One row per topic, the outliers last."""
-    every = [*run.ranked_topics, *([run.outliers] if run.outliers else [])]
-    return [
-        {
-            "topic": topic.topic,
-            "name": title(topic),
-            "documents": topic.count,
-            "words": ", ".join(word for word, _ in topic.words if word),
-            **{f"words_{name}": ", ".join(word for word, _ in words if word) for name, words in topic.aspects.items()},
-        }
-        for topic in every
-    ]
-
-
-def document_table(run: RunFolder) -> Table:
-    """One row per document, in the order of the corpus."""
-    names = {topic.topic: title(topic) for topic in run.result.topic_info}
-    result = run.result
-    columns: dict[str, Sequence[Any]] = {
-        "id": result.ids,
-        "topic": result.topics.tolist(),
-        "name": [names.get(topic, "") for topic in result.topics.tolist()],
-        "probability": [round(float(value), 4) for value in result.probabilities],
-        "x": [round(float(value), 4) for value in run.positions[:, 0]],
-        "y": [round(float(value), 4) for value in run.positions[:, 1]],
-    }
-    optional = {"label": result.labels, "timestamp": result.timestamps, "text": result.texts}
-    columns |= {name: values for name, values in optional.items() if values is not None}
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def expert_table(run: RunFolder) -> Table:
-    """One row per topic and expert that stands out for it."""
-    if run.experts is None:
-        return []
-    return [
-        {"topic": topic.topic, "documents": topic.count, **vars(pair)}
-        for topic in run.experts.topics
-        for pair in topic.experts
-    ]
-
-
-def markdown(run: RunFolder) -> str:
-    """The report as Markdown: the corpus, the scores, the topics with their experts, whom to cite."""
-    text = reading.markdown_text
+def export_markdown(run: RunFolder, output: Path) -> list[Path]:
+    """``report.md``: the corpus, the scores, the topics with their experts, whom to cite."""
+    text = markdown_text
     corpus, encoder = run.section("corpus"), run.section("encoder")
     source = f" from {text(corpus['source'])}" if corpus.get("source") else ""
     model = f", read by {text(encoder['model'])}," if encoder.get("model") else ""
-    left = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
-    topics = f"{len(run.ranked_topics)} topics; {reading.percent(left)} in none."
+    outliers = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
+    topics = f"{len(run.ranked_topics)} topics; {as_percent(outliers)} in none."
     lines = [f"# {text(run.name)}", "", f"{len(run.result):,} documents{source}{model} in {topics}", ""]
 
     lines += ["## Scores", "", "| score | value | reading |", "|---|--:|---|"]
     for name, score in run.scores.items():
-        read = reading.read_score(name, score)
-        lines.append(f"| {text(name)} | {read.value} | {text(read.text or read.description)} |")
+        verdict = score_verdict(name, score)
+        lines.append(f"| {text(name)} | {verdict.value} | {text(verdict.text or verdict.description)} |")
 
     lines += ["", "## Topics", "", "| nr | topic | documents | words | experts (lift) |", "|--:|---|--:|---|---|"]
-    experts = {topic.topic: topic.experts for topic in run.experts.topics} if run.experts else {}
+    experts = {topic.topic: list(topic.experts)[:3] for topic in run.experts.topics} if run.experts else {}
     for topic in run.ranked_topics:
         words = text(", ".join(word for word, _ in list(topic.words)[:10] if word))
-        fired = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.2f})" for e in list(experts.get(topic.topic, ()))[:3])
-        lines.append(f"| {topic.topic} | {text(title(topic))} | {topic.count:,} | {words} | {fired} |")
+        lifts = ", ".join(f"L{e.layer} E{e.expert} (× {e.lift:.2f})" for e in experts.get(topic.topic, []))
+        lines.append(f"| {topic.topic} | {text(title(topic))} | {topic.count:,} | {words} | {lifts} |")
 
     lines += ["", "## How to cite", ""]
     lines += [f"- {text(work)} {text(key)} ({purpose})" for work, key, purpose in references(run)]
-    return "\n".join(lines) + "\n"
-
-
-def _write_markdown(run: RunFolder, output: Path) -> list[Path]:
-    write_text(output / "report.md", markdown(run))
+    write_text(output / "report.md", "\n".join(lines) + "\n")
     return [output / "report.md"]
 
 
-def _write_json(run: RunFolder, output: Path) -> list[Path]:
+def export_json(run: RunFolder, output: Path) -> list[Path]:
+    """``report.json``: all of a run but its documents."""
     content = {
         "run": run.manifest,
         "scores": run.scores,
@@ -150,24 +105,21 @@ def _write_json(run: RunFolder, output: Path) -> list[Path]:
     return [output / "report.json"]
 
 
-def _tables(run: RunFolder) -> dict[str, Table]:
-    tables = {"topics": topic_table(run), "documents": document_table(run), "experts": expert_table(run)}
-    return {name: table for name, table in tables.items() if table}
-
-
-def _write_csv(run: RunFolder, output: Path) -> list[Path]:
-    written = []
-    for name, table in _tables(run).items():
+def export_csv(run: RunFolder, output: Path) -> list[Path]:
+    """Topics, documents and experts, each a CSV file."""
+    paths = []
+    for name, table in tables_of(run).items():
         path = output / f"{name}.csv"
         with (
             atomic_path(path) as temporary,
             temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
         ):
+            # errors="replace" above: half a surrogate pair in a text is no UTF-8. Topics can lack a column of others.
             writer = csv.DictWriter(file, fieldnames=list(table[0]), restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in table)
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
 
 
 def spreadsheet_cell(value: Any) -> Any:
@@ -178,16 +130,18 @@ def spreadsheet_cell(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _write_parquet(run: RunFolder, output: Path) -> list[Path]:
-    written = []
-    for name, table in _tables(run).items():
+def export_parquet(run: RunFolder, output: Path) -> list[Path]:
+    """Topics, documents and experts, each a Parquet file."""
+    paths = []
+    for name, table in tables_of(run).items():
         with atomic_path(output / f"{name}.parquet") as temporary:
             pq.write_table(pa.Table.from_pylist(table), temporary, compression="zstd")
-        written.append(output / f"{name}.parquet")
-    return written
+        paths.append(output / f"{name}.parquet")
+    return paths
 
 
-def _write_svg(run: RunFolder, output: Path) -> list[Path]:
+def export_svg(run: RunFolder, output: Path) -> list[Path]:
+    """The map, the largest topics, and the layers of the experts, each a figure."""
     figures = {output / "map.svg": map_svg(run), output / "topics.svg": topics_svg(run)}
     if run.experts:
         figures[output / "layers.svg"] = layers_svg(run.experts)
@@ -196,11 +150,12 @@ def _write_svg(run: RunFolder, output: Path) -> list[Path]:
     return list(figures)
 
 
-def _write_png(run: RunFolder, output: Path) -> list[Path]:
+def export_png(run: RunFolder, output: Path) -> list[Path]:
+    """``map.png``, by matplotlib."""
     _need("matplotlib")
     from matplotlib.figure import Figure
 
-    rows, places, colours = sampled_rows(run.result.topics, 20_000), map_places(run), topic_colours(run)
+    rows, places, colours = sampled_rows(run.result.topics, MAP_POINTS), clipped_places(run), topic_colours(run)
     topics = run.result.topics[rows].tolist()
     figure = Figure(figsize=(9, 9), dpi=160)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -227,7 +182,8 @@ def _write_png(run: RunFolder, output: Path) -> list[Path]:
     return [output / "map.png"]
 
 
-def _write_datamapplot(run: RunFolder, output: Path) -> list[Path]:
+def export_datamapplot(run: RunFolder, output: Path) -> list[Path]:
+    """``datamap.png``, the map as the package datamapplot draws it."""
     _need("datamapplot")
     import datamapplot
 
@@ -260,12 +216,12 @@ def _need(package: str) -> None:
         raise MissingExtraError(package, "datamap")
 
 
-_WRITERS: dict[str, Callable[[RunFolder, Path], list[Path]]] = {
-    "markdown": _write_markdown,
-    "csv": _write_csv,
-    "parquet": _write_parquet,
-    "json": _write_json,
-    "svg": _write_svg,
-    "png": _write_png,
-    "datamapplot": _write_datamapplot,
+EXPORTS: dict[str, Callable[[RunFolder, Path], list[Path]]] = {
+    "markdown": export_markdown,
+    "csv": export_csv,
+    "parquet": export_parquet,
+    "json": export_json,
+    "svg": export_svg,
+    "png": export_png,
+    "datamapplot": export_datamapplot,
 }

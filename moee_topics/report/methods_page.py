@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.report import reading
 from moee_topics.report.comparison_page import Comparison, compare_folders, write_compared
+from moee_topics.report.numerals import as_count
 from moee_topics.report.template import render, template_text
+from moee_topics.report.verdicts import RULES
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_text
 
@@ -45,6 +46,7 @@ class ScoreRow:
     @property
     def best(self) -> int | None:
         """Which method is best by three digits, None where several are or there is no better."""
+        # Rounded as they are shown: of two that read the same none may look better.
         rounded = [None if value is None else round(value, 3) for value in self.values]
         ranked = sorted((value for value in rounded if value is not None), reverse=bool(self.higher_is_better))
         if self.higher_is_better is None or len(ranked) < 2 or ranked[0] == ranked[1]:
@@ -54,7 +56,7 @@ class ScoreRow:
     def shown(self) -> list[str]:
         """The values as text: counts, shares or three decimals."""
         if self.higher_is_better is None:
-            return [reading.number(value) for value in self.values]
+            return [as_count(value) for value in self.values]
         form, factor = ("{:.1f} %", 100) if self.percent else ("{:.3f}", 1)
         return ["–" if value is None else form.format(factor * value) for value in self.values]
 
@@ -107,8 +109,27 @@ def compare_methods(folders: Mapping[str, Path]) -> MethodsComparison:
     pairs = {(a, b): compare_folders(runs[a], runs[b]) for a, b in combinations(runs, 2)}
     for (i, a), (j, b) in combinations(enumerate(runs), 2):
         ami[i, j] = ami[j, i] = pairs[a, b].agreement.ami
+    counts = [float(len(run.ranked_topics)) for run in runs.values()]
+    rows = [ScoreRow("topics", "How many, outliers aside.", counts, None)]
+    names = dict.fromkeys(name for run in runs.values() for name in run.scores)
+    if "outlier_share" not in names:  # a recipe need not ask for it, and topics are not comparable without
+        shares = [run.result.outlier_share for run in runs.values()]
+        rows.append(ScoreRow("outlier_share", "Share of documents without a topic.", shares, False, percent=True))
+    for name in names:
+        scores: list[Mapping[str, Any]] = [run.scores.get(name) or {} for run in runs.values()]
+        values = [score.get("value") for score in scores]
+        first = next(score for score in scores if score)
+        rows.append(
+            ScoreRow(
+                name,
+                first.get("description", ""),
+                [value if value is not None and math.isfinite(value) else None for value in values],
+                first.get("higher_is_better", True),
+                percent=name in RULES and RULES[name].percent,
+            )
+        )
     documents = min(len(run.result) for run in runs.values())
-    return MethodsComparison(runs, documents, ami, _rows(list(runs.values())), pairs)
+    return MethodsComparison(runs, documents, ami, rows, pairs)
 
 
 def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> MethodsComparison:
@@ -153,25 +174,3 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
 def pair_page(first: str, second: str) -> str:
     """The file name of the page of two methods."""
     return f"{first}-{second}.html"
-
-
-def _rows(runs: Sequence[RunFolder]) -> list[ScoreRow]:
-    rows = [ScoreRow("topics", "How many, outliers aside.", [float(len(run.ranked_topics)) for run in runs], None)]
-    names = dict.fromkeys(name for run in runs for name in run.scores)
-    if "outlier_share" not in names:
-        shares = [run.result.outlier_share for run in runs]
-        rows.append(ScoreRow("outlier_share", "Share of documents without a topic.", shares, False, percent=True))
-    for name in names:
-        scores = [run.scores.get(name) for run in runs]
-        first = next(score for score in scores if score)
-        values = [score["value"] if score else None for score in scores]
-        rows.append(
-            ScoreRow(
-                name,
-                first.get("description", ""),
-                [value if value is not None and math.isfinite(value) else None for value in values],
-                first.get("higher_is_better", True),
-                percent=name in reading.RULES and reading.RULES[name].percent,
-            )
-        )
-    return rows

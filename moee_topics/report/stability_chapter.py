@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moee_topics.report import reading
+from moee_topics.report.numerals import as_count, as_decimal
+from moee_topics.report.verdicts import Level, stability_verdict, topic_verdict
 from moee_topics.run_folder import RunFolder
 from moee_topics.topics import Topic
 
@@ -24,6 +25,20 @@ class FitsRow:
     words: str
     topics: str
 
+    @classmethod
+    def of(cls, name: str, fits: Mapping[str, Any]) -> FitsRow:
+        """From one section of ``stability.json``."""
+        counts = [count for count in fits.get("topics") or [] if isinstance(count, int)]
+        few, many = min(counts, default=0), max(counts, default=0)
+        return cls(
+            name=name,
+            fits=as_count(fits.get("fits")),
+            ami=as_decimal(fits.get("ami")),
+            lowest=as_decimal(fits.get("ami_lowest")),
+            words=as_decimal(fits.get("words")),
+            topics=f"{few:,}" if few == many else f"{few:,} to {many:,}",
+        )
+
 
 @dataclass(frozen=True)
 class TopicRow:
@@ -40,7 +55,7 @@ class TopicRow:
     topic: Topic
     figures: Sequence[str]
     lowest: float | None
-    level: reading.Level
+    level: Level
     mark: str
 
 
@@ -49,53 +64,37 @@ class StabilityChapter:
     """Everything the chapter shows.
 
     Attributes:
-        reading: two sentences on all of it.
+        verdict: two sentences on all of it.
         kinds: the ways of fitting again.
         fits: a row for each of them.
         topics: a row for each topic, the least stable first.
     """
 
-    reading: str
+    verdict: str
     kinds: Sequence[str]
     fits: Sequence[FitsRow]
     topics: Sequence[TopicRow]
 
 
 def stability_chapter(run: RunFolder) -> StabilityChapter | None:
-    """The chapter of a run; None where its stability was not measured."""
+    """The chapter of a run; None where it was not fitted again. What cannot be read in the file is a dash."""
     stability = run.stability or {}
     kinds = [kind for kind in KINDS if isinstance(stability.get(kind), Mapping)]
     if not kinds:
         return None
     by_topic = stability.get("topics")
-    topics = [
-        _topic_row(topic, by_topic if isinstance(by_topic, Mapping) else {}, kinds) for topic in run.ranked_topics
-    ]
-    again = [row.lowest for row in topics if row.lowest is not None]
+    topics = []
+    for topic in run.ranked_topics:
+        of_topic = by_topic.get(str(topic.topic)) if isinstance(by_topic, Mapping) else None
+        jaccards = [of_topic.get(kind) if isinstance(of_topic, Mapping) else None for kind in kinds]
+        lowest = min((value for value in jaccards if isinstance(value, (int, float))), default=None)
+        level, mark = topic_verdict(lowest)
+        topics.append(TopicRow(topic, [as_decimal(value) for value in jaccards], lowest, level, mark))
+    # The lowest of a topic's figures: one that only other seeds find again hangs on a few documents.
+    lowest_of_each = [row.lowest for row in topics if row.lowest is not None]
     return StabilityChapter(
-        reading=reading.read_stability(stability[kinds[0]].get("ami"), again),
+        verdict=stability_verdict(stability[kinds[0]].get("ami"), lowest_of_each),
         kinds=[KINDS[kind] for kind in kinds],
-        fits=[_fits_row(KINDS[kind], stability[kind]) for kind in kinds],
+        fits=[FitsRow.of(KINDS[kind], stability[kind]) for kind in kinds],
         topics=sorted(topics, key=lambda row: (row.lowest is None, row.lowest or 0.0, row.topic.topic)),
     )
-
-
-def _fits_row(name: str, fits: Mapping[str, Any]) -> FitsRow:
-    counts = [count for count in fits.get("topics") or [] if isinstance(count, int)]
-    few, many = min(counts, default=0), max(counts, default=0)
-    return FitsRow(
-        name=name,
-        fits=reading.number(fits.get("fits")),
-        ami=reading.figure(fits.get("ami")),
-        lowest=reading.figure(fits.get("ami_lowest")),
-        words=reading.figure(fits.get("words")),
-        topics=f"{few:,}" if few == many else f"{few:,} to {many:,}",
-    )
-
-
-def _topic_row(topic: Topic, by_topic: Any, kinds: Sequence[str]) -> TopicRow:
-    of_topic = by_topic.get(str(topic.topic)) if isinstance(by_topic, Mapping) else None
-    values = [of_topic.get(kind) if isinstance(of_topic, Mapping) else None for kind in kinds]
-    lowest = min((value for value in values if isinstance(value, (int, float))), default=None)
-    level, mark = reading.read_found_again(lowest)
-    return TopicRow(topic, [reading.figure(value) for value in values], lowest, level, mark)

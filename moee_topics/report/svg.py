@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from moee_topics.evaluate import ExpertReport
-from moee_topics.report.payload import sampled_rows, to_unit, topic_colours
+from moee_topics.report.map_points import clipped_places, sampled_rows, topic_colours
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.topics import OUTLIERS
 
@@ -23,24 +23,25 @@ NAMED = 25
 def map_svg(run: RunFolder, sample: int = 20_000) -> str:
     """The document map: a point for each of at most `sample` documents, and the names of the largest topics."""
     rows = sampled_rows(run.result.topics, sample)
-    places = map_places(run) * SIDE
-    places[:, 1] = SIDE - places[:, 1]
+    places = clipped_places(run) * SIDE
+    places[:, 1] = SIDE - places[:, 1]  # SVG counts downwards
     colours = topic_colours(run)
-    parts = [
-        _points(places[rows[run.result.topics[rows] == topic.topic]], COLOURS[colours.get(topic.topic, 0)])
-        for topic in run.ranked_topics
-    ]
-    quiet = _points(places[rows[run.result.topics[rows] == OUTLIERS]], GREY)
-    return _svg(SIDE, SIDE, [quiet, *parts, *_names(run, places)], f"Document map of {run.name}")
-
-
-def map_places(run: RunFolder) -> np.ndarray:
-    """(N, 2) map positions in the unit square; the few points far from all others are put on its edge."""
-    positions = run.positions
-    if not len(positions):
-        return positions
-    low, high = np.quantile(positions, [0.01, 0.99], axis=0)
-    return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), -0.06, 1.06) * 0.88 + 0.06)
+    parts = [_points(places[rows[run.result.topics[rows] == OUTLIERS]], GREY)]
+    for topic in run.ranked_topics:
+        of_topic = places[rows[run.result.topics[rows] == topic.topic]]
+        parts.append(_points(of_topic, COLOURS[colours.get(topic.topic, 0)]))
+    boxes = list[tuple[float, float, float]]()
+    for topic in run.ranked_topics[:NAMED]:
+        inside = run.result.topics == topic.topic
+        if not inside.any():
+            continue
+        half = len(title(topic)) * 4.0  # a letter of this size is 8 wide, as near as can be told without the font
+        x, y = np.median(places[inside], axis=0)
+        x = min(max(x, half + 4), SIDE - half - 4)
+        if not any(abs(x - a) < half + c and abs(y - b) < 18 for a, b, c in boxes):
+            boxes.append((float(x), float(y), half))
+            parts.append(_text(x, y, title(topic), "middle", bold=True))
+    return _svg(SIDE, SIDE, parts, f"Document map of {run.name}")
 
 
 def topics_svg(run: RunFolder, topics: int = 20) -> str:
@@ -75,25 +76,10 @@ def layers_svg(experts: ExpertReport) -> str:
 
 
 def _points(places: np.ndarray, colour: str) -> Markup:
+    # Strokes without length and with round ends are dots: one element for a topic instead of one for a document.
     dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)
     path = "<path d='{}' stroke='{}' stroke-width='3' stroke-linecap='round' stroke-opacity='.7' fill='none'/>"
     return Markup(path).format(dots, colour)
-
-
-def _names(run: RunFolder, places: np.ndarray) -> list[Markup]:
-    names, taken = [], list[tuple[float, float, float]]()
-    for topic in run.ranked_topics[:NAMED]:
-        inside = run.result.topics == topic.topic
-        if not inside.any():
-            continue
-        half = len(title(topic)) * 4.0
-        x, y = np.median(places[inside], axis=0)
-        x = min(max(x, half + 4), SIDE - half - 4)
-        if any(abs(x - a) < half + c and abs(y - b) < 18 for a, b, c in taken):
-            continue
-        taken.append((float(x), float(y), half))
-        names.append(_text(x, y, title(topic), "middle", bold=True))
-    return names
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = False) -> Markup:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 
-from moee_topics.report import reading
+from moee_topics.report import numerals
 from moee_topics.run_folder import title
 
 
@@ -41,17 +41,18 @@ def template_text(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
+    # autoescape for every template, not by the ending of its name: ".j2" is none of those that jinja2 knows.
     environment = Environment(
         loader=FunctionLoader(template_text), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters = {
-        "number": reading.number,
-        "percent": reading.percent,
-        "figure": reading.figure,
-        "bytes": reading.bytes_read,
-        "seconds": reading.seconds_read,
+        "number": numerals.as_count,
+        "percent": numerals.as_percent,
+        "figure": numerals.as_decimal,
+        "bytes": numerals.as_bytes,
+        "seconds": numerals.as_duration,
         "title": title,
-        "plain": lambda text: Markup(reading.markdown_text(text)),
+        "plain": lambda text: Markup(numerals.markdown_text(text)),
     }
     environment.filters.update({f"read_{name}": function for name, function in filters.items()})
     return environment

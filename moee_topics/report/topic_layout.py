@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 FEW_TOPICS = 8
-MANY_TOPICS = 1_200
+MANY_TOPICS = 1_200  # these take 5 s on one core, and the time grows with the square
 STEPS = 400
 UNLIKE = 0.5
 CLOSE = 0.12
@@ -30,7 +30,9 @@ def topic_layout(similarity: Floats) -> Floats:
     if len(np.unique(start.round(9), axis=0)) < len(start):
         # Topics at one point have one slope: only rounding, which differs by processor, would ever part them.
         start = start + np.random.default_rng(0).normal(scale=max(float(start.std()), 1e-9), size=start.shape)
+    # A third of the others at most, as in Rtsne: with more neighbours than that every topic is near every other.
     near = _neighbourhoods(np.clip(1 - similarity, 0, 2), perplexity=min(12.0, (len(similarity) - 1) / 3))
+    # Small, as in the paper: from a wide start topics on the wrong side never get past the others.
     return _descend(near, start / max(float(start.std()), 1e-9) * 1e-2)
 
 
@@ -70,10 +72,10 @@ def _on_a_circle(similarity: Floats) -> Floats:
 def _neighbourhoods(distance: Floats, perplexity: float) -> Floats:
     """Joint probabilities in which every topic has about `perplexity` neighbours (bisection on the kernel's width)."""
     square = distance**2
-    np.fill_diagonal(square, np.inf)
-    square = square - square.min(axis=1, keepdims=True)
+    np.fill_diagonal(square, np.inf)  # a topic is no neighbour of its own
+    square = square - square.min(axis=1, keepdims=True)  # or a topic far from all has only zeros under exp()
     low, high = np.zeros(len(square)), np.full(len(square), 1e6)
-    for _ in range(60):
+    for _ in range(60):  # halves 1e6 down to what a double can tell apart
         width = (low + high) / 2
         chance = np.exp(-square * width[:, None])
         chance /= chance.sum(axis=1, keepdims=True)
@@ -87,6 +89,7 @@ def _neighbourhoods(distance: Floats, perplexity: float) -> Floats:
 def _descend(near: Floats, positions: Floats) -> Floats:
     speed, rate = np.zeros_like(positions), max(len(near) / 4, 10.0)
     for step in range(STEPS):
+        # First with exaggerated pulls and little momentum (0.5, then 0.8, as in the paper), so that groups form early.
         length = (positions**2).sum(axis=1)
         kernel = 1 / (1 + length[:, None] + length - 2 * positions @ positions.T)
         np.fill_diagonal(kernel, 0)

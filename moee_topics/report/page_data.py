@@ -1,0 +1,195 @@
+"""What the page's script gets: a small part at once, and the documents as compressed text.
+
+Texts come from anywhere, so nothing here may close a script element: JSON is escaped, and the rest is base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.evaluate import ExpertReport
+from moee_topics.report.map_points import packed_points, to_unit, topic_colours
+from moee_topics.report.topic_layout import topic_layout
+from moee_topics.run_folder import RunFolder, title
+from moee_topics.topics import Topic
+
+Floats = NDArray[np.floating]
+
+# Documents take at most 22 MB of the page: 1.3 times 12.5 MB of gzip, a third longer as base64.
+LONGEST_TEXT = 2_000
+SHORTEST_TEXT = 80
+TEXT_BYTES = 28_000_000
+PACKED_BYTES = 12_500_000
+RELATED = 6
+SURPRISES = 7
+LIKE_ROUTING = 0.2
+UNLIKE_WORDS = 0.1
+# < > & so that no text closes the element, U+2028 and U+2029 since older browsers end a line of script there.
+EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that is safe inside a script element of any type."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.translate(EMBEDDED_ESCAPES)
+
+
+def packed_json(value: Any) -> str:
+    """JSON, gzipped, as base64."""
+    plain = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # A time in the header of gzip would make two reports of one run differ.
+    return base64.b64encode(gzip.compress(plain.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii")
+
+
+def first_data(run: RunFolder, sample: int) -> dict[str, Any]:
+    """What the first screen needs: the topics, and the map as packed numbers."""
+    colours, word_cosines = topic_colours(run), word_similarity(run.ranked_topics)
+    topics = []
+    for topic in run.result.topic_info:
+        inside = run.result.topics == topic.topic
+        centre = np.median(run.positions[inside], axis=0) if inside.any() else np.zeros(2)
+        topics.append(
+            {
+                "id": topic.topic,
+                "name": title(topic),
+                "count": topic.count,
+                "words": _weights(topic.words),
+                "aspects": {name: _weights(pairs) for name, pairs in topic.aspects.items()},
+                "rows": [int(row) for row in topic.representative_docs if 0 <= row < len(run.result)],
+                "colour": colours.get(topic.topic, -1),
+                "at": np.round(to_unit(centre[None], run.positions)[0], 4).tolist(),
+            }
+        )
+    return {
+        "documents": len(run.result),
+        "topics": topics,
+        "map": packed_points(run, sample),
+        "related": related_topics(run.ranked_topics, word_cosines),
+        "wordMap": np.round(topic_layout(word_cosines), 2).tolist(),
+        "hierarchy": [
+            [row["parent"], row["left"], row["right"], round(float(row["distance"]), 4), row["name"]]
+            for row in run.hierarchy
+        ],
+        "overTime": [[row["topic"], row["timestamp"], row["frequency"], row["words"]] for row in run.over_time],
+        "labels": sorted(set(run.labels) - {""}) if run.labels else [],
+    }
+
+
+def _weights(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
+    # JSON has no NaN, and BERTopic pads short topics with an empty word.
+    return [[str(word), round(float(weight), 4) if np.isfinite(weight) else 0.0] for word, weight in pairs if word]
+
+
+def documents_data(run: RunFolder) -> tuple[str, int]:
+    """Every document, and the experts, packed; and how many characters of a text were kept at most.
+
+    Texts are cut where all of them would make the file too large, the longest first.
+    """
+    result, labels = run.result, run.labels
+    representative = {row for topic in result.topic_info for row in topic.representative_docs}
+    label_numbers = {label: number for number, label in enumerate(sorted(set(labels or []) - {""}))}
+    limit = longest_text(result.texts)
+    while True:
+        texts, cut = [], []
+        for row, text in enumerate(text or "" for text in result.texts):
+            longest = LONGEST_TEXT if row in representative else limit
+            texts.append(text if len(text) <= longest else text[: longest - 1].rstrip() + "…")
+            if len(text) > len(texts[-1]):
+                cut.append(row)
+        documents = {
+            "ids": [str(key) for key in result.ids],
+            "texts": texts,
+            "cut": cut,
+            "topics": result.topics.tolist(),
+            "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities).tolist()],
+            "labels": [label_numbers.get(label, -1) for label in labels] if labels else None,
+            "times": [str(time or "") for time in result.timestamps] if result.timestamps else None,
+            "experts": expert_data(run, run.experts) if run.experts else None,
+        }
+        packed = packed_json(documents)
+        # Base64 is a third larger than what it holds. Texts that hardly shrink need a second, shorter cut.
+        if len(packed) * 0.75 <= PACKED_BYTES * 1.3 or limit <= SHORTEST_TEXT:
+            return packed, limit
+        limit = int(limit * 0.6)
+
+
+def longest_text(texts: Sequence[str]) -> int:
+    """The longest cut, in characters, at which all texts together fit the file."""
+    sizes = [min(len((text or "").encode("utf-8", "replace")), LONGEST_TEXT) for text in texts]
+    room = TEXT_BYTES
+    for remaining, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):
+        limit = room // remaining
+        if limit <= size:
+            return max(limit, SHORTEST_TEXT)
+        room -= size
+    return LONGEST_TEXT
+
+
+def expert_data(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
+    """The experts of every topic, and which topics are alike by them."""
+    # Less two on the diagonal puts a topic itself last, behind cosines of -1.
+    order = np.argsort(-(experts.similarity - 2 * np.eye(len(experts.topics))), axis=1)[:, :RELATED]
+    related = {
+        topic.topic: [
+            [experts.topics[other].topic, round(float(experts.similarity[place, other]), 2)]
+            for other in order[place]
+            if other != place
+        ]
+        for place, topic in enumerate(experts.topics)
+    }
+    return experts.to_json() | {
+        "related": related,
+        "surprises": alike_in_routing_only(run, experts),
+        "positions": np.round(topic_layout(experts.similarity), 2).tolist(),
+        "corpus": None,  # (E, L) and (K, K) numbers that the script does not read
+        "similarity": None,
+    }
+
+
+def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[float]]:
+    """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
+    places = {topic.topic: place for place, topic in enumerate(run.ranked_topics)}
+    shared = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
+    by_routing, by_words = (
+        np.array(column, dtype=int) for column in (zip(*shared, strict=True) if shared else ((), ()))
+    )
+    word_cosines = word_similarity(run.ranked_topics)[np.ix_(by_words, by_words)]
+    routing = experts.similarity[np.ix_(by_routing, by_routing)] if shared else word_cosines
+    pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (word_cosines < UNLIKE_WORDS), k=1))
+    strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
+    ids = [experts.topics[place].topic for place in by_routing]
+    return [[ids[a], ids[b], round(float(routing[a, b]), 2), round(float(word_cosines[a, b]), 2)] for a, b in strongest]
+
+
+def word_similarity(topics: Sequence[Topic]) -> Floats:
+    """(K, K) cosines of the topics' word weights."""
+    vocabulary: dict[str, int] = {}
+    for topic in topics:
+        for word, _ in topic.words:
+            vocabulary.setdefault(word, len(vocabulary))
+    weights = np.zeros((len(topics), max(len(vocabulary), 1)))
+    for place, topic in enumerate(topics):
+        for word, weight in topic.words:
+            weights[place, vocabulary[word]] = max(float(weight), 0.0) if np.isfinite(weight) else 0.0
+    weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12)
+    return np.asarray(weights @ weights.T)
+
+
+def related_topics(topics: Sequence[Topic], similarity: Floats) -> dict[int, list[list[float]]]:
+    """The topics most like each, with their similarity."""
+    order = np.argsort(-similarity, axis=1, kind="stable")  # stable: of equals, the larger topic first everywhere
+    return {
+        topic.topic: [
+            [topics[other].topic, round(float(similarity[place, other]), 2)]
+            for other in order[place, : RELATED + 1]
+            if other != place and similarity[place, other] > 0
+        ][:RELATED]
+        for place, topic in enumerate(topics)
+    }

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from page_parser import Scripts, unpacked
+from small_run import HOSTILE, bare_run, small_run, write_json
+
+from moee_topics.evaluate.topic_experts import find_experts
+from moee_topics.report import write_report
+from moee_topics.report.page_data import alike_in_routing_only, documents_data, embedded_json
+from moee_topics.run_folder import RunFolder
+from moee_topics.topics.result import Topic, TopicResult
+
+
+def test_every_document_is_in_the_report_with_its_topic(run: Path) -> None:
+    documents = unpacked(write_report(run).read_text(encoding="utf-8"))
+    result = TopicResult.load(run)
+    assert documents["texts"] == list(result.texts)
+    assert documents["topics"] == result.topics.tolist()
+    assert documents["cut"] == []
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "a & b", "\u2028\u2029", "<!--<script>"])
+def test_embedded_json_says_the_same_and_closes_nothing(text: str) -> None:
+    embedded = embedded_json({"text": text})
+    assert json.loads(embedded) == {"text": text}
+    assert not set(embedded) & set("<>&\u2028\u2029")
+
+
+def test_distances_of_the_hierarchy_may_be_a_little_below_nothing(tmp_path: Path) -> None:
+    """1 - cos of equal float32 vectors is -1e-7; runs of 0.1.0 that got through have such files."""
+    folder = small_run(tmp_path / "run")
+    rows = [{"parent": 4, "left": 0, "right": 1, "distance": -1.2e-7, "name": "x"}]
+    write_json(folder / "hierarchy.json", rows)
+    first = json.loads(Scripts(write_report(folder).read_text(encoding="utf-8")).payload("first"))
+    assert first["hierarchy"] == [[4, 0, 1, 0, "x"]]
+
+
+def test_a_large_corpus_is_cut_to_fit_the_file_the_longest_texts_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moee_topics.report.page_data.TEXT_BYTES", 20_000)
+    texts = ["short text"] * 500 + [f"{'long text ' * 150}{i}" for i in range(100)]
+    packed, longest = documents_data(RunFolder.read(bare_run(tmp_path / "run", texts)))
+    kept = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert kept["texts"][:500] == texts[:500]
+    assert longest == 150 and {len(text) for text in kept["texts"][500:]} <= set(range(140, 151))
+    assert kept["cut"] == list(range(500, 600))
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "at most 150 characters" in page
+
+
+def test_a_representative_document_keeps_more_of_its_text(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moee_topics.report.page_data.TEXT_BYTES", 100)
+    monkeypatch.setattr("moee_topics.report.page_data.SHORTEST_TEXT", 12)
+    loaded = RunFolder.read(run)
+    packed, longest = documents_data(loaded)
+    texts = json.loads(gzip.decompress(base64.b64decode(packed)))["texts"]
+    kept = {row for topic in loaded.result.topic_info for row in topic.representative_docs}
+    assert longest == 12
+    assert all(len(text) <= 12 or row in kept for row, text in enumerate(texts))
+    assert all(texts[row] == loaded.result.texts[row] for row in kept)
+
+
+def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> None:
+    rng, topics = np.random.default_rng(0), np.repeat(np.arange(4), 60)
+    weights = rng.dirichlet(np.full(8, 2.0), (240, 2))
+    for topic, expert in {0: 1, 1: 6, 2: 1, 3: 6}.items():
+        weights[topics == topic, 1, expert] += 1
+    words = {0: ["alpha", "beta"], 1: ["gamma", "delta"], 2: ["eta", "theta"], 3: ["gamma", "delta"]}
+    info = [Topic(t, 60, f"{t}_x", [(word, 1.0) for word in words[t]]) for t in range(4)]
+    positions = rng.normal(size=(240, 2)).astype(np.float32)
+    ids = [str(i) for i in range(240)]
+    TopicResult(ids, ids, topics, np.ones(240, np.float32), positions, info).save(tmp_path)
+    experts = find_experts(weights, topics, rng=rng, resamples=5)
+    found = alike_in_routing_only(RunFolder.read(tmp_path), experts)
+    assert [(a, b, shared) for a, b, _, shared in found] == [(0, 2, 0.0)]  # 1 and 3 share their words
+    assert found[0][2] > 0.8
