@@ -69,3 +69,8 @@ def themed_corpus(per_theme: int = 40, noise: int = 12, seed: int = 0) -> tuple[
         labels.append("none")
     order = rng.permutation(len(documents))
     return [documents[i] for i in order], [labels[i] for i in order]
+
+
+def theme_of(topic_words: list[str]) -> set[str]:
+    """The themes that some words belong to."""
+    return {theme for theme, words in THEMES.items() if set(topic_words) & set(words.split())}

@@ -58,7 +58,7 @@ def saved() -> Path:
 
 def fresh(*, with_vectors: bool = True, outliers: int = 0) -> TopicModel:
     """A copy of the fitted model that a test may change, with the first documents turned into outliers."""
-    from moee_topics.topics.changes import relabel
+    from moee_topics.topics.edits import relabel
 
     model = TopicModel.load(saved(), backend=backend())
     model.X = vectors()

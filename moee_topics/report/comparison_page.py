@@ -139,12 +139,12 @@ def write_compared(comparison: Comparison, output: Path) -> Path:
     return output
 
 
-def pairings(comparison: Comparison, words: int = 10) -> list[Pairing]:
+def pairings(comparison: Comparison, top_n_words: int = 10) -> list[Pairing]:
     """The matched topics with their words, the largest overlap first."""
     pairs = []
     for pair in comparison.matching.pairs:
         a, b = comparison.first.result.topic(pair.first), comparison.second.result.topic(pair.second)
-        first, second = ([word for word, _ in list(topic.words)[:words] if word] for topic in (a, b))
+        first, second = ([word for word, _ in list(topic.words)[:top_n_words] if word] for topic in (a, b))
         both = [word for word in first if word in second]
         only = ([w for w in first if w not in both], [w for w in second if w not in both])
         pairs.append(Pairing(a, b, pair.shared, pair.jaccard, both, *only))

@@ -28,7 +28,7 @@ def score_topics(model: TopicModel, names: Sequence[str]) -> dict[str, Score]:
     of_topics: Mapping[str, tuple[str, Callable[[], Score]]] = {
         "npmi": ("npmi", lambda: npmi(words, DocumentTerms.of(result.texts, words, model.model.vectorizer_model))),
         "topic_diversity": ("topic_diversity", lambda: topic_diversity(words)),
-        "prediction": ("prediction_agreement", lambda: prediction_agreement(*model.prediction.leave_one_out())),
+        "prediction": ("prediction_agreement", lambda: prediction_agreement(*model.voters.leave_one_out())),
         "outliers": ("outlier_share", lambda: outlier_share(result.topics)),
     }
     against_labels: Mapping[str, Score] = {}

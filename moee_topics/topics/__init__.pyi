@@ -1,13 +1,11 @@
 from . import plots as plots
 from .backend import MoEEBackend as MoEEBackend
-from .changes import OutlierChange as OutlierChange
-from .changes import merge_topics as merge_topics
-from .changes import reduce_outliers as reduce_outliers
-from .changes import reduce_topics as reduce_topics
+from .edits import OutlierChange as OutlierChange
+from .edits import merge_topics as merge_topics
+from .edits import reduce_outliers as reduce_outliers
+from .edits import reduce_topics as reduce_topics
 from .fit import fit_topics as fit_topics
 from .model import TopicModel as TopicModel
-from .prediction import NEW as NEW
-from .prediction import Prediction as Prediction
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time
 from .relations import topics_per_class as topics_per_class
@@ -27,3 +25,5 @@ from .upstream import UmapArguments as UmapArguments
 from .upstream import UpstreamSections as UpstreamSections
 from .upstream import VectorizerArguments as VectorizerArguments
 from .upstream import check_together as check_together
+from .voters import NEW as NEW
+from .voters import Voters as Voters

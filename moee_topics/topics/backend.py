@@ -62,7 +62,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             )
         self.fusion = fusion
         self.store = store
-        self._source: Any = encoder
+        self._encoder: Any = encoder
         self._options = encoder_options
         self._words: dict[str, Matrix] = {}
         self._lock = threading.RLock()
@@ -75,8 +75,8 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
 
     def release(self) -> None:
         """Lets the model's memory go; the next text that must be encoded loads it again."""
-        if not isinstance(self._source, Embedder):
-            self._source, self._options = _reloadable(self._source, self._options, here=True)
+        if not isinstance(self._encoder, Embedder):
+            self._encoder, self._options = _reloadable(self._encoder, self._options, here=True)
             self.embedder = self._make_embedder()
         self.embedder.release()
 
@@ -94,10 +94,20 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         if not texts:
             raise InputError("There is nothing to embed: got an empty list of texts.")
         distinct = list(dict.fromkeys(texts))
+        short = [text for text in distinct if len(text) <= WORD_CHARACTERS]
+        long = [text for text in distinct if len(text) > WORD_CHARACTERS]
         with self._lock:
-            words = self._embedded_words([text for text in distinct if len(text) <= WORD_CHARACTERS])
-            long = [text for text in distinct if len(text) > WORD_CHARACTERS]
-            vectors = {**words, **(dict(zip(long, self._fused(long), strict=True)) if long else {})}
+            # BERTopic asks for the same words with every change of a topic: they are kept, and documents are not.
+            new = [text for text in short if text not in self._words]
+            if len(self._words) + len(new) > MOST_WORDS:
+                self._words.clear()
+                new = short
+            if new:
+                new = sorted(new)  # so that the shards of a store do not depend on the order in which BERTopic asks
+                self._words.update(zip(new, self._fused(new), strict=True))
+            vectors = {text: self._words[text] for text in short}
+            if long:
+                vectors.update(zip(long, self._fused(long), strict=True))
         return np.stack([vectors[text] for text in texts])
 
     def fit_fusion(self, documents: Iterable[str]) -> MoEEBackend:
@@ -113,38 +123,27 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             self._words.clear()  # their vectors are of the fusion as it was
         return self
 
-    def _embedded_words(self, words: Sequence[str]) -> dict[str, Matrix]:
-        """Vectors of words, kept in memory: BERTopic asks for the same ones with every change of a topic."""
-        # Sorted, so that the shards of a store do not depend on the order in which BERTopic happens to ask.
-        new = sorted(word for word in words if word not in self._words)
-        if len(self._words) + len(new) > MOST_WORDS:
-            self._words.clear()
-            new = sorted(words)
-        if new:
-            self._words.update(zip(new, self._fused(new), strict=True))
-        return {word: self._words[word] for word in words}
-
     def _fused(self, texts: Sequence[str]) -> Matrix:
         # What a store calls a word is the word itself, so that `store ls` and a curious reader see which are there.
         return fuse_all(self.embedder.blocks(texts, ids=texts), self.fusion, len(texts))
 
     def _make_embedder(self) -> Embedder:
-        source = self._source
-        if isinstance(source, str):
+        encoder = self._encoder
+        if isinstance(encoder, str):
             from moee_topics.encode import EncoderSettings, EncoderSource
 
-            loader = EncoderSource(EncoderSettings.checked(model=source, **self._options))
+            loader = EncoderSource(EncoderSettings.checked(model=encoder, **self._options))
             key = loader.stored_key(self.store) if self.store is not None else None
             return Embedder(loader, self.store, key=key)
-        if hasattr(source, "encode"):
-            return Embedder.of(source, self.store)
-        return Embedder(source if callable(source) else _gone, self.store)
+        if hasattr(encoder, "encode"):
+            return Embedder.of(encoder, self.store)
+        return Embedder(encoder if callable(encoder) else _gone, self.store)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without weights, lock and memory of words; a copy loads its encoder again where it knows how."""
-        source, options = _reloadable(self._source, self._options)
-        kept = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "embedder")}
-        return {**kept, "_words": {}, "_source": source, "_options": options}
+        encoder, options = _reloadable(self._encoder, self._options)
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "embedder")}
+        return {**state, "_words": {}, "_encoder": encoder, "_options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
@@ -162,13 +161,13 @@ def _gone() -> TextEncoder:
     )
 
 
-def _reloadable(source: Any, options: dict[str, Any], *, here: bool = False) -> tuple[Any, dict[str, Any]]:
+def _reloadable(encoder: Any, options: dict[str, Any], *, here: bool = False) -> tuple[Any, dict[str, Any]]:
     """The name or function that makes an encoder again, ``here`` or in another process; None where there is none."""
-    spec = getattr(source, "spec", None)
+    spec = getattr(encoder, "spec", None)
     if spec is not None and spec.model != "folder":
         names = ("revision", "quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
         return spec.model, {name: getattr(spec, name) for name in names}
     # A function defined inside another one cannot be pickled by name.
-    nameless = not here and "<" in getattr(source, "__qualname__", "")
-    in_memory = isinstance(source, Embedder) or (hasattr(source, "encode") and not isinstance(source, str))
-    return (None if nameless or in_memory else source), options
+    nameless = not here and "<" in getattr(encoder, "__qualname__", "")
+    in_memory = isinstance(encoder, Embedder) or (hasattr(encoder, "encode") and not isinstance(encoder, str))
+    return (None if nameless or in_memory else encoder), options

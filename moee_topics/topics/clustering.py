@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from moee_topics.topics.settings import HDBSCAN_DEFAULTS, UMAP_DEFAULTS, FitSettings
 
 
-def build_umap(settings: FitSettings, documents: int, **changed: Any) -> Any:
+def build_umap(settings: FitSettings, documents: int, **options: Any) -> Any:
     """A seeded UMAP, with fewer neighbours and components where the corpus is too small for the settings."""
-    from moee_topics.topics.distinct import DistinctUMAP
+    from moee_topics.topics.umap_hdbscan import DistinctUMAP
 
     # One thread: with a seed UMAP uses one anyway, and warns if it is not asked to.
-    arguments = {**UMAP_DEFAULTS, "random_state": settings.seed, "n_jobs": 1, **settings.umap, **changed}
+    arguments = {**UMAP_DEFAULTS, "random_state": settings.seed, "n_jobs": 1, **settings.umap, **options}
     arguments["n_neighbors"] = min(arguments["n_neighbors"], documents - 1)
     arguments["n_components"] = min(arguments["n_components"], max(2, documents - 2))
     if documents <= arguments["n_components"] + 2:
@@ -25,7 +25,7 @@ def build_umap(settings: FitSettings, documents: int, **changed: Any) -> Any:
 
 def build_hdbscan(settings: FitSettings) -> Any:
     """HDBSCAN with the arguments of the settings over the defaults."""
-    from moee_topics.topics.distinct import DistinctHDBSCAN
+    from moee_topics.topics.umap_hdbscan import DistinctHDBSCAN
 
     return DistinctHDBSCAN(**{**HDBSCAN_DEFAULTS, **settings.hdbscan})
 
@@ -38,9 +38,9 @@ def document_map(X: NDArray[np.floating], settings: FitSettings, fitted: Any | N
         settings: the neighbours, metric and seed come from these.
         fitted: a UMAP of the same vectors, whose nearest neighbours are used again where it kept them.
     """
-    changed: dict[str, Any] = {"n_components": 2, "min_dist": 0.1}
+    options: dict[str, Any] = {"n_components": 2, "min_dist": 0.1}
     # UMAP keeps its neighbours from 4,096 different rows on. A guided fit moves the vectors towards the seeds before
     # UMAP sees them, so its neighbours are not those of X.
     if fitted is not None and settings.seed_topic_list is None and not getattr(fitted, "_small_data", True):
-        changed["precomputed_knn"] = (fitted._knn_indices, fitted._knn_dists, fitted._knn_search_index)
-    return np.asarray(build_umap(settings, len(X), **changed).fit_transform(X), dtype=np.float32)
+        options["precomputed_knn"] = (fitted._knn_indices, fitted._knn_dists, fitted._knn_search_index)
+    return np.asarray(build_umap(settings, len(X), **options).fit_transform(X), dtype=np.float32)

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError, NoTopicsError
-from moee_topics.topics.changes import reduce_outliers
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
 from moee_topics.topics.copies import distinct_rows
-from moee_topics.topics.describe import describe, strengths
+from moee_topics.topics.descriptions import describe, strengths
+from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.model import TopicModel
-from moee_topics.topics.prediction import Prediction, centroids
 from moee_topics.topics.result import OUTLIERS, TopicResult
 from moee_topics.topics.settings import FitSettings, check_names, check_upstream
+from moee_topics.topics.voters import Voters, centroids
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +65,14 @@ def fit_topics(
     """
     check_names("fit_topics", options, [item.name for item in fields(FitSettings)])
     settings = replace(settings or FitSettings(), **options)
-    texts, vectors = _checked(documents, X)
+    texts, vectors = checked_documents(documents, X)
     names = [str(row) for row in range(len(texts))] if ids is None else list(ids)
     places = None if positions is None else np.asarray(positions, dtype=np.float32)
     columns = {"ids": names, "labels": labels, "timestamps": timestamps, "positions": places}
     for name, column in columns.items():
         if column is not None and len(column) != len(texts):
             raise InputError(f"{name} needs one entry per document: got {len(column)} for {len(texts)} documents.")
-    model = _fitted_bertopic(texts, vectors, settings, backend)
+    model = fit_bertopic(texts, vectors, settings, backend)
     topics = np.asarray(model.topics_, dtype=np.int64)
     strength = strengths(model, topics)
     result = TopicResult(
@@ -85,14 +85,18 @@ def fit_topics(
         labels=None if labels is None else list(labels),
         timestamps=None if timestamps is None else list(timestamps),
     )
-    topic_model = TopicModel(model, result, settings, Prediction.fit(vectors, topics, seed=settings.seed), vectors)
+    topic_model = TopicModel(model, result, settings, Voters.fit(vectors, topics, seed=settings.seed), vectors)
     if settings.outliers is not None:
         reduce_outliers(topic_model, settings.outliers)
     return topic_model
 
 
-def _checked(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray[np.float32]]:
-    """The documents as a list and their vectors in float32, both looked over."""
+def checked_documents(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray[np.float32]]:
+    """The documents as a list and their vectors in float32.
+
+    Raises:
+        InputError: not one finite vector for each string, or too few that differ.
+    """
     texts, vectors = list(documents), np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
@@ -114,11 +118,13 @@ def _checked(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray
     return texts, vectors
 
 
-def _fitted_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings, backend: Any | None) -> Any:
-    """A fitted BERTopic whose backend is the one of the caller and whose topic vectors are the means of X."""
-    from bertopic.cluster import BaseCluster
+def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings, backend: Any | None) -> Any:
+    """A fitted BERTopic with the backend of the caller, whose topic vectors are the means of X.
 
-    from moee_topics.topics.distinct import DistinctHDBSCAN
+    Raises:
+        InputError: words must be embedded and there is no backend, or upstream refuses the documents or the settings.
+        NoTopicsError: every document is an outlier.
+    """
     from moee_topics.topics.representations import KnownDocuments
 
     if backend is None and settings.needs_words:
@@ -129,31 +135,47 @@ def _fitted_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSett
     model = build_bertopic(settings, texts)
     if settings.needs_words:
         model.embedding_model = KnownDocuments(texts, X, backend)
-    guided = settings.seed_topic_list is not None  # guided fits write into the vectors they are given
+    is_guided = settings.seed_topic_list is not None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit_transform(texts, X.copy() if guided else X)
+            model.fit_transform(texts, X.copy() if is_guided else X)  # guided fits write into the vectors they get
     except ValueError as error:
+        options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
+        overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
         raise InputError(
-            f"BERTopic could not fit: {error}. Given: umap={dict(settings.umap)}, hdbscan={dict(settings.hdbscan)}, "
-            f"nr_topics={settings.nr_topics!r}, zeroshot_min_similarity={settings.zeroshot_min_similarity!r}."
+            f"BERTopic could not fit {len(texts)} documents: {error}. It had {' '.join(overrides) or 'the defaults'}, "
+            f"topics.nr_topics={settings.nr_topics}, topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
         ) from error
-    if isinstance(model.hdbscan_model, DistinctHDBSCAN) and model.calculate_probabilities:
+    model.embedding_model = backend
+    mend_bertopic(model, X, settings)
+    return model
+
+
+def mend_bertopic(model: Any, X: NDArray[np.float32], settings: FitSettings) -> None:
+    """Puts right in a fitted BERTopic (0.17.4) what it does not keep, or keeps of other vectors than X.
+
+    Raises:
+        NoTopicsError: every document is an outlier.
+    """
+    from bertopic.cluster import BaseCluster
+
+    from moee_topics.topics.umap_hdbscan import DistinctHDBSCAN
+
+    clusters = model.hdbscan_model
+    if isinstance(clusters, DistinctHDBSCAN) and model.calculate_probabilities:
         # BERTopic asks HDBSCAN for the memberships of what it clustered: of the distinct documents alone.
-        memberships = model.hdbscan_model.membership_vectors()
-        model.probabilities_ = model._map_probabilities(memberships, original_topics=True)
-    # Where zero-shot topics take every document, upstream (0.17.4) forgets which topic has which name.
-    took_all = type(model.hdbscan_model) is BaseCluster and not model._topic_id_to_zeroshot_topic_idx
+        model.probabilities_ = model._map_probabilities(clusters.membership_vectors(), original_topics=True)
+    # Where zero-shot topics take every document, upstream puts an empty clusterer there and forgets which topic has
+    # which name.
+    took_all = type(clusters) is BaseCluster and not model._topic_id_to_zeroshot_topic_idx
     if settings.zeroshot_topic_list and settings.nr_topics is None and took_all:
         mapping = model.topic_mapper_.get_mappings()
         model._topic_id_to_zeroshot_topic_idx = {int(new): int(old) for old, new in mapping.items()}
-    model.embedding_model = backend
     topics = np.asarray(model.topics_)
-    _check_topics(topics, getattr(model.hdbscan_model, "min_cluster_size", None))
+    check_topics(topics, getattr(clusters, "min_cluster_size", None))
     # BERTopic's own topic vectors are means of what UMAP saw, which guided fits have moved.
     model.topic_embeddings_ = centroids(X, topics)
-    return model
 
 
 def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
@@ -184,14 +206,22 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
     )
 
 
-def _check_topics(topics: NDArray[np.int64], min_cluster_size: int | None) -> None:
-    """Refuses a fit of outliers only, and warns of one topic of nearly everything, which is rarely a finding."""
+def check_topics(topics: NDArray[np.int64], min_cluster_size: int | None) -> None:
+    """Warns of one topic of nearly everything, which is rarely a finding.
+
+    Raises:
+        NoTopicsError: every document is an outlier.
+    """
     numbers, counts = np.unique(topics[topics != OUTLIERS], return_counts=True)
     if not len(numbers):
         smaller = max(2, min(min_cluster_size or 10, len(topics)) // 3)
+        cause = "no part of the corpus is denser than the rest"
+        if min_cluster_size is not None and len(topics) < 2 * min_cluster_size:
+            # Two at least, since HDBSCAN takes the whole corpus for no cluster.
+            cause = f"there are too few of them for two topics of hdbscan.min_cluster_size={min_cluster_size}"
         raise NoTopicsError(
-            f"No topic was found: all {len(topics)} documents are outliers with min_cluster_size={min_cluster_size}. "
-            f"Try hdbscan.min_cluster_size={smaller} (in Python hdbscan={{'min_cluster_size': {smaller}}})."
+            f"No topic was found: all {len(topics)} documents are outliers, as {cause}. "
+            f"Try hdbscan.min_cluster_size={smaller} hdbscan.min_samples=1."
         )
     share = counts.max() / len(topics)
     # HDBSCAN's "eom" keeps such a cluster where the density falls off evenly around one centre.

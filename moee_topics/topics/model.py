@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
 from moee_topics.store import atomic_folder, write_text
-from moee_topics.topics.prediction import FILE as PREDICTION_FILE
-from moee_topics.topics.prediction import NEW, Prediction
 from moee_topics.topics.result import TopicResult
 from moee_topics.topics.settings import FitSettings
+from moee_topics.topics.voters import FILE as VOTERS_FILE
+from moee_topics.topics.voters import NEW, Voters
 
 SETTINGS_FILE = "topic_settings.json"
 BERTOPIC_FILES = ("config.json", "topics.json", "topic_embeddings.safetensors", "ctfidf.safetensors")
@@ -32,7 +32,7 @@ class TopicModel:
             with every BERTopic that was saved without pickle.
         result: topics, words and positions as plain data, rows in document order, outliers -1.
         settings: what it was fitted with.
-        prediction: the rule for new documents.
+        voters: the documents of the fit that vote on new ones.
         X: (N, d) the vectors of the fit; None after :meth:`load`.
     """
 
@@ -41,13 +41,13 @@ class TopicModel:
         model: Any,
         result: TopicResult,
         settings: FitSettings,
-        prediction: Prediction,
+        voters: Voters,
         X: NDArray[np.floating] | None = None,
     ) -> None:
         self.model = model
         self.result = result
         self.settings = settings
-        self.prediction = prediction
+        self.voters = voters
         self.X = X
 
     def predict(
@@ -56,7 +56,7 @@ class TopicModel:
         """The topic of each new document, -1 where it is amid outliers, and how sure that is from 0 to 1.
 
         A document whose text was in the fit gets its fitted topic (see :meth:`fitted_topics`), any other the one that
-        its nearest documents of the fit vote for (see :class:`Prediction`). Both are surer the more of these neighbours
+        its nearest documents of the fit vote for (see :class:`Voters`). Both are surer the more of these neighbours
         have the topic, and the same before saving and after loading.
 
         Args:
@@ -71,16 +71,16 @@ class TopicModel:
             X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):
             raise InputError(f"Got {len(texts)} documents and {len(np.asarray(X))} vectors; one of each is needed.")
-        return self.prediction.predict(X, self.fitted_topics(texts) if texts else None)
+        return self.voters.predict(X, self.fitted_topics(texts) if texts else None)
 
     def fitted_topics(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) the topic that each text has in the fit, NEW (-2) where it was not in it."""
-        rows = [self._row_of.get(text) for text in texts]
+        rows = [self.first_rows.get(text) for text in texts]
         return np.array([NEW if row is None else self.result.topics[row] for row in rows], dtype=np.int64)
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        """The first row of every text of the fit; texts never change, topics may."""
+    def first_rows(self) -> dict[str, int]:
+        """The first row of every text of the fit."""  # kept: texts never change, topics may
         return {text: row for row, text in reversed(list(enumerate(self.result.texts)))}
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
@@ -93,7 +93,7 @@ class TopicModel:
         if not hasattr(backend, "embed_documents") or type(backend).__name__ == "BaseEmbedder":
             raise InputError("predict needs the vectors X of the documents, or a model with a backend that makes them.")
         if not texts:
-            return np.empty((0, self.prediction.vectors.shape[1]), dtype=np.float32)
+            return np.empty((0, self.voters.vectors.shape[1]), dtype=np.float32)
         return np.asarray(backend.embed_documents(list(texts)))
 
     def save(self, folder: Path | str, *, with_result: bool = True) -> None:
@@ -106,7 +106,7 @@ class TopicModel:
         with atomic_folder(Path(folder), keep=True) as new, quiet_bertopic():
             self.model.save(str(new), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
             write_text(new / SETTINGS_FILE, json.dumps(self.settings.to_json(), indent=1))
-            self.prediction.save(new)
+            self.voters.save(new)
             if with_result:
                 self.result.save(new)
 
@@ -147,7 +147,7 @@ class TopicModel:
         model.ctfidf_model.set_params(**settings.ctfidf)
         inside = (folder / "topics.parquet").is_file()
         result = TopicResult.load(folder if inside else folder.parent)
-        return cls(model, result, settings, Prediction.load(folder))
+        return cls(model, result, settings, Voters.load(folder))
 
     def __repr__(self) -> str:
         return f"TopicModel({self.result!r})"
@@ -158,12 +158,12 @@ class TopicModel:
     def with_topics(self, result: TopicResult) -> None:
         """Takes over changed topics, in the result and for new documents."""
         self.result = result
-        self.prediction = self.prediction.with_topics(result.topics)
+        self.voters = self.voters.with_topics(result.topics)
 
 
 def _check_folder(folder: Path) -> None:
     """BERTopic would read pickled weights where the safetensors are missing, and load what a config names."""
-    for name in (*BERTOPIC_FILES, SETTINGS_FILE, PREDICTION_FILE):
+    for name in (*BERTOPIC_FILES, SETTINGS_FILE, VOTERS_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder} holds no saved topic model: {name} is missing. Fit and save it again.")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -26,17 +26,17 @@ GREY = "#c9c9c9"
 TEXT_SHOWN = 160
 
 
-def document_map(result: TopicResult, *, topics: int = 20, most: int = 20_000, seed: int = SEED) -> Figure:
+def document_map(result: TopicResult, *, top_n_topics: int = 20, most: int = 20_000, seed: int = SEED) -> Figure:
     """Every document as a point, coloured by topic; pointing at one shows its text.
 
     Args:
         result: a fitted model's result.
-        topics: how many of the largest topics get a colour and an entry in the legend; the others are grey.
+        top_n_topics: how many of the largest topics get a colour and an entry in the legend; the others are grey.
         most: documents drawn; of more, a seeded random part.
         seed: of that part.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(result))[:most])
-    named = [info for info in result.topic_info if info.topic != OUTLIERS][:topics]
+    named = [info for info in result.topic_info if info.topic != OUTLIERS][:top_n_topics]
     rest = rows[~np.isin(result.topics[rows], [info.topic for info in named])]
     figure = _figure(f"{len(result):,} documents, {result.topic_count} topics", height=650)
     figure.add_trace(_points(result, rest, "outliers and other topics", GREY, opacity=0.4))
@@ -47,17 +47,17 @@ def document_map(result: TopicResult, *, topics: int = 20, most: int = 20_000, s
     return figure
 
 
-def topic_sizes(result: TopicResult, *, topics: int = 20) -> Figure:
+def topic_sizes(result: TopicResult, *, top_n_topics: int = 20) -> Figure:
     """The largest topics as bars."""
     from plotly.graph_objects import Bar
 
-    shown = [info for info in result.topic_info if info.topic != OUTLIERS][:topics][::-1]
-    figure = _figure("Documents per topic", height=120 + 24 * len(shown))
-    bars = Bar(x=[info.count for info in shown], y=[_title(info) for info in shown], orientation="h")
+    smallest_first = [info for info in result.topic_info if info.topic != OUTLIERS][:top_n_topics][::-1]
+    figure = _figure("Documents per topic", height=120 + 24 * len(smallest_first))
+    bars = Bar(x=[info.count for info in smallest_first], y=[_title(info) for info in smallest_first], orientation="h")
     return figure.add_trace(bars.update(marker_color=COLOURS[0]))
 
 
-def topic_words(result: TopicResult, topics: Sequence[int] | None = None, *, words: int = 8) -> Figure:
+def topic_words(result: TopicResult, topics: Sequence[int] | None = None, *, top_n_words: int = 8) -> Figure:
     """The words of some topics with their weights, side by side; the eight largest topics by default.
 
     Raises:
@@ -67,15 +67,15 @@ def topic_words(result: TopicResult, topics: Sequence[int] | None = None, *, wor
     from plotly.subplots import make_subplots
 
     largest = [info.topic for info in result.topic_info if info.topic != OUTLIERS][:8]
-    shown = [result.topic(topic) for topic in (largest if topics is None else topics)]
-    if not shown:
+    infos = [result.topic(topic) for topic in (largest if topics is None else topics)]
+    if not infos:
         raise InputError("There are no topics to show.")
-    columns = min(4, len(shown))
-    height = -(-len(shown) // columns)
-    titles = [f"{info.topic}: {html.escape(info.name)[:28]}" for info in shown]
+    columns = min(4, len(infos))
+    height = -(-len(infos) // columns)
+    titles = [f"{info.topic}: {html.escape(info.name)[:28]}" for info in infos]
     figure = make_subplots(height, columns, subplot_titles=titles, horizontal_spacing=0.1)
-    for place, info in enumerate(shown):
-        best = list(info.words)[:words][::-1]
+    for place, info in enumerate(infos):
+        best = list(info.words)[:top_n_words][::-1]
         bar = Bar(x=[weight for _, weight in best], y=[html.escape(word) for word, _ in best], orientation="h")
         bar.update(marker_color=COLOURS[place % len(COLOURS)], showlegend=False)
         figure.add_trace(bar, place // columns + 1, place % columns + 1)

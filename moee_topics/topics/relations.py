@@ -42,17 +42,18 @@ def hierarchical_topics(topic_model: TopicModel) -> pd.DataFrame:
     model.representation_model = None  # parents are named by c-TF-IDF alone: no model is asked for words
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # upstream's progress bar has no switch
-            upstream = model.hierarchical_topics(list(topic_model.result.texts), distance_function=_distances)
+            upstream = model.hierarchical_topics(list(topic_model.result.texts), distance_function=cosine_distances)
     finally:
         model.representation_model = representation
     frame = pd.DataFrame({name: list(upstream[column]) for name, column in HIERARCHY_COLUMNS.items()})
     for column in ("name", "left_name", "right_name"):
         frame[column] = [", ".join(word for word in name.split("_") if word) for name in frame[column]]
-    typed: pd.DataFrame = frame.astype({"parent": int, "left": int, "right": int, "distance": float})
-    return typed
+    result: pd.DataFrame = frame.astype({"parent": int, "left": int, "right": int, "distance": float})
+    return result
 
 
-def _distances(vectors: Any) -> NDArray[np.floating]:
+def cosine_distances(vectors: Any) -> NDArray[np.floating]:
+    """(K, K) cosine distances of rows, none below 0."""
     from sklearn.metrics.pairwise import cosine_similarity
 
     # The cosine of two equal rows in float32 is 1 + 1e-7, and upstream refuses negative distances.
@@ -125,9 +126,9 @@ def _words_per_group(topic_model: TopicModel, frame: pd.DataFrame, group: str) -
     # that pandas 3 no longer has.
     of_group = model.ctfidf_model.transform(model.vectorizer_model.transform(model._preprocess_text(groups["words"])))
     at = np.searchsorted(np.unique(topic_model.result.topics), groups["topic"].to_numpy())
-    tuned = (normalize(of_group, norm="l1") + normalize(model.c_tf_idf_, norm="l1")[at]).tocsr()
+    mixed = (normalize(of_group, norm="l1") + normalize(model.c_tf_idf_, norm="l1")[at]).tocsr()
     names = model.vectorizer_model.get_feature_names_out()
-    rows = [tuned[row] for row in range(len(groups))]
+    rows = [mixed[row] for row in range(len(groups))]
     best = [row.indices[np.argsort(-row.data, kind="stable")[:WORDS_PER_GROUP]] for row in rows]
     groups["words"] = [", ".join(names[columns]) for columns in best]
     return groups[["topic", group, "frequency", "words"]]

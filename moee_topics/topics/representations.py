@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from bertopic import representation as upstream
+from bertopic import representation as bertopic_representation
 from bertopic.backend import BaseEmbedder
 from bertopic.representation import KeyBERTInspired, MaximalMarginalRelevance
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.topics.settings import TopicSettings, check_arguments, check_choice, representations
+from moee_topics.topics.settings import LLM_PROVIDERS, TopicSettings, representations
 
 Words = list[tuple[str, float]]
 PADDING: tuple[str, float] = ("", 0.00001)
 
-LLM_PROVIDERS: Mapping[str, tuple[str, str]] = {
+LLM_CLASSES: Mapping[str, tuple[str, str]] = {
     "litellm": ("LiteLLM", "litellm"),
     "openai": ("OpenAI", "openai"),
     "text_generation": ("TextGeneration", "transformers"),
@@ -96,71 +96,64 @@ def build_representation(settings: TopicSettings, seed: int) -> Any:
     An "llm" makes labels, never a topic's words, so it is an aspect even where it comes first.
 
     Raises:
-        InputError: an argument upstream does not take.
+        InputError: an argument upstream does not take, or a model that spaCy has not.
         MissingExtraError: spaCy or the client of the language model is not installed.
     """
     pairs = representations(settings)
-    models = {name: _BUILDERS[name](arguments, seed) for name, arguments in pairs}
+    models: dict[str, Any] = {}
+    for name, arguments in pairs:
+        if name == "keybert":
+            models[name] = KeyBERT(**{"random_state": seed, **arguments})
+        elif name == "mmr":
+            models[name] = MaximalMarginalRelevance(**arguments)
+        elif name == "pos":
+            models[name] = part_of_speech(arguments)
+        elif name == "llm":
+            models[name] = language_model(arguments)
+        else:
+            models[name] = []  # BERTopic reads None as a fault in an aspect; no models are c-TF-IDF as it is
     first = pairs[0][0]
+    main = models[first]
     if first == "llm":
         return models
-    main = models.pop(first)
-    # BERTopic reads an aspect of None as a fault; an empty list of models is c-TF-IDF as it is.
-    aspects = {name: model if model is not None else [] for name, model in models.items()}
-    if not aspects:
-        return main
-    return {**({"Main": main} if main is not None else {}), **aspects}
+    if len(models) == 1:
+        return main or None
+    aspects = {name: model for name, model in models.items() if name != first}
+    return {**({"Main": main} if main else {}), **aspects}
 
 
-def _keybert(arguments: dict[str, Any], seed: int) -> Any:
-    check_arguments(KeyBERTInspired, arguments)
-    return KeyBERT(**{"random_state": seed, **arguments})
+def part_of_speech(arguments: Mapping[str, Any]) -> Any:
+    """BERTopic's representation by parts of speech.
 
-
-def _mmr(arguments: dict[str, Any], seed: int) -> Any:
-    check_arguments(MaximalMarginalRelevance, arguments)
-    return MaximalMarginalRelevance(**arguments)
-
-
-def _ctfidf(arguments: dict[str, Any], seed: int) -> None:
-    if arguments:
-        raise InputError(f"The representation 'ctfidf' takes no arguments, got {sorted(arguments)}.")
-
-
-def _pos(arguments: dict[str, Any], seed: int) -> Any:
+    Raises:
+        InputError: spaCy has no such model.
+        MissingExtraError: spaCy is not installed.
+    """
     if importlib.util.find_spec("spacy") is None:
         raise MissingExtraError("spacy", "spacy")
-    check_arguments(upstream.PartOfSpeech, arguments)
     try:
-        return upstream.PartOfSpeech(**arguments)
+        return bertopic_representation.PartOfSpeech(**arguments)
     except OSError as error:
         name = arguments.get("model", "en_core_web_sm")
         raise InputError(
             f"spaCy has no model {name!r}. Get it with: python -m spacy download {name}, or name another with "
-            "representation={'pos': {'model': ...}}."
+            "topics.representation={pos: {model: NAME}}."
         ) from error
 
 
-def _llm(arguments: dict[str, Any], seed: int) -> Any:
-    arguments = dict(arguments)
-    provider = str(arguments.pop("provider", "litellm"))
-    check_choice("provider of language models", provider, list(LLM_PROVIDERS))
-    name, package = LLM_PROVIDERS[provider]
+def language_model(arguments: Mapping[str, Any]) -> Any:
+    """BERTopic's representation that asks a language model.
+
+    Raises:
+        MissingExtraError: the client is not installed.
+    """
+    options = dict(arguments)
+    provider = options.pop("provider", LLM_PROVIDERS[0])
+    name, package = LLM_CLASSES[provider]
     if importlib.util.find_spec(package) is None:
         raise MissingExtraError(package, "llm")
     if provider == "openai":
         # A recipe is data and cannot hold a client: it is made from the address, and the key in the environment.
         openai = importlib.import_module("openai")
-        arguments = {"client": openai.OpenAI(base_url=arguments.pop("base_url", None)), **arguments}
-    model = getattr(upstream, name)
-    check_arguments(model, arguments, but=("kwargs",))
-    return model(**arguments)
-
-
-_BUILDERS: Mapping[str, Callable[[dict[str, Any], int], Any]] = {
-    "keybert": _keybert,
-    "mmr": _mmr,
-    "pos": _pos,
-    "ctfidf": _ctfidf,
-    "llm": _llm,
-}
+        options = {"client": openai.OpenAI(base_url=options.pop("base_url", None)), **options}
+    return getattr(bertopic_representation, name)(**options)

@@ -55,6 +55,33 @@ class Topic:
     aspects: Mapping[str, Words] = field(default_factory=dict)
     representative_docs: Sequence[int] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; weights to six places, and 0 for one that is no number, since JSON has none."""
+
+        def weights(pairs: Words) -> list[list[str | float]]:
+            return [[word, round(float(weight), 6) if math.isfinite(weight) else 0.0] for word, weight in pairs]
+
+        return {
+            "topic": self.topic,
+            "count": self.count,
+            "name": self.name,
+            "words": weights(self.words),
+            "aspects": {name: weights(pairs) for name, pairs in self.aspects.items()},
+            "representative_docs": [int(row) for row in self.representative_docs],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Topic:
+        """Reads what :meth:`to_json` gave."""
+        return cls(
+            topic=data["topic"],
+            count=data["count"],
+            name=data["name"],
+            words=[(word, weight) for word, weight in data["words"]],
+            aspects={name: [(word, weight) for word, weight in pairs] for name, pairs in data["aspects"].items()},
+            representative_docs=data["representative_docs"],
+        )
+
     def _repr_html_(self) -> str:
         """Its words in every representation, for a notebook."""
         rows = [("words", self.words), *self.aspects.items()]
@@ -108,8 +135,8 @@ class TopicResult:
         for info in self.topic_info:
             if info.topic == topic:
                 return info
-        known = ", ".join(str(info.topic) for info in self.topic_info)
-        raise InputError(f"There is no topic {topic}; this model has {known}.")
+        numbers = ", ".join(str(info.topic) for info in self.topic_info)
+        raise InputError(f"There is no topic {topic}; this model has {numbers}.")
 
     def documents_of(self, topic: int, most: int | None = None) -> list[str]:
         """The texts of a topic, its representative ones first, then by strength of membership.
@@ -189,7 +216,7 @@ class TopicResult:
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
         with atomic_path(folder / "documents.parquet") as temporary:
             pq.write_table(documents, temporary, compression="zstd")
-        info = json.dumps([_topic_to_json(topic) for topic in self.topic_info], indent=1, allow_nan=False)
+        info = json.dumps([topic.to_json() for topic in self.topic_info], indent=1, allow_nan=False)
         write_text(folder / "topic_info.json", info)
 
     def _topics_table(self) -> pa.Table:
@@ -223,24 +250,20 @@ class TopicResult:
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
         try:
-            return cls._read(folder)
+            table = pq.read_table(folder / "topics.parquet").to_pydict()
+            info = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
+            return cls(
+                ids=table["id"],
+                texts=pq.read_table(folder / "documents.parquet")["text"].to_pylist(),
+                topics=np.asarray(table["topic"], dtype=np.int64),
+                probabilities=np.asarray(table["probability"], dtype=np.float32),
+                positions=np.column_stack([table["x"], table["y"]]).astype(np.float32),
+                topic_info=[Topic.from_json(topic) for topic in info],
+                labels=table.get("label"),
+                timestamps=table.get("timestamp"),
+            )
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise InputError(f"The topic model in {folder} is damaged ({error}). Fit it again.") from error
-
-    @classmethod
-    def _read(cls, folder: Path) -> TopicResult:
-        table = pq.read_table(folder / "topics.parquet").to_pydict()
-        info = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
-        return cls(
-            ids=table["id"],
-            texts=pq.read_table(folder / "documents.parquet")["text"].to_pylist(),
-            topics=np.asarray(table["topic"], dtype=np.int64),
-            probabilities=np.asarray(table["probability"], dtype=np.float32),
-            positions=np.column_stack([table["x"], table["y"]]).astype(np.float32),
-            topic_info=[_topic_from_json(topic) for topic in info],
-            labels=table.get("label"),
-            timestamps=table.get("timestamp"),
-        )
 
 
 def _joined(words: Words) -> str:
@@ -249,30 +272,3 @@ def _joined(words: Words) -> str:
 
 def _cell(value: object) -> str:
     return f"<td style='text-align:left'>{html.escape(str(value))}</td>"
-
-
-def _topic_to_json(topic: Topic) -> dict[str, Any]:
-    return {
-        "topic": topic.topic,
-        "count": topic.count,
-        "name": topic.name,
-        "words": _words_to_json(topic.words),
-        "aspects": {name: _words_to_json(words) for name, words in topic.aspects.items()},
-        "representative_docs": [int(row) for row in topic.representative_docs],
-    }
-
-
-def _words_to_json(words: Words) -> list[list[str | float]]:
-    """Weights to six places; one that is no number becomes 0, since JSON has none."""
-    return [[word, round(float(weight), 6) if math.isfinite(weight) else 0.0] for word, weight in words]
-
-
-def _topic_from_json(topic: Mapping[str, Any]) -> Topic:
-    return Topic(
-        topic=topic["topic"],
-        count=topic["count"],
-        name=topic["name"],
-        words=[(word, weight) for word, weight in topic["words"]],
-        aspects={name: [(word, weight) for word, weight in words] for name, words in topic["aspects"].items()},
-        representative_docs=topic["representative_docs"],
-    )

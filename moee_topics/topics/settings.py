@@ -6,8 +6,7 @@ Nothing here loads BERTopic until a keyword argument has to be looked up.
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args
 
@@ -15,8 +14,8 @@ from pydantic import Field
 
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
-from moee_topics.schema import build
-from moee_topics.topics.upstream import UpstreamSections
+from moee_topics.schema import build, shortened
+from moee_topics.topics.upstream import RepresentationSections, UpstreamSections, check_together
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Tokenizer = Literal["jieba", "sudachi", "pythainlp"]
@@ -25,8 +24,8 @@ Arguments = Mapping[str, Any]
 Representation = str | Mapping[str, Any]
 """A name such as "keybert", or one name with its keyword arguments: {"mmr": {"diversity": 0.3}}."""
 
-WHOLE_NUMBERS = ("top_n_words", "nr_repr_docs", "nr_samples", "nr_candidate_words")
 REPRESENTATIONS = ("keybert", "mmr", "pos", "ctfidf", "llm")
+LLM_PROVIDERS = ("litellm", "openai", "text_generation")
 
 UMAP_DEFAULTS: Arguments = {"n_neighbors": 15, "n_components": 5, "min_dist": 0.0, "metric": "cosine"}
 HDBSCAN_DEFAULTS: Arguments = {
@@ -182,28 +181,37 @@ def representations(settings: TopicSettings) -> list[tuple[str, dict[str, Any]]]
     """(name, keyword arguments) of every representation, in their order.
 
     Raises:
-        InputError: a name that does not exist, or one that stands twice.
+        InputError: a name that does not exist, or one that stands twice; an argument that does not exist, or is not of
+            its type or range.
     """
     choice = settings.representation
-    pairs = []
-    for item in [choice] if isinstance(choice, str | Mapping) else choice:
-        options: Mapping[str, Any] = {item: {}} if isinstance(item, str) else item
-        for name in options:
+    pairs: list[tuple[str, dict[str, Any]]] = []
+    for item in choice if isinstance(choice, list | tuple) else [choice]:
+        options = {item: {}} if isinstance(item, str) else item
+        if not isinstance(options, Mapping) or len(options) != 1:
+            raise InputError(
+                f"representation is {shortened(item)}, expected a name ({', '.join(REPRESENTATIONS)}), one name with "
+                "its arguments, such as {mmr: {diversity: 0.3}}, or a list of them."
+            )
+        for name, arguments in options.items():
             check_choice("representation", name, REPRESENTATIONS)
-        if len(options) != 1:
-            raise InputError(f"A representation is one name with its arguments, got {sorted(options)}; use a list.")
-        pairs += [(name, dict(arguments or {})) for name, arguments in options.items()]
-    for name, arguments in pairs:
-        for key, value in arguments.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if key in WHOLE_NUMBERS and not (type(value) is int and value >= 1):
-                raise InputError(f"{name}.{key} is {value!r}, expected a whole number, at least 1.")
-            if key == "diversity" and not (number and 0 <= value <= 1):
-                raise InputError(f"{name}.{key} is {value!r}, expected a number from 0 to 1.")
+            pairs.append((name, {} if arguments is None else arguments))
     names = [name for name, _ in pairs]
     if not names or len(set(names)) < len(names):
         raise InputError(f"representation takes different names, at least one; got {names}.")
-    return pairs
+    # Now and not when the models are built: that is after hours of encoding.
+    sections = dict(pairs)
+    if isinstance(sections.get("llm"), Mapping):
+        provider = sections["llm"].get("provider", LLM_PROVIDERS[0])
+        check_choice("provider of language models", str(provider), LLM_PROVIDERS)
+        sections[provider] = sections.pop("llm")
+    elif "llm" in sections:
+        sections[LLM_PROVIDERS[0]] = sections.pop("llm")
+    try:
+        build(RepresentationSections, sections, name="representation")
+    except RecipeError as error:
+        raise InputError(str(error)) from error
+    return [(name, dict(arguments)) for name, arguments in pairs]
 
 
 def check_upstream(settings: FitSettings) -> None:
@@ -214,24 +222,10 @@ def check_upstream(settings: FitSettings) -> None:
     """
     arguments = {name: dict(getattr(settings, name)) for name in UpstreamSections.model_fields}
     try:
-        build(UpstreamSections, arguments, name="topic settings")
-    except RecipeError as error:
+        sections = build(UpstreamSections, arguments, name="topic settings")
+        check_together(sections, settings.outliers.strategy if settings.outliers else None)
+    except (RecipeError, ValueError) as error:
         raise InputError(str(error)) from error
-
-
-def check_arguments(
-    function: Callable[..., Any], arguments: Iterable[str], what: str = "", but: Sequence[str] = ()
-) -> None:
-    """Refuses keyword arguments that an upstream class or function does not take.
-
-    Args:
-        function: the class or function, asked for its own signature.
-        arguments: their names.
-        what: begins the message instead of the function's name.
-        but: arguments of its signature that this package sets itself.
-    """
-    allowed = [name for name in inspect.signature(function).parameters if name not in ("self", *but)]
-    check_names(what or getattr(function, "__name__", str(function)), arguments, allowed)
 
 
 def check_names(what: str, names: Iterable[str], allowed: Sequence[str]) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator, with_config
 from typing_extensions import TypedDict
 
-from moee_topics.schema import Section
+from moee_topics.schema import Section, section_types
 
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -229,16 +229,110 @@ class UpstreamSections(Section):
         return self
 
 
+@with_config(STRICT)
+class KeybertArguments(TypedDict, total=False):
+    """Of BERTopic's ``KeyBERTInspired``."""
+
+    top_n_words: Whole
+    nr_repr_docs: Whole
+    nr_samples: Whole
+    nr_candidate_words: Whole
+    random_state: int
+
+
+@with_config(STRICT)
+class MmrArguments(TypedDict, total=False):
+    """Of BERTopic's ``MaximalMarginalRelevance``."""
+
+    diversity: Share
+    top_n_words: Whole
+
+
+@with_config(STRICT)
+class PosArguments(TypedDict, total=False):
+    """Of BERTopic's ``PartOfSpeech``; a pattern is a list of spaCy's tokens, such as [{POS: ADJ}, {POS: NOUN}]."""
+
+    model: str
+    top_n_words: Whole
+    pos_patterns: Annotated[list[list[dict[str, Any]]], Field(min_length=1)]
+
+
+@with_config(STRICT)
+class NoArguments(TypedDict, total=False):
+    """Of c-TF-IDF as it is."""
+
+
+class _LlmArguments(TypedDict, total=False):
+    provider: Literal["litellm", "openai", "text_generation"]
+    model: str
+    prompt: str | None
+    nr_docs: Whole
+    diversity: Share | None
+
+
+@with_config(STRICT)
+class LitellmArguments(_LlmArguments, total=False):
+    """Of BERTopic's ``LiteLLM``."""
+
+    generator_kwargs: dict[str, Any]
+    delay_in_seconds: NotNegative | None
+    exponential_backoff: bool
+
+
+@with_config(STRICT)
+class OpenaiArguments(LitellmArguments, total=False):
+    """Of BERTopic's ``OpenAI``, and the address of a server that speaks its protocol."""
+
+    base_url: str | None
+    system_prompt: str | None
+    doc_length: Whole | None
+    tokenizer: str | None
+
+
+@with_config(STRICT)
+class TextGenerationArguments(_LlmArguments, total=False):
+    """Of BERTopic's ``TextGeneration``."""
+
+    pipeline_kwargs: dict[str, Any]
+    random_state: int
+    doc_length: Whole | None
+    tokenizer: str | None
+
+
+class RepresentationSections(Section):
+    """Arguments of the ways to put topics into words, by name; those of language models by their provider."""
+
+    keybert: KeybertArguments = Field(default_factory=KeybertArguments)
+    mmr: MmrArguments = Field(default_factory=MmrArguments)
+    pos: PosArguments = Field(default_factory=PosArguments)
+    ctfidf: NoArguments = Field(default_factory=NoArguments)
+    litellm: LitellmArguments = Field(default_factory=LitellmArguments)
+    openai: OpenaiArguments = Field(default_factory=OpenaiArguments)
+    text_generation: TextGenerationArguments = Field(default_factory=TextGenerationArguments)
+
+    @classmethod
+    def instead_of(cls, key: str) -> str:
+        """What may stand in the place of an argument that is not taken."""
+        section, _, _ = key.partition(".")
+        names = list(section_types(section_types(cls).get(section)))
+        return f"{section} takes {', '.join(names)}" if names else f"{section} takes no arguments"
+
+
 class HasUpstream(Protocol):
     """The sections whose arguments depend on each other, whoever has them."""
 
     umap: UmapArguments
     hdbscan: HdbscanArguments
     vectorizer: VectorizerArguments
+    bertopic: BertopicArguments
 
 
-def check_together(sections: HasUpstream) -> None:
+def check_together(sections: HasUpstream, outlier_strategy: str | None = None) -> None:
     """Refuses arguments that are right one by one and wrong together.
+
+    Args:
+        sections: the arguments.
+        outlier_strategy: of the reduction of outliers, where there is one.
 
     Raises:
         ValueError: a combination that upstream would refuse, or that leaves one of them without effect.
@@ -253,6 +347,9 @@ def check_together(sections: HasUpstream) -> None:
         "hdbscan.p is for hdbscan.metric=minkowski": metric != "minkowski" and "p" in hdbscan,
         f"hdbscan.algorithm={algorithm} cannot search by {metric}; best and ball trees can": (
             metric in ("canberra", "braycurtis") and algorithm.endswith("kdtree")
+        ),
+        "topics.outliers.strategy=probabilities needs bertopic.calculate_probabilities=true": (
+            outlier_strategy == "probabilities" and not sections.bertopic.get("calculate_probabilities", False)
         ),
         "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
     }

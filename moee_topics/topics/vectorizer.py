@@ -45,14 +45,37 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
         try:
             counts = super().fit_transform(raw_documents, y)
         except ValueError as error:
-            raise InputError(
-                f"The vectorizer finds no words to describe {len(raw_documents)} topics: {error} It sees one text per "
-                f"topic, so min_df={self.min_df!r} and max_df={self.max_df!r} count topics. Loosen them, or check "
-                "stop_words and token_pattern."
-            ) from error
+            raise InputError(self._why_no_words(raw_documents)) from error
         # scikit-learn counts columns with numpy's int64, which BERTopic's save cannot write as JSON.
         self.vocabulary_: dict[str, int] = {word: int(column) for word, column in self.vocabulary_.items()}
         return counts
+
+    def _why_no_words(self, texts: Sequence[str]) -> str:
+        tokenize, preprocess = self.build_tokenizer(), self.build_preprocessor()
+        words = {word for text in texts for word in tokenize(preprocess(text))}
+        stops = set(self.get_stop_words() or ())
+        if not words and self.token_pattern == DEFAULT_PATTERN:
+            example = " ".join(" ".join(texts).split()[:3])[:40]
+            return (
+                f"No document holds a word of two letters or digits or more, only such as {example!r}, so nothing can "
+                r"describe a topic. Was the right column taken as the text (corpus.text=COLUMN)? If such texts are "
+                r"meant, count every sign between spaces: 'vectorizer.token_pattern=\S+'"
+            )
+        if not words:
+            return (
+                f"vectorizer.token_pattern={self.token_pattern} finds no words in any document. Leave it out, or set "
+                r"'vectorizer.token_pattern=\S+', which finds all there is between spaces."
+            )
+        if words <= stops:
+            return (
+                f"All words of the documents are stop words ({', '.join(sorted(words)[:5])} …), so nothing can "
+                "describe a topic. Keep them with topics.stop_words=null"
+            )
+        return (
+            f"The vectorizer finds no words: it sees one text per topic, {len(texts)} of them, so that "
+            f"vectorizer.min_df={self.min_df} and vectorizer.max_df={self.max_df} count topics. Loosen them: "
+            "vectorizer.min_df=1 vectorizer.max_df=1.0"
+        )
 
 
 class TopicTfidf(ClassTfidfTransformer):  # type: ignore[misc]

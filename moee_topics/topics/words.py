@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import regex
 
@@ -27,13 +27,15 @@ def words_of(text: str, cut: Cut | None = None) -> list[str]:
     runs: list[str] = WORDS.findall(text)
     if cut is None:
         return runs
-    return [word for run in runs for word in (_parts(run, cut) if SPACELESS.search(run) else [run])]
-
-
-def _parts(run: str, cut: Cut) -> Iterator[str]:
-    # Sudachi refuses more than 49,149 bytes at once; between two such pieces one word may be cut.
-    for start in range(0, len(run), CHARACTERS_AT_ONCE):
-        yield from (part for part in cut(run[start : start + CHARACTERS_AT_ONCE]) if WORDS.fullmatch(part))
+    words = []
+    for run in runs:
+        if not SPACELESS.search(run):
+            words.append(run)
+            continue
+        # Sudachi refuses more than 49,149 bytes at once; between two such pieces one word may be cut.
+        for start in range(0, len(run), CHARACTERS_AT_ONCE):
+            words += [part for part in cut(run[start : start + CHARACTERS_AT_ONCE]) if WORDS.fullmatch(part)]
+    return words
 
 
 def load_tokenizer(name: Tokenizer) -> Cut:

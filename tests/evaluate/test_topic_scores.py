@@ -27,7 +27,7 @@ from moee_topics.evaluate.topic_scores import (
     topic_diversity,
     topic_npmi,
 )
-from moee_topics.topics.prediction import Prediction
+from moee_topics.topics.voters import Voters
 
 WORDS = ["ape", "bee", "cat", "dog", "elk", "fox"]
 
@@ -224,5 +224,5 @@ def test_prediction_from_random_vectors_agrees_as_often_as_guessing() -> None:
     rng = np.random.default_rng(0)
     texts = np.repeat(np.arange(400), 3)
     vectors, topics = rng.normal(size=(400, 16))[texts], rng.integers(0, 10, 400)[texts]
-    agreement = prediction_agreement(*Prediction.fit(vectors, topics).leave_one_out())
+    agreement = prediction_agreement(*Voters.fit(vectors, topics).leave_one_out())
     assert agreement.value == pytest.approx(1 / 10, abs=0.05)

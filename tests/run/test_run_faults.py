@@ -27,7 +27,7 @@ def all_that_is_read(folder: Path) -> tuple[Any, ...]:
     """What people and new documents get of a run: its page, its other tables, and the model with its voters."""
     run = RunFolder.read(folder)
     RunFolder.result.check(run)
-    topics, fusion, prediction = run.model, run.fusion, run.model.prediction
+    topics, fusion, prediction = run.model, run.fusion, run.model.voters
     refits = [RunFolder.refit("seeds", 1), RunFolder.refit("seeds", 2), RunFolder.refit("bootstrap", 1)]
     read = [run.per_class, *(refit.read(run) for refit in refits), run.encoder]
     return (

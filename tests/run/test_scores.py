@@ -24,7 +24,7 @@ def test_scores_are_those_asked_for_in_their_order(model: TopicModel) -> None:
 
 
 def test_without_labels_there_is_no_agreement_with_them(model: TopicModel) -> None:
-    unlabelled = TopicModel(model.model, replace(model.result, labels=None), model.settings, model.prediction)
+    unlabelled = TopicModel(model.model, replace(model.result, labels=None), model.settings, model.voters)
     assert list(score_topics(unlabelled, ["ami", "ari", "v_measure", "topic_diversity"])) == ["topic_diversity"]
 
 
@@ -34,5 +34,5 @@ def test_a_document_that_stands_often_counts_once_in_the_agreement_with_labels(m
     columns = {name: [getattr(result, name)[row] for row in rows] for name in ("ids", "texts", "labels")}
     arrays = {name: getattr(result, name)[rows] for name in ("topics", "probabilities", "positions")}
     more = replace(result, timestamps=None, **columns, **arrays)
-    copied = TopicModel(model.model, more, model.settings, model.prediction)
+    copied = TopicModel(model.model, more, model.settings, model.voters)
     assert score_topics(copied, ["ami", "ari", "v_measure"]) == once

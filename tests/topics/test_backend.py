@@ -168,7 +168,7 @@ def test_a_pickle_holds_no_weights_and_loads_the_model_by_its_name() -> None:
     mine.embed_words(["orbit"])
     again = pickle.loads(pickle.dumps(mine))
     assert not again.is_loaded
-    assert (again._source, again._options, again.fusion.method) == ("pocket", {"max_tokens": 64}, "concat")
+    assert (again._encoder, again._options, again.fusion.method) == ("pocket", {"max_tokens": 64}, "concat")
 
 
 def test_a_pickle_without_a_name_says_that_the_encoder_is_gone() -> None:

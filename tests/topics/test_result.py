@@ -5,30 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from topic_results import result
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.topics.plots import document_map, topic_sizes, topic_words, trends
-from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
-
-HOSTILE = "<script>alert('x')</script>"
-
-
-def result(**changed: object) -> TopicResult:
-    given: dict[str, object] = {
-        "ids": ["a", "b", "c", "d", "e"],
-        "texts": ["orbit one", HOSTILE, "puck one", "orbit two", "puck two"],
-        "topics": np.array([0, OUTLIERS, 1, 0, 0]),
-        "probabilities": np.array([0.5, 0.0, 1.0, 0.9, 0.7], dtype=np.float32),
-        "positions": np.arange(10, dtype=np.float32).reshape(5, 2),
-        "topic_info": [
-            Topic(OUTLIERS, 1, "outliers", [("the", 0.1)]),
-            Topic(0, 3, "orbit", [("orbit", 0.9), (HOSTILE, 0.2)], {"mmr": [("rocket", 0.5)]}, [0, 4]),
-            Topic(1, 1, "puck", [("puck", 0.8)]),
-        ],
-        "labels": ["space", "none", "hockey", "space", "space"],
-        "timestamps": ["1993-04-01"] * 5,
-    }
-    return TopicResult(**{**given, **changed})  # type: ignore[arg-type]
+from moee_topics.topics.result import Topic, TopicResult
 
 
 def test_a_saved_result_comes_back_equal(tmp_path: Path) -> None:
@@ -90,29 +70,3 @@ def test_the_topics_frame_has_a_column_per_representation() -> None:
 def test_documents_of_a_topic_come_representative_ones_first() -> None:
     assert result().documents_of(0) == ["orbit one", "puck two", "orbit two"]
     assert result().documents_of(0, most=1) == ["orbit one"]
-
-
-def test_the_map_draws_every_document_once_and_escapes_its_text() -> None:
-    figure = document_map(result(), topics=1)
-    assert [trace.name for trace in figure.data] == ["outliers and other topics", "0: orbit"]
-    assert sum(len(trace.x) for trace in figure.data) == 5
-    assert "<script>" not in figure.to_json()
-    assert sum(len(trace.x) for trace in document_map(result(), most=2).data) == 2
-
-
-def test_bars_show_topics_and_words() -> None:
-    assert list(topic_sizes(result()).data[0].x) == [1, 3]
-    assert list(topic_words(result(), [1]).data[0].y) == ["puck"]
-    assert "<script>" not in topic_words(result()).to_json()
-    with pytest.raises(InputError):
-        topic_words(result(), [9])
-
-
-def test_trends_draw_a_line_per_topic() -> None:
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        {"topic": [0, 0, 1], "timestamp": ["1993", "1994", "1993"], "frequency": [2, 1, 1], "words": ["a", "b", "c"]}
-    )
-    lines = trends(result(), frame).data
-    assert [list(line.y) for line in lines] == [[2, 1], [1]]

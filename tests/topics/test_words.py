@@ -35,7 +35,8 @@ def test_words_are_not_cut_at_vowel_signs_and_accents(text: str, words: list[str
     assert words_of(text) == words
 
 
-@given(st.text(st.characters(exclude_categories=["M", "Cs"], max_codepoint=0x24FF)))
+# Cn too: of what Python's Unicode has not yet, such as U+1ACF in 3.11, the package regex knows some as marks.
+@given(st.text(st.characters(exclude_categories=["M", "Cs", "Cn"], max_codepoint=0x24FF)))
 def test_without_marks_words_are_those_of_scikit_learn(text: str) -> None:
     assert words_of(text) == DEFAULT(text)
 

@@ -37,33 +37,28 @@ def describe(
         strength: (N,) their memberships; the strongest are looked at as representative documents.
     """
     counts = {int(topic): int(count) for topic, count in zip(*np.unique(topics, return_counts=True), strict=True)}
-    described = []
+    zeroshot = getattr(model, "_topic_id_to_zeroshot_topic_idx", {}) if model.zeroshot_topic_list else {}
+    descriptions = []
     for topic in sorted(counts, key=lambda topic: (topic != OUTLIERS, -counts[topic], topic)):
-        words = _words(model.topic_representations_[topic])
-        aspects = {name: _words(of_topic.get(topic, ())) for name, of_topic in model.topic_aspects_.items()}
-        aspects = {name: aspect for name, aspect in aspects.items() if aspect}
-        name = _name(model, topic, words, aspects)
+        words = without_padding(model.topic_representations_[topic])
+        aspects = {name: without_padding(of_topic.get(topic, ())) for name, of_topic in model.topic_aspects_.items()}
+        aspects = {name: pairs for name, pairs in aspects.items() if pairs}
+        if topic == OUTLIERS:
+            name = "outliers"
+        elif topic in zeroshot:
+            name = str(model.zeroshot_topic_list[zeroshot[topic]])
+        elif aspects.get("llm"):
+            name = str(aspects["llm"][0][0])
+        else:
+            name = ", ".join(word for word, _ in words[:4]) or f"topic {topic}"
         rows = representative_rows(model, texts, topics, strength, topic, documents_per_topic)
-        described.append(Topic(topic, counts[topic], name, words, aspects, rows))
-    return described
+        descriptions.append(Topic(topic, counts[topic], name, words, aspects, rows))
+    return descriptions
 
 
-def _words(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Without the empty words that BERTopic pads short topics with."""
+def without_padding(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Words and weights without the empty words that BERTopic pads short topics with."""
     return [(str(word), float(weight)) for word, weight in pairs if word]
-
-
-def _name(
-    model: Any, topic: int, words: Sequence[tuple[str, float]], aspects: dict[str, list[tuple[str, float]]]
-) -> str:
-    if topic == OUTLIERS:
-        return "outliers"
-    zeroshot = getattr(model, "_topic_id_to_zeroshot_topic_idx", {})
-    if model.zeroshot_topic_list and topic in zeroshot:
-        return str(model.zeroshot_topic_list[zeroshot[topic]])
-    if aspects.get("llm"):
-        return str(aspects["llm"][0][0])
-    return ", ".join(word for word, _ in words[:4]) or f"topic {topic}"
 
 
 def representative_rows(
@@ -79,6 +74,7 @@ def representative_rows(
     members = members[np.argsort(-strength[members], kind="stable")][:MOST_MEMBERS]
     at = int(np.searchsorted(np.unique(topics), topic))
     bags = model.ctfidf_model.transform(model.vectorizer_model.transform([texts[row] for row in members.tolist()]))
+    # Of counts, not of vectors: a reader looks for the words of the topic in them.
     likeness = cosine_similarity(bags, model.c_tf_idf_[at]).ravel()
     best: list[int] = members[np.argsort(-likeness, kind="stable")].tolist()
     first_row = {texts[row]: row for row in reversed(best)}

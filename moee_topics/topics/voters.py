@@ -20,12 +20,13 @@ from moee_topics.topics.result import OUTLIERS
 FILE = "prediction.safetensors"
 BLOCK = 1024
 MOST_VOTERS, FEWEST_VOTERS = 5, 3
+FEWEST_KEPT = 15
 NEW = -2
 """Stands for the topic of a document that was not in the fit."""
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Voters:
     """The documents of a fit that vote on new ones, by cosine of their vectors.
 
     A new document gets the topic that its nearest documents have, each vote weighing its cosine; outliers vote too, so
@@ -52,9 +53,7 @@ class Prediction:
         return max(FEWEST_VOTERS, min(MOST_VOTERS, int(sizes.min(initial=MOST_VOTERS))))
 
     @classmethod
-    def fit(
-        cls, X: NDArray[np.floating], topics: NDArray[np.int64], most: int = 20_000, seed: int = SEED
-    ) -> Prediction:
+    def fit(cls, X: NDArray[np.floating], topics: NDArray[np.int64], most: int = 20_000, seed: int = SEED) -> Voters:
         """Keeps all different documents of a fit, or of a larger one a random part that leaves no topic out.
 
         Args:
@@ -62,13 +61,19 @@ class Prediction:
             topics: (N,) topic of every document.
             most: how many documents are kept; every topic keeps at least 15 of its own where it has them.
         """
-        first, _ = distinct_rows(X)  # five copies of one document would be the whole vote
-        rows = first[_sample(topics[first], most, np.random.default_rng(seed))]
+        rows, _ = distinct_rows(X)  # five copies of one document would be the whole vote
+        if len(rows) > most:
+            rng = np.random.default_rng(seed)
+            parts = [rows[topics[rows] == topic] for topic in np.unique(topics[rows])]
+            # A part in proportion would leave out small topics, which could then never be predicted.
+            sizes = [max(FEWEST_KEPT, round(most * len(part) / len(rows))) for part in parts]
+            sample = [rng.permutation(part)[:size] for part, size in zip(parts, sizes, strict=True)]
+            rows = np.sort(np.concatenate(sample))
         return cls(unit_rows(X[rows]).astype(np.float16), rows, topics[rows])
 
-    def with_topics(self, topics: NDArray[np.int64]) -> Prediction:
+    def with_topics(self, topics: NDArray[np.int64]) -> Voters:
         """The same voters after the documents of the fit got other topics, (N,)."""
-        return Prediction(self.vectors, self.rows, topics[self.rows])
+        return Voters(self.vectors, self.rows, topics[self.rows])
 
     def predict(
         self, X: ArrayLike, fitted: NDArray[np.int64] | None = None
@@ -77,7 +82,7 @@ class Prediction:
 
         Args:
             X: (n, d) vectors in the space of the fit.
-            fitted: (n,) topics that are settled, because the document was in the fit, and NEW for all others.
+            fitted: (n,) the topics of documents that were in the fit, and NEW for all others.
 
         Raises:
             InputError: vectors of another width.
@@ -88,12 +93,12 @@ class Prediction:
                 f"This model was fitted on vectors of {self.vectors.shape[1]} numbers, got an array of shape "
                 f"{vectors.shape}. Use the encoder, fusion and standardizer of the fit."
             )
-        settled = np.full(len(vectors), NEW) if fitted is None else fitted
+        of_fit = np.full(len(vectors), NEW) if fitted is None else fitted
         voters = self.vectors.astype(np.float32)
         topics, shares = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors), dtype=np.float32)
         for start in range(0, len(vectors), BLOCK):
             at = slice(start, start + BLOCK)
-            topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, settled[at])
+            topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, of_fit[at])
         return topics, shares
 
     def leave_one_out(self, most: int = 2000, seed: int = SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -103,27 +108,28 @@ class Prediction:
             most: how many documents, drawn at random.
             seed: of the draw.
         """
-        drawn = np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:most])
+        sample = np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:most])
         voters = self.vectors.astype(np.float32)
-        predicted = np.empty(len(drawn), dtype=np.int64)
-        for start in range(0, len(drawn), BLOCK):
-            part = drawn[start : start + BLOCK]
+        predicted = np.empty(len(sample), dtype=np.int64)
+        for start in range(0, len(sample), BLOCK):
+            part = sample[start : start + BLOCK]
             cosines = voters[part] @ voters.T
-            cosines[np.arange(len(part)), part] = -1.0
+            cosines[np.arange(len(part)), part] = -1.0  # nobody votes on itself
             predicted[start : start + BLOCK], _ = self._vote(cosines, np.full(len(part), NEW))
-        return self.topics[drawn], predicted
+        return self.topics[sample], predicted
 
     def _vote(
-        self, cosines: NDArray[np.float32], settled: NDArray[np.int64]
+        self, cosines: NDArray[np.float32], fitted: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The topics that win the vote of the nearest, or are settled, and their shares of it; from (n, R) cosines."""
+        """The topics that win the vote of the nearest, or are of the fit, and their shares; from (n, R) cosines."""
         count = min(self.neighbors, cosines.shape[1])
         nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        # Above nothing: a document that is unlike all of the fit still goes where most of its nearest are.
         weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 1e-6)
         topics = np.unique(self.topics)
         votes = np.zeros((len(cosines), len(topics)), dtype=np.float32)
         np.add.at(votes, (np.arange(len(cosines))[:, None], np.searchsorted(topics, self.topics)[nearest]), weights)
-        winners = np.where(settled == NEW, topics[votes.argmax(axis=1)], settled)
+        winners = np.where(fitted == NEW, topics[votes.argmax(axis=1)], fitted)
         column = np.searchsorted(topics, winners).clip(max=len(topics) - 1)
         has_voters = topics[column] == winners
         shares = np.where(has_voters, votes[np.arange(len(votes)), column], 0.0) / weights.sum(axis=1)
@@ -135,20 +141,10 @@ class Prediction:
         write_bytes(folder / FILE, to_safetensors(arrays))
 
     @classmethod
-    def load(cls, folder: Path) -> Prediction:
+    def load(cls, folder: Path) -> Voters:
         """Reads what :meth:`save` wrote."""
         arrays = load_file(folder / FILE)
         return cls(arrays["vectors"], arrays["rows"], arrays["topics"])
-
-
-def _sample(topics: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows in rising order: all of them, or an equal share of every topic and never fewer than 15 of one."""
-    if len(topics) <= most:
-        return np.arange(len(topics))
-    parts = [np.flatnonzero(topics == topic) for topic in np.unique(topics)]
-    sizes = [max(15, round(most * len(part) / len(topics))) for part in parts]
-    kept = [rng.permutation(part)[:size] for part, size in zip(parts, sizes, strict=True)]
-    return np.sort(np.concatenate(kept))
 
 
 def unit_rows(X: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
-"""Changes to a fitted topic model, in place: outliers given a topic, topics reduced and merged.
+"""Edits of a fitted topic model, in place: outliers get a topic, topics are merged or reduced to a number.
 
-Words, representative documents, topic vectors and prediction are brought along, with the vectorizer, c-TF-IDF and
-representation of the fit.
+Words, representative documents, topic vectors and voters follow, with the vectorizer, c-TF-IDF and representation of
+the fit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.topics.describe import describe, strengths
+from moee_topics.topics.descriptions import describe, strengths
 from moee_topics.topics.model import TopicModel, quiet_bertopic
-from moee_topics.topics.prediction import centroids, unit_rows
 from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import OutlierReduction, Strategy
+from moee_topics.topics.voters import centroids, unit_rows
 
 Scores = NDArray[np.floating]
 
@@ -56,10 +56,10 @@ def reduce_outliers(topic_model: TopicModel, reduction: OutlierReduction | None 
     best, score = best_topics(topic_model, rows, reduction.strategy)
     if target is not None:
         threshold = threshold_for(score, len(rows) - int(np.floor(target * len(before))))
-    moved = (score >= threshold) & (score > 0)
+    is_sure = (score >= threshold) & (score > 0)
     after = before.copy()
-    after[rows[moved]] = best[moved]
-    if moved.any():
+    after[rows[is_sure]] = best[is_sure]
+    if is_sure.any():
         relabel(topic_model, after)
     share_before, share_after = (float(np.mean(topics == OUTLIERS)) for topics in (before, after))
     return OutlierChange(reduction.strategy, share_before, share_after, threshold)
@@ -75,51 +75,31 @@ def threshold_for(score: Scores, count: int) -> float:
 def best_topics(
     topic_model: TopicModel, rows: NDArray[np.int64], strategy: Strategy
 ) -> tuple[NDArray[np.int64], Scores]:
-    """The topic that the outlier of each row is most like, and how much."""
-    scores = np.asarray(_SCORES[strategy](topic_model, rows))
-    return scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
+    """The topic that the outlier of each row is most like, and how much.
 
-
-def _by_embeddings(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
-    X = topic_model.X
-    vectors = topic_model.embed(_texts(topic_model, rows)) if X is None else X[rows]
-    topics = np.asarray(topic_model.model.topic_embeddings_)[1:]
-    return unit_rows(vectors) @ unit_rows(topics).T
-
-
-def _by_words(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
+    Raises:
+        InputError: the strategy needs what this model has not.
+    """
     from sklearn.metrics.pairwise import cosine_similarity
 
-    model = topic_model.model
-    bags = model.vectorizer_model.transform(_texts(topic_model, rows))
-    return np.asarray(cosine_similarity(model.ctfidf_model.transform(bags), model.c_tf_idf_[1:]))
-
-
-def _by_distributions(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
-    distributions, _ = topic_model.model.approximate_distribution(_texts(topic_model, rows), min_similarity=0)
-    return np.asarray(distributions)
-
-
-def _by_probabilities(topic_model: TopicModel, rows: NDArray[np.int64]) -> Scores:
-    probabilities = topic_model.model.probabilities_
-    if probabilities is None or np.ndim(probabilities) != 2:
+    model, texts = topic_model.model, [topic_model.result.texts[row] for row in rows.tolist()]
+    if strategy == "embeddings":
+        vectors = topic_model.embed(texts) if topic_model.X is None else topic_model.X[rows]
+        # Row 0 is that of the outliers themselves, here and below.
+        scores = unit_rows(vectors) @ unit_rows(np.asarray(model.topic_embeddings_)[1:]).T
+    elif strategy == "c-tf-idf":
+        bags = model.vectorizer_model.transform(texts)
+        scores = np.asarray(cosine_similarity(model.ctfidf_model.transform(bags), model.c_tf_idf_[1:]))
+    elif strategy == "distributions":
+        scores = np.asarray(model.approximate_distribution(texts, min_similarity=0)[0])
+    elif np.ndim(model.probabilities_) == 2:
+        scores = np.asarray(model.probabilities_)[rows]
+    else:
         raise InputError(
-            'The outlier strategy "probabilities" needs a fit with bertopic={"calculate_probabilities": True}, and is '
-            "lost when a model is saved."
+            "topics.outliers.strategy=probabilities needs a fit with bertopic.calculate_probabilities=true, which "
+            "are not saved with a model. The other strategies need neither."
         )
-    return np.asarray(probabilities)[rows]
-
-
-def _texts(topic_model: TopicModel, rows: NDArray[np.int64]) -> list[str]:
-    return [topic_model.result.texts[row] for row in rows.tolist()]
-
-
-_SCORES = {
-    "embeddings": _by_embeddings,
-    "c-tf-idf": _by_words,
-    "distributions": _by_distributions,
-    "probabilities": _by_probabilities,
-}
+    return scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
 
 
 def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:

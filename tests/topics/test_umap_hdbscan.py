@@ -11,29 +11,16 @@ import numpy as np
 import pytest
 from hdbscan import HDBSCAN
 from umap import UMAP
+from vector_clouds import cloud, with_copies
 
-from moee_topics.topics import FitSettings
-from moee_topics.topics.clustering import build_umap, document_map
-from moee_topics.topics.copies import distinct_rows
-from moee_topics.topics.distinct import DistinctHDBSCAN, DistinctUMAP
+from moee_topics.topics.umap_hdbscan import DistinctHDBSCAN, DistinctUMAP
 
 FIT = """
 import sys
 sys.path[:0] = {paths!r}
-from test_distinct import fitted
+from test_umap_hdbscan import fitted
 print(fitted({copies}))
 """
-
-
-def cloud(rows: int = 120, groups: int = 4, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(0, 6, (groups, 8))
-    return (centres[np.arange(rows) % groups] + rng.normal(0, 1, (rows, 8))).astype(np.float32)
-
-
-def with_copies(X: np.ndarray, copies: int) -> np.ndarray:
-    """So many more rows, all copies of the first."""
-    return np.concatenate([X, np.repeat(X[:1], copies, axis=0)])
 
 
 def reduce(X: np.ndarray, kind: type[UMAP] = DistinctUMAP) -> np.ndarray:
@@ -48,12 +35,6 @@ def fitted(copies: int) -> str:
     return hashlib.blake2b(places.tobytes() + labels.tobytes(), digest_size=8).hexdigest()
 
 
-def test_distinct_rows_are_found_in_order_and_zero_has_no_sign() -> None:
-    X = np.array([[1.0, 2], [0.0, 1], [1, 2], [-0.0, 1], [3, 3]], np.float32)
-    first, which = distinct_rows(X)
-    assert first.tolist() == [0, 1, 4] and which.tolist() == [0, 1, 0, 1, 2]
-
-
 def test_without_copies_everything_is_as_upstream_has_it() -> None:
     X = cloud()
     np.testing.assert_array_equal(reduce(X), reduce(X, UMAP))
@@ -65,7 +46,7 @@ def test_without_copies_everything_is_as_upstream_has_it() -> None:
 @pytest.mark.parametrize("copies", [0, 1, 120, 1080])
 def test_a_fit_is_the_same_in_another_process_however_many_texts_repeat(copies: int) -> None:
     """0, 1, 50 and 90 percent of the documents are copies of one."""
-    code = FIT.format(paths=[str(Path(__file__).parent)], copies=copies)
+    code = FIT.format(paths=[str(Path(__file__).parent), str(Path(__file__).parents[1])], copies=copies)
     other = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     assert other == fitted(copies)
 
@@ -93,11 +74,3 @@ def test_an_outlier_that_is_repeated_often_enough_is_a_cluster_of_its_own() -> N
 def test_fewer_distinct_rows_than_neighbours_are_still_placed() -> None:
     places = reduce(with_copies(cloud(6, 2), 100))
     assert places.shape == (106, 2) and np.isfinite(places).all() and len(np.unique(places, axis=0)) == 6
-
-
-def test_the_map_of_a_corpus_with_copies_uses_neighbours_only_where_the_fit_kept_them() -> None:
-    """5,000 documents of which 120 differ: more than UMAP's 4,096 in all, fewer that differ."""
-    X, settings = with_copies(cloud(), 4880), FitSettings(umap={"n_neighbors": 5, "n_epochs": 5})
-    reducer = build_umap(settings, len(X))
-    reducer.fit_transform(X)
-    assert document_map(X, settings, reducer).shape == (5000, 2)

@@ -9,7 +9,7 @@ from fitted_topics import DOCUMENTS, LABELS, backend, fit, fitted, fresh, saved
 
 from moee_topics.errors import InputError
 from moee_topics.topics import OutlierReduction, TopicModel, merge_topics, reduce_outliers, reduce_topics
-from moee_topics.topics.changes import best_topics, refresh, relabel, threshold_for
+from moee_topics.topics.edits import best_topics, refresh, relabel, threshold_for
 from moee_topics.topics.settings import Strategy
 
 OUTLIERS = 40
@@ -25,7 +25,7 @@ def assert_consistent(model: TopicModel) -> None:
     assert {topic.topic: topic.count for topic in result.topic_info} == {
         int(topic): int((result.topics == topic).sum()) for topic in known
     }
-    assert np.array_equal(model.prediction.topics, result.topics[model.prediction.rows])
+    assert np.array_equal(model.voters.topics, result.topics[model.voters.rows])
     for topic in result.topic_info:
         assert all(result.topics[row] == topic.topic for row in topic.representative_docs)
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from bag_of_words import THEMES, themed_corpus
+from fitted_topics import LABELS, fitted
+
+from moee_topics.evaluate import prediction_agreement
+from moee_topics.topics import Voters
+
+
+def test_predict_gives_new_documents_of_a_theme_its_topic() -> None:
+    documents, labels = themed_corpus(per_theme=5, noise=0, seed=9)
+    topics, shares = fitted().predict(documents)
+    of_theme = {theme: fitted().result.topics[LABELS.index(theme)] for theme in THEMES}
+    assert topics.tolist() == [of_theme[theme] for theme in labels]
+    assert ((shares > 0.5) & (shares <= 1.0)).all()
+
+
+def test_a_large_fit_keeps_part_of_its_documents_and_every_topic() -> None:
+    rng = np.random.default_rng(0)
+    topics = np.array([0] * 500 + [1] * 480 + [2] * 20)
+    prediction = Voters.fit(rng.normal(size=(1000, 4)), topics, most=100)
+    assert 100 <= len(prediction.rows) <= 130
+    assert Counter(prediction.topics.tolist())[2] >= 15
+    assert np.array_equal(prediction.topics, topics[prediction.rows])
+
+
+def test_a_prediction_is_the_topic_with_the_largest_sum_of_cosines_among_the_nearest() -> None:
+    rng = np.random.default_rng(3)
+    X, new = rng.normal(size=(60, 5)), rng.normal(size=(8, 5))
+    topics = rng.integers(-1, 3, 60)
+    found, shares = Voters.fit(X, topics).predict(new)
+    for row, vector in enumerate(new):
+        cosines = X @ vector / np.linalg.norm(X, axis=1) / np.linalg.norm(vector)
+        nearest = np.argsort(-cosines)[:5]
+        votes = {topic: cosines[nearest[topics[nearest] == topic]].sum() for topic in set(topics[nearest].tolist())}
+        best = max(votes, key=lambda topic: votes[topic])
+        assert found[row] == best
+        assert shares[row] == pytest.approx(0.0 if best == -1 else votes[best] / sum(votes.values()), abs=2e-3)
+
+
+def test_as_many_documents_vote_as_the_smallest_topic_has() -> None:
+    for sizes, neighbors in (([20, 9], 5), ([20, 4], 4), ([20, 2], 3)):
+        topics = np.repeat(np.arange(len(sizes)), sizes)
+        X = np.random.default_rng(0).normal(size=(len(topics), 4))
+        assert Voters.fit(X, topics).neighbors == neighbors
+
+
+def test_a_topic_of_three_documents_is_predicted_for_a_new_one_of_its_kind() -> None:
+    """With fifteen voters it could never be: BERTopic's users met 11 of 60 such topics."""
+    rng = np.random.default_rng(0)
+    large, small = rng.normal((5, 0), 0.1, (60, 2)), rng.normal((0, 5), 0.1, (3, 2))
+    prediction = Voters.fit(np.vstack([large, small]), np.repeat([0, 1], [60, 3]))
+    assert prediction.predict([[0.1, 5.0]])[0].tolist() == [1]
+
+
+def test_copies_of_a_document_have_one_vote() -> None:
+    X = np.vstack([np.repeat([[1.0, 0.2]], 50, axis=0), [[1.0, 0.0], [1.0, -0.01], [1.0, 0.01]]])
+    prediction = Voters.fit(X, np.repeat([0, 1], [50, 3]))
+    assert len(prediction.rows) == 4
+    assert prediction.predict([[1.0, 0.05]])[0].tolist() == [1]
+
+
+def test_a_fitted_document_amid_another_topic_is_told_with_little_confidence() -> None:
+    X = np.vstack([np.random.default_rng(0).normal((5, 0), 0.1, (30, 2)), [[5.0, 0.01]]])
+    prediction = Voters.fit(X, np.repeat([0, 1], [30, 1]))
+    topics, shares = prediction.predict(X[-1:], np.array([1]))
+    assert topics.tolist() == [1] and shares[0] <= 1 / 3 + 0.01
+    gone, none = prediction.predict(X[-1:], np.array([7]))
+    assert (gone.tolist(), none.tolist()) == ([7], [0.0])
+
+
+def test_left_out_one_by_one_random_topics_are_predicted_by_chance_and_real_ones_are_not() -> None:
+    rng = np.random.default_rng(0)
+    topics = np.arange(600) % 6
+    noise = Voters.fit(rng.normal(size=(600, 8)), topics).leave_one_out()
+    clear = Voters.fit(np.eye(8)[topics] + rng.normal(0, 0.1, (600, 8)), topics).leave_one_out()
+    assert prediction_agreement(*noise).value == pytest.approx(1 / 6, abs=0.06)
+    assert prediction_agreement(*clear).value == 1.0
