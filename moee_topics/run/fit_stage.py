@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics import __version__
 from moee_topics.errors import InputError
-from moee_topics.evaluate import find_experts, first_of_each, gather_routing_weights
+from moee_topics.evaluate import Score, find_experts, first_of_each, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
@@ -35,8 +36,9 @@ from moee_topics.topics import (
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
 """The sections of a recipe that change topics and not embeddings."""
 
-CHAPTER_FAILURES = (ArithmeticError, InputError, LookupError, TypeError, ValueError)
-"""What upstream raises at data it did not expect: topics of one word, distances below zero by a rounding, …"""
+CHAPTER_FAILURES = (ArithmeticError, AttributeError, InputError, LookupError, RuntimeError, TypeError, ValueError)
+"""What upstream raises at data it did not expect: topics of one word, distances below zero by a rounding, a tree of
+topics deeper than Python's stack (a RuntimeError), …"""
 
 
 class FitStage(Stage):
@@ -128,7 +130,9 @@ def write_chapters(work: Workspace, model: TopicModel, steps: Steps) -> None:
     settings, result, run = work.recipe.topics, model.result, work.run
     has_topics = bool((result.topics != OUTLIERS).any())
     with steps.step("scores", ", ".join(work.recipe.scores)):
-        scores = score_topics(model, work.recipe.scores)
+        scores: dict[str, Score] = {}
+        for name in work.recipe.scores:  # one by one: a score that fails takes no other with it
+            steps.chapter(f"score {name}", partial(lambda name: scores.update(score_topics(model, [name])), name))
         RunFolder.scores.write(run, {name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
 
     def write_experts() -> None:

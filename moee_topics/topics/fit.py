@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, NoTopicsError
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
 from moee_topics.topics.copies import distinct_rows
@@ -97,14 +98,11 @@ def checked_documents(documents: Sequence[str], X: ArrayLike) -> tuple[list[str]
     Raises:
         InputError: not one finite vector for each string, or too few that differ.
     """
-    texts, vectors = list(documents), np.asarray(X)
+    texts, vectors = list(plain_texts(documents)), np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
     if len(texts) < FEWEST_DOCUMENTS:
         raise InputError(f"A topic model needs at least {FEWEST_DOCUMENTS} documents, got {len(texts)}.")
-    wrong = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise InputError(f"Documents are strings; document {wrong} is {type(texts[wrong]).__name__}.")
     vectors = vectors.astype(np.float32, copy=False)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):

@@ -55,6 +55,28 @@ def test_empty_texts_and_repeated_ids_are_noted() -> None:
     assert len(whole.notes) == 2
 
 
+@pytest.mark.parametrize(("copies", "others", "is_noted"), [(14, 500, True), (13, 500, False), (0, 5, False)])
+def test_a_text_that_repeats_often_is_noted_with_what_it_can_lose(copies: int, others: int, is_noted: bool) -> None:
+    texts = ["the same again"] * (copies + 1) + [f"text {number}" for number in range(others)]
+    records = [Record(str(row), text, str(row)) for row, text in enumerate(texts)]
+    notes = survey(Corpus("s", "s", lambda: iter(records), CorpusSettings("s"))).notes
+    assert (
+        any(
+            f"{copies:,} of {len(texts):,} documents are copies of others (one text is there {copies + 1} times)"
+            in note
+            and "hdbscan.min_cluster_size=3" in note
+            for note in notes
+        )
+        is is_noted
+    )
+
+
+def test_many_copies_are_noted_however_seldom_each_repeats() -> None:
+    records = [Record(str(row), f"text {row // 2}", str(row)) for row in range(60)]
+    (note,) = survey(Corpus("s", "s", lambda: iter(records), CorpusSettings("s"))).notes
+    assert note.startswith("30 of 60 documents are copies of others (one text is there 2 times)")
+
+
 def test_a_repeated_text_is_known_by_its_row() -> None:
     texts = ["a", "b", "a", "c", "b", "a"]
     records = [Record(str(row), text) for row, text in enumerate(texts)]

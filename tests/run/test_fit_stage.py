@@ -13,7 +13,7 @@ from tiny_runs import DOCUMENTS, Heard, recipe_of, write_corpus
 from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
-from moee_topics.run import fit_stage
+from moee_topics.run import fit_stage, scores
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
@@ -64,16 +64,81 @@ def test_every_fusion_goes_all_the_way(
     assert RunFolder(folder).manifest["fusion"]["dimensions"] == {"hidden_states": 64, "routing_weights": 16}[method]
 
 
+CHAPTERS = {
+    "score npmi": (scores, "npmi"),
+    "score topic_diversity": (scores, "topic_diversity"),
+    "score prediction": (scores, "prediction_agreement"),
+    "score outliers": (scores, "outlier_share"),
+    "score ami": (scores, "cluster_scores"),
+    "experts": (fit_stage, "find_experts"),
+    "hierarchy": (fit_stage, "hierarchical_topics"),
+    "over_time": (fit_stage, "topics_over_time"),
+    "per_class": (fit_stage, "topics_per_class"),
+}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_chapter_that_fails_is_left_out_and_named_and_the_run_goes_on(
-    root: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch, chapter: str
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise ValueError("Distance matrix 'X' must not contain negative values")
 
-    monkeypatch.setattr(fit_stage, "hierarchical_topics", fail)
+    monkeypatch.setattr(*CHAPTERS[chapter], fail)
     heard = Heard()
     recipe = recipe_of(corpus, tiny_olmoe, "report.html=true", "seed=7")
     run = pipeline.run(recipe, root / "run", root / "store", progress=heard)
-    assert run.hierarchy == [] and run.over_time and RunFolder.report.exists(run)
-    assert "negative values" in run.manifest["left_out"]["hierarchy"]
-    assert any("'hierarchy' is left out" in note for note in heard.notes)
+    of_labels = {f"score {name}" for name in ("ami", "ari", "v_measure")}
+    assert set(run.manifest["left_out"]) == (of_labels if chapter == "score ami" else {chapter})
+    assert "negative values" in run.manifest["left_out"][chapter]
+    assert any(f"{chapter!r} is left out" in note for note in heard.notes)
+    page = RunFolder.report.path(run).read_text(encoding="utf-8")
+    assert f"{chapter} (ValueError: Distance matrix" in page
+    others = {
+        "experts": run.experts,
+        "hierarchy": run.hierarchy,
+        "over_time": run.over_time,
+        "per_class": run.per_class,
+    }
+    assert [name for name, content in others.items() if not content] == [name for name in others if name == chapter]
+    missing = {"score npmi": "npmi", "score ami": "ami"}.get(chapter)
+    assert missing not in run.scores and len(run.scores) >= 4
+
+
+def odd_corpus(path: Path, texts: list[str]) -> Path:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+EMOJI = [f"{a} {b} {c}" for a in "😀🚀🌷🏒" for b in "🌙⭐🔥🧄" for c in "🥅🍳🌱🛰🎯"]
+STOP_WORDS = [
+    f"{a} {b} {c}" for a in ("the", "and", "with") for b in ("about", "again", "of") for c in ("who", "it", "you", "to")
+]
+DIGITS = [f"{a} {b}" for a in range(9) for b in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "cause", "override"),
+    [
+        (EMOJI, "No document holds a word of two letters or digits", r"vectorizer.token_pattern=\S+"),
+        (STOP_WORDS, "All words of the documents are stop words", "topics.stop_words=null"),
+        (DIGITS, "No document holds a word of two letters or digits", r"vectorizer.token_pattern=\S+"),
+        (["the same text"] * 12, "12 documents are copies of 1", "corpus.text="),
+        (["one two", "three four"] * 2, "at least 5 documents, got 4", ""),
+        (
+            [f"word{a} text{a}" for a in range(7)],
+            "too few of them for two topics of hdbscan.min_cluster_size=4",
+            "hdbscan.min_cluster_size=2",
+        ),
+    ],
+)
+def test_a_corpus_that_no_topic_can_describe_is_refused_with_the_cause_and_an_override_that_helps(
+    tmp_path: Path, tiny_olmoe: Path, texts: list[str], cause: str, override: str
+) -> None:
+    corpus = odd_corpus(tmp_path / "odd.jsonl", texts)
+    with pytest.raises(InputError) as refusal:
+        pipeline.run(recipe_of(corpus, tiny_olmoe), tmp_path / "run", tmp_path / "store")
+    assert cause in str(refusal.value) and override in str(refusal.value) and "={" not in str(refusal.value)
+    if override.endswith(("+", "null")):
+        run = pipeline.run(recipe_of(corpus, tiny_olmoe, override), tmp_path / "run", tmp_path / "store")
+        assert all(topic.words for topic in run.ranked_topics)

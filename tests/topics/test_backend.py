@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from bag_of_words import THEMES, BagOfWords, themed_corpus
 from bertopic import BERTopic
@@ -16,6 +17,7 @@ from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import METHODS, RAW, Fusion
 from moee_topics.store import EmbeddingStore
+from moee_topics.topics import fit_topics
 from moee_topics.topics.backend import MoEEBackend
 
 
@@ -73,6 +75,74 @@ def test_what_is_no_string_is_named_with_its_position(other: Any, tmp_path: Path
 )
 def test_columns_of_strings_are_documents(column: Any) -> None:
     np.testing.assert_array_equal(backend().embed_documents(column), backend().embed_documents(DOCUMENTS))
+
+
+def of_polars() -> Any:
+    return pytest.importorskip("polars").Series(DOCUMENTS)
+
+
+def of_datasets() -> Any:
+    return pytest.importorskip("datasets").Dataset.from_dict({"text": DOCUMENTS})["text"]
+
+
+COLUMNS = {
+    "numpy strings": lambda: np.array(DOCUMENTS),
+    "numpy objects": lambda: np.array(DOCUMENTS, object),
+    "numpy StringDType": lambda: np.array(DOCUMENTS, np.dtypes.StringDType()),
+    "pandas": lambda: pd.Series(DOCUMENTS),
+    "pandas string": lambda: pd.Series(DOCUMENTS, dtype="string"),
+    "pandas of Arrow": lambda: pd.Series(DOCUMENTS, dtype=pd.ArrowDtype(pa.string())),
+    "Arrow": lambda: pa.array(DOCUMENTS),
+    "Arrow in chunks": lambda: pa.chunked_array([DOCUMENTS[:50], DOCUMENTS[50:]]),
+    "polars": of_polars,
+    "datasets": of_datasets,
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_columns_of_strings_of_every_library_are_documents(kind: str) -> None:
+    column = COLUMNS[kind]()
+    for embed in (backend().embed, backend().embed_documents):
+        np.testing.assert_array_equal(embed(column), vectors())
+    assert fit_topics(column, vectors(), representation="ctfidf", positions=vectors()[:, :2]).result.texts == DOCUMENTS
+    if kind.startswith("Arrow"):
+        # BERTopic looks for a str among them before it asks anyone, and a scalar of Arrow is none.
+        with pytest.raises(TypeError, match="only contains strings"):
+            without_umap().fit_transform(column)
+    else:
+        assert without_umap().fit_transform(column)[0] == without_umap().fit_transform(DOCUMENTS)[0]
+
+
+@pytest.mark.parametrize("other", [None, float("nan"), 3, b"bytes", pd.NA])
+def test_bertopic_passes_on_which_document_is_no_string(other: Any) -> None:
+    for documents in ([*DOCUMENTS, other], pd.Series([*DOCUMENTS, other], dtype=object)):
+        with pytest.raises(InputError, match=f"Document {len(DOCUMENTS)} is of type"):
+            without_umap().fit_transform(documents)
+
+
+@pytest.mark.parametrize("documents", [None, 3, b"bytes", "one text", [1, 2, 3], pd.DataFrame({"text": DOCUMENTS})])
+def test_bertopic_refuses_by_itself_what_holds_no_string_at_all(documents: Any) -> None:
+    """Ours is not asked: BERTopic's own error comes first. Once it asks us instead, ours must name the fault."""
+    with pytest.raises((TypeError, InputError)):
+        without_umap().fit_transform(documents)
+
+
+@pytest.mark.parametrize("texts", [["😀 🚀"], ["the and of"], ["12345 678"], ["the same"] * 12])
+def test_odd_texts_have_finite_vectors_and_copies_the_same(texts: list[str]) -> None:
+    rows = backend().embed_documents(texts)
+    assert np.isfinite(rows).all() and (rows == rows[0]).all()
+
+
+def test_a_corpus_without_words_ends_in_bertopic_s_vectorizer_and_not_in_the_backend() -> None:
+    """There its own CountVectorizer counts the words, and says so; ours is in fits of this package."""
+    with pytest.raises(ValueError, match="empty vocabulary"):
+        without_umap().fit_transform([f"{a} {b}" for a in "😀🚀🌷🏒🌙⭐" for b in "🔥🧄🥅🍳🌱🛰"])
+
+
+def without_umap() -> Any:
+    from sklearn.decomposition import PCA
+
+    return BERTopic(embedding_model=backend(), umap_model=PCA(5))
 
 
 @pytest.mark.parametrize("table", [b"one text", pd.DataFrame({"text": DOCUMENTS}), {"text": DOCUMENTS}, 7])

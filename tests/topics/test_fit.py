@@ -122,7 +122,7 @@ def test_what_cannot_be_fitted_is_refused_with_the_reason(options: dict[str, Any
         (["a"] * 10, np.ones((9, 3)), "One vector per document"),
         (["a"] * 10, np.ones(10), "One vector per document"),
         (["a"] * 4, np.ones((4, 3)), "at least 5 documents"),
-        (["a"] * 9 + [None], np.ones((10, 3)), "document 9 is NoneType"),
+        (["a"] * 9 + [None], np.ones((10, 3)), "Document 9 is of type NoneType"),
         (["a"] * 10, np.full((10, 3), np.nan), "NaN or infinity"),
     ],
 )

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from bag_of_words import THEMES
 from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, fitted, fresh
+from scipy.sparse import csr_matrix
+from sklearn.metrics.pairwise import cosine_similarity
 
 from moee_topics.errors import InputError
 from moee_topics.topics import hierarchical_topics, merge_topics, topics_over_time, topics_per_class
+from moee_topics.topics.relations import cosine_distances
 
 
 def test_the_hierarchy_joins_all_topics_in_one_row_less_than_there_are() -> None:
@@ -24,6 +27,24 @@ def test_the_hierarchy_is_silent_and_leaves_the_model_alone(capsys: pytest.Captu
     hierarchical_topics(fitted())
     assert capsys.readouterr() == ("", "")
     assert fitted().model.representation_model is before
+
+
+def test_the_distance_of_equal_rows_is_nothing_and_never_below() -> None:
+    """Their cosine in float32 can be 1 + 1e-7, and upstream ends a run where a distance is negative."""
+    rows = np.random.default_rng(0).random((200, 50)).astype(np.float32)
+    twice = csr_matrix(np.vstack([rows, rows]))
+    assert (1 - cosine_similarity(twice)).min() < 0, "what is clipped"
+    distances = cosine_distances(twice)
+    assert distances.min() == 0 and np.allclose(np.diag(distances), 0, atol=1e-6)
+    assert np.allclose(distances, np.maximum(1 - cosine_similarity(twice), 0), atol=0)
+
+
+def test_topics_of_the_same_words_are_joined_at_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fresh()
+    monkeypatch.setattr(model.model, "c_tf_idf_", model.model.c_tf_idf_[[1, 1, 2, 3]].astype(np.float32))
+    frame = hierarchical_topics(model)
+    assert len(frame) == 3 and frame["distance"].iloc[-1] == pytest.approx(0, abs=1e-6)
+    assert (frame["distance"] >= 0).all()
 
 
 def test_one_topic_has_no_hierarchy() -> None:
