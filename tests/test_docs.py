@@ -57,6 +57,35 @@ def test_every_place_for_a_change_is_there_and_so_is_its_test() -> None:
     assert not [place for place in places if not (ROOT / place).exists()]
 
 
+def test_every_place_for_a_change_names_one_file_and_one_test_and_what_is_in_the_file() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("## Where do I change") : text.index("Letters, everywhere")]
+    for row in re.findall(r"^\| (an? .*?) \| (.*?) \| (.*?) \|$", table, flags=re.MULTILINE):
+        change, place, test = row
+        (file,) = re.findall(r"`(moee_topics/[^`]+)`", place)
+        assert re.fullmatch(r"`tests/[\w/]+\.py`", test), change
+        assert "def test_" in (ROOT / test.strip("`")).read_text(encoding="utf-8")
+        if (ROOT / file).is_file():
+            for name in re.findall(r"`([A-Z_]+)`", place):
+                assert re.search(rf"^{name}\b", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE), name
+
+
+@pytest.mark.parametrize("document", ["docs/reliability.md", "CONTRIBUTING.md"])
+def test_every_test_and_script_that_a_document_names_is_there(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    names = re.findall(r"(?:tests|benchmarks)/[\w./-]*\w", text)
+    assert names and not [name for name in names if not (ROOT / name).exists()]
+    for file, word in re.findall(r"pytest (?:-m slow )?(tests/[\w/]+\.py) -k (\w+)", text):
+        assert re.search(rf"def test_\w*{word}", (ROOT / file).read_text(encoding="utf-8")), word
+
+
+def test_every_module_of_topics_and_report_has_a_test_file_of_its_name() -> None:
+    for room in ("topics", "report"):
+        modules = {path.stem for path in (ROOT / "moee_topics" / room).glob("*.py")} - {"__init__"}
+        tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / room).glob("test_*.py")}
+        assert modules <= tests and tests - modules <= {"report_browser"}
+
+
 def test_every_target_says_what_it_is_for() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)

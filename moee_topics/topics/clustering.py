@@ -16,7 +16,7 @@ def build_umap(settings: FitSettings, documents: int, **options: Any) -> Any:
 
     # One thread: with a seed UMAP uses one anyway, and warns if it is not asked to.
     arguments = {**UMAP_DEFAULTS, "random_state": settings.seed, "n_jobs": 1, **settings.umap, **options}
-    arguments["n_neighbors"] = min(arguments["n_neighbors"], documents - 1)
+    arguments["n_neighbors"] = min(arguments["n_neighbors"], documents - 1)  # upstream warns, and takes as many
     arguments["n_components"] = min(arguments["n_components"], max(2, documents - 2))
     if documents <= arguments["n_components"] + 2:
         arguments["init"] = "random"  # the spectral start needs more eigenvectors than such a graph has

@@ -55,8 +55,9 @@ def reduce_outliers(topic_model: TopicModel, reduction: OutlierReduction | None 
         return OutlierChange(reduction.strategy, 0.0, 0.0, threshold)
     best, score = best_topics(topic_model, rows, reduction.strategy)
     if target is not None:
+        # Rounded down: a share that is asked for is reached, not just missed.
         threshold = threshold_for(score, len(rows) - int(np.floor(target * len(before))))
-    is_sure = (score >= threshold) & (score > 0)
+    is_sure = (score >= threshold) & (score > 0)  # who is like no topic gets none, even with a threshold of 0
     after = before.copy()
     after[rows[is_sure]] = best[is_sure]
     if is_sure.any():
@@ -153,7 +154,7 @@ def reduce_topics(topic_model: TopicModel, nr_topics: int | Literal["auto"]) -> 
     with _documents_at_hand(topic_model), quiet_bertopic():
         _restore_representation(topic_model)
         topic_model.model.reduce_topics(list(topic_model.result.texts), nr_topics=nr_topics)
-    topic_model.settings = settings
+    topic_model.settings = settings  # only now: a merger that failed would leave settings that were never used
     refresh(topic_model)
 
 

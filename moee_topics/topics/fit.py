@@ -103,7 +103,7 @@ def checked_documents(documents: Sequence[str], X: ArrayLike) -> tuple[list[str]
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
     if len(texts) < FEWEST_DOCUMENTS:
         raise InputError(f"A topic model needs at least {FEWEST_DOCUMENTS} documents, got {len(texts)}.")
-    vectors = vectors.astype(np.float32, copy=False)
+    vectors = vectors.astype(np.float32, copy=False)  # as UMAP would; vectors of another type would be two copies
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
@@ -136,7 +136,7 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
     is_guided = settings.seed_topic_list is not None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # of UMAP's threads and start, which are chosen here
             model.fit_transform(texts, X.copy() if is_guided else X)  # guided fits write into the vectors they get
     except ValueError as error:
         options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
@@ -188,7 +188,7 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
     from moee_topics.topics.representations import build_representation
     from moee_topics.topics.vectorizer import TopicTfidf, build_vectorizer
 
-    check_upstream(settings)
+    check_upstream(settings)  # for those who write Python; a recipe was checked when it was read
     return BERTopic(
         # BERTopic's "english" deletes every letter outside a to z before it counts words.
         **{"language": "multilingual", **settings.bertopic},

@@ -104,6 +104,7 @@ class TopicModel:
             with_result: also writes :attr:`result`; False where it is saved beside the folder, as in a run folder.
         """
         with atomic_folder(Path(folder), keep=True) as new, quiet_bertopic():
+            # Without the embedding model: BERTopic would write its name, and load that from the hub by itself.
             self.model.save(str(new), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
             write_text(new / SETTINGS_FILE, json.dumps(self.settings.to_json(), indent=1))
             self.voters.save(new)

@@ -112,6 +112,7 @@ def _figure(title: str, height: int) -> Figure:
 def _points(result: TopicResult, rows: NDArray[np.int64], name: str, colour: str, opacity: float = 0.75) -> Any:
     from plotly.graph_objects import Scattergl
 
+    # Scattergl and not Scatter: points in SVG are elements, and a page holds some thousand of these at most.
     x, y = result.positions[rows].T
     text = [html.escape(result.texts[row][:TEXT_SHOWN].replace("\n", " ")) for row in rows.tolist()]
     points = Scattergl(x=x, y=y, mode="markers", name=name, text=text, hovertemplate="%{text}")

@@ -84,6 +84,7 @@ def topics_over_time(
     if bins < 1:
         raise InputError(f"bins is a whole number from 1, got {bins}.")
     try:
+        # In UTC, since a corpus may have times with a zone beside times without.
         times = pd.to_datetime(pd.Series(list(timestamps)), utc=True, format="ISO8601").dt.tz_localize(None)
     except (ValueError, TypeError) as error:
         raise InputError(f"Timestamps must be ISO 8601, such as 1993-04-21 or 1993-04-21T10:30:00: {error}") from error

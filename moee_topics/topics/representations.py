@@ -103,7 +103,7 @@ def build_representation(settings: TopicSettings, seed: int) -> Any:
     models: dict[str, Any] = {}
     for name, arguments in pairs:
         if name == "keybert":
-            models[name] = KeyBERT(**{"random_state": seed, **arguments})
+            models[name] = KeyBERT(**{"random_state": seed, **arguments})  # it draws the documents it compares with
         elif name == "mmr":
             models[name] = MaximalMarginalRelevance(**arguments)
         elif name == "pos":

@@ -213,6 +213,7 @@ class TopicResult:
         """Writes ``topics.parquet``, ``documents.parquet`` and ``topic_info.json`` into a folder."""
         with atomic_path(folder / "topics.parquet") as temporary:
             pq.write_table(self._topics_table(), temporary)
+        # Texts apart: who reads the topics of a large corpus need not unpack them.
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
         with atomic_path(folder / "documents.parquet") as temporary:
             pq.write_table(documents, temporary, compression="zstd")

@@ -32,7 +32,7 @@ HDBSCAN_DEFAULTS: Arguments = {
     "min_cluster_size": 15,
     "metric": "euclidean",
     "cluster_selection_method": "eom",
-    "prediction_data": True,
+    "prediction_data": True,  # bertopic.calculate_probabilities asks for it afterwards
 }
 
 

@@ -96,7 +96,7 @@ def build_vectorizer(settings: FitSettings, documents: Sequence[str]) -> TopicVe
     """The vectorizer of a fit, with stop words looked up and a recipe's lists turned into what scikit-learn takes."""
     arguments = {"stop_words": settings.stop_words, **settings.vectorizer}
     arguments["stop_words"] = stop_words(arguments["stop_words"], documents)
-    if isinstance(arguments.get("ngram_range"), list):
+    if isinstance(arguments.get("ngram_range"), list):  # scikit-learn takes no list, JSON has no tuple
         arguments["ngram_range"] = tuple(arguments["ngram_range"])
     vectorizer = TopicVectorizer(**arguments)
     if settings.tokenizer is not None:
@@ -116,6 +116,7 @@ def stop_words(choice: Any, documents: Sequence[str]) -> Any:
     if choice == "auto":
         return frequent_words(documents)
     if not isinstance(choice, str) or choice == "english":
+        # Sorted, as a set has another order in every process, and settings are saved as they are.
         return sorted(choice) if isinstance(choice, set | frozenset | tuple) else choice
     try:
         from spacy.util import get_lang_class

@@ -17,7 +17,7 @@ WORDS = regex.compile(r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]+")
 SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 LETTERS = regex.compile(r"\p{L}")
 CHARACTERS_AT_ONCE = 10_000
-CHARACTERS_LOOKED_AT = 500
+CHARACTERS_LOOKED_AT = 500  # of a document: its script shows in its beginning
 
 Cut = Callable[[str], list[str]]
 

@@ -13,12 +13,12 @@ from moee_topics.report.methods_page import ScoreRow, compare_methods, write_met
 
 def test_methods_are_set_side_by_side_with_a_page_for_every_two(run: Path, tmp_path: Path) -> None:
     other = small_run(tmp_path / "other", seed=1)
-    found = write_methods({"concat": run, "hidden_states": other, "mine": run}, tmp_path / "out", name=HOSTILE[0])
+    comparison = write_methods({"concat": run, "hidden_states": other, "mine": run}, tmp_path / "out", name=HOSTILE[0])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "methods.html", "concat-hidden_states.html", "concat-mine.html", "hidden_states-mine.html",
     }  # fmt: skip
-    assert found.ami[0, 2] == pytest.approx(1) and abs(found.ami[0, 1]) < 0.1
-    assert np.array_equal(found.ami, found.ami.T)
+    assert comparison.ami[0, 2] == pytest.approx(1) and abs(comparison.ami[0, 1]) < 0.1
+    assert np.array_equal(comparison.ami, comparison.ami.T)
     page = (tmp_path / "out" / "methods.html").read_text(encoding="utf-8")
     parsed = Scripts(page)
     links = {value for name, value in parsed.attributes if name == "href" and value[:1] not in "#d"}
@@ -26,7 +26,7 @@ def test_methods_are_set_side_by_side_with_a_page_for_every_two(run: Path, tmp_p
     assert all((tmp_path / "out" / link).is_file() for link in links)
     assert "img" not in parsed.tags and len(parsed.content) == 1
     assert any(value.startswith("default-src 'none'") for name, value in parsed.attributes if name == "content")
-    rows = {row.name: row for row in found.rows}
+    rows = {row.name: row for row in comparison.rows}
     assert rows["topics"].shown() == ["4", "4", "4"] and rows["ami"].shown() == ["–"] * 3
     assert rows["npmi"].best is None, "all the same"
 

@@ -47,10 +47,10 @@ def test_a_large_corpus_is_cut_to_fit_the_file_the_longest_texts_first(
     monkeypatch.setattr("moee_topics.report.page_data.TEXT_BYTES", 20_000)
     texts = ["short text"] * 500 + [f"{'long text ' * 150}{i}" for i in range(100)]
     packed, longest = documents_data(RunFolder.read(bare_run(tmp_path / "run", texts)))
-    kept = json.loads(gzip.decompress(base64.b64decode(packed)))
-    assert kept["texts"][:500] == texts[:500]
-    assert longest == 150 and {len(text) for text in kept["texts"][500:]} <= set(range(140, 151))
-    assert kept["cut"] == list(range(500, 600))
+    documents = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert documents["texts"][:500] == texts[:500]
+    assert longest == 150 and {len(text) for text in documents["texts"][500:]} <= set(range(140, 151))
+    assert documents["cut"] == list(range(500, 600))
     page = write_report(tmp_path / "run").read_text(encoding="utf-8")
     assert "at most 150 characters" in page
 
@@ -61,10 +61,10 @@ def test_a_representative_document_keeps_more_of_its_text(run: Path, monkeypatch
     loaded = RunFolder.read(run)
     packed, longest = documents_data(loaded)
     texts = json.loads(gzip.decompress(base64.b64decode(packed)))["texts"]
-    kept = {row for topic in loaded.result.topic_info for row in topic.representative_docs}
+    whole = {row for topic in loaded.result.topic_info for row in topic.representative_docs}
     assert longest == 12
-    assert all(len(text) <= 12 or row in kept for row, text in enumerate(texts))
-    assert all(texts[row] == loaded.result.texts[row] for row in kept)
+    assert all(len(text) <= 12 or row in whole for row, text in enumerate(texts))
+    assert all(texts[row] == loaded.result.texts[row] for row in whole)
 
 
 def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> None:
@@ -78,6 +78,6 @@ def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> N
     ids = [str(i) for i in range(240)]
     TopicResult(ids, ids, topics, np.ones(240, np.float32), positions, info).save(tmp_path)
     experts = find_experts(weights, topics, rng=rng, resamples=5)
-    found = alike_in_routing_only(RunFolder.read(tmp_path), experts)
-    assert [(a, b, shared) for a, b, _, shared in found] == [(0, 2, 0.0)]  # 1 and 3 share their words
-    assert found[0][2] > 0.8
+    pairs = alike_in_routing_only(RunFolder.read(tmp_path), experts)
+    assert [(a, b, shared) for a, b, _, shared in pairs] == [(0, 2, 0.0)]  # 1 and 3 share their words
+    assert pairs[0][2] > 0.8

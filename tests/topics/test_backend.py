@@ -25,8 +25,8 @@ def test_vectors_are_the_fusion_of_the_embeddings() -> None:
     encoder = BagOfWords()
     embeddings = encoder.encode(DOCUMENTS)
     fusion = Fusion("weighted_sum", 0.3).fit([embeddings])
-    found = MoEEBackend(encoder, fusion).embed_documents(DOCUMENTS)
-    assert np.array_equal(found, fusion.transform(embeddings))
+    rows = MoEEBackend(encoder, fusion).embed_documents(DOCUMENTS)
+    assert np.array_equal(rows, fusion.transform(embeddings))
 
 
 @pytest.mark.parametrize("texts", [["orbit"], ["orbit", "orbit", ""], ["a " * 60, "orbit", "a " * 60]])
@@ -294,13 +294,13 @@ def test_bertopic_transform_of_many_and_of_one(model: Any) -> None:
     documents, labels = themed_corpus(per_theme=3, noise=0, seed=5)
     topics, _ = model.transform(documents)
     fitted = themes_of(model.topics_, LABELS)
-    assert all(found <= fitted[theme] for theme, found in themes_of(list(topics), labels).items())
+    assert all(numbers <= fitted[theme] for theme, numbers in themes_of(list(topics), labels).items())
     assert model.transform(documents[0])[0][0] in fitted[labels[0]]
 
 
 def test_bertopic_find_topics(model: Any) -> None:
-    found, likeness = model.find_topics("orbit rocket moon", top_n=1)
-    assert found == [model.topics_[LABELS.index("space")]]
+    nearest, likeness = model.find_topics("orbit rocket moon", top_n=1)
+    assert nearest == [model.topics_[LABELS.index("space")]]
     assert likeness[0] > 0.5
 
 
@@ -378,9 +378,9 @@ def test_bertopic_partial_fit_in_double_precision() -> None:
 @pytest.mark.parametrize("guidance", ["guided", "zero-shot"])
 def test_bertopic_guided_and_zero_shot(guidance: str) -> None:
     space = "orbit rocket planet moon"
-    given = {"seed_topic_list": [space.split()]} if guidance == "guided" else {"zeroshot_topic_list": [space]}
-    found = bertopic(**given, zeroshot_min_similarity=0.6)
-    topics, _ = found.fit_transform(DOCUMENTS)
+    options = {"seed_topic_list": [space.split()]} if guidance == "guided" else {"zeroshot_topic_list": [space]}
+    guided = bertopic(**options, zeroshot_min_similarity=0.6)
+    topics, _ = guided.fit_transform(DOCUMENTS)
     assert len(themes_of(topics, LABELS)["space"]) == 1
 
 

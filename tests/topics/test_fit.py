@@ -19,9 +19,9 @@ from moee_topics.topics.voters import centroids
 def test_every_theme_becomes_a_topic_whose_words_are_the_themes_words() -> None:
     result = fitted().result
     pairs = Counter(zip(LABELS, result.topics.tolist(), strict=True))
-    found = {theme: max(range(4), key=lambda topic: pairs[theme, topic]) for theme in THEMES}
-    assert sorted(found.values()) == [0, 1, 2, 3]
-    for theme, topic in found.items():
+    topic_of = {theme: max(range(4), key=lambda topic: pairs[theme, topic]) for theme in THEMES}
+    assert sorted(topic_of.values()) == [0, 1, 2, 3]
+    for theme, topic in topic_of.items():
         assert pairs[theme, topic] == LABELS.count(theme)
         assert {word for word, _ in result.topic(topic).words} == set(THEMES[theme].split())
 

@@ -79,8 +79,8 @@ def test_a_model_that_would_load_another_from_the_hub_is_refused(tmp_path: Path)
 def test_a_document_of_the_fit_gets_its_fitted_topic_before_saving_and_after() -> None:
     topics = fitted().result.topics
     for model in (fitted(), TopicModel.load(saved())):
-        found, shares = model.predict([*DOCUMENTS, "never seen"], np.vstack([vectors(), vectors()[:1]]))
-        assert np.array_equal(found[:-1], topics)
+        predictions, shares = model.predict([*DOCUMENTS, "never seen"], np.vstack([vectors(), vectors()[:1]]))
+        assert np.array_equal(predictions[:-1], topics)
         assert np.array_equal(model.fitted_topics([*DOCUMENTS, "never seen"]), [*topics, NEW])
         assert ((shares >= 0) & (shares <= 1 + 1e-6)).all()
 

@@ -59,8 +59,8 @@ def test_labels_of_a_language_model_name_the_topics_and_leave_the_words_alone(mo
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr(module.bertopic_representation, "LiteLLM", Shouting)
-    given = {"llm": {"model": "loud"}}
-    for representation in (given, ["ctfidf", given]):
+    labels = {"llm": {"model": "loud"}}
+    for representation in (labels, ["ctfidf", labels]):
         for topic in fit(representation=representation).result.topic_info:
             assert topic.name == f"loud {topic.words[0][0].upper()}"
     with pytest.raises(InputError, match=r"litellm\.modl: litellm takes provider, model"):

@@ -32,13 +32,13 @@ def test_a_prediction_is_the_topic_with_the_largest_sum_of_cosines_among_the_nea
     rng = np.random.default_rng(3)
     X, new = rng.normal(size=(60, 5)), rng.normal(size=(8, 5))
     topics = rng.integers(-1, 3, 60)
-    found, shares = Voters.fit(X, topics).predict(new)
+    topics_of_new, shares = Voters.fit(X, topics).predict(new)
     for row, vector in enumerate(new):
         cosines = X @ vector / np.linalg.norm(X, axis=1) / np.linalg.norm(vector)
         nearest = np.argsort(-cosines)[:5]
         votes = {topic: cosines[nearest[topics[nearest] == topic]].sum() for topic in set(topics[nearest].tolist())}
         best = max(votes, key=lambda topic: votes[topic])
-        assert found[row] == best
+        assert topics_of_new[row] == best
         assert shares[row] == pytest.approx(0.0 if best == -1 else votes[best] / sum(votes.values()), abs=2e-3)
 
 
