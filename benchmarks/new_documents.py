@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ FOLDS = 5
 RESULTS = Path(__file__).with_name("results") / "new-documents.json"
 
 
+@dataclass(frozen=True)
 class FixedVoters(Voters):
-    """Voters whose number is given."""
+    """So many voters, whatever the smallest topic has."""
 
     count: int = 0
 
@@ -48,7 +50,7 @@ class FixedVoters(Voters):
 
 def sample(data: Path, size: int) -> list[Document]:
     """So many different posts, evenly drawn."""
-    corpus = open_corpus(CorpusSettings(source="20newsgroups", data_home=str(data / "scikit_learn_data")))
+    corpus = open_corpus(CorpusSettings(source="20newsgroups", data_home=data / "scikit_learn_data"))
     posts = list({document.text: document for document in corpus}.values())
     return [posts[row] for row in np.linspace(0, len(posts) - 1, min(size, len(posts))).astype(int)]
 
@@ -61,8 +63,7 @@ def predicted_as_new(X: NDArray[np.float32], topics: NDArray[np.int64], voters: 
         others = np.flatnonzero(fold != number)
         rule = Voters.fit(X[others], topics[others])
         if voters is not None:
-            rule = FixedVoters(rule.vectors, rule.rows, rule.topics)
-            object.__setattr__(rule, "count", voters)
+            rule = FixedVoters(rule.vectors, rule.rows, rule.topics, voters)
         predicted[fold == number] = rule.predict(X[fold == number])[0]
     return predicted
 
@@ -82,10 +83,8 @@ def by_size(topics: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str
                 "never_predicted": len(set(of_size.tolist()) - set(predicted[inside].tolist())),
             }
     outside = topics == OUTLIERS
-    rows["outliers"] = {
-        "documents": int(outside.sum()),
-        "agreement": round(float((predicted[outside] == OUTLIERS).mean()), 4),
-    }
+    share = float((predicted[outside] == OUTLIERS).mean())
+    rows["outliers"] = {"documents": int(outside.sum()), "agreement": round(share, 4)}
     return rows
 
 

@@ -26,9 +26,9 @@ from moee_topics.fuse import RAW, Fusion, fuse_all
 
 Matrix = NDArray[np.float32]
 
-WORD_CHARACTERS = 64
-"""Texts up to this length count as words or phrases and are kept in memory once they are embedded."""
-MOST_WORDS = 200_000
+SHORT = 64
+"""Texts of up to so many characters are words or phrases, whose vectors are kept in memory."""
+MOST_SHORT_TEXTS = 200_000
 
 
 class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
@@ -64,7 +64,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         self.store = store
         self._encoder: Any = encoder
         self._options = encoder_options
-        self._words: dict[str, Matrix] = {}
+        self._short_texts: dict[str, Matrix] = {}
         self._lock = threading.RLock()
         self.embedder = encoder if isinstance(encoder, Embedder) else self._make_embedder()
 
@@ -94,18 +94,18 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         if not texts:
             raise InputError("There is nothing to embed: got an empty list of texts.")
         distinct = list(dict.fromkeys(texts))
-        short = [text for text in distinct if len(text) <= WORD_CHARACTERS]
-        long = [text for text in distinct if len(text) > WORD_CHARACTERS]
+        short = [text for text in distinct if len(text) <= SHORT]
+        long = [text for text in distinct if len(text) > SHORT]
         with self._lock:
             # BERTopic asks for the same words with every change of a topic: they are kept, and documents are not.
-            new = [text for text in short if text not in self._words]
-            if len(self._words) + len(new) > MOST_WORDS:
-                self._words.clear()
+            new = [text for text in short if text not in self._short_texts]
+            if len(self._short_texts) + len(new) > MOST_SHORT_TEXTS:
+                self._short_texts.clear()
                 new = short
             if new:
                 new = sorted(new)  # so that the shards of a store do not depend on the order in which BERTopic asks
-                self._words.update(zip(new, self._fused(new), strict=True))
-            vectors = {text: self._words[text] for text in short}
+                self._short_texts.update(zip(new, self._fused(new), strict=True))
+            vectors = {text: self._short_texts[text] for text in short}
             if long:
                 vectors.update(zip(long, self._fused(long), strict=True))
         return np.stack([vectors[text] for text in texts])
@@ -120,7 +120,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         """
         with self._lock:
             self.fusion = self.fusion.fit(self.embedder.blocks(list(plain_texts(documents))))
-            self._words.clear()  # their vectors are of the fusion as it was
+            self._short_texts.clear()  # their vectors are of the fusion as it was
         return self
 
     def _fused(self, texts: Sequence[str]) -> Matrix:
@@ -143,7 +143,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         """Without weights, lock and memory of words; a copy loads its encoder again where it knows how."""
         encoder, options = _reloadable(self._encoder, self._options)
         state = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "embedder")}
-        return {**state, "_words": {}, "_encoder": encoder, "_options": options}
+        return {**state, "_short_texts": {}, "_encoder": encoder, "_options": options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())

@@ -337,9 +337,9 @@ def check_together(sections: HasUpstream, outlier_strategy: str | None = None) -
     Raises:
         ValueError: a combination that upstream would refuse, or that leaves one of them without effect.
     """
-    umap, hdbscan, words = sections.umap, sections.hdbscan, sections.vectorizer
+    umap, hdbscan, vectorizer = sections.umap, sections.hdbscan, sections.vectorizer
     metric, algorithm = hdbscan.get("metric", "euclidean"), hdbscan.get("algorithm", "best")
-    low, high = words.get("min_df", 1), words.get("max_df", 1.0)
+    low, high = vectorizer.get("min_df", 1), vectorizer.get("max_df", 1.0)
     checks = {
         "umap.min_dist is above umap.spread (1.0 unless given)": umap.get("min_dist", 0.0) > umap.get("spread", 1.0),
         "umap.metric_kwds is for umap.metric=minkowski": "metric_kwds" in umap and umap.get("metric") != "minkowski",
