@@ -192,8 +192,14 @@ def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
         ("vectorizer.token_pattern='(a)(b)'", "vectorizer.token_pattern: '(a)(b)' has 2 groups"),
         ("bertopic.top_n_words=0", "bertopic.top_n_words is 0, expected a whole number, at least 1."),
         ("topics.representation=keyburt", "topics: There is no representation 'keyburt'"),
-        ("topics.representation={mmr: {diversity: 9}}", "topics: mmr.diversity is 9, expected a number from 0 to 1"),
-        ("topics.representation={keybert: {nr_samples: x}}", "topics: keybert.nr_samples is 'x', expected a whole"),
+        (
+            "topics.representation={mmr: {diversity: 9}}",
+            "topics: representation: mmr.diversity is 9, expected a number",
+        ),
+        (
+            "topics.representation={keybert: {nr_samples: x}}",
+            "topics: representation: keybert.nr_samples is 'x', expected a",
+        ),
         ("corpus.pattern=../*", "corpus: corpus.pattern is '../*', expected files inside the folder"),
         ("corpus.pattern=/etc/*", "corpus: corpus.pattern is '/etc/*', expected files inside"),
         ("corpus.pattern='**a'", "corpus: corpus.pattern is '**a', expected files inside"),

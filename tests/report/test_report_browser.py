@@ -266,13 +266,12 @@ def test_a_link_opens_its_topic_and_closing_stays_on_the_page(browser: Browser, 
 def test_an_opened_topic_is_in_the_address_and_back_closes_it(page: Browser) -> None:
     before = page.evaluate("history.length")
     page.click("#topic-table button[data-topic='1']")
-    assert page.evaluate("location.hash") == "#topic-1"
+    page.wait_for("location.hash === '#topic-1'")
     page.click("#panel [aria-label='Larger topic']:not(:disabled), #panel [aria-label='Smaller topic']:not(:disabled)")
     other = page.evaluate("location.hash")
     assert other.startswith("#topic-") and page.evaluate("history.length") <= before + 1
     page.evaluate("history.back()")
-    page.wait_for(f"!{OPEN}")
-    assert page.evaluate("location.hash") == ""
+    page.wait_for(f"!{OPEN} && location.hash === ''")
     page.evaluate("history.forward()")
     page.wait_for(f"{OPEN} && location.hash === {other!r}")
     page.click("#panel [aria-label='Close']")
