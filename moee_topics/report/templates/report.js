@@ -392,8 +392,12 @@
     panel.scrollTop = 0;
   }
   // Back closes the panel, and closing it goes back, so that a look at a topic leaves nothing behind in the history.
+  // The event comes late: by then a quick "forward" has brought the next address, which is not to be taken back.
+  let closedByAddress = false;
   panel.addEventListener("close", () => {
-    if (linkedTopic() === null) return;
+    const byAddress = closedByAddress;
+    closedByAddress = false;
+    if (byAddress || linkedTopic() === null) return;
     if (history.state === "panel") history.back();
     else setLink("topics");
   });
@@ -690,7 +694,10 @@
   async function follow() {
     const name = location.hash.slice(1).split("?")[0], asked = new URLSearchParams(location.hash.slice(name.length + 2)), topic = linkedTopic();
     if (topic !== null) return openTopic(topic);
-    if (panel.open) panel.close();
+    if (panel.open) {
+      closedByAddress = true;
+      panel.close();
+    }
     if (name === "overview" && byId.has(Number(asked.get("topic") ?? NaN))) return select(Number(asked.get("topic")), false);
     if (name !== "documents" || location.hash === `#${searchLink()}`) return settle(name);
     const show = () => $("documents").scrollIntoView({ behavior: "instant" });
