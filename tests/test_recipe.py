@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moee_topics.encode.settings import POCKET
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.recipe import (
     Recipe,
@@ -274,8 +275,10 @@ def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     recipes = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "recipes").rglob("*.yaml")}
     assert {f"moee_topics/{path}" for path in recipes} <= names
-    assert {"moee_topics/encode/models/pocket/model.safetensors", "moee_topics/py.typed"} <= names
-    assert not [name for name in names if name.startswith(("tests/", "pocket/", "benchmarks/", "recipes/"))]
+    pocket = {f"moee_topics/encode/models/pocket/{path.name}" for path in POCKET.iterdir()}
+    assert {*pocket, "moee_topics/py.typed"} <= names
+    assert wheel.stat().st_size < 80_000_000 and max(path.stat().st_size for path in POCKET.iterdir()) < 50_000_000
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "recipes/"))]
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     subprocess.run(
         [sys.executable, "-c", "from moee_topics.recipe import load_recipe; load_recipe('quickstart')"],

@@ -59,6 +59,20 @@ READINGS: dict[str, Reading] = {
 }
 
 
+ROUTER_STRENGTH = "moee_topics_router_strength"
+"""The key of a carved model's config.json that holds the scale of its router's logits."""
+
+
+def _contributions(router: Any, strength: float, scores: Tensor) -> Tensor:
+    """The predicted logarithm of what each group of a carved layer contributes, less its mean, (T, E).
+
+    Carved logits are small, so that every chosen group counts fully: their softmax would be 1/E everywhere.
+    """
+    # The bias only chooses, after a sigmoid whose slope at 0 is a quarter.
+    bias: Tensor = router.e_score_correction_bias
+    return (_flat(scores).float() + 4 * bias.float()) / strength
+
+
 def reading_of(model_type: str) -> Reading:
     """How the recorded scores of a model type become logits."""
     return next((read for start, read in READINGS.items() if model_type.startswith(start)), _flat)
@@ -71,9 +85,14 @@ def find_routers(model: nn.Module) -> list[Router]:
     """
     declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
     recorders: list[Any] = list(declared) if isinstance(declared, (list, tuple)) else [declared]
-    read = reading_of(getattr(getattr(model, "config", None), "model_type", ""))
+    config = getattr(model, "config", None)
+    read, strength = reading_of(getattr(config, "model_type", "")), getattr(config, ROUTER_STRENGTH, None)
+
+    def reading(module: nn.Module) -> Reading:
+        return partial(_contributions, module, strength) if strength else read
+
     routers = [
-        Router(name, module, getattr(recorder, "index", 0), read)
+        Router(name, module, getattr(recorder, "index", 0), reading(module))
         for name, module in model.named_modules()
         for recorder in recorders
         if isinstance(module, getattr(recorder, "target_class", recorder))

@@ -36,7 +36,7 @@ class EncoderSettings:
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", as in the paper;
-            for "pocket", which is too small to answer it, "none".
+            for "pocket", which is small and reads best without, "none".
         pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By default
             "last_token"; for "pocket" "mean".
         max_tokens: longest sequence, prompt included.

@@ -15,8 +15,9 @@ from moee_topics.encode.models import carving, distillation, donors
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.distillation import DistilSettings
 from moee_topics.encode.models.loading import load_tokenizer, quiet
+from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import ModelError
-from moee_topics.store import atomic_folder, read_json, refuse_existing, write_json
+from moee_topics.store import atomic_folder, refuse_existing, write_json
 
 _COMPARED = 32
 """Texts whose means are compared with the dense model's; the first it was carved by, so the number is optimistic."""
@@ -103,6 +104,7 @@ def distil_checkpoint(
     report = {"parent": str(parent), "settings": asdict(settings), **_summary(found, trainer.step)}
     with quiet():
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
+    setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
     with atomic_folder(folder) as unfinished:
         distillation.distilled(trainer, fresh).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
@@ -131,14 +133,12 @@ def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrai
     if dense.config.hidden_act != "silu":
         raise ModelError(f"Only neurons with silu can be distilled; those of {parent} have {dense.config.hidden_act}.")
     dense.set_attn_implementation("eager")  # its backward on a CPU takes half the time of the other
-    carved = read_json(Path(source) / carving.REPORT, default={}) if Path(source).is_dir() else {}
-    strength = carved.get("settings", {}).get("strength", TRAINED_STRENGTH)
-    _strengthen(student, TRAINED_STRENGTH / strength if strength < TRAINED_STRENGTH else 1.0)
-    return student.requires_grad_(True), tokenizer, dense
-
-
-def _strengthen(model: Any, factor: float) -> None:
-    for layer in model.layers:
+    # With logits near 0 the weights of the groups, and so the gradients of the router, would hardly move.
+    strength = getattr(student.config, ROUTER_STRENGTH, TRAINED_STRENGTH)
+    factor = max(1.0, TRAINED_STRENGTH / strength)
+    for layer in student.layers:
         if hasattr(layer.mlp, "experts"):
             layer.mlp.gate.weight.data *= factor
             layer.mlp.gate.e_score_correction_bias *= factor
+    setattr(student.config, ROUTER_STRENGTH, strength * factor)
+    return student.requires_grad_(True), tokenizer, dense

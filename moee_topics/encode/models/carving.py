@@ -24,6 +24,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
+from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json
 
@@ -330,6 +331,7 @@ def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:
         first_k_dense_replace=settings.dense_layers,
         norm_topk_prob=True,
         num_mtp_layers=0,
+        **{ROUTER_STRENGTH: settings.strength},
         bos_token_id=config.bos_token_id,
         eos_token_id=config.eos_token_id,
         pad_token_id=config.pad_token_id,

@@ -60,7 +60,8 @@ def save_compact(
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
     stored = dict(_stored(model.state_dict(), embeddings, scales or {}))
     split = split_torch_state_dict_into_shards(stored, max_shard_size=_SHARD)
-    config = json.loads(model.config.to_json_string(use_diff=False)) | {MARK: FORMAT}
+    config = json.loads(model.config.to_json_string()) | {MARK: FORMAT}
+    config.pop("_name_or_path", None)  # a path of the machine that made it
     with atomic_folder(folder) as unfinished:
         for name, keys in split.filename_to_tensors.items():
             save_file({key: stored[key].contiguous() for key in keys}, unfinished / name, metadata={"format": "pt"})

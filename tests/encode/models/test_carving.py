@@ -124,6 +124,22 @@ def test_the_router_finds_the_groups_that_contribute() -> None:
     assert torch.equal((inputs @ weights.T + bias).argmax(1), energies.argmax(1)) or explained > 0.999
 
 
+def test_what_is_read_of_a_router_is_the_logarithm_of_the_contributions_it_predicts(tmp_path: Path) -> None:
+    for strength in (1e-4, 0.01):
+        donor = dense()
+        model, cuts = carving.carve(donor, rows(), replace(SETTINGS, strength=strength))
+        carving.write_carved(tmp_path / str(strength), model, tiny_tokenizer(), cuts, {})
+        encoder = MoEEncoder.from_pretrained(tmp_path / str(strength), dtype="float32", prompt="none", pooling="mean")
+        logits = encoder.encode(["a farmer sleeps"]).router_logits[0]
+
+        ids = torch.tensor([encoder.tokenizer("a farmer sleeps")["input_ids"]])
+        inputs: list[torch.Tensor] = []
+        model.layers[0].mlp.register_forward_pre_hook(lambda module, given, to=inputs: to.append(given[0][0]))
+        model(input_ids=ids, use_cache=False)
+        expected = (inputs[0] @ cuts[0].router.T + cuts[0].bias).mean(0).detach()
+        np.testing.assert_allclose(logits[0], expected.numpy(), atol=0.01)
+
+
 def test_a_carved_checkpoint_is_an_ordinary_mixture(tmp_path: Path) -> None:
     model, cuts = carving.carve(dense(), rows(), SETTINGS)
     carving.write_carved(tmp_path / "carved", model, tiny_tokenizer(), cuts, {"donor": "tiny"})
