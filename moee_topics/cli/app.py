@@ -14,7 +14,7 @@ import typer
 
 from moee_topics import __version__
 from moee_topics.cli import model_commands, recipe_commands, run_commands, score_commands
-from moee_topics.cli.group import group_of
+from moee_topics.cli.command_group import group_of
 
 app = group_of(
     [

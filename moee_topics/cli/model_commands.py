@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
-from moee_topics.cli.printing import fact_lines, show
+from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:

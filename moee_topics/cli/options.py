@@ -52,7 +52,7 @@ class Manner:
     @cached_property
     def progress(self) -> Progress:
         """Silence, bars or lines on stderr."""
-        from moee_topics.cli.bars import progress_for
+        from moee_topics.cli.progress_bars import progress_for
 
         return progress_for(self.quiet)
 
@@ -130,7 +130,7 @@ def command(
     Args:
         examples: lines that end its help.
         name: what it is called, unless like the function.
-        any_option: whether options that it does not declare reach it, among its words.
+        any_option: whether options that it does not declare reach it, among its arguments.
     """
 
     def marked(function: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moee_topics.cli.options import Choice, Json, RecipeName, command
-from moee_topics.cli.printing import print_json, show
+from moee_topics.cli.stdout import print_json, show
 
 if TYPE_CHECKING:
     from moee_topics.mteb import ScoreRecipe

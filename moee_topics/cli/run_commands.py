@@ -27,7 +27,7 @@ from moee_topics.cli.options import (
     Store,
     command,
 )
-from moee_topics.cli.printing import print_json, show
+from moee_topics.cli.stdout import print_json, show
 from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from moee_topics.cli.options import RUNS, Manner, Store, command
-from moee_topics.cli.printing import show_tables
-from moee_topics.cli.words import Words, read_words
+from moee_topics.cli.score_arguments import ScoreArguments, read_arguments
+from moee_topics.cli.stdout import show_tables
 from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Result(NamedTuple):
     any_option=True,
 )
 def score(
-    words: Annotated[
+    arguments: Annotated[
         list[str] | None,
         typer.Argument(help="A scoring recipe, or none, and keys of it.", metavar="RECIPE|KEY=VALUE"),
     ] = None,
@@ -56,7 +56,7 @@ def score(
     What is scored already is not scored again. The flags of the reference implementation's eval_mteb.py are understood.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
-    recipe = score_recipe(read_words(words or []))
+    recipe = score_recipe(read_arguments(arguments or []))
     if dry_run:
         from moee_topics.mteb import bytes_per_text, estimate_table, estimate_tasks, estimates_to_json
 
@@ -78,7 +78,7 @@ def score(
     any_option=True,
 )
 def compare(
-    words: Annotated[
+    arguments: Annotated[
         list[str] | None,
         typer.Argument(help="What to compare; see above.", metavar="RUN|RECIPE|KEY=VALUE"),
     ] = None,
@@ -104,23 +104,23 @@ def compare(
     os.environ.setdefault("TQDM_DISABLE", "1")
     from moee_topics.run_folder import RunFolder
 
-    folders = [Path(word) for word in words or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
-    if len(folders) == len(words or []) == 2:
+    folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
+    if len(folders) == len(arguments or []) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
     else:
-        chosen = read_words(words or [])
+        chosen = read_arguments(arguments or [])
         compared = methods_of_a_corpus if _has_corpus(chosen.recipe) else views_of_tasks
         result = compared(chosen, output, store, manner)
     show_tables(result.data, result.tables, result.page, as_json=manner.as_json)
 
 
-def score_recipe(words: Words) -> ScoreRecipe:
-    """The scoring recipe of some words; without a recipe one of keys alone."""
+def score_recipe(arguments: ScoreArguments) -> ScoreRecipe:
+    """The scoring recipe of some arguments; without a recipe one of keys alone."""
     from moee_topics.mteb import load_score_recipe, parse_score_recipe
 
-    if words.recipe is None:
-        return parse_score_recipe({"score": {}}, words.overrides, name="these keys")
-    return load_score_recipe(words.recipe, words.overrides)
+    if arguments.recipe is None:
+        return parse_score_recipe({"score": {}}, arguments.overrides, name="these keys")
+    return load_score_recipe(arguments.recipe, arguments.overrides)
 
 
 def _has_corpus(recipe: str | None) -> bool:
@@ -138,15 +138,15 @@ def two_runs(first: Path, second: Path, output: Path) -> Result:
     return Result({"page": page}, [], page)
 
 
-def methods_of_a_corpus(words: Words, output: Path | None, store: Path | None, manner: Manner) -> Result:
+def methods_of_a_corpus(arguments: ScoreArguments, output: Path | None, store: Path | None, manner: Manner) -> Result:
     """One corpus by several methods of fusion: a run folder for each, and a page of all."""
     from moee_topics.recipe import load_recipe
     from moee_topics.report import PAGE, write_methods
     from moee_topics.run import parse_methods, run_methods
 
-    output, name = output or RUNS, Path(str(words.recipe)).stem
-    methods = [word.removeprefix(KEY) for word in words.overrides if word.startswith(KEY)]
-    recipe = load_recipe(str(words.recipe), [word for word in words.overrides if not word.startswith(KEY)])
+    output, name = output or RUNS, Path(str(arguments.recipe)).stem
+    methods = [word.removeprefix(KEY) for word in arguments.overrides if word.startswith(KEY)]
+    recipe = load_recipe(str(arguments.recipe), [word for word in arguments.overrides if not word.startswith(KEY)])
     folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
     run_methods(recipe, folders, store or output / STORE_NAME, progress=manner.progress)
     page = output / f"{name}-methods" / PAGE
@@ -172,12 +172,12 @@ def method_tables(comparison: MethodsComparison) -> list[Table]:
     ]
 
 
-def views_of_tasks(words: Words, output: Path | None, store: Path | None, manner: Manner) -> Result:
+def views_of_tasks(arguments: ScoreArguments, output: Path | None, store: Path | None, manner: Manner) -> Result:
     """Hidden states beside routing weights on the tasks of a scoring recipe."""
     from moee_topics.mteb import compare as compare_views
     from moee_topics.mteb import embedders_of
 
-    recipe, output = score_recipe(words), output or COMPARISON
+    recipe, output = score_recipe(arguments), output or COMPARISON
     comparison = compare_views(
         recipe, output, embedders_of(recipe, store or output / STORE_NAME), progress=manner.progress
     )

@@ -1,6 +1,7 @@
 from .checks import Check as Check
 from .checks import guarded as guarded
 from .encoder import MoEEncoder as MoEEncoder
+from .encoder_source import EncoderSource as EncoderSource
 from .models import CarveSettings as CarveSettings
 from .models import DistilSettings as DistilSettings
 from .models import ModelCard as ModelCard
@@ -23,5 +24,4 @@ from .router import find_routers as find_routers
 from .settings import POCKET as POCKET
 from .settings import EncoderSettings as EncoderSettings
 from .settings import Quantize as Quantize
-from .source import EncoderSource as EncoderSource
 from .texts import plain_texts as plain_texts

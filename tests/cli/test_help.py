@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
-from moee_topics.cli.words import read_words
+from moee_topics.cli.score_arguments import read_arguments
 from moee_topics.recipe import Recipe, is_scoring, load_recipe, read_recipe
 from moee_topics.schema import build
 
@@ -77,7 +77,7 @@ def test_an_example_is_a_command_with_keys_that_exist(line: str) -> None:
     if path[0] in ("score", "compare"):
         from moee_topics.mteb import load_score_recipe, parse_score_recipe
 
-        recipe, overrides = read_words([word for word in words[2:] if not word.startswith("runs/")])
+        recipe, overrides = read_arguments([word for word in words[2:] if not word.startswith("runs/")])
         if recipe and not is_scoring(read_recipe(recipe)):
             load_recipe(recipe)
         elif recipe:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command_line import call
 from scored_files import write_files
-from typer.testing import CliRunner
-
-from moee_topics.cli.app import app
-
-pytest.importorskip("mteb")
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    pytest.importorskip("mteb")
     return write_files(tmp_path_factory.mktemp("files"))
-
-
-def cli(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments))
 
 
 def test_score_from_the_command_line_with_a_real_model(
@@ -29,21 +22,21 @@ def test_score_from_the_command_line_with_a_real_model(
 ) -> None:
     arguments = ["score", f"encoder.model={tiny_olmoe}", f"score.local=STS={files['STS']},name=Mine",
                  "score.methods=HS,RW,sum", "score.alpha=0.5", "--quiet", "--output", str(tmp_path)]  # fmt: skip
-    result = cli(*arguments, "--json")
+    result = call(*arguments, "--json")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
     assert [task["name"] for task in data["tasks"]] == ["Mine"]
     assert data == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    again = cli(*arguments)
+    again = call(*arguments)
     assert "| Mine | cosine_spearman |" in again.stdout
-    counts = cli(*arguments, "--dry-run")
+    counts = call(*arguments, "--dry-run")
     assert "| Mine | STS | 48 | 48 |" in counts.stdout
 
 
 def test_compare_from_the_command_line_with_a_real_model(
     files: dict[str, Path], tiny_olmoe: Path, tmp_path: Path
 ) -> None:
-    result = cli("compare", "--base_model", str(tiny_olmoe), f"score.local={files['STS']}", "score.prompts=none,style",
+    result = call("compare", "--base_model", str(tiny_olmoe), f"score.local={files['STS']}", "score.prompts=none,style",
                  "--quiet", "--json", "--output", str(tmp_path))  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs"][0]["names"] == ["HS none", "HS style", "RW none", "RW style"]
@@ -58,16 +51,54 @@ def test_two_run_folders_are_set_side_by_side(tmp_path: Path, monkeypatch: pytes
         (run_folder / "run.json").write_text("{}")
     asked: list[tuple[Path, Path, Path]] = []
     monkeypatch.setattr(moee_topics.report, "write_comparison", lambda *places: asked.append(places))
-    result = cli("compare", str(runs[0]), str(runs[1]), "--output", str(tmp_path / "out"), "--json")
+    result = call("compare", str(runs[0]), str(runs[1]), "--output", str(tmp_path / "out"), "--json")
     assert json.loads(result.stdout) == {"page": str(tmp_path / "out" / "a-b.html")}
     assert asked == [(*runs, tmp_path / "out" / "a-b.html")]
 
 
 def test_errors_leave_with_their_exit_code(tmp_path: Path) -> None:
-    absent = cli("score", f"score.local={tmp_path / 'absent.csv'}", "--json")
+    pytest.importorskip("mteb")
+    absent = call("score", f"score.local={tmp_path / 'absent.csv'}", "--json")
     assert absent.exit_code == 4
     assert json.loads(absent.stdout)["error"]["kind"] == "InputError"
-    assert cli("score", "score.tasks=STS12", "score.methods=mean").exit_code == 3
-    assert cli("score").exit_code == 3
+    assert call("score", "score.tasks=STS12", "score.methods=mean").exit_code == 3
+    assert call("score").exit_code == 3
     (tmp_path / "taken").write_text("a file")
-    assert cli("score", "score.tasks=STS12", "--output", str(tmp_path / "taken")).exit_code == 4
+    assert call("score", "score.tasks=STS12", "--output", str(tmp_path / "taken")).exit_code == 4
+
+
+def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
+    finished: Path, recipe: Path, tmp_path: Path
+) -> None:
+    output = Path(shutil.copytree(finished, tmp_path / "runs"))
+    result = call("compare", recipe, "--output", output, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    names = ["hidden_states", "routing_weights", "concat", "weighted_sum"]
+    assert list(found["methods"]) == names and [len(row) for row in found["ami"]] == [4] * 4
+    for name in names:
+        folder = output / f"mine-{name}"
+        assert found["methods"][name]["run"] == str(folder) and (folder / "report.html").is_file()
+        assert json.loads((folder / "run.json").read_text())["fusion"]["method"] == name
+        assert json.loads((folder / "stages.json").read_text())["embed"]["facts"]["encoded"] == 0, "all were stored"
+    pages = output / "mine-methods"
+    assert found["page"] == str(pages / "methods.html") and len(list(pages.iterdir())) == 1 + 6
+    again = call("compare", recipe, "fusion.method=concat,weighted_sum", "--output", output)
+    assert not [line for line in again.stderr.splitlines() if line.startswith(("fuse", "topics", "stability"))]
+    assert "| topics |" in again.stdout and again.stdout.rstrip().endswith("methods.html")
+
+
+def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    run = finished / "mine"
+    for arguments, told in [
+        ((), "No task to score"),
+        ((run,), "neither a file nor one of the shipped"),
+        ((run, run, run), "one recipe comes first"),
+        ((run, recipe), "one recipe comes first"),
+        ((recipe, "fusion.method=concat"), "two or more of hidden_states"),
+        ((recipe, "fusion.method=concat,HS"), "'HS' is none of them"),
+        ((recipe, "--method", "all"), "There is no option --method."),
+        ((recipe, "score.alpha=1"), "there is no key score"),
+    ]:
+        result = call("compare", *arguments, "--output", tmp_path)
+        assert result.exit_code == 3 and told in result.stderr, (arguments, result.output)

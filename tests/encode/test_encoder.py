@@ -1,6 +1,7 @@
+"""Texts to embeddings: the vector of a document depends on the document and the spec alone."""
+
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,50 +11,22 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from tiny_models import save_checkpoint, tiny_olmoe_config, tiny_tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3NextConfig
+from encoders import alone, assert_close, assert_same_bits, documents, encoder_of
+from tiny_models import save_checkpoint, tiny_tokenizer
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder
 from moee_topics.encode.layout import Layout
-from moee_topics.encode.models import load_model
-from moee_topics.encode.prompts import get_prompt
-from moee_topics.encode.settings import POCKET, EncoderSettings
+from moee_topics.encode.settings import POCKET
 from moee_topics.errors import InputError, ModelError
 
 T = TypeVar("T")
-WORDS = ("the", "court", "heard", "a", "case", "while", "space", "probes", "orbit", "planets", "and", "goalie", "puck")
-
-
-def documents(count: int = 24) -> list[str]:
-    """Texts of 1 to some 60 words, all different."""
-    generator = np.random.default_rng(0)
-    sizes = np.clip(generator.lognormal(2.2, 1.0, count).astype(int), 1, 60)
-    return [f"{i} " + " ".join(generator.choice(WORDS, size)) for i, size in enumerate(sizes)]
-
-
-def encoder_of(folder: Path, **options: object) -> MoEEncoder:
-    return MoEEncoder.from_pretrained(folder, **{"dtype": "float32", "max_tokens": 256, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_olmoe: Path) -> MoEEncoder:
     return encoder_of(tiny_olmoe)
-
-
-def assert_close(one: Embeddings, other: Embeddings, tolerance: float) -> None:
-    np.testing.assert_allclose(one.hidden_states, other.hidden_states, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(one.router_logits, other.router_logits, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(one.routing_weights, other.routing_weights, rtol=0, atol=tolerance)
-
-
-def assert_same_bits(one: Embeddings, other: Embeddings) -> None:
-    assert_close(one, other, 0.0)
-
-
-def alone(encoder: MoEEncoder, texts: list[str]) -> Embeddings:
-    return Embeddings.concatenate([encoder.encode(text) for text in texts])
 
 
 @pytest.mark.parametrize("fixture", ["tiny_olmoe", "tiny_qwen2_moe"])
@@ -101,41 +74,6 @@ def test_the_shortest_documents_have_the_same_vector_alone_and_among_others(tiny
     encoder = encoder_of(tiny_olmoe, dtype="bfloat16", prompt="none")
     texts = ["a", "b", "", "ab", *documents(6)]
     assert_same_bits(encoder.encode(texts), alone(encoder, texts))
-
-
-def test_the_padded_fallback_agrees_with_packing(tiny_olmoe: Path) -> None:
-    texts = documents()
-    for pooling in ("last_token", "mean"):
-        packed, padded = encoder_of(tiny_olmoe, pooling=pooling), encoder_of(tiny_olmoe, pooling=pooling)
-        padded.model.set_attn_implementation("sdpa")
-        padded.layout = "padded"
-        assert_close(packed.encode(texts), padded.encode(texts), 1e-5)
-
-
-def test_a_model_that_does_not_keep_packed_documents_apart_is_padded(tmp_path: Path) -> None:
-    config = Qwen3NextConfig(
-        vocab_size=384,
-        hidden_size=64,
-        intermediate_size=64,
-        moe_intermediate_size=64,
-        shared_expert_intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        num_experts=8,
-        num_experts_per_tok=2,
-        linear_num_key_heads=2,
-        linear_num_value_heads=4,
-        linear_key_head_dim=16,
-        linear_value_head_dim=16,
-        initializer_range=0.2,
-    )
-    encoder = encoder_of(save_checkpoint(config, tmp_path / "hybrid"))
-    assert not encoder.packed
-    texts = documents(8)
-    # Recurrent layers add up what rounding leaves: 2e-4 of values up to 5 with AVX2, half of it with AVX-512.
-    assert_close(encoder.encode(texts), alone(encoder, texts), 1e-3)
 
 
 def test_one_string_is_one_document_and_none_are_none(encoder: MoEEncoder) -> None:
@@ -222,15 +160,6 @@ def test_a_document_that_is_no_string_is_refused(encoder: MoEEncoder) -> None:
         next(encoder.encode_stream("text"))
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("quantize", "int3"), ("pooling", "max"), ("long_documents", "drop"), ("dtype", "int8"), ("prompt", "promteol")],
-)
-def test_an_option_that_does_not_exist_is_refused_by_name(tiny_olmoe: Path, option: str, value: str) -> None:
-    with pytest.raises(InputError, match=value):
-        encoder_of(tiny_olmoe, **{option: value})
-
-
 def test_the_key_changes_with_all_that_vectors_depend_on_and_with_nothing_else(tiny_olmoe: Path) -> None:
     key = encoder_of(tiny_olmoe).spec.key()
     assert key == encoder_of(tiny_olmoe, tokens_per_batch=512).spec.key()
@@ -246,18 +175,6 @@ def test_the_key_changes_with_all_that_vectors_depend_on_and_with_nothing_else(t
         assert encoder_of(tiny_olmoe, **{name: value}).spec.key()[name] != key[name]
 
 
-def test_the_key_follows_the_content_of_a_folder_not_its_place(tiny_olmoe: Path, tmp_path: Path) -> None:
-    moved = Path(shutil.copytree(tiny_olmoe, tmp_path / "moved"))
-    key = encoder_of(tiny_olmoe).spec.key()
-    assert encoder_of(moved).spec.key() == key
-    shard = sorted(moved.glob("*.safetensors"))[0]
-    tensors = load_file(shard)
-    name = next(iter(tensors))
-    tensors[name].view(-1)[0] += 1
-    save_file(tensors, shard, metadata={"format": "pt"})
-    assert encoder_of(moved).spec.key() != key
-
-
 def test_a_model_without_routers_is_refused_but_gives_hidden_states_where_asked(tmp_path: Path) -> None:
     config = LlamaConfig(
         vocab_size=384, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4
@@ -271,42 +188,12 @@ def test_a_model_without_routers_is_refused_but_gives_hidden_states_where_asked(
         assert found.router_logits.shape == (2, 0, 0)
 
 
-def test_a_missing_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="folder in hub layout"):
-        MoEEncoder.from_pretrained("nobody/no-such-model")
-    with pytest.raises(ModelError, match="holds no model"):
-        MoEEncoder.from_pretrained(tmp_path)
-
-
-def test_weights_that_are_missing_from_a_checkpoint_are_an_error(tmp_path: Path) -> None:
-    folder = save_checkpoint(tiny_olmoe_config(), tmp_path / "model", shard_size="5GB")
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["model.norm.weight"]
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"lacks 1 weights.*norm\.weight"):
-        encoder_of(folder)
-
-
-def test_loading_leaves_no_weight_in_a_mapped_file(tiny_olmoe: Path) -> None:
-    model, _ = load_model(EncoderSettings(str(tiny_olmoe), dtype="float32"))
-    storages = {parameter.untyped_storage().nbytes() for parameter in model.parameters()}
-    assert max(storages) == max(parameter.nbytes for parameter in model.parameters())
-    assert not any(parameter.requires_grad for parameter in model.parameters()) and not model.training
-
-
 @pytest.mark.skipif(not (POCKET / "config.json").exists(), reason="the embedded model is not in this checkout")
 def test_the_embedded_model_has_a_name_and_encodes() -> None:
     encoder = MoEEncoder.from_pretrained("pocket")
     found = encoder.encode(["Hockey players skate and score.", "The goalie saves the puck.", "Tax law and courts."])
     assert encoder.spec.model == "pocket" and encoder.packed
     assert found.router_logits.shape == (3, encoder.spec.layers, encoder.spec.experts)
-
-
-def test_the_embedded_model_is_read_as_it_reads_best_and_others_as_in_the_paper(tiny_olmoe: Path) -> None:
-    pocket, other = MoEEncoder.from_pretrained("pocket").spec, MoEEncoder.from_pretrained(tiny_olmoe).spec
-    assert (pocket.prompt, pocket.pooling) == ("{text}", "mean")
-    assert (other.prompt, other.pooling) == (get_prompt("prompteol").template, "last_token")
 
 
 def from_four_threads(work: Callable[[int], T]) -> list[T]:

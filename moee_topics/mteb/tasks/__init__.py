@@ -11,7 +11,7 @@ from moee_topics.mteb.tasks.hub import without_retries
 from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, guess_type, read_rows
 from moee_topics.mteb.tasks.local import local_task
 from moee_topics.mteb.tasks.registry import benchmark_tasks, hub_task
-from moee_topics.mteb.tasks.source import TaskSource, VersionedTask
+from moee_topics.mteb.tasks.task_source import TaskSource, VersionedTask
 
 __all__ = [
     "SHUFFLED",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.hub import without_retries
-from moee_topics.mteb.tasks.source import TaskSource, mteb
+from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 from moee_topics.store import content_hash
 
 

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-from moee_topics.mteb.tasks.source import TaskSource
+from moee_topics.mteb.tasks.task_source import TaskSource
 
 SECONDS = 3.0
 

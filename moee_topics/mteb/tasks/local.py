@@ -25,7 +25,7 @@ from moee_topics.mteb.tasks.labelled_files import (
     whole_rows,
 )
 from moee_topics.mteb.tasks.protocols import PROTOCOLS, Table, needed_columns, reranking_layout, retrieval_layout
-from moee_topics.mteb.tasks.source import TaskSource, mteb
+from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 
 Splits = Mapping[str, Table]
 

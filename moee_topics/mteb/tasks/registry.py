@@ -9,7 +9,7 @@ from typing import Any
 
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
-from moee_topics.mteb.tasks.source import TaskSource, mteb
+from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 
 
 def hub_task(name: str) -> TaskSource:

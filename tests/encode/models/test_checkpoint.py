@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from encoders import encoder_of
+from safetensors.torch import load_file, save_file
 
 from moee_topics.encode.models.checkpoint import identity
 from moee_topics.encode.settings import POCKET
@@ -28,3 +31,15 @@ def test_a_folder_is_its_content_and_the_embedded_model_has_a_name() -> None:
     assert identity("pocket") == identity(POCKET)
     name, revision = identity("pocket")
     assert name == "pocket" and revision.startswith("sha256:")
+
+
+def test_the_key_follows_the_content_of_a_folder_not_its_place(tiny_olmoe: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(tiny_olmoe, tmp_path / "moved"))
+    key = encoder_of(tiny_olmoe).spec.key()
+    assert encoder_of(moved).spec.key() == key
+    shard = sorted(moved.glob("*.safetensors"))[0]
+    tensors = load_file(shard)
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] += 1
+    save_file(tensors, shard, metadata={"format": "pt"})
+    assert encoder_of(moved).spec.key() != key

@@ -1,4 +1,4 @@
-"""The experts' forward on a CPU: both ways give the sum over each token's chosen experts, plain or quantized."""
+"""The experts' forward: every way gives the sum over each token's chosen experts, plain or quantized."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from quantized_models import last_states, load
 from torch import Tensor
 from torch.nn import functional
+from transformers import AutoModel
 
 from moee_topics.encode.models import experts
+from moee_topics.encode.models.blockwise import KINDS, Kind
 from moee_topics.encode.models.loading import load_model
 from moee_topics.encode.settings import EncoderSettings
 
@@ -49,3 +52,30 @@ def test_one_product_is_taken_where_half_of_the_experts_are_active(tiny_olmoe: P
     count = len(layer.down_proj)
     assert experts.is_mostly_active(layer, (count + 1) // 2)
     assert not experts.is_mostly_active(layer, count // 2 - 1 if count > 3 else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_grouped_forward_of_a_gpu_equals_the_one_by_one(checkpoint: Path, kind: Kind) -> None:
+    layer = next(module for _, module in experts.experts_modules(load(checkpoint, kind)))
+    torch.manual_seed(0)
+    states, scores = torch.randn(50, 128), torch.rand(50, 2)
+    chosen = torch.randint(0, 8, (50, 2))
+    one_by_one = experts._one_by_one(layer, states, chosen, scores)
+    torch.testing.assert_close(experts._grouped(layer, states, chosen, scores), one_by_one, atol=1e-5, rtol=1e-5)
+
+
+def test_plain_experts_take_the_same_forward(checkpoint: Path) -> None:
+    stock = AutoModel.from_pretrained(checkpoint, dtype=torch.float32, experts_implementation="eager")
+    expected = last_states(stock)
+    assert experts.use(stock) >= 1
+    torch.testing.assert_close(last_states(stock), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_an_expert_gives_the_same_rows_whatever_its_neighbours(olmoe: Path, dtype: torch.dtype) -> None:
+    layer = next(module for _, module in experts.experts_modules(load(olmoe, "nf4", dtype)))
+    torch.manual_seed(0)
+    states, scores, chosen = torch.randn(300, 128).to(dtype), torch.rand(300, 2), torch.randint(0, 8, (300, 2))
+    together = experts.experts_forward(layer, states, chosen, scores)
+    alone = experts.experts_forward(layer, states[:7], chosen[:7], scores[:7])
+    torch.testing.assert_close(alone, together[:7], atol=0 if dtype == torch.bfloat16 else 1e-6, rtol=0)

@@ -1,3 +1,5 @@
+"""The families of mixtures: each gives vectors that do not depend on neighbours, or says why it is left out."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,41 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_families import DECODERS, POPULAR, every
 from tiny_families import EXPERTS, LAYERS, router_model_types, tiny_config, tiny_model
 from tiny_models import save_checkpoint, tiny_tokenizer
 from transformers import AutoConfig
 
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
 from moee_topics.encode.layout import measured_sizes
-from moee_topics.encode.models import describe, supported_families
+from moee_topics.encode.models import supported_families
 from moee_topics.encode.models.attention import register
-from moee_topics.encode.models.cards import card_of
 from moee_topics.encode.models.families import FAMILIES, UNSUPPORTED
 from moee_topics.encode.models.loading import loader_of
 from moee_topics.errors import ModelError
 
-POPULAR = [
-    "olmoe",
-    "flex_olmo",
-    "qwen2_moe",
-    "qwen3_moe",
-    "qwen3_next",
-    "mixtral",
-    "deepseek_v2",
-    "deepseek_v3",
-    "gpt_oss",
-    "granitemoe",
-    "phimoe",
-    "ernie4_5_moe",
-    "glm4_moe",
-    "dots1",
-    "hunyuan_v1_moe",
-    "lfm2_moe",
-    "minimax",
-    "llama4_text",
-    "jetmoe",
-]
-DECODERS = sorted(FAMILIES.keys() - {"deepseek"})
 WIDTHS = {"doge": 16, "longcat_flash": EXPERTS + 2, "zaya": EXPERTS + 1}
 TEXTS = [
     "The court heard the case.",
@@ -47,11 +27,6 @@ TEXTS = [
     "Space probes orbit distant planets and send pictures. " * 3,
     "puck and goalie",
 ]
-
-
-def every(families: list[str]) -> list[object]:
-    """Popular families run always, the others where slow tests do."""
-    return [pytest.param(name, marks=() if name in POPULAR else pytest.mark.slow) for name in families]
 
 
 def encoder_of(model_type: str) -> MoEEncoder:
@@ -100,19 +75,6 @@ def test_a_family_gives_vectors_that_do_not_depend_on_neighbours(model_type: str
     assert encoder.layout == ("padded" if model_type == "phimoe" else listed)
 
 
-@pytest.mark.parametrize("model_type", every(DECODERS))
-def test_a_card_says_what_the_model_is(model_type: str) -> None:
-    config = tiny_config(model_type)
-    card, model = card_of(model_type, config), tiny_model(config)
-    layers, experts, hidden_size = measured_sizes(model)
-    assert (card.layers, card.experts, card.hidden_size) == (layers, experts, hidden_size)
-    assert card.supported and card.router == FAMILIES[model_type].router
-    assert card.parameters == sum(weight.numel() for weight in model.parameters())
-    all_active = card.experts_per_token == experts or model_type == "doge"  # doge's experts are rows of an embedding
-    assert (card.active_parameters == card.parameters) == all_active
-    assert (set(card.memory) == {"none"}) == ("16-bit only" in card.note)
-
-
 def test_gemma4_stores_logarithms_whose_softmax_are_the_probabilities_it_routes_by() -> None:
     encoder = encoder_of("gemma4_text")
     seen = []
@@ -120,27 +82,6 @@ def test_gemma4_stores_logarithms_whose_softmax_are_the_probabilities_it_routes_
     found = encoder.encode("a text")
     last = len(tiny_tokenizer()("<a text>")["input_ids"]) - 1
     np.testing.assert_allclose(found.routing_weights[0, 0], seen[0].view(-1, EXPERTS)[last], atol=1e-5)
-
-
-def test_the_published_sizes_come_out_of_the_configuration(tmp_path: Path) -> None:
-    config = AutoConfig.for_model(
-        "olmoe", hidden_size=2048, intermediate_size=1024, num_experts=64, num_experts_per_tok=8, vocab_size=50304
-    )
-    config.save_pretrained(tmp_path)
-    card = describe(tmp_path)
-    assert (card.layers, card.experts, card.experts_per_token, card.hidden_size) == (16, 64, 8, 2048)
-    head = 2048 * 50304
-    assert card.parameters + head == pytest.approx(6.92e9, rel=0.01)
-    assert card.active_parameters + head == pytest.approx(1.28e9, rel=0.01)
-    assert card.memory["nf4"] < 4.0e9 < card.memory["int8"] < card.memory["none"]
-    assert card.memory["none"] == pytest.approx(2 * card.parameters)
-
-
-def test_a_model_without_routers_has_a_card_that_says_so(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    AutoConfig.for_model("llama", **sizes).save_pretrained(tmp_path)
-    card = describe(tmp_path)
-    assert (card.supported, card.layers, card.experts, card.note) == (False, 0, 0, "no routers")
 
 
 @pytest.mark.parametrize("model_type", sorted(UNSUPPORTED))

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from encoders import encoder_of
+from safetensors.torch import load_file, save_file
+from tiny_models import save_checkpoint, tiny_olmoe_config
 
 from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.encode.encoder_source import EncoderSource
+from moee_topics.encode.models import load_model
 from moee_topics.encode.models.loading import device_of, load_config
 from moee_topics.encode.settings import EncoderSettings
-from moee_topics.encode.source import EncoderSource
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ModelError
 
 KERNEL = "someone/a-kernel"
 
@@ -35,3 +39,27 @@ def test_a_device_that_is_not_here_is_refused_by_name_before_a_file_is_read(devi
 
 def test_without_a_name_the_device_is_the_best_there_is() -> None:
     assert device_of(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_missing_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="folder in hub layout"):
+        MoEEncoder.from_pretrained("nobody/no-such-model")
+    with pytest.raises(ModelError, match="holds no model"):
+        MoEEncoder.from_pretrained(tmp_path)
+
+
+def test_weights_that_are_missing_from_a_checkpoint_are_an_error(tmp_path: Path) -> None:
+    folder = save_checkpoint(tiny_olmoe_config(), tmp_path / "model", shard_size="5GB")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 weights.*norm\.weight"):
+        encoder_of(folder)
+
+
+def test_loading_leaves_no_weight_in_a_mapped_file(tiny_olmoe: Path) -> None:
+    model, _ = load_model(EncoderSettings(str(tiny_olmoe), dtype="float32"))
+    storages = {parameter.untyped_storage().nbytes() for parameter in model.parameters()}
+    assert max(storages) == max(parameter.nbytes for parameter in model.parameters())
+    assert not any(parameter.requires_grad for parameter in model.parameters()) and not model.training

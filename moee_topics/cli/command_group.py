@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from moee_topics.cli.options import with_options
-from moee_topics.cli.printing import print_json
+from moee_topics.cli.stdout import print_json
 from moee_topics.errors import InputError, Interrupted, MoEETopicsError
 from moee_topics.schema import shortened
 

@@ -1,4 +1,4 @@
-"""The words of ``score`` and ``compare``: a recipe, changes to it, and the reference implementation's flags."""
+"""What ``score`` and ``compare`` are called with: a recipe, changes to it, and the reference implementation's flags."""
 
 from __future__ import annotations
 
@@ -44,48 +44,48 @@ REFERENCE_FLAGS: Mapping[str, Flag] = {
 
 
 OPTIONS = ("--output", "--store", "--dry-run", "--offline", "--quiet", "--json", "--help")
-"""The options of the commands themselves, which typer reads before words are sorted."""
+"""The options of the commands themselves, which typer reads before the rest gets here."""
 
 
-class Words(NamedTuple):
+class ScoreArguments(NamedTuple):
     """A recipe, if one is named, and ``key=value`` changes."""
 
     recipe: str | None
     overrides: list[str]
 
 
-def read_words(words: Iterable[str]) -> Words:
-    """Sorts words into a recipe and changes to it; flags of the reference implementation become changes.
+def read_arguments(arguments: Iterable[str]) -> ScoreArguments:
+    """Sorts arguments into a recipe and changes to it; flags of the reference implementation become changes.
 
     Raises:
-        RecipeError: a flag that is not known or lacks its value, or a second recipe.
+        RecipeError: a flag that does not exist or lacks its value, or a second recipe.
     """
     recipe: str | None = None
     overrides: list[str] = []
     flags: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("--"):
-            flags.update([_flag(word, rest)])
-        elif recipe is None and not overrides and ("=" not in word or Path(word).is_file()):
-            recipe = word
-        elif "=" in word:
-            overrides.append(word)
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("--"):
+            flags.update([_flag(argument, rest)])
+        # A file may have = in its name, and a recipe can only come first.
+        elif recipe is None and not overrides and ("=" not in argument or Path(argument).is_file()):
+            recipe = argument
+        elif "=" in argument:
+            overrides.append(argument)
         else:
-            raise RecipeError(f"{word!r} is no change such as score.tasks=STS12, and one recipe comes first.")
-    laid = [f"{flag.key}={_yaml(flags[name])}" for name, flag in REFERENCE_FLAGS.items() if name in flags and flag.key]
+            raise RecipeError(f"{argument!r} is no change such as score.tasks=STS12, and one recipe comes first.")
+    laid = []
+    for name, flag in REFERENCE_FLAGS.items():
+        if flag.key and (value := flags.get(name)):
+            # Numbers as they are, everything else as quoted YAML: a prompt has quotes and colons of its own.
+            laid.append(f"{flag.key}={value if value.replace('.', '', 1).isdigit() else json.dumps(value)}")
     # What is written out as key=value wins over a flag.
-    return Words(recipe, [*laid, *overrides])
+    return ScoreArguments(recipe, [*laid, *overrides])
 
 
-def _yaml(value: str) -> str:
-    """A flag's value as YAML: numbers as they are, everything else as quoted text, for a prompt has its own quotes."""
-    return value if value.replace(".", "", 1).isdigit() else json.dumps(value)
-
-
-def _flag(word: str, rest: Iterator[str]) -> tuple[str, str]:
-    """A flag's name and value; the value is in the word, or the next word, or fixed."""
-    name, equals, value = word.partition("=")
+def _flag(argument: str, rest: Iterator[str]) -> tuple[str, str]:
+    """A flag's name and value; the value is in the argument, or the next one, or fixed."""
+    name, equals, value = argument.partition("=")
     flag = REFERENCE_FLAGS.get(name)
     if flag is None:
         near = did_you_mean(name, [*REFERENCE_FLAGS, *OPTIONS])

@@ -1,0 +1,44 @@
+"""From a dense folder to a mixture that learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from carved_models import SETTINGS, TRAINING, dense
+from tiny_models import tiny_tokenizer
+
+from moee_topics.encode import MoEEncoder
+from moee_topics.encode.models import carved
+from moee_topics.errors import InputError, ModelError
+
+
+def test_from_a_dense_folder_to_a_mixture_that_learned(tmp_path: Path) -> None:
+    source, mixture = tmp_path / "dense", tmp_path / "mixture"
+    dense().save_pretrained(source)
+    tiny_tokenizer().save_pretrained(source)
+    sentences = [
+        f"Space probes orbit distant planets {i} and the farmer sleeps while the goalie scores" for i in range(60)
+    ]
+
+    report = carved.carve_checkpoint(source, mixture, sentences, SETTINGS, tokens=1000, vocabulary=320)
+    assert report["settings"]["groups"] == 6 and 0 < report["pooled_cosine"] <= 1
+    learned = carved.distil_checkpoint(mixture, source, tmp_path / "learned", sentences, TRAINING)
+    assert learned["steps"] == 6 and sorted(path.name for path in tmp_path.iterdir()) == ["dense", "learned", "mixture"]
+
+    encoder = MoEEncoder.from_pretrained(tmp_path / "learned", dtype="float32", prompt="none", pooling="mean")
+    assert encoder.encode(sentences[:2]).router_logits.shape[0] == 2
+    with pytest.raises(InputError, match="exists already"):
+        carved.carve_checkpoint(source, mixture, sentences, SETTINGS)
+    with pytest.raises(InputError, match="exists already"):
+        carved.distil_checkpoint(mixture, source, mixture, sentences, TRAINING)
+
+
+def test_only_what_distillation_computes_is_distilled(tmp_path: Path) -> None:
+    donor = dense(hidden_act="gelu")
+    donor.save_pretrained(tmp_path / "dense")
+    tiny_tokenizer().save_pretrained(tmp_path / "dense")
+    text = ["Space probes orbit distant planets and the farmer sleeps while the goalie scores"] * 60
+    carved.carve_checkpoint(tmp_path / "dense", tmp_path / "mixture", text, SETTINGS, tokens=1000)
+    with pytest.raises(ModelError, match="have gelu"):
+        carved.distil_checkpoint(tmp_path / "mixture", tmp_path / "dense", tmp_path / "new", text, TRAINING)

@@ -1,0 +1,50 @@
+"""Folders of weights in four bits: they load as what was rounded, or are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from carved_models import dense, rows
+from safetensors.torch import load_file, save_file
+from tiny_models import tiny_tokenizer
+
+from moee_topics.encode import MoEEncoder
+from moee_topics.encode.models import carving, compact, fourbit
+from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.errors import InputError, ModelError
+
+
+def test_a_compact_folder_loads_as_what_was_rounded(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
+    compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    texts = ["Space probes orbit planets", "the goalie saves the puck and the court heard"]
+    for dtype in ("bfloat16", "float32"):
+        encoder = MoEEncoder.from_pretrained(tmp_path / "compact", dtype=dtype, prompt="none", pooling="mean")
+        together, alone = encoder.encode(texts), encoder.encode(texts[1])
+        np.testing.assert_allclose(together.hidden_states[1], alone.hidden_states[0], atol=2e-5)
+
+    for name, weight in model.state_dict().items():
+        rounded = weight.dim() >= 2 and not name.endswith("gate.weight") and "embed" not in name
+        wanted = fourbit.rounded(weight, fourbit.block_scales(weight)) if rounded else weight
+        assert (encoder.model.state_dict()[name] - wanted).abs().max() < (1e-6 if rounded else 0.01), name
+
+
+def test_a_compact_folder_that_is_broken_or_in_the_way_is_refused(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
+    compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    with pytest.raises(InputError, match="exists already"):
+        compact.save_compact(model, tmp_path / "compact", tiny_tokenizer())
+    path = next((tmp_path / "compact").glob("*.safetensors"))
+    stored = load_file(path)
+    name = next(name for name in stored if name.endswith(".scales"))
+    for scales in ({}, {name: stored[name].reshape(-1)[:-1]}):
+        save_file(
+            {key: value for key, value in stored.items() if key != name} | scales, path, metadata={"format": "pt"}
+        )
+        with pytest.raises(ModelError, match="damaged"):
+            MoEEncoder.from_pretrained(tmp_path / "compact")
+    path.write_bytes(b"broken")
+    with pytest.raises(ModelError, match="damaged"):
+        MoEEncoder.from_pretrained(tmp_path / "compact")

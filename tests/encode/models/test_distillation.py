@@ -1,0 +1,118 @@
+"""A mixture taught by its parent: it comes nearer, and a stopped distillation goes on as if it was not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from carved_models import SETTINGS, TRAINING, dense, rows, states
+from tiny_models import VOCABULARY, tiny_tokenizer
+
+from moee_topics.encode.models import carving, distillation
+from moee_topics.encode.models.distillation import DistilSettings, Texts, Trainer
+from moee_topics.errors import InputError, ResourceError
+
+
+def texts(count: int = 40) -> Texts:
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(10, 40, count)
+    return Texts(rng.integers(1, VOCABULARY, int(sizes.sum())), np.cumsum(sizes))
+
+
+def trainer(folder: Path, settings: DistilSettings = TRAINING, given: Texts | None = None) -> Trainer:
+    donor = dense()
+    model, _ = carving.carve(donor, rows(), replace(SETTINGS, strength=0.3))
+    return Trainer(model.requires_grad_(True), donor, given or texts(), folder, settings)
+
+
+def test_computing_every_neuron_is_the_mixture_itself() -> None:
+    model, _ = carving.carve(dense(), rows(), replace(SETTINGS, strength=0.3))
+    row = rows(1)[0]
+    plain, names = states(model, row), model.state_dict()
+    distillation.densify(model)
+
+    assert (states(model, row) - plain).abs().max() < 1e-5
+    folded = distillation.undensified(model)
+    assert folded.keys() == names.keys() and all(torch.equal(folded[name], names[name]) for name in names)
+
+
+def test_an_idle_group_has_no_weight_and_a_gradient(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), replace(SETTINGS, strength=0.3))
+    distillation.densify(model)
+    weights = model.layers[0].mlp.group_weights(torch.randn(5, 48).requires_grad_())
+
+    assert ((weights > 0).sum(1) == 3).all() and torch.allclose(weights.sum(1), torch.tensor(3.0))
+    assert model.layers[0].mlp.gate.weight.grad_fn is None and weights.grad_fn is not None
+
+
+def test_distillation_brings_the_mixture_nearer_to_its_parent(tmp_path: Path) -> None:
+    settings = replace(TRAINING, tokens=20 * 256, rate=0.03, learn="routers_and_norms", checkpoint_seconds=math.inf)
+    one = trainer(tmp_path, settings)
+    one.student.norm.weight.data *= 0.5
+    matrices = {name: w.clone() for name, w in one.student.state_dict().items() if name.endswith("_proj")}
+    found: list[dict[str, float]] = []
+    one.run(found.append)
+
+    assert found[-2]["hidden"] < 0.9 * found[0]["hidden"]  # of texts of the same length
+    assert all(torch.equal(one.student.state_dict()[name], weight) for name, weight in matrices.items())
+
+
+@pytest.mark.parametrize("round_after", [2.0, 0.5])
+def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path, round_after: float) -> None:
+    settings = replace(TRAINING, round_after=round_after)
+    whole = trainer(tmp_path / "whole", settings)
+    whole.run(lambda numbers: None)
+
+    class Stop(Exception):
+        pass
+
+    def stop(numbers: dict[str, float]) -> None:
+        if numbers["step"] == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        trainer(tmp_path / "parts", settings).run(stop)
+    rest = trainer(tmp_path / "parts", settings)
+    rest.run(lambda numbers: None)
+
+    assert rest.step == whole.step == 6
+    for name, weight in distillation.undensified(whole.student).items():
+        assert torch.equal(weight, distillation.undensified(rest.student)[name]), name
+
+
+def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:
+    trainer(tmp_path).run(lambda numbers: None)
+    with pytest.raises(InputError, match="other settings"):
+        trainer(tmp_path, replace(TRAINING, rate=0.5)).run(lambda numbers: None)
+    with pytest.raises(InputError, match="texts have 100 tokens"):
+        trainer(tmp_path / "new", replace(TRAINING, lengths=(100,), batch=200))
+    with pytest.raises(InputError, match="no text to learn from"):
+        distillation.tokenized(tiny_tokenizer(), [])
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trainer(tmp_path)
+    one.run(lambda numbers: None)
+    kept = (tmp_path / distillation.CHECKPOINT).read_bytes()
+
+    def full(tensors: object, path: Path, **options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(distillation, "save_file", full)
+    with pytest.raises(ResourceError, match="The disk is full"):
+        one.save()
+    assert (tmp_path / distillation.CHECKPOINT).read_bytes() == kept and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no", None])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damaged: bytes | None) -> None:
+    trainer(tmp_path).run(lambda numbers: None)
+    path = tmp_path / distillation.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-7] if damaged is None else damaged)
+    with pytest.raises(InputError, match="is damaged"):
+        trainer(tmp_path).run(lambda numbers: None)

@@ -1,0 +1,39 @@
+"""Dense decoders to carve: what is no whole one is refused, and a cut vocabulary still spells every text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from carved_models import dense
+from tiny_models import tiny_tokenizer
+
+from moee_topics.encode.models import donors
+from moee_topics.errors import InputError, ModelError
+
+
+def test_a_broken_gguf_is_our_error(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + bytes(40))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        donors.load_donor(path)
+    with pytest.raises(ModelError, match="There is no file"):
+        donors.load_donor(tmp_path / "none.gguf")
+
+
+def test_a_cut_vocabulary_splits_into_tokens_that_were_there() -> None:
+    tokenizer, model = tiny_tokenizer(), dense()
+    before = model.embed_tokens.weight.clone()
+    cut = donors.cut_vocabulary(model, tokenizer, 300)
+    text = "The quick brown fox"
+
+    ids = cut(text)["input_ids"]
+    assert max(ids) < 300 and cut.decode(ids) == text and cut.eos_token_id == tokenizer.eos_token_id
+    assert cut.convert_ids_to_tokens(ids) == tokenizer.convert_ids_to_tokens(ids)
+    assert torch.equal(model.embed_tokens.weight, before[:300]) and model.config.vocab_size == 300
+    with pytest.raises(InputError, match="cannot be cut to 100"):
+        donors.cut_vocabulary(dense(), tokenizer, 100)
+    with pytest.raises(ModelError, match="no BPE"):
+        donors.cut_vocabulary(dense(), object(), 300)

@@ -1,0 +1,47 @@
+"""An encoder that is loaded when it is first needed: what is said of it before is what it turns out to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moee_topics.embed import Embedder
+from moee_topics.encode import EncoderSettings, EncoderSource, MoEEncoder
+from moee_topics.encode.prompts import TokenCounts
+
+TEXTS = ["the court heard a case", "goalie and puck " * 40, ""]
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}, {"pooling": "mean", "long_documents": "chunk"}])
+def test_what_is_expected_before_the_weights_are_loaded_is_what_they_turn_out_to_be(
+    tiny_olmoe: Path, options: dict[str, str]
+) -> None:
+    source = EncoderSource(EncoderSettings.checked(model=str(tiny_olmoe), max_tokens=64, **options))
+    expected = source.expected
+    assert not source.is_loaded and source.counts == TokenCounts()
+    assert expected.items() <= source.key().items() and source.is_loaded
+    stored = source().encode(TEXTS).rounded()
+    assert source.bytes_per_document * len(TEXTS) == stored.stored_bytes
+    assert source.counts == source.count(TEXTS)
+
+
+def test_the_weights_are_loaded_once(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = EncoderSource(EncoderSettings(str(tiny_olmoe)))
+    encoder = source()
+    monkeypatch.setattr(MoEEncoder, "from_settings", None)
+    assert source() is encoder
+
+
+def test_a_store_that_this_encoder_filled_is_known_by_its_key(tiny_olmoe: Path, tmp_path: Path) -> None:
+    source = EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64))
+    assert source.stored_key(tmp_path) is None
+    Embedder(source, tmp_path).ensure_texts(TEXTS)
+    assert EncoderSource(source.settings).stored_key(tmp_path) == source.key()
+    assert EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=65)).stored_key(tmp_path) is None
+
+
+def test_a_run_notes_family_and_size_of_the_model(tiny_olmoe: Path) -> None:
+    facts = EncoderSource(EncoderSettings(str(tiny_olmoe))).facts()
+    assert (facts["family"], facts["experts_per_token"]) == ("olmoe", 2)
+    assert 0 < facts["active_parameters"] < facts["parameters"]
