@@ -7,8 +7,7 @@ import torch
 from tiny_models import VOCABULARY
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
-from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.encode.models.distillation import DistilSettings
+from moee_topics.encode.models.settings import CarveSettings, DistilSettings
 
 SHAPE = {
     "vocab_size": VOCABULARY,

@@ -12,6 +12,7 @@ import typer
 from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import STORE_NAME
+from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Grouping, Learn
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -78,27 +79,37 @@ def models_carve(
     source: Annotated[str, typer.Argument(help="Dense decoder: hub name, folder or .gguf file.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for the mixture of experts.")],
     text: TextSource,
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to look at.")] = 16_384,
-    groups: Annotated[int, typer.Option("--groups", min=1, help="Routed groups of neurons in each layer.")] = 24,
-    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Neurons of a group; others are shared.")] = 48,
-    active: Annotated[int, typer.Option("--active", min=1, help="Groups that a token goes through.")] = 16,
-    dense_layers: Annotated[int, typer.Option("--dense-layers", min=0, help="First layers that stay as they are.")] = 0,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to look at.")] = CALIBRATION_TOKENS,
+    groups: Annotated[
+        int, typer.Option("--groups", min=1, help="Routed groups of neurons in each layer.")
+    ] = CarveSettings.groups,
+    group_size: Annotated[
+        int, typer.Option("--group-size", min=1, help="Neurons of a group; others are shared.")
+    ] = CarveSettings.group_size,
+    active: Annotated[
+        int, typer.Option("--active", min=1, help="Groups that a token goes through.")
+    ] = CarveSettings.active,
+    dense_layers: Annotated[
+        int, typer.Option("--dense-layers", min=0, help="First layers that stay as they are.")
+    ] = CarveSettings.dense_layers,
     vocabulary: Annotated[int, typer.Option("--vocabulary", min=0, help="Keep only the first tokens of its BPE.")] = 0,
     grouping: Annotated[
-        Literal["kmeans", "spread", "random"], typer.Option("--grouping", help="Like neurons together, apart, or any.")
-    ] = "kmeans",
+        Grouping, typer.Option("--grouping", help="Like neurons together, apart, or any.")
+    ] = CarveSettings.grouping,
     decorrelate: Annotated[
         float, typer.Option("--decorrelate", help="Makes logits differ; 0.1 tells most of texts.")
-    ] = 0.0,
-    strength: Annotated[float, typer.Option("--strength", help="Scale of the router's logits.")] = 1e-4,
-    seed: Annotated[int, typer.Option("--seed", help="Of the grouping.")] = 0,
+    ] = CarveSettings.decorrelate,
+    strength: Annotated[
+        float, typer.Option("--strength", help="Scale of the router's logits.")
+    ] = CarveSettings.strength,
+    seed: Annotated[int, typer.Option("--seed", help="Of the grouping.")] = CarveSettings.seed,
     manner: Manner = Manner(),  # noqa: B008 - a set of options
 ) -> None:
     """Carve a dense decoder into a mixture of experts.
 
     Its feed-forward layers become shared and routed groups of neurons. No training.
     """
-    from moee_topics.encode import CarveSettings, carve_checkpoint
+    from moee_topics.encode import carve_checkpoint
 
     settings = CarveSettings(groups, group_size, active, dense_layers, grouping, decorrelate, strength, seed)
     manner.progress.begin("carve", source)
@@ -119,20 +130,18 @@ def models_distil(
     parent: Annotated[str, typer.Argument(help="The dense decoder it was carved from.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for what was learned.")],
     text: TextSource,
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to learn from.")] = 2_000_000,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to learn from.")] = DistilSettings.tokens,
     hours: Annotated[float, typer.Option("--hours", min=0, help="Stop after so long (0: when the tokens end).")] = 0.0,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its peak.")] = 8e-5,
-    learn: Annotated[
-        Literal["all", "routers_and_norms"], typer.Option("--learn", help="Which weights may change.")
-    ] = "all",
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of the texts.")] = 0,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its peak.")] = DistilSettings.rate,
+    learn: Annotated[Learn, typer.Option("--learn", help="Which weights may change.")] = DistilSettings.learn,
+    seed: Annotated[int, typer.Option("--seed", help="Of the order of the texts.")] = DistilSettings.seed,
     manner: Manner = Manner(),  # noqa: B008 - a set of options
 ) -> None:
     """Teach a carved mixture to give its parent's hidden states.
 
     Writes a checkpoint every five minutes; the same command goes on from it.
     """
-    from moee_topics.encode import DistilSettings, distil_checkpoint
+    from moee_topics.encode import distil_checkpoint
     from moee_topics.progress import resumable
 
     settings = DistilSettings(tokens=tokens, hours=hours or None, rate=rate, learn=learn, seed=seed)

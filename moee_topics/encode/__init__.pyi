@@ -2,8 +2,11 @@ from .checks import Check as Check
 from .checks import guarded as guarded
 from .encoder import MoEEncoder as MoEEncoder
 from .encoder_source import EncoderSource as EncoderSource
+from .models import CALIBRATION_TOKENS as CALIBRATION_TOKENS
 from .models import CarveSettings as CarveSettings
 from .models import DistilSettings as DistilSettings
+from .models import Grouping as Grouping
+from .models import Learn as Learn
 from .models import ModelCard as ModelCard
 from .models import carve_checkpoint as carve_checkpoint
 from .models import check_quantized as check_quantized
@@ -22,6 +25,8 @@ from .proofs import proof_checks as proof_checks
 from .router import RouterCapture as RouterCapture
 from .router import find_routers as find_routers
 from .settings import POCKET as POCKET
+from .settings import EncoderOptions as EncoderOptions
 from .settings import EncoderSettings as EncoderSettings
 from .settings import Quantize as Quantize
+from .settings import options_of as options_of
 from .texts import plain_texts as plain_texts

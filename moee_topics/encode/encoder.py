@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from moee_topics.encode.models import ONE_AT_A_TIME, checkpoint_errors, identity
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers
-from moee_topics.encode.settings import EncoderSettings, Pooling
+from moee_topics.encode.settings import EncoderOptions, EncoderSettings, Pooling
 from moee_topics.encode.texts import plain_texts
 from moee_topics.errors import ModelError
 
@@ -32,18 +32,14 @@ TOKENS_PER_BATCH = 8192
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Everything that the vector of a document depends on.
+    """Everything that the vector of a document depends on: the options of :class:`EncoderSettings`, and their outcome.
 
     Attributes:
         model: the hub name, "pocket", or "folder" for any other local checkpoint.
         revision: the commit of a hub model, or the content hash of a folder.
-        quantize: bits of the weights: "none", "int8" or "nf4".
-        dtype: type of the arithmetic, as "bfloat16".
+        quantize: what the weights are, which a checkpoint may say itself.
+        dtype: what the model runs in.
         prompt: the template, with ``{text}`` where the document goes.
-        pooling: "last_token" or "mean".
-        max_tokens: longest sequence, prompt included.
-        long_documents: "truncate" cuts the end of a longer document away; "chunk" encodes all of it in pieces of
-            ``max_tokens`` and takes the mean of their vectors, weighted by their document tokens.
         layers: MoE layers, L.
         experts: routed experts of a layer, E.
         hidden_size: D.
@@ -114,21 +110,21 @@ class MoEEncoder:
             self.layout = choose_layout(model, spec.max_tokens)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, *, require_routers: bool = True, **options: Any) -> MoEEncoder:
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, require_routers: bool = True, **options: Unpack[EncoderOptions]
+    ) -> MoEEncoder:
         """Loads a model and makes an encoder of it.
 
         Args:
             name_or_path: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
             require_routers: False lets a model without routers give hidden states alone.
-            options: the other attributes of :class:`EncoderSettings`, such as ``quantize="nf4"``.
+            options: the other options of :class:`EncoderSettings`, such as ``quantize="nf4"``.
 
         Raises:
             ModelError: the model is missing or not supported, has no routers, or was not quantized as asked.
             InputError: an option does not exist or has none of its values.
         """
-        plain = {name: str(options[name]).removeprefix("torch.") for name in ("dtype", "device") if options.get(name)}
-        settings = EncoderSettings.checked(model=str(name_or_path), **{**options, **plain})
-        return cls.from_settings(settings, require_routers=require_routers)
+        return cls.from_settings(EncoderSettings.checked(name_or_path, **options), require_routers=require_routers)
 
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
-from moee_topics.encode.settings import EncoderSettings
+from moee_topics.encode.settings import KEY_OPTIONS, EncoderSettings
 from moee_topics.store import stored_keys
 
 if TYPE_CHECKING:
@@ -80,16 +80,16 @@ class EncoderSource:
         settings = self.settings
         config = load_config(settings.model, revision=settings.revision)
         model, revision = identity(settings.model, settings.revision)
-        return {
-            "model": model,
-            "revision": revision,
-            "quantize": quantized_as(config) if settings.quantize == "none" else settings.quantize,
-            "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
-            "prompt": settings.template,
-            "pooling": settings.pooling,
-            "max_tokens": settings.max_tokens,
-            "long_documents": settings.long_documents,
-        }
+        return (
+            {"model": model}
+            | {name: getattr(settings, name) for name in KEY_OPTIONS}
+            | {
+                "revision": revision,
+                "quantize": quantized_as(config) if settings.quantize == "none" else settings.quantize,
+                "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
+                "prompt": settings.template,
+            }
+        )
 
     def stored_key(self, root: Path) -> dict[str, Any] | None:
         """The key under which this encoder has stored in the store ``root`` before; None if never."""

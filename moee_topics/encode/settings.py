@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, cast, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from moee_topics.encode.prompts import LongDocuments, get_prompt
 from moee_topics.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 Quantize = Literal["none", "int8", "nf4"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -71,14 +75,17 @@ class EncoderSettings:
         get_prompt(self.prompt)
 
     @classmethod
-    def checked(cls, **options: Any) -> EncoderSettings:
+    def checked(cls, model: str | Path = "pocket", **options: Unpack[EncoderOptions]) -> EncoderSettings:
         """Settings from what a caller typed; None, as everywhere, stands for the default.
 
         Raises:
             InputError: an option does not exist or has none of its values.
         """
+        typed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        for name in {"dtype", "device"} & typed.keys():  # torch has types of its own for both
+            typed[name] = str(typed[name]).removeprefix("torch.")
         try:
-            settings = _SETTINGS.validate_python({name: value for name, value in options.items() if value is not None})
+            settings = _SETTINGS.validate_python({"model": str(model), **typed})
         except ValidationError as error:
             faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
             raise InputError(f"These options of an encoder cannot be: {'; '.join(faults)}.") from error
@@ -100,3 +107,40 @@ class EncoderSettings:
 
 
 _SETTINGS = TypeAdapter(EncoderSettings)
+
+
+class EncoderOptions(TypedDict, total=False):
+    """The options of :class:`EncoderSettings` but the model, as a caller may type them; None stands for the default.
+
+    It serves editors and mypy alone: the class above says what an option means, which values it has and its default.
+    """
+
+    revision: str | None
+    quantize: Quantize | None
+    dtype: Dtype | torch.dtype | None
+    device: str | torch.device | None
+    prompt: str | None
+    pooling: Pooling | None
+    max_tokens: int | None
+    long_documents: LongDocuments | None
+    tokens_per_batch: int | None
+
+
+NOT_IN_VECTORS = ("device", "tokens_per_batch")
+"""Options that decide where and how fast a model runs, and change no vector."""
+
+KEY_OPTIONS = tuple(field.name for field in fields(EncoderSettings) if field.name not in ("model", *NOT_IN_VECTORS))
+"""Options that vectors depend on, by the names that they have in the key of a store too."""
+
+
+def options_of(key: Mapping[str, Any]) -> EncoderOptions:
+    """The options that load the model of a store's key again."""
+    options = {name: key[name] for name in KEY_OPTIONS if key.get(name) is not None}
+    revision, quantize = str(options.get("revision", "")), options.get("quantize")
+    # No commits: the hash of a folder, and what stands for one where the cache of the hub has none.
+    if revision.startswith("sha256:") or revision in ("unknown", "none"):
+        del options["revision"]
+    # The method of a foreign quantizer: its checkpoint loads as it is.
+    if quantize is not None and quantize not in get_args(Quantize):
+        del options["quantize"]
+    return cast(EncoderOptions, options)

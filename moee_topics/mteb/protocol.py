@@ -11,12 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder
+from moee_topics.encode import EncoderOptions, options_of
 from moee_topics.errors import InputError, import_extra
 from moee_topics.fuse import RAW, BatchFusion, Fusion, find_method, fuse_all
 from moee_topics.store import JSON
@@ -144,32 +145,25 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
     ) -> MTEBEncoder:
         if standardize != "none":
             raise InputError("Vectors that are standardized need the statistics of a corpus; score them with a recipe.")
-        names = ("quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
-        options: dict[str, Any] = {name: key[name] for name in names if name in key}
-        revision = None if str(key["model"]).startswith("pocket") or revision == "none" else revision
-        fusion = Fusion(find_method(method), alpha, "none")
-        return load_mteb_encoder(str(key["model"]), revision, fusion=fusion, device=device, **options)
+        # The revision that mteb hands back is that of the key, which the key says better: of a folder there is none.
+        options = options_of(key)
+        options["device"] = device
+        return load_mteb_encoder(str(key["model"]), fusion=Fusion(find_method(method), alpha, "none"), **options)
 
     return load
 
 
 def load_mteb_encoder(
-    model_name: str,
-    revision: str | None = None,
-    *,
-    fusion: Fusion = RAW,
-    device: str | None = None,
-    root: Path | None = None,
-    **options: Any,
+    model_name: str, *, fusion: Fusion = RAW, root: Path | None = None, **options: Unpack[EncoderOptions]
 ) -> MTEBEncoder:
-    """Loads a model and puts a fusion of it behind mteb's protocol; ``options`` go to the encoder.
+    """Loads a model and puts a fusion of it behind mteb's protocol; ``options`` are those of ``EncoderSettings``.
 
     Example: ``mteb.evaluate(load_mteb_encoder("allenai/OLMoE-1B-7B-0924", quantize="nf4"), mteb.get_tasks(["STS12"]))``
     """
     # Loading a model is the other half of the house: torch comes in only here.
     from moee_topics.encode import MoEEncoder
 
-    encoder = MoEEncoder.from_pretrained(model_name, revision=revision, device=device, **options)
+    encoder = MoEEncoder.from_pretrained(model_name, **options)
     return MTEBEncoder(Embedder.of(encoder, root), fusion)
 
 

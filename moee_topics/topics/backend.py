@@ -13,14 +13,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from bertopic.backend import BaseEmbedder
 from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder, TextEncoder
-from moee_topics.encode import plain_texts
+from moee_topics.encode import EncoderOptions, EncoderSettings, EncoderSource, options_of, plain_texts
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import RAW, Fusion, fuse_all
 
@@ -44,7 +44,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         fusion: how hidden states and routing weights become one vector. One that standardizes must be fitted, before
             by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved model is loaded.
         store: folder of embeddings on disk. Texts in it are not encoded again; new ones, words included, are added.
-        encoder_options: keyword arguments of ``MoEEncoder.from_pretrained``, for a name or path.
+        encoder_options: the options of ``EncoderSettings`` but the model, for a name or path.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         fusion: Fusion = RAW,
         *,
         store: Path | None = None,
-        **encoder_options: Any,
+        **encoder_options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
         if encoder_options and not isinstance(encoder, str):
@@ -63,7 +63,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         self.fusion = fusion
         self.store = store
         self._encoder: Any = encoder
-        self._options = encoder_options
+        self._options: EncoderOptions = encoder_options
         self._short_texts: dict[str, Matrix] = {}
         self._lock = threading.RLock()
         self.embedder = encoder if isinstance(encoder, Embedder) else self._make_embedder()
@@ -130,9 +130,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     def _make_embedder(self) -> Embedder:
         encoder = self._encoder
         if isinstance(encoder, str):
-            from moee_topics.encode import EncoderSettings, EncoderSource
-
-            loader = EncoderSource(EncoderSettings.checked(model=encoder, **self._options))
+            loader = EncoderSource(EncoderSettings.checked(encoder, **self._options))
             key = loader.stored_key(self.store) if self.store is not None else None
             return Embedder(loader, self.store, key=key)
         if hasattr(encoder, "encode"):
@@ -161,12 +159,11 @@ def _gone() -> TextEncoder:
     )
 
 
-def _reloadable(encoder: Any, options: dict[str, Any], *, here: bool = False) -> tuple[Any, dict[str, Any]]:
+def _reloadable(encoder: Any, options: EncoderOptions, *, here: bool = False) -> tuple[Any, EncoderOptions]:
     """The name or function that makes an encoder again, ``here`` or in another process; None where there is none."""
     spec = getattr(encoder, "spec", None)
     if spec is not None and spec.model != "folder":
-        names = ("revision", "quantize", "dtype", "prompt", "pooling", "max_tokens", "long_documents")
-        return spec.model, {name: getattr(spec, name) for name in names}
+        return spec.model, options_of(spec.key())
     # A function defined inside another one cannot be pickled by name.
     nameless = not here and "<" in getattr(encoder, "__qualname__", "")
     in_memory = isinstance(encoder, Embedder) or (hasattr(encoder, "encode") and not isinstance(encoder, str))

@@ -1,15 +1,97 @@
-"""What an encoder can be told."""
+"""What an encoder can be told: said once, and understood alike wherever an encoder is made."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from encoders import encoder_of
 
+from moee_topics.embed import Embedder
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.prompts import get_prompt
+from moee_topics.encode.settings import KEY_OPTIONS, EncoderOptions, EncoderSettings, options_of
 from moee_topics.errors import InputError
+from moee_topics.mteb import load_mteb_encoder
+from moee_topics.recipe import parse_recipe
+from moee_topics.topics.backend import MoEEBackend
+
+OTHER_VALUES: Mapping[str, Any] = {
+    "revision": "v2",
+    "quantize": "int8",
+    "dtype": "float16",
+    "device": "cpu",
+    "prompt": "style",
+    "pooling": "mean",
+    "max_tokens": 99,
+    "long_documents": "chunk",
+    "tokens_per_batch": 1234,
+}
+"""A value of each option that is not its default; a new option needs one, and is then tried wherever options go in."""
+
+
+class Seen(Exception):
+    """Carries the settings that arrived where the model would be loaded."""
+
+
+def arrived(monkeypatch: pytest.MonkeyPatch, make: Any) -> EncoderSettings:
+    def stop(settings: EncoderSettings, **_: Any) -> None:
+        raise Seen(settings)
+
+    monkeypatch.setattr(MoEEncoder, "from_settings", stop)
+    with pytest.raises(Seen) as seen:
+        make()
+    return seen.value.args[0]  # type: ignore[no-any-return]
+
+
+def test_every_option_has_a_value_that_is_tried_and_a_type_for_editors() -> None:
+    names = {field.name for field in fields(EncoderSettings)} - {"model"}
+    assert OTHER_VALUES.keys() == names == EncoderOptions.__annotations__.keys()
+    assert not [name for name, value in OTHER_VALUES.items() if getattr(EncoderSettings("some/model"), name) == value]
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_an_option_arrives_from_wherever_an_encoder_is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    option, model = {name: OTHER_VALUES[name]}, "some/model"
+    expected = EncoderSettings(model, **option)
+    data = {"corpus": {"source": "docstrings"}, "encoder": {"model": model, **option}}
+    assert parse_recipe(data).encoder == expected
+    assert arrived(monkeypatch, lambda: MoEEncoder.from_pretrained(model, **option)) == expected
+    assert arrived(monkeypatch, lambda: load_mteb_encoder(model, **option)) == expected
+    assert arrived(monkeypatch, lambda: MoEEBackend(model, **option).embed("a word")) == expected
+
+
+def test_types_of_torch_are_taken_by_their_names() -> None:
+    typed = EncoderSettings.checked("some/model", dtype=torch.bfloat16, device=torch.device("cpu"))
+    assert typed == EncoderSettings("some/model", dtype="bfloat16", device="cpu")
+
+
+@pytest.mark.parametrize("make", [MoEEncoder.from_pretrained, load_mteb_encoder, MoEEBackend])
+def test_an_option_that_there_is_not_is_named(make: Any) -> None:
+    with pytest.raises(InputError, match="quantise"):
+        make("some/model", quantise="nf4")
+
+
+def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
+    key = encoder_of(tiny_olmoe, pooling="mean", quantize="int8").spec.key()
+    options = options_of(key)
+    assert set(options) == set(KEY_OPTIONS) - {"revision"}, "a folder has no commit"
+    assert MoEEncoder.from_pretrained(tiny_olmoe, **options).spec.key() == key
+    assert options_of({"revision": "a" * 40, "quantize": "fp8"}) == {"revision": "a" * 40}
+    assert options_of({"revision": "unknown", "layers": 3}) == {}
+
+
+def test_an_encoder_of_the_embedded_model_is_let_go_and_loaded_again() -> None:
+    backend = MoEEBackend(MoEEncoder.from_pretrained("pocket", max_tokens=64))
+    before = backend.embed("a word")
+    backend.release()
+    backend._short_texts.clear()
+    assert isinstance(backend.embedder, Embedder) and not backend.is_loaded
+    assert (backend.embed("a word") == before).all() and backend.embedder.encoder.spec.max_tokens == 64
 
 
 @pytest.mark.parametrize(

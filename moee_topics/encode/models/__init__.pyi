@@ -5,11 +5,9 @@ from .cards import describe as describe
 from .cards import supported_families as supported_families
 from .carved import carve_checkpoint as carve_checkpoint
 from .carved import distil_checkpoint as distil_checkpoint
-from .carving import CarveSettings as CarveSettings
 from .checkpoint import identity as identity
 from .checkpoint import quantized_as as quantized_as
 from .checkpoint import weights_are_here as weights_are_here
-from .distillation import DistilSettings as DistilSettings
 from .experts import Matrices as Matrices
 from .experts import experts_forward as experts_forward
 from .experts import experts_modules as experts_modules
@@ -24,3 +22,8 @@ from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
 from .quantization import check_quantized as check_quantized
 from .quantization import save_quantized as save_quantized
+from .settings import CALIBRATION_TOKENS as CALIBRATION_TOKENS
+from .settings import CarveSettings as CarveSettings
+from .settings import DistilSettings as DistilSettings
+from .settings import Grouping as Grouping
+from .settings import Learn as Learn

@@ -12,9 +12,8 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from moee_topics.encode.models import carving, distillation, donors
-from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.encode.models.distillation import DistilSettings
 from moee_topics.encode.models.loading import load_tokenizer, quiet
+from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json
@@ -32,7 +31,7 @@ def carve_checkpoint(
     texts: Iterable[str],
     settings: CarveSettings,
     *,
-    tokens: int = 16_384,
+    tokens: int = CALIBRATION_TOKENS,
     vocabulary: int = 0,
     progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
 ) -> dict[str, Any]:

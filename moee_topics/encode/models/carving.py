@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
+from moee_topics.encode.models.settings import CarveSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json
-
-Grouping = Literal["spread", "kmeans", "random"]
 
 DONORS = ("llama", "mistral", "qwen2", "qwen3")
 """Model types whose attention and norms are those of ``Glm4MoeModel``."""
@@ -37,37 +36,6 @@ REPORT = "carving.json"
 
 _LAST_SHARE = 0.2
 """Share of the calibration tokens, the last ones, on which the router is judged and not fitted."""
-
-
-@dataclass(frozen=True)
-class CarveSettings:
-    """How the feed-forward layers are cut.
-
-    Attributes:
-        groups: routed groups of each layer.
-        group_size: neurons of a group; what the groups leave is shared, a whole number of such groups.
-        active: groups that a token goes through, beside the shared ones.
-        dense_layers: first layers that stay as they are.
-        grouping: "kmeans": neurons that are active together share a group, which keeps the hidden states nearest to the
-            donor's. "spread": they go to different ones, whose routing tells texts apart better: the routing of
-            SmolLM2-135M on 2,500 arXiv abstracts clusters with an AMI of 23.0 by "kmeans" and 31.3 by "spread".
-            "random" is a control (29.1 to 30.4): groups of like neurons have logits that repeat each other.
-        decorrelate: makes the logits of a layer uncorrelated over texts; the value is added to their variances, in
-            units of the mean one, and 0 leaves them. 0.1 lifts the 23.0 to 28.9 and the 31.3 to 33.3, for a choice of
-            groups that holds 0.3 to 0.7 points less of the activation.
-        strength: scale of the router's logits. Near 0 every chosen group counts fully; 1e-6 with every group active is
-            the dense model to 1e-5. Much below 1e-5 float32 no longer tells close logits apart after the sigmoid.
-        seed: of the clustering.
-    """
-
-    groups: int = 24
-    group_size: int = 48
-    active: int = 16
-    dense_layers: int = 0
-    grouping: Grouping = "kmeans"
-    decorrelate: float = 0.0
-    strength: float = 1e-4
-    seed: int = 0
 
 
 @dataclass(frozen=True)

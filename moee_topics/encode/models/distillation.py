@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,51 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moee_topics.encode.models import fourbit
+from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError
 from moee_topics.store import atomic_path
 
-Learn = Literal["all", "routers_and_norms"]
-
 CHECKPOINT = "state.safetensors"
-
-
-@dataclass(frozen=True)
-class DistilSettings:
-    """How long and how hard.
-
-    Attributes:
-        tokens: tokens to learn from, all passes together.
-        hours: of computing after which to stop, if the tokens are not used up before; the rate is let down in time.
-        batch: tokens of one step.
-        lengths: tokens of a text; each step takes one of them, in turn.
-        rate: peak learning rate, reached after ``warm_up`` steps and let down along a cosine. 2.5e-4 with steps of
-            2,048 tokens made a carved SmolLM2 worse than it was; 8e-5 made it better.
-        router_rate: its multiple for the routers.
-        learn: "all" weights but the embeddings, or only "routers_and_norms", which leaves a donor's quantized matrices
-            exactly as they are.
-        pooled, hidden, middle: weights of the three errors.
-        layers: layers after which the residual stream is compared.
-        round_after: share of the way after which the forward uses the weights as they are in four bits, so that what is
-            learned are weights that bear it; above 1 for never.
-        checkpoint_seconds: between two checkpoints.
-        seed: of the order of the texts.
-    """
-
-    tokens: int = 4_000_000
-    hours: float | None = None
-    batch: int = 2048
-    lengths: tuple[int, ...] = (128, 64, 256, 24)
-    rate: float = 8e-5
-    router_rate: float = 1.0
-    warm_up: int = 30
-    learn: Learn = "all"
-    pooled: float = 1.0
-    hidden: float = 1.0
-    middle: float = 0.2
-    layers: tuple[int, ...] = (5, 11, 17, 23)
-    round_after: float = 2.0
-    checkpoint_seconds: float = 300.0
-    seed: int = 0
 
 
 @dataclass
