@@ -1,5 +1,8 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusCounts as CorpusCounts
+from .corpus import plain_name as plain_name
+from .corpus import plain_text as plain_text
+from .corpus import well_formed as well_formed
 from .document import HASH_BYTES as HASH_BYTES
 from .document import Document as Document
 from .document import content_hash as content_hash

@@ -81,12 +81,7 @@ class Corpus:
         return not name.strip() or name.strip() in self.settings.missing
 
     def _text(self, record: Record) -> str:
-        text = record.text
-        if isinstance(text, bytes):  # parquet files of older writers do not say that their bytes are text
-            text = text.decode(self.settings.encoding, "replace")
-        if isinstance(text, list | tuple) and all(isinstance(part, str) for part in text):
-            # Words stand beside each other, sentences and paragraphs on lines of their own.
-            text = ("\n" if any(" " in part for part in text) else " ").join(text)
+        text = plain_text(record.text, self.settings.encoding)
         if text is None or text != text:
             return ""
         if not isinstance(text, str):
@@ -174,6 +169,16 @@ def plain_name(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return well_formed(str(value))
+
+
+def plain_text(value: object, encoding: str = "utf-8") -> object:
+    """The text of a cell that holds one in another form, bytes or a list of words; any other value as it is."""
+    if isinstance(value, bytes):  # parquet files of older writers do not say that their bytes are text
+        value = value.decode(encoding, "replace")
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        # Words stand beside each other, sentences and paragraphs on lines of their own.
+        value = ("\n" if any(" " in part for part in value) else " ").join(value)
+    return value
 
 
 def well_formed(text: str) -> str:

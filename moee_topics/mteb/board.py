@@ -26,7 +26,7 @@ class TaskScores:
         scores: of each variant, by its label, mteb's scores by name, each between -1 and 1.
         alphas: the alpha that was chosen for a variant, where the recipe says to choose one.
         local: whether its data is a local file.
-        left_out: rows of the file without a text or a label.
+        left_out: rows and candidates of the file that are not scored.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,9 @@ class ChosenAlphas:
             mend = "Delete it, and alpha is chosen again."
             try:
                 self._alphas = {key: float(alpha) for key, alpha in read_json(path, kind=dict, mend=mend).items()}
-            except (ValueError, TypeError) as error:
+                if odd := [alpha for alpha in self._alphas.values() if not 0 <= alpha < math.inf]:
+                    raise ValueError(f"{odd[0]} is no alpha")
+            except (ValueError, TypeError, OverflowError) as error:
                 raise InputError(f"{path} is damaged ({error}). {mend}") from error
 
     def get(self, key: str) -> float | None:

@@ -11,6 +11,7 @@ A scoring recipe has the ``encoder`` section of any other recipe and a ``score``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -149,8 +150,9 @@ class ScoreRecipe(Section):
                 "No task to score. Name tasks of mteb (score.tasks), task types of the paper's data sets "
                 f"(score.task_types: {', '.join(PAPER_TASKS)}), a benchmark (score.benchmark) or files (score.local)."
             )
-        names = [source.name for source in sources]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        # Results are files, which on macOS and Windows are one where their names differ by case alone.
+        names = Counter(source.name.casefold() for source in sources)
+        if twice := sorted({source.name for source in sources if names[source.name.casefold()] > 1}):
             raise RecipeError(f"Two tasks are called {', '.join(twice)}; give local files names of their own.")
         return sources
 

@@ -51,6 +51,7 @@ Z_NOTE = "Columns marked z are standardized once, with the statistics of {statis
 SUMMEVAL_NOTE = (
     "The task SummEval averages correlations with their p-values (mteb issue 1156); SummEvalSummarization.v2 does not."
 )
+LEFT_OUT_NOTE = "Not scored, for want of a text or a label, or of a second kind of candidate to rank: {counts}."
 AUTO_NOTE = "alpha was chosen {how}. {chosen}."
 WITHOUT_LABELS = "for each task without labels, by shared neighbours (see moee_topics.fuse.alpha)"
 
@@ -119,6 +120,13 @@ class ScoringRun:
     def __init__(self, recipe: ScoreRecipe, output: Path, embedder: Embedder, progress: Progress) -> None:
         self.section, self.embedder, self.progress = recipe.score, embedder, progress
         self.columns = columns_of(recipe)
+        uses = {
+            "development": ("score.alpha=auto", any(column.chooses_alpha for column in self.columns)),
+            "statistics": ("score.standardize=both", any(column.standardizes for column in self.columns)),
+        }
+        for key, (needed, is_used) in uses.items():
+            if getattr(self.section, key) is not None and not is_used:
+                raise InputError(f"score.{key} would do nothing: it is for {needed}. Set that, or leave it out.")
         self.results = Results(output)
         self.alphas = ChosenAlphas(output / "alphas.json")
         file = self.section.development
@@ -238,6 +246,7 @@ class ScoringRun:
         """What a reader of these numbers must know."""
         how = WITHOUT_LABELS if self.development is None else f"on the development file {self.development.name}"
         chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
+        left_out = [f"{task.left_out:,} rows or candidates of {task.name}" for task in tasks if task.left_out]
         # One for all: the columns of a recipe share their statistics.
         statistics = self.columns[0].statistics.description
         notes = {
@@ -245,6 +254,7 @@ class ScoringRun:
             SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),
             Z_NOTE.format(statistics=statistics): any(column.standardizes for column in self.columns),
             REFERENCE_NOTE: any(isinstance(column.fusion, BatchFusion) for column in self.columns),
+            LEFT_OUT_NOTE.format(counts="; ".join(left_out)): bool(left_out),
             AUTO_NOTE.format(how=how, chosen="; ".join(chosen)): bool(chosen),
         }
         return [note for note, applies in notes.items() if applies]

@@ -4,6 +4,7 @@ from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
 from .folder import title as title
 from .names import is_inside as is_inside
+from .names import is_plain_name as is_plain_name
 from .names import named_folder as named_folder
 from .names import run_command as run_command
 from .run_file import RunFile as RunFile

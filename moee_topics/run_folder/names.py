@@ -15,19 +15,25 @@ def is_inside(name: str) -> bool:
     return bool(name) and not re.search(r"^[/\\]|^[a-zA-Z]:|(^|[/\\])\.\.([/\\]|$)|\0", name)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be that of a file or folder on every system, with 55 bytes to spare for an ending."""
+    odd = re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or not is_inside(name)
+    # Windows keeps the names of its devices, whatever ending they are given.
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    return not odd and not device and len(name.encode("utf-8", "replace")) <= 200
+
+
 def named_folder(output: Path, name: str) -> Path:
     """The folder of a run by its name: one folder in the output folder, and no other place.
 
     Raises:
         InputError: the name leads elsewhere, is that of the embeddings, or is another run's but for case.
     """
-    odd = not is_inside(name) or re.search(r"[/\\\x00-\x1f]|^\.|[. ]$", name) or name.casefold() == STORE_NAME
-    # Filesystems take 255 bytes, and a folder that is being written has some of them for itself.
-    if odd or len(name.encode("utf-8", "replace")) > 200:
+    if not is_plain_name(name) or name.casefold() == STORE_NAME:
         raise InputError(
             f"A run cannot have the name {shortened(name)}: it is a folder in {output}, where {STORE_NAME!r} holds the "
-            "embeddings. Give one of at most 200 bytes without slashes and without dots at its ends, and the folder it "
-            "goes into as --output."
+            "embeddings. Give one of at most 200 bytes without slashes, without dots at its ends and unlike Windows's "
+            "devices (con, nul), and the folder it goes into as --output."
         )
     # On macOS and Windows the two would be one folder, and the second run would take the place of the first.
     others = [path.name for path in output.iterdir()] if output.is_dir() else []

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mutations import mutated_json
 from scored_files import ALL_TYPES, local, recipe
 
-from moee_topics.errors import RecipeError
+from moee_topics.errors import MoEETopicsError, RecipeError
+from moee_topics.mteb.columns import columns_of
 from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_score_recipe
 
 
@@ -33,6 +38,9 @@ def test_tasks_must_be_given_and_differ(files: dict[str, Path]) -> None:
         recipe([]).sources()
     with pytest.raises(RecipeError, match="Two tasks are called MySTS"):
         recipe(local(files, "STS", "STS")).sources()
+    both = [{**section, "name": name} for section, name in zip(local(files, "STS") * 2, ("a", "A"), strict=True)]
+    with pytest.raises(RecipeError, match="Two tasks are called A, a"):
+        recipe(both).sources()
 
 
 def test_a_task_type_alone_means_the_papers_data_sets() -> None:
@@ -88,3 +96,21 @@ def test_short_forms_are_written_out() -> None:
     assert len(made.score.prompts) == 9 and "none" not in made.score.prompts
     with pytest.raises(RecipeError, match=r"'oops' in 'x\.csv,oops' is not key=value"):
         parse_score_recipe({"score": {}}, ["score.local=x.csv,oops"])
+
+
+@pytest.mark.parametrize("tries", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_mutated_scoring_recipe_is_read_or_refused(files: dict[str, Path], tmp_path: Path, tries: int) -> None:
+    sections = [*local(files, "STS", "Clustering", "Classification"), {"file": str(files["Reranking"]), "sample": 3}]
+    score = {"local": sections, "methods": ["HS", "sum"], "alpha": [0.5, 1], "standardize": ["none"], "batch_size": 8}
+    score |= {"tasks": ["STS12"], "prompts": ["none"], "paper": {"model": "OLMoE-1B-7B", "prompt": "none"}}
+    whole = json.dumps({"encoder": {"model": "pocket"}, "score": score, "seed": 3}).encode()
+    rng, outcomes, path = random.Random(20261125), Counter[str](), tmp_path / "mine.yaml"
+    keys = ("file", "train", "name", "text", "columns", "sample", "alpha", "local", "type", "development")
+    for _ in range(tries):
+        path.write_bytes(mutated_json(whole, rng, keys))
+        try:
+            made = load_score_recipe(path)
+            outcomes["read"] += len(made.sources()) * len(columns_of(made)) > 0
+        except MoEETopicsError:
+            outcomes["refused"] += 1
+    assert outcomes["read"] and outcomes["refused"]

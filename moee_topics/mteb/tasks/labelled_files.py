@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from moee_topics.corpus import MISSING, CorpusSettings, Quoting, Row, read_table
+from moee_topics.corpus import (
+    MISSING,
+    CorpusSettings,
+    Quoting,
+    Row,
+    plain_name,
+    plain_text,
+    read_table,
+    well_formed,
+)
 from moee_topics.errors import InputError
 
 LocalType = Literal[
@@ -113,13 +123,46 @@ def is_blank(value: Any) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds no text: blank, or not a number, as data frames write a gap."""
+    """Whether a cell holds no text: blank, a list of nothing, or not a number, as data frames write a gap."""
+    value = plain_text(value)
     return is_blank(value) or (isinstance(value, float) and value != value)
 
 
 def is_missing_label(value: Any) -> bool:
     """Whether a cell holds no label: it is missing, or a word for that. A text may well say "None"."""
     return is_missing(value) or (isinstance(value, str) and value.strip() in MISSING)
+
+
+def text_of(value: Any, place: str) -> str:
+    """A cell as text, as the reader of corpora takes it; numbers too, since a csv file has no others.
+
+    Raises:
+        InputError: it is a truth value or a structure, whose spelling in Python would be scored as a text.
+    """
+    text = plain_text(value)
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise InputError(f"{place}: the text is a {type(text).__name__}, expected a string.")
+    return well_formed(str(text))
+
+
+def label_of(value: Any, place: str) -> str:
+    """A label as text; 1.0, as a column of numbers with gaps gives it, is 1.
+
+    Raises:
+        InputError: it is a list or a mapping.
+    """
+    if isinstance(value, list | dict):
+        raise InputError(f"{place}: the label is a {type(value).__name__}, expected one string or number.")
+    return plain_name(plain_text(value))
+
+
+def number_of(value: Any) -> float:
+    """A cell as a number; not a number where it is none."""
+    try:
+        # float() takes 1_000, of which no other reader of such files makes a thousand.
+        return math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def sample_rows(rows: Sequence[Row], task: LocalTask) -> list[Row]:
@@ -158,16 +201,13 @@ def whole_rows(rows: Sequence[Row], columns: Sequence[str], task: LocalTask) -> 
         raise InputError(f"{task.file} has no column {', '.join(absent)}; it has {', '.join(sorted(present))}.")
     # A score that is not a number is no gap but a fault, which is refused later, by line.
     of_role = {task.column("label"): is_missing_label, task.column("score"): is_blank}
+    # A query may have no negative ones, [], in one row and some in the next.
+    of_role |= {task.column(role): is_blank for role in ("positive", "negative")}
     tests = {column: of_role.get(column, is_missing) for column in columns}
     whole = [row for row in rows if not any(test(row.values.get(column)) for column, test in tests.items())]
     if not whole:
         raise InputError(f"No row of {task.file} has all of {', '.join(columns)}.")
     return whole
-
-
-def label_name(label: Any) -> str:
-    """A label as text; 1.0, as a column of numbers with gaps gives it, is 1."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def guess_type(columns: Iterable[str]) -> LocalType:

@@ -20,12 +20,22 @@ from moee_topics.mteb.tasks.labelled_files import (
     columns_of,
     draw,
     guess_type,
-    label_name,
+    label_of,
     sample_rows,
     whole_rows,
 )
-from moee_topics.mteb.tasks.protocols import PROTOCOLS, Table, needed_columns, reranking_layout, retrieval_layout
+from moee_topics.mteb.tasks.protocols import (
+    GROUPED_ROLES,
+    OF_QUERIES,
+    PROTOCOLS,
+    Table,
+    needed_columns,
+    reranking_layout,
+    retrieval_layout,
+)
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
+from moee_topics.run_folder import is_plain_name
+from moee_topics.schema import shortened
 
 Splits = Mapping[str, Table]
 
@@ -33,7 +43,8 @@ Splits = Mapping[str, Table]
 def local_task(spec: LocalTask) -> TaskSource:
     """A labelled file as a task, with the protocol of mteb's own tasks of that type.
 
-    Rows and candidates that lack a text or a label are left out; ``TaskSource.left_out`` counts them.
+    Rows and candidates that lack a text or a label, or cannot be ranked, are left out; ``TaskSource.left_out`` counts
+    them.
 
     Raises:
         InputError: the file, its columns or its values do not fit the type.
@@ -43,32 +54,57 @@ def local_task(spec: LocalTask) -> TaskSource:
     kind = spec.type or ("Classification" if spec.train else guess_type(columns_of(rows)))
     if kind not in PROTOCOLS:
         raise InputError(f"There is no local task type {kind!r}; there are {', '.join(PROTOCOLS)}.")
+    _refuse_what_does_nothing(spec, kind)
     parts = {"test": sample_rows(rows, spec)}
     if kind == "Classification":
         if spec.train is None:
             raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
         parts["train"] = draw(spec.rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
+    files = {"test": spec, "train": replace(spec, file=spec.train or spec.file)}  # each named by its own messages
     whole = {
-        split: whole_rows(part, needed_columns(kind, spec, columns_of(part)), spec) for split, part in parts.items()
+        split: whole_rows(part, needed_columns(kind, spec, columns_of(part)), files[split])
+        for split, part in parts.items()
     }
     if kind == "Classification":
         whole["test"] = _rows_of_known_labels(whole["test"], whole["train"], spec)
-    tables = {split: PROTOCOLS[kind].table(part, spec) for split, part in whole.items()}
+    tables = {split: PROTOCOLS[kind].table(part, files[split]) for split, part in whole.items()}
     candidates_left_out = sum(table.pop("left_out", [0])[0] for table in tables.values())
     rows_left_out = sum(len(parts[split]) - len(whole[split]) for split in parts)
     if PROTOCOLS[kind].has_documents:
         tables = _with_numbered_labels(tables, spec)
     name = spec.name or _name_of_file(spec, kind)
+    if not is_plain_name(name):  # mteb calls a file by it
+        raise InputError(
+            f"A task cannot have the name {shortened(name)}, since its result is a file of that name. Give "
+            f"{spec.file.name} another, of at most 200 bytes without slashes and without dots at its ends."
+        )
     make = partial(_make, name, kind, tables, spec)
     left_out = rows_left_out + candidates_left_out
     return TaskSource(name, kind, PROTOCOLS[kind].main_score, make, local=True, left_out=left_out)
 
 
+def _refuse_what_does_nothing(spec: LocalTask, kind: LocalType) -> None:
+    """Keys of a labelled file that a task of this type does not read."""
+    protocol = PROTOCOLS[kind]
+    roles = {*protocol.roles, *(GROUPED_ROLES if protocol.table in OF_QUERIES else ())}
+    idle = [f"columns.{role}" for role in spec.columns if role not in roles]
+    reads = {"train": kind == "Classification", "samples_per_label": kind == "Classification"}
+    reads["text"] = protocol.has_documents
+    idle += [key for key, is_read in reads.items() if not is_read and getattr(spec, key) != getattr(LocalTask, key)]
+    if idle:
+        instead = " The column of its documents is text: [COLUMN]." if "columns.text" in idle else ""
+        raise InputError(
+            f"{spec.file}: {', '.join(idle)} would do nothing, since a {kind} task reads "
+            f"{', '.join(sorted(roles))}{' and text' if protocol.has_documents else ''}.{instead} Leave it out, or say "
+            "another type."
+        )
+
+
 def _rows_of_known_labels(test: Sequence[Row], train: Sequence[Row], spec: LocalTask) -> list[Row]:
     """The test rows whose label some training row has; no classifier could tell the others."""
     label = spec.column("label")
-    trained = {label_name(row.values[label]) for row in train}
-    tested = [row for row in test if label_name(row.values[label]) in trained]
+    trained = {label_of(row.values[label], f"{spec.train}, {row.place}") for row in train}
+    tested = [row for row in test if label_of(row.values[label], f"{spec.file}, {row.place}") in trained]
     if not tested:
         raise InputError(f"No label of {spec.file} is among those of {spec.train}: {', '.join(sorted(trained)[:5])}, …")
     return tested

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +12,11 @@ from typing import Any
 
 from moee_topics.corpus import Row
 from moee_topics.errors import InputError
-from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, is_missing, label_name
+from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, is_missing, label_of, number_of, text_of
+from moee_topics.schema import shortened
 
 Table = dict[str, list[Any]]
+SUMMARIES = ("machine_summaries", "human_summaries")
 LARGEST_SAMPLE = 16_384
 """Documents of one clustering: mteb's own limit for a bootstrap sample."""
 GRADES = 10
@@ -40,11 +44,16 @@ class Protocol:
     options: Callable[[Table, LocalTask], Mapping[str, Any]] = lambda table, task: {}
 
 
+def place(row: Row, task: LocalTask) -> str:
+    """Where a row stands, for messages."""
+    return f"{task.file}, {row.place}"
+
+
 def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> Table:
     """Documents and their labels, under mteb's names for the two."""
     return {
-        text: [" ".join(str(row.values[column]) for column in task.text) for row in rows],
-        label: [label_name(row.values[task.column("label")]) for row in rows],
+        text: [" ".join(text_of(row.values[column], place(row, task)) for column in task.text) for row in rows],
+        label: [label_of(row.values[task.column("label")], place(row, task)) for row in rows],
     }
 
 
@@ -67,13 +76,9 @@ def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
     scores = []
     for row in rows:
         value = row.values[task.column("score")]
-        try:
-            score = float(value)
-        except (TypeError, ValueError):
-            score = math.nan
         # A score that is not finite would make the correlation of the whole file "not a number".
-        if not math.isfinite(score):
-            raise InputError(f"{task.file}, {row.place}: the score is {value!r}, which is not a number.")
+        if not math.isfinite(score := number_of(value)):
+            raise InputError(f"{place(row, task)}: the score is {shortened(value)}, which is not a number.")
         scores.append(score)
     if len(set(scores)) < 2:
         raise InputError(f"All scores of {task.file} are the same: there is nothing to correlate with.")
@@ -93,7 +98,8 @@ def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
 
 
 def _pairs(rows: Sequence[Row], task: LocalTask) -> Table:
-    return {side: [str(row.values[task.column(side)]) for row in rows] for side in ("sentence1", "sentence2")}
+    sides = ("sentence1", "sentence2")
+    return {side: [text_of(row.values[task.column(side)], place(row, task)) for row in rows] for side in sides}
 
 
 def _relevance(row: Row, task: LocalTask, *, most: int) -> int:
@@ -101,14 +107,17 @@ def _relevance(row: Row, task: LocalTask, *, most: int) -> int:
     value = row.values[task.column("label")]
     text = str(value).strip().lower()
     text = {"true": "1", "false": "0"}.get(text, text.removesuffix(".0"))
-    if text.isdigit() and int(text) <= most:
+    # Not isdigit(): it also holds for a superscript, of which int() makes no number.
+    if text in map(str, range(most + 1)):
         return int(text)
     expected = "binary labels are 0 and 1" if most == 1 else f"relevance is a whole number from 0 to {most}"
-    raise InputError(f"{task.file}, {row.place}: the label is {value!r}; {expected}.")
+    raise InputError(f"{place(row, task)}: the label is {shortened(value)}; {expected}.")
 
 
 def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Table:
     """Queries with their candidates and relevance; those without a relevant and another one cannot be ranked.
+
+    Candidates without a text, and those of queries that cannot be ranked, are counted as left out.
 
     Raises:
         InputError: a candidate is marked in two ways for one query, or no query can be ranked.
@@ -116,16 +125,19 @@ def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Table:
     candidates: dict[str, dict[str, int]] = {}
     left_out = 0
     for row in rows:
-        query = candidates.setdefault(str(row.values[task.column("query")]), {})
-        for text, relevance in _candidates(row, task, most):
-            if is_missing(text):
+        query = candidates.setdefault(text_of(row.values[task.column("query")], place(row, task)), {})
+        for value, relevance in _candidates(row, task, most):
+            if is_missing(value):
                 left_out += 1
-            elif query.setdefault(str(text), relevance) != relevance:
+                continue
+            text = text_of(value, place(row, task))
+            if query.setdefault(text, relevance) != relevance:
                 raise InputError(
-                    f"{task.file}, {row.place}: the candidate {str(text)[:60]!r} is marked both {query[str(text)]} and "
-                    f"{relevance} for one query."
+                    f"{place(row, task)}: the candidate {text[:60]!r} is marked both {query[text]} and {relevance} for "
+                    "one query."
                 )
     usable = {query: texts for query, texts in candidates.items() if any(texts.values()) and not all(texts.values())}
+    left_out += sum(len(texts) for query, texts in candidates.items() if query not in usable)
     if not usable:
         raise InputError(f"No query of {task.file} has both a relevant candidate and another one.")
     return {
@@ -141,20 +153,44 @@ def _candidates(row: Row, task: LocalTask, most: int) -> list[tuple[Any, int]]:
     positive, negative = row.values.get(task.column("positive")), row.values.get(task.column("negative"))
     if positive is None and negative is None:
         return [(row.values[task.column("candidate")], _relevance(row, task, most=most))]
-    relevant, others = ([texts] if isinstance(texts, str) else texts or [] for texts in (positive, negative))
+    relevant, others = (_texts(texts, place(row, task)) for texts in (positive, negative))
     return [(text, 1) for text in relevant] + [(text, 0) for text in others]
+
+
+def _texts(value: Any, place: str) -> list[Any]:
+    """The texts of a cell that holds one or a list of them, which a csv file writes as JSON."""
+    if isinstance(value, str) and re.match(r"\s*\[\s*['\"]", value):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f'{place}: {shortened(value)} begins as a list and is none. Write lists as JSON, ["one", "two"].'
+            ) from error
+    return [] if is_missing(value) else value if isinstance(value, list) else [text_of(value, place)]
 
 
 def summaries(rows: Sequence[Row], task: LocalTask) -> Table:
     """Machine summaries with the human ones of the same text, and what readers thought of them.
 
     Raises:
-        InputError: a row has not one relevance for each machine summary.
+        InputError: a summary is blank, a row has not one relevance for each machine summary, or all of it are the same.
     """
-    table = {role: [row.values[task.column(role)] for row in rows] for role in PROTOCOLS["Summarization"].roles}
-    for row, machine, scores in zip(rows, table["machine_summaries"], table["relevance"], strict=True):
-        if not isinstance(machine, list) or not isinstance(scores, list) or len(machine) != len(scores):
-            raise InputError(f"{task.file}, {row.place}: there must be one relevance score for each machine summary.")
+    table: Table = {role: [] for role in PROTOCOLS["Summarization"].roles}
+    for row in rows:
+        machine, human = (_texts(row.values[task.column(role)], place(row, task)) for role in SUMMARIES)
+        if any(map(is_missing, [*machine, *human])):
+            raise InputError(f"{place(row, task)}: a summary is blank. Leave it out, and its relevance.")
+        scores = row.values[task.column("relevance")]
+        numbers = [number_of(score) for score in scores] if isinstance(scores, list) else []
+        if len(machine) != len(numbers) or not all(map(math.isfinite, numbers)):
+            raise InputError(f"{place(row, task)}: there must be one relevance score for each machine summary.")
+        table["text"].append(text_of(row.values[task.column("text")], place(row, task)))
+        for role, texts in zip(SUMMARIES, (machine, human), strict=True):
+            table[role].append([text_of(text, place(row, task)) for text in texts])
+        table["relevance"].append(scores)
+    # mteb leaves out rows that are the same throughout, and takes the mean of the others.
+    if all(len(set(scores)) == 1 for scores in table["relevance"]):
+        raise InputError(f"All relevance scores of each row of {task.file} are the same: nothing to correlate with.")
     return table
 
 
@@ -205,12 +241,12 @@ GROUPED_ROLES = ("query", "positive", "negative")
 def needed_columns(kind: LocalType, task: LocalTask, columns: Sequence[str]) -> list[str]:
     """The columns that a row must have to be part of a task of this type; ``columns`` are those of the file."""
     protocol = PROTOCOLS[kind]
-    is_grouped = protocol.table in _OF_QUERIES and task.column("positive") in columns
+    is_grouped = protocol.table in OF_QUERIES and task.column("positive") in columns
     roles = GROUPED_ROLES if is_grouped else protocol.roles
     return [*(task.text if protocol.has_documents else ()), *(task.column(role) for role in roles)]
 
 
-_OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
+OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
 
 
 def reranking_layout(table: Table) -> dict[str, Any]:

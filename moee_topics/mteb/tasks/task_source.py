@@ -19,7 +19,7 @@ class TaskSource:
         main_score: the score mteb ranks it by.
         make: makes a fresh mteb task object.
         local: whether its data is a local file.
-        left_out: rows of the file that lack a text or a label.
+        left_out: rows and candidates of the file that are not scored.
     """
 
     name: str

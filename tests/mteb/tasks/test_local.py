@@ -76,6 +76,20 @@ def test_test_rows_of_a_class_without_training_rows_are_left_out_and_counted(tmp
     assert source.left_out == 3 and len(load(source).dataset["test"]) == 6
 
 
+def test_a_fault_of_the_training_file_names_that_file(tmp_path: Path, labelled: Path) -> None:
+    train = write(tmp_path / "train.jsonl", [{"text": "t", "label": ["a"]}] * 2)
+    with pytest.raises(InputError, match=r"train\.jsonl, line 1: the label is a list"):
+        local_task(LocalTask(None, labelled, train=train))
+    with pytest.raises(InputError, match=r"train\.jsonl has no column label"):
+        local_task(LocalTask(None, labelled, train=write(train, [{"text": "t"}])))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "a\\b", "a\0b", "a\n", ".", "n" * 201, "NUL", "com1.x"])
+def test_a_task_has_a_name_and_no_path(name: str, labelled: Path) -> None:
+    with pytest.raises(InputError, match="cannot have the name"):
+        local_task(LocalTask("Clustering", labelled, name=name))
+
+
 @pytest.mark.parametrize(
     ("spec", "kind"),
     [

@@ -64,7 +64,7 @@ def test_a_summary_is_scored_by_its_nearest_human_one(tmp_path: Path) -> None:
     assert score(LocalTask(None, write(tmp_path / "s.jsonl", [row, row])))["cosine_spearman"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("score", [float("nan"), "NaN", float("inf"), "high"])
+@pytest.mark.parametrize("score", [float("nan"), "NaN", float("inf"), "high", True, "1_000", 10**400, "1e999", [3]])
 def test_a_score_that_is_no_number_is_refused_by_line(tmp_path: Path, score: Any) -> None:
     good = [{"sentence1": "x", "sentence2": "y", "score": i} for i in range(3)]
     with pytest.raises(InputError, match=r"line 4: the score is .*not a number"):
@@ -95,3 +95,71 @@ def test_retrieval_takes_grades_and_reranking_does_not(tmp_path: Path) -> None:
     assert relevant == {"q0": {"d1": 1, "d2": 2}}
     with pytest.raises(InputError, match=r"line 3: the label is 2; binary labels"):
         task_rows(tmp_path, rows, "Reranking")
+
+
+@pytest.mark.parametrize("text", [True, {"a": 1}, [1, 2], [None]])
+def test_a_text_that_is_none_is_refused_by_line(tmp_path: Path, text: Any) -> None:
+    good = [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(3)]
+    with pytest.raises(InputError, match=r"line 4: the text is a (bool|dict|list), expected a string"):
+        task_rows(tmp_path, [*good, {"text": text, "label": "a"}], "Clustering")
+    with pytest.raises(InputError, match=r"line 4: the label is a list"):
+        task_rows(tmp_path, [*good, {"text": "x", "label": ["a"]}], "Clustering")
+
+
+def test_texts_are_those_that_a_corpus_of_the_same_file_has(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": "ab"[i % 2]} for i, text in enumerate((["two", "words"], "half \ud800", 12))]
+    source = task_rows(tmp_path, [*rows, {"text": [" "], "label": "a"}], "Clustering")
+    assert texts_of(source) == ["two words", "half ?", "12"] and source.left_out == 1
+
+
+@pytest.mark.parametrize("label", ["²", "1" * 5000, "-1", 0.5, [1]])
+def test_a_label_that_is_no_grade_is_refused_by_line(tmp_path: Path, label: Any) -> None:
+    rows = [{"query": "q", "candidate": f"c{i}", "label": i % 2} for i in range(2)]
+    for kind in ("Reranking", "Retrieval"):
+        with pytest.raises(InputError, match=r"line 3: the label is "):
+            task_rows(tmp_path, [*rows, {"query": "q", "candidate": "c", "label": label}], kind)
+
+
+def test_lists_of_candidates_in_a_csv_are_json(tmp_path: Path) -> None:
+    path = tmp_path / "grouped.csv"
+    path.write_text('query,positive,negative\nq,"[""a"", ""b""]",[deleted]\n')
+    assert set(texts_of(local_task(LocalTask(None, path)))) == {"q", "a", "b", "[deleted]"}
+    path.write_text("query,positive,negative\nq,\"['a', 'b']\",c\n")
+    with pytest.raises(InputError, match=r"line 2: .* begins as a list and is none. Write lists as JSON"):
+        local_task(LocalTask(None, path))
+
+
+@pytest.mark.parametrize("candidates", [5, True, {"a": 1}, [["a"]]])
+def test_candidates_that_are_no_texts_are_refused_by_line(tmp_path: Path, candidates: Any) -> None:
+    row = {"query": "q", "positive": ["yes"], "negative": ["no"]}
+    odd = {**row, "negative": candidates}
+    if candidates == 5:  # a number is a text, as in a csv file
+        assert "5" in texts_of(task_rows(tmp_path, [row, {**odd, "query": "r"}], "Reranking"))
+        return
+    with pytest.raises(InputError, match=r"line 2: the text is a "):
+        task_rows(tmp_path, [row, odd] if candidates != [["a"]] else [row, {**row, "negative": [{}]}], "Reranking")
+
+
+def test_candidates_of_queries_that_cannot_be_ranked_are_counted(tmp_path: Path) -> None:
+    rows = [{"query": q, "candidate": c, "label": mark} for q, c, mark in ("qa1", "qb0", "ra1", "rb1", "sa0")]
+    for kind in ("Reranking", "Retrieval"):
+        source = task_rows(tmp_path, [{**row, "label": int(row["label"])} for row in rows], kind)
+        assert source.left_out == 3 and "r" not in texts_of(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"relevance": [1, None]}, "one relevance score for each"),
+        ({"relevance": [1, True]}, "one relevance score for each"),
+        ({"machine_summaries": ["a", " "]}, "a summary is blank"),
+        ({"human_summaries": [None]}, "a summary is blank"),
+        ({"relevance": [2, 2]}, "nothing to correlate with"),
+        ({"human_summaries": [{}]}, "the text is a dict"),
+    ],
+)
+def test_summaries_that_cannot_be_scored_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    row = {"text": "t", "machine_summaries": ["a", "b"], "human_summaries": ["c"], "relevance": [1, 2]}
+    assert set(texts_of(task_rows(tmp_path, [{**row, "human_summaries": "c"}], None))) == {"a", "b", "c"}
+    with pytest.raises(InputError, match=message):
+        task_rows(tmp_path, [{**row, **change}], None)
