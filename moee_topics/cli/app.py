@@ -29,8 +29,14 @@ app = group_of(
         model_commands.doctor,
     ],
     help="Topic models on the hidden states and routing weights of mixture-of-experts language models.",
-    epilog="Exit codes: 0 done, 2 usage, 3 invalid recipe, 4 missing input or model, 5 not enough memory or disk, "
-    "6 interrupted and can be resumed.",
+    epilog="\b\nStart with:\n  moee-topics run quickstart\n\n\b\nExit codes:\n"
+    "  0  done\n"
+    "  1  a check of doctor failed\n"
+    "  2  no such command or option\n"
+    "  3  invalid recipe\n"
+    "  4  input, model or embeddings missing or damaged\n"
+    "  5  not enough memory or disk\n"
+    "  6  interrupted; the same command goes on",
 )
 groups = {
     "recipes": group_of(
@@ -45,11 +51,11 @@ groups = {
             model_commands.models_carve,
             model_commands.models_distil,
         ],
-        help="Supported models, and mixtures made of dense ones.",
+        help="List, inspect, quantize and make mixture-of-experts models.",
     ),
     "store": group_of(
         [model_commands.store_ls, model_commands.store_verify],
-        help="What a store of embeddings holds, and whether it is whole.",
+        help="List stores of embeddings and verify them.",
     ),
 }
 for name, group in groups.items():

@@ -23,6 +23,13 @@ TESTED = {
 }
 """The versions that the tests ran with."""
 
+TOKENIZERS = {
+    "jieba": ("Chinese", "chinese", ("jieba",)),
+    "sudachi": ("Japanese", "japanese", ("sudachipy", "sudachidict-core")),
+    "pythainlp": ("Thai", "thai", ("pythainlp",)),
+}
+"""Values of ``topics.tokenizer``: the language, the extra of this package that brings it, and what that installs."""
+
 GB = 1e9
 MEMORY_FOR_OLMOE = 6 * GB
 """Working memory of OLMoE-1B-7B in nf4, rounded up: 3.7 GB of tensors, 5.1 GB seen in use (benchmarks/LOG.md)."""
@@ -32,7 +39,7 @@ MEMORY_FOR_POCKET = 2 * GB
 
 def run_checks() -> list[Check]:
     """Runs every check; a check that fails by an error is reported as failed, with the error as its detail."""
-    checks = [guarded(check) for check in (versions, memory, disk, hub, embedded_model)]
+    checks = [guarded(check) for check in (versions, memory, disk, hub, embedded_model, tokenizers)]
     try:
         from moee_topics.encode import machine_checks, proof_checks
     except (ImportError, OSError) as error:  # a torch whose libraries do not fit this machine
@@ -42,16 +49,17 @@ def run_checks() -> list[Check]:
 
 def versions() -> Check:
     """Python and packages beside the versions that the tests ran with."""
-    found = {name: _version(name) for name in TESTED}
-    missing = [name for name, version in found.items() if not version]
-    other = [f"{n} {v} (tested: {TESTED[n]})" for n, v in found.items() if v and not v.startswith(f"{TESTED[n]}.")]
+    installed = {name: installed_version(name) for name in TESTED}
+    missing = [name for name, version in installed.items() if not version]
+    other = [f"{n} {v} (tested: {TESTED[n]})" for n, v in installed.items() if v and not v.startswith(f"{TESTED[n]}.")]
     detail = f"Python {platform.python_version()}; " + ("; ".join(other) if other else "all packages as tested")
     if missing:
         return Check("versions", False, f"{detail}; missing: {', '.join(missing)}", "pip install moee-topics")
     return Check("versions", True, detail, "If a check below fails, install the tested versions." if other else "")
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """The version of a package, read without importing it; empty where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -94,7 +102,22 @@ def hub() -> Check:
 
 def embedded_model() -> Check:
     """Whether the model that the package carries is complete."""
-    wanted = ("config.json", "model.safetensors", "tokenizer.json")
-    missing = [name for name in wanted if not (POCKET / name).is_file()]
+    missing = [name for name in ("config.json", "tokenizer.json") if not (POCKET / name).is_file()]
+    weights = [path.stem for path in POCKET.glob("*.safetensors")]
+    # The name of a file of weights ends in how many there are: model-00001-of-00002.
+    expected = max((int(stem.rpartition("-of-")[2]) for stem in weights if "-of-" in stem), default=1)
+    if len(weights) < expected:
+        missing.append(f"{expected - len(weights)} of {expected} files of weights")
     detail = f"missing in {POCKET}: {', '.join(missing)}" if missing else "complete"
     return Check("embedded model", not missing, detail, "Install the package again." if missing else "")
+
+
+def tokenizers() -> Check:
+    """Which languages that are written without spaces can be cut into words here."""
+    lacking = {name: facts for name, facts in TOKENIZERS.items() if not all(map(installed_version, facts[2]))}
+    states = [f"{facts[0]}: {'none' if name in lacking else name}" for name, facts in TOKENIZERS.items()]
+    extras = ",".join(extra for _, extra, _ in lacking.values())
+    values = ", ".join(f"{name} ({facts[0]})" for name, facts in lacking.items())
+    advice = f"For such texts: pip install 'moee-topics[{extras}]', then topics.tokenizer={values}."
+    # No fault: most corpora are in no such language, and a run of one that is tells it too.
+    return Check("tokenizers", True, ", ".join(states), advice if lacking else "")

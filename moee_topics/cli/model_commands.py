@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
 
 
-@command(name="ls")
+@command("moee-topics models ls", name="ls")
 def models_ls(as_json: Json = False) -> None:
-    """List the model families whose routers can be read, and how."""
+    """List the model families whose routers can be read.
+
+    A line each: model type, what its router does, and how documents lie in a batch: packed end to end, padded, or
+    alone.
+    """
     from moee_topics.encode import supported_families
 
     families = [asdict(family) for family in supported_families()]
@@ -36,7 +40,7 @@ def models_inspect(
 ) -> None:
     """Say what a model is: layers, experts, sizes and memory.
 
-    From its configuration alone; no weights are loaded.
+    Only its configuration is read, no weights.
     """
     from moee_topics.encode import describe
 
@@ -47,14 +51,16 @@ def models_inspect(
 @command("moee-topics models quantize allenai/OLMoE-1B-7B-0924 olmoe-nf4", name="quantize")
 def models_quantize(
     name: Annotated[str, typer.Argument(help="Hub name or checkpoint folder.", metavar="MODEL")],
-    folder: Annotated[Path, typer.Argument(help="New folder for the quantized checkpoint.")],
-    kind: Annotated[Literal["nf4", "int8"], typer.Option("--to", help="Bits of the weights.")] = "nf4",
+    folder: Annotated[Path, typer.Argument(help="New folder for the quantized checkpoint.", metavar="FOLDER")],
+    kind: Annotated[
+        Literal["nf4", "int8"], typer.Option("--to", help="Weights in 4 bits (nf4) or in 8 (int8).")
+    ] = "nf4",
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Quantize a model once and save it.
 
-    A run with encoder.model=FOLDER then starts without quantizing again.
+    Runs with encoder.model=FOLDER start without quantizing again.
     """
     from moee_topics.encode import EncoderSettings, check_quantized, load_model, save_quantized
 
@@ -67,7 +73,7 @@ def models_quantize(
 
 TextSource = Annotated[
     str,
-    typer.Option("--text", help="Neutral texts: file, folder or hub:NAME as in corpus.source.", metavar="SOURCE"),
+    typer.Option("--text", help="Texts of any topics: file, folder or hub:NAME.", metavar="SOURCE"),
 ]
 
 
@@ -77,37 +83,42 @@ TextSource = Annotated[
 )
 def models_carve(
     source: Annotated[str, typer.Argument(help="Dense decoder: hub name, folder or .gguf file.", metavar="MODEL")],
-    folder: Annotated[Path, typer.Argument(help="New folder for the mixture of experts.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for the mixture of experts.", metavar="FOLDER")],
     text: TextSource,
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to look at.")] = CALIBRATION_TOKENS,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, help="Tokens of the texts to look at.")
+    ] = CALIBRATION_TOKENS,
     groups: Annotated[
         int, typer.Option("--groups", min=1, help="Routed groups of neurons in each layer.")
     ] = CarveSettings.groups,
     group_size: Annotated[
-        int, typer.Option("--group-size", min=1, help="Neurons of a group; others are shared.")
+        int, typer.Option("--group-size", min=1, help="Neurons of a group; the rest is shared.")
     ] = CarveSettings.group_size,
     active: Annotated[
-        int, typer.Option("--active", min=1, help="Groups that a token goes through.")
+        int, typer.Option("--active", min=1, help="Groups that each token goes through.")
     ] = CarveSettings.active,
     dense_layers: Annotated[
-        int, typer.Option("--dense-layers", min=0, help="First layers that stay as they are.")
+        int, typer.Option("--dense-layers", min=0, help="First layers that stay dense.")
     ] = CarveSettings.dense_layers,
-    vocabulary: Annotated[int, typer.Option("--vocabulary", min=0, help="Keep only the first tokens of its BPE.")] = 0,
+    vocabulary: Annotated[
+        int, typer.Option("--vocabulary", min=0, help="Keep the first so many tokens; 0 keeps all.")
+    ] = 0,
     grouping: Annotated[
-        Grouping, typer.Option("--grouping", help="Like neurons together, apart, or any.")
+        Grouping, typer.Option("--grouping", help="Like neurons in one group, in different ones, or any.")
     ] = CarveSettings.grouping,
     decorrelate: Annotated[
-        float, typer.Option("--decorrelate", help="Makes logits differ; 0.1 tells most of texts.")
+        float, typer.Option("--decorrelate", help="Router logits that repeat each other less; 0.1 is good.")
     ] = CarveSettings.decorrelate,
     strength: Annotated[
         float, typer.Option("--strength", help="Scale of the router's logits.")
     ] = CarveSettings.strength,
-    seed: Annotated[int, typer.Option("--seed", help="Of the grouping.")] = CarveSettings.seed,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the grouping.")] = CarveSettings.seed,
     manner: Manner = Manner(),  # noqa: B008 - a set of options
 ) -> None:
     """Carve a dense decoder into a mixture of experts.
 
-    Its feed-forward layers become shared and routed groups of neurons. No training.
+    The neurons of each feed-forward layer are split into a shared group and routed ones, by what they do on the
+    texts. Nothing is trained.
     """
     from moee_topics.encode import carve_checkpoint
 
@@ -128,18 +139,20 @@ def models_carve(
 def models_distil(
     source: Annotated[str, typer.Argument(help="Folder of the carved mixture.", metavar="MIXTURE")],
     parent: Annotated[str, typer.Argument(help="The dense decoder it was carved from.", metavar="MODEL")],
-    folder: Annotated[Path, typer.Argument(help="New folder for what was learned.")],
+    folder: Annotated[Path, typer.Argument(help="New folder for what was learned.", metavar="FOLDER")],
     text: TextSource,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to learn from.")] = DistilSettings.tokens,
-    hours: Annotated[float, typer.Option("--hours", min=0, help="Stop after so long (0: when the tokens end).")] = 0.0,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its peak.")] = DistilSettings.rate,
-    learn: Annotated[Learn, typer.Option("--learn", help="Which weights may change.")] = DistilSettings.learn,
-    seed: Annotated[int, typer.Option("--seed", help="Of the order of the texts.")] = DistilSettings.seed,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0, help="Stop after so many hours; 0 for no such limit.")
+    ] = 0.0,
+    rate: Annotated[float, typer.Option("--rate", help="Peak of the learning rate.")] = DistilSettings.rate,
+    learn: Annotated[Learn, typer.Option("--learn", help="Weights that may change.")] = DistilSettings.learn,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the order of the texts.")] = DistilSettings.seed,
     manner: Manner = Manner(),  # noqa: B008 - a set of options
 ) -> None:
-    """Teach a carved mixture to give its parent's hidden states.
+    """Teach a carved mixture to give the hidden states of its donor.
 
-    Writes a checkpoint every five minutes; the same command goes on from it.
+    A checkpoint is written every five minutes, from which the same command goes on.
     """
     from moee_topics.encode import distil_checkpoint
     from moee_topics.progress import resumable
@@ -158,12 +171,12 @@ def _texts(source: str) -> Iterator[str]:
     return (document.text for document in open_corpus(CorpusSettings(source, label="none")))
 
 
-@command()
+@command("moee-topics doctor")
 def doctor(as_json: Json = False) -> None:
     """Check this machine: versions, memory, and what works on it.
 
-    A tiny model is packed, its routers are read and its experts quantized.
-    Leaves with 1 if something does not.
+    Among other things a tiny random model is packed, its routers are read and its experts are quantized. Exits with 1
+    if a check fails.
     """
     from moee_topics.cli.doctor import run_checks
 
@@ -176,7 +189,7 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
-@command(name="ls")
+@command("moee-topics store ls", "moee-topics store ls elsewhere/store --json", name="ls")
 def store_ls(store: StorePath = RUNS / STORE_NAME, as_json: Json = False) -> None:
     """List what a store holds, one entry for each way of encoding."""
     entries: list[dict[str, Any]] = [
@@ -197,15 +210,17 @@ def store_ls(store: StorePath = RUNS / STORE_NAME, as_json: Json = False) -> Non
     show(entries, lines, as_json=as_json)
 
 
-@command(name="verify")
+@command("moee-topics store verify", "moee-topics store verify --drop", name="verify")
 def store_verify(
     store: StorePath = RUNS / STORE_NAME,
-    drop: Annotated[bool, typer.Option("--drop", help="Delete damaged shards; embed encodes them again.")] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Delete damaged files; embed encodes their documents again.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read every byte of a store and name damaged shards.
+    """Read every byte of a store and name its damaged files.
 
-    Leaves with 4 if there are any that stay.
+    Exits with 4 if there are any, unless --drop deletes them.
     """
     damages: list[dict[str, Any]] = []
     for opened in _open_all(store, writable=drop):

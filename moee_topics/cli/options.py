@@ -33,12 +33,12 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Changes to it, such as fusion.alpha=0.5.", metavar="KEY=VALUE")
 ]
 RunPath = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/quickstart.", metavar="RUN")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; one run is a folder in it.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the runs; each is a folder in it.")]
 Store = Annotated[
     Path | None,
     typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: OUTPUT/store]."),
 ]
-StorePath = Annotated[Path, typer.Argument(envvar=STORE_VARIABLE, help="Folder of the embeddings.", metavar="[STORE]")]
+StorePath = Annotated[Path, typer.Argument(envvar=STORE_VARIABLE, help="Folder of the embeddings.", metavar="STORE")]
 
 
 @dataclass(frozen=True)

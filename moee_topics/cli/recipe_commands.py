@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from moee_topics.recipe import Recipe
 
 
-@command()
+@command("moee-topics recipes ls")
 def ls(as_json: Json = False) -> None:
     """List the recipes that come with the package."""
     from moee_topics.recipe import shipped_recipes
@@ -34,7 +34,7 @@ def ls(as_json: Json = False) -> None:
 def show_recipe(choice: Choice, as_json: Json = False) -> None:
     """Print the file of a recipe, or every value it comes to.
 
-    Every value with changes or --json, the file without.
+    With changes or --json every value, defaults too; else the file as it is, comments too.
     """
     import yaml
 
@@ -52,7 +52,7 @@ def show_recipe(choice: Choice, as_json: Json = False) -> None:
 @command("moee-topics recipes cp quickstart mine.yaml", "moee-topics run mine.yaml")
 def cp(
     recipe: RecipeName,
-    target: Annotated[Path, typer.Argument(help="File or folder to copy it to.")] = Path(),
+    target: Annotated[Path, typer.Argument(help="File or folder to copy it to.", metavar="TARGET")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +73,7 @@ def cp(
 def check(choice: Choice, as_json: Json = False) -> None:
     """Check the keys and values of a recipe.
 
-    UMAP, HDBSCAN, the vectorizer and BERTopic are asked as well whether they take what is theirs.
+    UMAP, HDBSCAN, the vectorizer and BERTopic check the arguments that go to them.
     """
     from moee_topics.recipe import Recipe
 

@@ -45,7 +45,7 @@ TOPICS_SHOWN = 10
 def run(choice: Choice, places: Places, *, dry_run: DryRun = False, manner: Manner) -> None:
     """Take a corpus all the way to topics and a report.
 
-    What is done already is skipped. Killed or stopped, the same command goes on where it was.
+    What is done already is skipped: after an interruption the same command goes on where it was.
     """
     from moee_topics.run import plan as plan_recipe
     from moee_topics.run import run as run_recipe
@@ -107,9 +107,9 @@ def embed(
 
 @command("moee-topics fit quickstart hdbscan.min_cluster_size=30 --name coarse")
 def fit(choice: Choice, places: Places, manner: Manner) -> None:
-    """Find the topics of a corpus that is encoded already.
+    """Find the topics of a corpus whose embeddings are stored.
 
-    No document goes through the model.
+    Documents that embed has not encoded are an error: the model is not loaded.
     """
     from moee_topics.run import fit as fit_recipe
 
@@ -122,14 +122,16 @@ def report(
     run: RunPath,
     also: Annotated[
         list[str] | None,
-        typer.Option(help="Another form to write beside it: markdown, csv, parquet, json, svg, png or datamapplot."),
+        typer.Option(
+            help="A form to write beside it, once or more: markdown, csv, parquet, json, svg, png, datamapplot."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Write the report of a run again, or in other forms.
 
-    Other forms go into the folder exports/ of the run.
+    Other forms go to the folder exports of the run.
     """
     from moee_topics.report import export_report
     from moee_topics.run import report as write_report
@@ -145,21 +147,21 @@ def report(
 def predict(
     run: RunPath,
     source: Annotated[
-        str, typer.Argument(help="Documents: a file, a folder, or - for one per line of stdin.", metavar="INPUT")
+        str, typer.Argument(help="Documents: a file, a folder, or - for stdin, a document a line.", metavar="INPUT")
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="How to read it otherwise than the run, such as corpus.text=body.", metavar="KEY=VALUE"),
+        typer.Argument(help="How to read INPUT otherwise, such as corpus.text=body.", metavar="KEY=VALUE"),
     ] = None,
-    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="Rows on stdout.")] = "jsonl",
+    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="Form of the rows.")] = "jsonl",
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0 [default: the run's].")] = None,
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Give new documents a topic of a finished run.
 
-    One row each on stdout: id, topic, name, probability and fitted (whether its text was in the fit). INPUT is read as
-    the run read its own corpus. What is left out is told on stderr.
+    INPUT is read as the run read its own corpus. Each document is one row on stdout: id, topic, name of the topic,
+    probability, and fitted, which is true where the fit had the same text. What is left out is told on stderr.
     """
     from moee_topics.run import corpus_like
     from moee_topics.run import predict as predict_topics

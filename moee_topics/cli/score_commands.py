@@ -43,7 +43,9 @@ class Result(NamedTuple):
 def score(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="A scoring recipe, or none, and keys of it.", metavar="RECIPE|KEY=VALUE"),
+        typer.Argument(
+            help="A scoring recipe (recipes ls) and changes to it, or changes alone.", metavar="RECIPE|KEY=VALUE"
+        ),
     ] = None,
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = RUNS / "scores",
@@ -51,9 +53,9 @@ def score(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count texts and tokens, and do nothing.")] = False,
     manner: Manner,
 ) -> None:
-    """Score vectors on MTEB tasks or on labelled files of your own.
+    """Score embeddings on MTEB tasks or on labelled files of your own.
 
-    What is scored already is not scored again. The flags of the reference implementation's eval_mteb.py are understood.
+    What is scored already is not scored again. The flags of eval_mteb.py, the paper's own script, are understood.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     recipe = score_recipe(read_arguments(arguments or []))
@@ -80,14 +82,12 @@ def score(
 def compare(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="What to compare; see above.", metavar="RUN|RECIPE|KEY=VALUE"),
+        typer.Argument(help="What to compare, as said above.", metavar="RUN|RECIPE|KEY=VALUE"),
     ] = None,
     *,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Folder of the results [default: runs/comparison; of a corpus's runs, runs]."
-        ),
+        typer.Option("--output", "-o", help="Folder of the results [default: runs/comparison; runs for a corpus]."),
     ] = None,
     store: Store = None,
     manner: Manner,
@@ -95,11 +95,12 @@ def compare(
     """Set runs, fusions, or hidden states and routing side by side.
 
     \b
-    RUN RUN     two folders of runs: topics, scores, and who moved where
-    RECIPE      of a corpus: one run for each method of fusion, off one store;
-                fusion.method=A,B takes some of them
-    RECIPE      that scores: hidden states beside routing weights on its
-                clustering and STS tasks, under score.prompts
+    RUN RUN  two finished runs: their topics and scores, and which documents
+             changed topic
+    RECIPE   of a corpus: one run for each method of fusion, from the same
+             stored embeddings; fusion.method=A,B for some alone
+    RECIPE   that scores: hidden states and routing weights on its clustering
+             and STS tasks, with each prompt of score.prompts
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     from moee_topics.run_folder import RunFolder

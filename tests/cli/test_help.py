@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -91,3 +92,18 @@ def test_an_example_is_a_command_with_keys_that_exist(line: str) -> None:
 def test_there_are_examples_for_the_main_road() -> None:
     for name in ("run", "estimate", "embed", "fit", "report", "predict", "compare", "score"):
         assert any(line.startswith(f"moee-topics {name} ") for line in examples())
+
+
+@every_page
+def test_a_command_has_an_example_and_its_arguments_are_in_capitals(path: tuple[str, ...]) -> None:
+    text = page(path)
+    usage = text.split("\n\n")[0]
+    arguments = re.findall(r"[{[]+([^]}]+)[]}]+", usage)
+    assert all(argument == argument.upper() for argument in arguments) and "[[" not in usage, usage
+    groups = {path[:-1] for path in commands()}
+    assert path in groups or text.partition("Examples:")[2].strip().startswith(f"moee-topics {' '.join(path)}")
+
+
+@every_page
+def test_help_has_no_wall_of_text(path: tuple[str, ...]) -> None:
+    assert all(len(part.splitlines()) <= 7 for part in page(path).partition("Arguments:")[0].split("\n\n")[:3])
