@@ -69,6 +69,11 @@ class Corpus:
             if not text.strip():
                 counts.empty += 1
                 continue
+            if isinstance(record.id, list | dict):
+                kind = type(record.id).__name__
+                raise self._refused(
+                    record, f"the id is a {kind}, expected a string or number. Number the rows with corpus.id=none."
+                )
             name = plain_name(record.id)
             unique, copies = ids.unique(record.place if self._is_missing(name) else name)
             document = Document(unique, text, self._label(record), self._timestamp(record))

@@ -23,7 +23,7 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
     with closing(file.lines()) as lines:
         first = next(lines, None)
         skipped = int(bool(first and re.fullmatch(r"sep=.\s*", first, re.IGNORECASE)))
-        header_line = next(lines, None) if skipped else first
+        header_line = first if first and first.strip() and not skipped else next(filter(str.strip, lines), None)
     if header_line is None:
         raise InputError(f"{path} is empty; expected a header line with the names of the columns.")
     unquoted = re.sub('"[^"]*"', "", header_line)
@@ -34,7 +34,7 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
     is_csv = settings.quoting == "csv" or (settings.quoting == "auto" and (delimiter != "\t" or quotes_all))
     # Opened here and read on in rows(): the header has to be known before a column is chosen.
     numbered = (_quoted_rows if is_csv else _plain_rows)(file, delimiter, skipped)
-    header = next(numbered)[1]
+    header = next(fields for _, fields in numbered if fields)
 
     def rows(columns: Collection[str] | None) -> Iterator[Row]:
         needed = [(i, name) for i, name in enumerate(header) if columns is None or name in columns]
@@ -43,6 +43,10 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
                 raise InputError(
                     f"{path}, line {number}: {len(fields)} fields, but the header has {len(header)}. "
                     "Put fields that hold the delimiter or line breaks in quotation marks."
+                )
+            if len(header) > 1 and fields == header:
+                raise InputError(
+                    f"{path}, line {number}: the header once more, as where two files were joined. Delete that line."
                 )
             if fields:
                 yield Row(f"line {number}", {name: fields[i] for i, name in needed if i < len(fields)})
@@ -63,7 +67,8 @@ def _quoted_rows(file: TextFile, delimiter: str, skipped: int) -> Numbered:
             if size > LONGEST_DOCUMENT:
                 raise csv.Error(f"a row of more than {LONGEST_DOCUMENT:,} characters")
             if number > skipped:
-                yield line
+                # Files that were joined have their byte order mark in the middle.
+                yield line.removeprefix("\ufeff") if number == begun else line
 
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
@@ -71,6 +76,11 @@ def _quoted_rows(file: TextFile, delimiter: str, skipped: int) -> Numbered:
         try:
             row = next(reader, None)
         except csv.Error as error:
+            if "new-line character" in str(error):
+                raise InputError(
+                    f"{file.name}, line {number}: a line end of another kind than that of the first line, outside "
+                    "quotation marks. Save the file with one kind of line ends, or put the field in quotation marks."
+                ) from error
             opened = _open_quotation(file, begun, number, delimiter)
             place = "line {}, column {}".format(*opened) if opened else f"line {number}"
             raise InputError(
@@ -125,6 +135,7 @@ def _plain_rows(file: TextFile, delimiter: str, skipped: int) -> Numbered:
     for number, line in lines:
         if number <= skipped:
             continue
+        line = line.removeprefix("\ufeff")  # in the middle where files were joined
         fields = line.rstrip("\r\n").split(delimiter)
         if not line.strip("\r\n"):
             fields = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -89,7 +91,9 @@ class StandardInput:
 
 def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
     """One document per file, sorted by path; the sub-folder a file lies in is its label. Hidden ones are left out."""
-    paths = sorted(path for path in folder.glob(settings.pattern) if path.is_file())
+    # An ending in other letters (.TXT) is the same one, as it is where file names have no case.
+    pattern = re.sub(r"\.\w+$", lambda ending: "".join(map(_either_case, ending[0])), settings.pattern)
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file() or _is_broken_link(path))
     if not paths:
         endings = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
         raise InputError(
@@ -101,5 +105,16 @@ def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
         if is_hidden(name):
             yield Record(str(name), None, left_out="hidden files")
             continue
+        if _is_broken_link(path):
+            yield Record(str(name), None, left_out="links to files that are not there")
+            continue
         label = str(name.parent) if name.parent != Path() and settings.label != "none" else None
         yield Record(str(name), TextFile.at(path, settings).whole(), id=name.as_posix(), label=label)
+
+
+def _either_case(letter: str) -> str:
+    return f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else letter
+
+
+def _is_broken_link(path: Path) -> bool:
+    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110 (Path.exists raises where a link is a loop)

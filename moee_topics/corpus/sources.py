@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from moee_topics.corpus.readers import StandardInput, read_folder, read_lines, r
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import TABLES, is_table
 from moee_topics.errors import InputError
+from moee_topics.schema import shortened
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,
@@ -41,8 +43,10 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
     if source.startswith("hub:"):
         return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings)
     path = Path(source).expanduser()
-    if not path.exists():
-        raise InputError(f"There is no corpus {source!r}. Expected {EXPECTED}.")
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
+        raise InputError(f"There is no corpus {shortened(source)}. Expected {EXPECTED}.")
+    if not path.is_file() and not path.is_dir():  # it is read more than once
+        raise InputError(f"{path} is a pipe or a device, which can be read once. Give a file, or - and pipe it in.")
     read: Callable[[Path, CorpusSettings], Iterator[Record]]
     if path.is_dir():
         read = read_folder

@@ -6,27 +6,25 @@ Corpora and labelled scoring files both come from here, so that one file cannot 
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moee_topics.corpus.delimited import delimited_table
+from moee_topics.corpus.excel import excel_table
 from moee_topics.corpus.packing import kind_of, readable
 from moee_topics.corpus.rows import Row, Table
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT, TextFile
-from moee_topics.errors import InputError, import_extra
+from moee_topics.errors import InputError
 
 ROWS_PER_READ = 1024
 JSON_VALUES = 2_000_000  # of one line, 128 MB as Python objects
-LARGEST_PART = 50_000_000  # bytes
-# openpyxl has no error of its own for a file that is zipped XML but no workbook.
-EXCEL_FAULTS = (KeyError, ValueError, IndexError, TypeError, AttributeError, ElementTree.ParseError)
 
 
 def read_table(path: Path, settings: CorpusSettings) -> Table:
@@ -54,6 +52,7 @@ def json_lines_table(path: Path, settings: CorpusSettings) -> Table:
 
     def rows(columns: Collection[str] | None) -> Iterator[Row]:
         for number, line in enumerate(TextFile.at(path, settings).lines(), start=1):
+            line = line.removeprefix("\ufeff")  # in the middle where files were joined
             if not line.strip():
                 continue
             place = f"{path}, line {number}"
@@ -61,7 +60,7 @@ def json_lines_table(path: Path, settings: CorpusSettings) -> Table:
             if len(line) > JSON_VALUES and line.count(",") + line.count("[") + line.count("{") > JSON_VALUES:
                 raise InputError(f"{place} holds more than {JSON_VALUES:,} values. Expected one flat object per line.")
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_object)
             except json.JSONDecodeError as error:
                 raise InputError(f"{place}: not JSON ({error.msg}). Expected one object per line.") from error
             except ValueError as error:  # a number of more than 4,300 digits
@@ -74,6 +73,15 @@ def json_lines_table(path: Path, settings: CorpusSettings) -> Table:
             yield Row(f"line {number}", row)
 
     return Table(None, rows)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a key that stands twice Python would keep the last value and forget the first."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice")
+    return values
 
 
 def parquet_table(path: Path, settings: CorpusSettings) -> Table:
@@ -108,40 +116,6 @@ def parquet_table(path: Path, settings: CorpusSettings) -> Table:
                     number += 1
 
     return Table(list(schema.names), rows)
-
-
-def excel_table(path: Path, settings: CorpusSettings) -> Table:
-    """The first sheet of an Excel file; its first row names the columns."""
-    openpyxl = import_extra("openpyxl", "excel")
-    try:
-        with readable(path), zipfile.ZipFile(path) as parts:
-            for part in parts.infolist():
-                # Strings that many cells share are all in memory; real ones shrink by 5 to 20, a bomb by 1,000.
-                if part.file_size > max(LARGEST_PART, 100 * part.compress_size):
-                    raise InputError(f"{path} unpacks to {part.file_size / 1e6:,.0f} MB of nothing; save it as csv.")
-        with readable(path):
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-            sheet = book.worksheets[0]
-            sheet.reset_dimensions()  # some writers state too few rows, and openpyxl would read no more
-            sheet_rows = sheet.iter_rows(values_only=True)
-            header = next(sheet_rows, ())
-    except EXCEL_FAULTS as error:
-        raise InputError(f"{path} cannot be read as an Excel file: {error}") from error
-    names = [(i, str(name)) for i, name in enumerate(header) if name is not None]
-    if not names:
-        raise InputError(f"{path} is empty; expected the names of the columns in the first row of the first sheet.")
-
-    def rows(columns: Collection[str] | None) -> Iterator[Row]:
-        needed = [(i, name) for i, name in names if columns is None or name in columns]
-        try:
-            with readable(path):
-                for number, cells in enumerate(sheet_rows, start=2):
-                    if any(cell is not None for cell in cells):
-                        yield Row(f"row {number}", {name: cells[i] for i, name in needed if i < len(cells)})
-        except EXCEL_FAULTS as error:
-            raise InputError(f"{path} cannot be read as an Excel file: {error}") from error
-
-    return Table([name for _, name in names], rows)
 
 
 TABLES: Mapping[str, Callable[[Path, CorpusSettings], Table]] = {

@@ -113,8 +113,9 @@ class TextFile:
             return encoding
         marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
         zeros = head.count(0)
-        if marked is None and zeros > len(head) / 100:
-            # Spaces and line ends have a zero byte in UTF-16, also between letters of other scripts.
+        # Spaces and line ends have a zero byte in UTF-16, also between letters of other scripts. A few zero bytes in
+        # what else is plain text are a fault of its writer, and no reason to read all of it as something else.
+        if marked is None and zeros > len(head) / 100 and (zeros > len(head) / 4 or not _is_plain(head)):
             guess = "utf-16-le" if head[1::2].count(0) >= zeros / 2 else "utf-16-be"
             raise InputError(f"{self.name} holds zero bytes, as UTF-16 does. Set corpus.encoding={guess}.")
         return marked or encoding
@@ -135,3 +136,9 @@ class TextFile:
             finally:
                 text.detach()
         return f"{place}: {seen}. Set corpus.encoding (for example cp1252), or corpus.decoding_errors=replace."
+
+
+def _is_plain(head: bytes) -> bool:
+    """Whether bytes are UTF-8 without control characters, zero bytes aside; the high bytes of UTF-16 are none such."""
+    text = head.replace(b"\0", b"").decode("utf-8", "replace")[:-1]  # the last character may be cut
+    return re.search("[\x01-\x08\x0e-\x1f\x7f\ufffd]", text) is None

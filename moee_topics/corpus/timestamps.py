@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 YEARS = (1000, 2999)
@@ -20,7 +20,8 @@ def iso_timestamp(value: object, time_format: str | None = None) -> str | None:
     """A time as ISO 8601, None where it is missing.
 
     Args:
-        value: ISO 8601, the format of mails, a year, seconds or milliseconds since 1970, or a date of Python.
+        value: ISO 8601, also of a month, the format of mails, a year, seconds or milliseconds since 1970, or a date of
+            Python.
         time_format: how it is written instead, as for ``strptime``.
 
     Raises:
@@ -37,9 +38,9 @@ def iso_timestamp(value: object, time_format: str | None = None) -> str | None:
         return datetime.strptime(text, time_format).isoformat()
     if isinstance(value, bool):
         raise ValueError("a truth value")
-    if not re.fullmatch(r"-?\d+(\.\d*)?([eE][+]?\d+)?", text):
+    if not re.fullmatch(r"-?\d+(\.\d*)?([eE][+]?\d+)?", text, re.ASCII):
         try:
-            return datetime.fromisoformat(text).isoformat()
+            return _from_iso(text).isoformat()
         except ValueError:
             return parsedate_to_datetime(text).isoformat()
     number = float(text)
@@ -52,3 +53,17 @@ def iso_timestamp(value: object, time_format: str | None = None) -> str | None:
         if EARLIEST_SECONDS <= abs(number) / unit < 1e11:
             return datetime.fromtimestamp(number / unit, UTC).isoformat()
     raise ValueError("neither a year nor seconds since 1970")
+
+
+def _from_iso(text: str) -> datetime:
+    """ISO 8601 with the forms that Python 3.11 does not read: a month, a leap second, and 24:00."""
+    if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text, re.ASCII):
+        text += "-01"
+    # A clock shows 23:59:60 where a second is put in; Python, as Unix, has no place for it but the next one.
+    for odd, even, later in (
+        (r"(?<=[T ]\d\d:\d\d:)60(?!\d)", "59", timedelta(seconds=1)),
+        (r"(?<=[T ])24(?=:00(:00(\.0*)?)?(Z|[+-]|$))", "00", timedelta(days=1)),
+    ):
+        if re.search(odd, text):
+            return datetime.fromisoformat(re.sub(odd, even, text, count=1)) + later
+    return datetime.fromisoformat(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import refused, rows, written
+from corpus_files import opened, refused, rows, written
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,3 +101,37 @@ def test_a_tsv_row_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     assert "line 2" in refused(written(tmp_path, "t.tsv", 'id\ttext\tlabel\n1\t"open\n2\ttext\ta\n'))
     assert "line 2" in refused(written(tmp_path, "u.tsv", 'id\ttext\tlabel\n1\t"open\n2\tclosed"\ta\tb\n'))
     assert "line 2: 4 fields" in refused(written(tmp_path, "v.tsv", "id\ttext\tlabel\n1\ta\tb\tc\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["id,text\r\n1,one\r2,two\r\n", "id,text\n1,one\r2,two\n", "id,text\r1,one\n2,two\r"],
+)
+def test_line_ends_of_two_kinds_are_refused_as_such(tmp_path: Path, content: str) -> None:
+    message = refused(written(tmp_path, "t.csv", content))
+    assert "line 2: a line end of another kind" in message and "left open" not in message
+
+
+def test_line_ends_inside_quotation_marks_are_text(tmp_path: Path) -> None:
+    content = 'id,text\r\n1,"a\r\nb"\r\n2,"c\nd"\r\n3,"e\rf"\n'
+    assert [row["text"] for row in rows(written(tmp_path, "t.csv", content))] == ["a\r\nb", "c\nd", "e\rf"]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tsv", "\t")])
+def test_files_that_were_joined_are_told(tmp_path: Path, name: str, delimiter: str) -> None:
+    part = "\ufeffid,text\n1,one\n".replace(",", delimiter)
+    assert "line 3: the header once more" in refused(written(tmp_path, name, part + part))
+    assert "line 3: the header once more" in refused(written(tmp_path, name, part + part.removeprefix("\ufeff")))
+    more = "\ufeff2,two\n".replace(",", delimiter)
+    assert [row["id"] for row in rows(written(tmp_path, name, part + more))] == ["1", "2"]
+
+
+def test_blank_lines_before_the_header_are_no_header(tmp_path: Path) -> None:
+    for name in ("t.csv", "t.tsv"):
+        assert rows(written(tmp_path, name, "\n\r\ntext\n\none\n")) == [{"text": "one"}]
+
+
+@pytest.mark.parametrize("header", ["id,text,label,", ",text,label,"])
+def test_columns_without_names_are_in_nobodys_way(tmp_path: Path, header: str) -> None:
+    read = list(opened(written(tmp_path, "t.csv", f"{header}\n1,one,a,\n2,two,b,\n")))
+    assert [(document.text, document.label) for document in read] == [("one", "a"), ("two", "b")]

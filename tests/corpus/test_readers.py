@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from corpus_files import json_lines, opened, refused, written
 
 from moee_topics.corpus import CorpusSettings, Document, open_corpus, survey
@@ -80,3 +83,44 @@ def test_hidden_files_of_a_folder_are_left_out_and_counted(tmp_path: Path) -> No
     assert [document.text for document in corpus] == [f"text {i}" for i in range(5)]
     whole = survey(corpus)
     assert whole.to_json()["left_out"] == {"hidden files": 2} and "Hidden files left out: 2." in whole.notes
+
+
+def test_links_and_endings_of_a_folder_lose_nothing_in_silence(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.txt", "B.TXT", "sub/new\nline.txt"):
+        (folder / name).write_text(name)
+    (folder / "sub" / "loop").symlink_to(folder)
+    (folder / "gone.txt").symlink_to("nowhere")
+    (folder / "self.txt").symlink_to("self.txt")
+    corpus = open_corpus(CorpusSettings(str(folder)))
+    assert [document.id for document in corpus] == ["B.TXT", "a.txt", "sub/new\nline.txt"]
+    assert corpus.counts.left_out == {"links to files that are not there": 2}
+
+
+def test_a_name_that_is_no_text_and_a_file_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.txt")).write_text("bytes")
+    (tmp_path / "c.txt").write_text("closed")
+    assert [document.id for document in documents(tmp_path)] == ["b?.txt", "c.txt"]
+
+    def closed(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", closed)
+    assert "b" in refused(tmp_path) and "cannot be read: Permission denied" in refused(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of Unix")
+def test_a_pipe_and_a_name_too_long_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "a pipe or a device" in refused(tmp_path / "pipe.csv")
+    assert "There is no corpus" in refused("a" * 5000 + ".csv")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, ["a"]])
+def test_an_id_that_is_a_structure_is_refused_by_line(tmp_path: Path, value: Any) -> None:
+    path = written(tmp_path, "t.jsonl", json.dumps({"text": "one", "id": value}))
+    assert f"line 1: the id is a {type(value).__name__}" in refused(path)
+    assert [document.id for document in documents(path, id="none")] == ["line 1"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import tracemalloc
 from pathlib import Path
@@ -101,18 +100,27 @@ def test_one_long_value_in_a_million_rows_of_parquet_is_in_memory_once(tmp_path:
     assert len(first.text) == 1_000_000 and pa.total_allocated_bytes() - before < 50_000_000
 
 
-def test_an_excel_sheet_is_a_table(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
-    book = openpyxl.Workbook()
-    for row in (["id", "text", None, "label"], [1, "one, two", "x", "a"], [None] * 4, [2, "three", None, 7]):
-        book.active.append(row)
-    book.save(tmp_path / "t.xlsx")
-    assert documents(tmp_path / "t.xlsx") == [Document("1", "one, two", "a"), Document("2", "three", "7")]
-    assert "no column 'x'" in refused(tmp_path / "t.xlsx", text="x")
-    assert "damaged" in refused(written(tmp_path, "none.xlsx", b"no zip"))
+def test_a_key_that_stands_twice_in_a_line_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.jsonl", '{"text": "one"}\n{"text": "two", "x": {"a": 1, "a": 2}}\n')
+    assert "line 2" in refused(path) and "the key 'a' stands twice" in refused(path)
 
 
-def test_packed_tables_are_read_by_their_inner_name(tmp_path: Path) -> None:
-    path = written(tmp_path, "T.CSV.GZ", gzip.compress(b"text\nhello\n"))
-    assert [document.text for document in documents(path)] == ["hello"]
-    assert ".parquet.gz" in refused(written(tmp_path, "t.parquet.gz", b""))
+def test_a_byte_order_mark_in_the_middle_is_no_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.jsonl", '\ufeff{"text": "one"}\n\ufeff{"text": "two"}\n')
+    assert [document.text for document in documents(path)] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array([{"a": "x"}]), "dict"),
+        (pa.array([[["a"]]]), "list"),
+        (pa.array([["a", None]]), "list"),
+        (pa.array([[{"a": "x"}]]), "list"),
+        (pa.array([[("a", "b")]], pa.map_(pa.string(), pa.string())), "list"),
+        (pa.array([1]), "int"),
+    ],
+)
+def test_nested_columns_of_parquet_are_no_texts(tmp_path: Path, column: Any, kind: str) -> None:
+    pq.write_table(pa.table({"text": column}), tmp_path / "t.parquet")
+    assert f"row 0: the text is a {kind}, expected a string" in refused(tmp_path / "t.parquet")

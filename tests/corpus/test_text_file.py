@@ -53,6 +53,19 @@ def test_utf16_without_a_mark_is_suggested(tmp_path: Path, encoding: str, text: 
     assert f"corpus.encoding={encoding}" in refused_lines(written(tmp_path, "t.csv", text.encode(encoding)))
 
 
+@pytest.mark.parametrize("text", ["नमस्ते दुनिया,क\nरोटी,ख\n", "Привет, мир\nеще\n", "שלום עולם\nעוד\n", "สวัสดี ชาว โลก\n"])
+def test_utf16_of_other_scripts_is_seen_without_a_mark(tmp_path: Path, text: str) -> None:
+    assert "corpus.encoding=utf-16-le" in refused_lines(written(tmp_path, "t.csv", (text * 9).encode("utf-16-le")))
+
+
+@pytest.mark.parametrize("zeros", [1, 3])
+def test_a_few_zero_bytes_are_not_utf16(tmp_path: Path, zeros: int) -> None:
+    content = TABLE.replace("zweite", "zwe" + "\0" * zeros + "ite")
+    assert "".join(lines_of(written(tmp_path, "t.csv", content))) == content
+    message = refused(written(tmp_path, "t.jsonl", '{"text": "fine"}\n{"text": "a\0b"}\n'))
+    assert "line 2: not JSON" in message and "UTF-16" not in message
+
+
 def test_only_line_ends_end_lines(tmp_path: Path) -> None:
     odd = "a\u2028b\x0bc\x0cd\x85e\u2029f"
     assert lines_of(written(tmp_path, "t.txt", f"{odd}\n{odd}\r\n{odd}".encode())) == [f"{odd}\n", f"{odd}\r\n", odd]

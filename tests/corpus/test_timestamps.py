@@ -20,6 +20,13 @@ from moee_topics.corpus.timestamps import iso_timestamp
         (1_600_000_000_000, "2020-09-13T12:26:40+00:00"),
         ("Wed, 21 Apr 1993 10:30:00 +0000", "1993-04-21T10:30:00+00:00"),
         (datetime(2020, 1, 2, tzinfo=UTC), "2020-01-02T00:00:00+00:00"),
+        ("2024-05", "2024-05-01T00:00:00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("1998-12-31 23:59:60.5", "1999-01-01T00:00:00.500000"),
+        ("2024-12-31T24:00:00+01:00", "2025-01-01T00:00:00+01:00"),
+        ("2024-12-31T24:00", "2025-01-01T00:00:00"),
+        ("1969-07-20", "1969-07-20T00:00:00"),
+        ("2024-05-31T12:00:00.123456789Z", "2024-05-31T12:00:00.123456+00:00"),
         (None, None),
         (float("nan"), None),
     ],
@@ -28,7 +35,26 @@ def test_times_in_the_usual_spellings_become_iso(value: object, expected: str | 
     assert iso_timestamp(value) == expected
 
 
-@pytest.mark.parametrize("value", [0, 12, 23.5, "12", "7.0", 86_399, "12:30", "12:30:00", time(12, 30), True, "soon"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "31/05/2024",
+        "01/02/2024",
+        "31.12.2023",
+        "2024-02-30",
+        "2024-05-31T24:01:00",
+        "9999-12-31T24:00:00",
+        "\uff12\uff10\uff12\uff14",
+    ],
+)
+def test_a_day_that_can_be_read_in_two_ways_or_is_none_is_no_time(value: str) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        iso_timestamp(value)
+
+
+@pytest.mark.parametrize(
+    "value", [0, 12, 23.5, "12", "7.0", 86_399, "12:30", "12:30:00", time(12, 30), True, "soon", "2024-13"]
+)
 def test_an_hour_or_a_count_is_no_time(value: object) -> None:
     with pytest.raises((ValueError, OverflowError)):
         iso_timestamp(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from moee_topics.corpus import (
     well_formed,
 )
 from moee_topics.errors import InputError
+from moee_topics.schema import shortened
 
 LocalType = Literal[
     "Clustering", "STS", "PairClassification", "Reranking", "Retrieval", "Classification", "Summarization"
@@ -104,9 +107,14 @@ def read_rows(path: Path, **reading: Any) -> list[Row]:
     Raises:
         InputError: the file is missing, of another kind, empty, or cannot be read.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}. Give a csv, tsv, jsonl, parquet or xlsx file with a header.")
-    rows = list(read_table(path, CorpusSettings(str(path), **reading)).rows(None))
+    if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where a name is too long)
+        shown = shortened(str(path))
+        raise InputError(f"There is no file {shown}. Give a csv, tsv, jsonl, parquet or xlsx file with a header.")
+    table = read_table(path, CorpusSettings(str(path), **reading))
+    names = Counter(name for name in table.columns or () if name.strip())
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise InputError(f"{path} has more than one column {twice[0]!r}. Give each a name of its own.")
+    rows = list(table.rows(None))
     if not rows:
         raise InputError(f"{path} has no rows.")
     return rows

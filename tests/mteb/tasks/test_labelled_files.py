@@ -96,3 +96,11 @@ def test_a_labelled_file_is_told_its_encoding_delimiter_and_quoting(tmp_path: Pa
 def test_a_misspelt_key_of_a_labelled_file_is_refused(key: str) -> None:
     with pytest.raises(InputError, match=f"{key} is no key"):
         LocalTask("Clustering", Path("posts.csv"), columns={key: "x"})
+
+
+def test_a_column_that_stands_twice_and_a_name_too_long_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("text,label,label,,\na,b,c,,\n")
+    with pytest.raises(InputError, match="more than one column 'label'"):
+        read_rows(tmp_path / "twice.csv")
+    with pytest.raises(InputError, match="There is no file"):
+        read_rows(tmp_path / f"{'x' * 5000}.csv")
