@@ -26,7 +26,10 @@ from moee_topics.encode.settings import EncoderOptions, EncoderSettings, Pooling
 from moee_topics.encode.texts import plain_texts
 from moee_topics.errors import ModelError
 
+# Documents are sorted by length inside a step: many make packs even, and the token ids of all are in memory.
 DOCUMENTS_PER_STEP = 2048
+# Eight experts of 64 for each token give every expert 1,024 rows of such a pack; 16,384 tokens were no faster
+# (benchmarks/LOG.md).
 TOKENS_PER_BATCH = 8192
 
 
@@ -157,7 +160,7 @@ class MoEEncoder:
 
     def with_prompt(self, prompt: str) -> MoEEncoder:
         """An encoder with the same weights, in memory once, and another prompt."""
-        other = copy.copy(self)
+        other = copy.copy(self)  # model and hooks are shared; a deep copy would be a second model
         other.spec = dataclasses.replace(self.spec, prompt=get_prompt(prompt).template)
         other.prompted = PromptTokenizer(self.tokenizer, get_prompt(prompt), self.spec.max_tokens)
         other.report = EncodingReport()
@@ -209,7 +212,7 @@ class MoEEncoder:
 
     def _repeated(self, embeddings: Embeddings, unique: list[str], documents: list[str]) -> Embeddings:
         """The embeddings of different texts, once for each document that has such a text."""
-        with ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:  # += reads and writes, and another thread may encode
             self.report += EncodingReport(documents=len(documents))
         row = {text: i for i, text in enumerate(unique)}
         return embeddings[np.array([row[text] for text in documents], dtype=np.intp)]
@@ -225,7 +228,11 @@ class MoEEncoder:
             packed=self.packed,
             pad_id=self._pad_id,
         )
-        vectors = Embeddings.concatenate([self._no_embeddings(), *(self.forward(pack) for pack in packs)])
+        # Those of no documents come first, so that nothing encoded has the shapes of everything else.
+        scores = np.zeros((0, self.spec.layers, self.spec.experts), np.float32)
+        averaged = scores if self.routers and self.spec.averages else None
+        none = Embeddings(np.zeros((0, self.spec.hidden_size), np.float32), scores, averaged)
+        vectors = Embeddings.concatenate([none, *(self.forward(pack) for pack in packs)])
         planned = np.array([row for pack in packs for row in pack.rows], dtype=np.intp)
         vectors = vectors[planned.argsort()]
         return vectors if len(sequences) == len(texts) else mean_of_chunks(vectors, sequences, len(texts))
@@ -260,14 +267,9 @@ class MoEEncoder:
         if logits is None:
             return Embeddings(hidden, np.zeros((len(hidden), 0, 0), np.float32))
         if weights is None and self.spec.averages:
+            # Chunks are averaged later, and the mean of their softmaxes is not the softmax of their mean.
             weights = logits.softmax(dim=-1)
         return Embeddings(hidden, logits.cpu().numpy(), None if weights is None else weights.cpu().numpy())
-
-    def _no_embeddings(self) -> Embeddings:
-        """Those of no documents, in the shapes of all others."""
-        scores = np.zeros((0, self.spec.layers, self.spec.experts), np.float32)
-        averaged = bool(self.routers) and self.spec.averages
-        return Embeddings(np.zeros((0, self.spec.hidden_size), np.float32), scores, scores if averaged else None)
 
 
 def mean_of_chunks(vectors: Embeddings, sequences: Sequence[TokenSequence], documents: int) -> Embeddings:

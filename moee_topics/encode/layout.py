@@ -20,6 +20,7 @@ def last_states(model: Any, pack: Pack) -> Tensor:
     """(T, D) last hidden states of all tokens of a pack, pads included."""
     inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
     with packed_segments(pack.segments) if pack.packed else nullcontext():
+        # No token is generated, so nobody would read the keys and values of a cache.
         states: Tensor = model(**inputs, use_cache=False).last_hidden_state
     return states.flatten(0, -2)
 
@@ -29,11 +30,18 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
     """Finds the fastest layout in which documents do not change each other, and switches the model to it.
 
     Packed rows go wrong with recurrent or convolutional layers and with attention that is no plain causal one, padded
-    rows with routing or sparse attention that looks at later tokens. No list of families could know that of the next
-    model: three made-up documents tell, at every load.
+    rows with routing or sparse attention that looks at later tokens.
     """
     own_attention = model.config._attn_implementation
-    first, second, other = probes = _probes(model, max_tokens)
+    # No list of families knows the next model, so three documents of made-up tokens tell at every load. All but the
+    # first are longer than a sliding window or chunk that would matter, as a shorter one would not show it.
+    limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
+    vocabulary = min(model.config.vocab_size, model.get_input_embeddings().num_embeddings)
+    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
+    shapes = ((5, short), (11, long), (17, short))
+    probes = [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
+    first, second, other = probes
     alone = [_states(model, [probe])[0] for probe in probes]
     try:
         model.set_attn_implementation(PACKED)
@@ -57,19 +65,9 @@ def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = Fals
 
 def _same(one: Tensor, other: Tensor, *, strictness: float = 1.0) -> bool:
     """Whether states differ by no more than rounding does; two runs of the same kernels can be held to less."""
-    rounding = 1e-4 if one.dtype == torch.float32 else 0.1
+    rounding = 1e-4 if one.dtype == torch.float32 else 0.1  # relative to the largest value; bfloat16 has 8 bits
     one, other = one.float(), other.float()
     return bool((one - other).abs().max() <= rounding * strictness * other.abs().max())
-
-
-def _probes(model: Any, max_tokens: int) -> list[tuple[int, ...]]:
-    """Documents of made-up tokens, all but the first longer than a sliding window or chunk that would matter."""
-    limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
-    vocabulary = min(model.config.vocab_size, model.get_input_embeddings().num_embeddings)
-    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
-    shapes = ((5, short), (11, long), (17, short))
-    return [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
 
 
 @torch.inference_mode()

@@ -177,6 +177,7 @@ class PromptTokenizer:
             lost = 0
             if ids is None:
                 ids, end = self._head(text)
+                # What was lost is counted in stretches, as 10 MB are no input for a tokenizer in one piece.
                 pieces = [text[at : at + self.stretch] for at in range(end, len(text), self.stretch)]
                 lost = sum(map(len, self._ids(pieces, special=False)))
             sequences.append(self._sequence(i, ids, lost))
@@ -192,7 +193,7 @@ class PromptTokenizer:
             while text:
                 ids, end = self._head(text)
                 sequences.append(self._sequence(i, ids))
-                text = text[max(end, 1) :]
+                text = text[max(end, 1) :]  # at least one character, or it would never end
         return sequences
 
     def _sequence(self, document: int, ids: Sequence[int], lost: int = 0) -> TokenSequence:
@@ -208,22 +209,21 @@ class PromptTokenizer:
         return whole
 
     def _head(self, text: str) -> tuple[list[int], int]:
-        """Tokens of the longest beginning of ``text`` that fits, and how many characters it has."""
+        """Tokens of a long beginning of ``text`` that fits, cut between two tokens, and how many characters it has."""
         end = min(len(text), self.stretch)
-        ids = self._prompted([text[:end]])[0]
-        while len(ids) > self.max_tokens:
-            end = self._shorter(text[:end], len(ids) - self.max_tokens)
-            ids = self._prompted([text[:end]])[0]
+        # A cut text may have other tokens at its new end, and more of them: so it is tokenized until it fits.
+        while len(ids := self._prompted([text[:end]])[0]) > self.max_tokens:
+            excess = len(ids) - self.max_tokens
+            if not getattr(self.tokenizer, "is_fast", False):  # without offsets only the length can be guessed from
+                end = min(end - 1, int(end * (1 - excess / (excess + self.max_tokens))))
+                continue
+            with _TOKENIZING:
+                tokens = self.tokenizer(
+                    text[:end], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+                )
+            starts = [start for start, stop in tokens["offset_mapping"] if stop > start]
+            end = int(min(end - 1, starts[-excess])) if excess < len(starts) else end // 2
         return ids, end
-
-    def _shorter(self, text: str, excess: int) -> int:
-        """Where to cut ``text`` so that about ``excess`` tokens fall away, and at least one character does."""
-        if not getattr(self.tokenizer, "is_fast", False):
-            return min(len(text) - 1, int(len(text) * (1 - excess / (excess + self.max_tokens))))
-        with _TOKENIZING:
-            tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        starts = [start for start, end in tokens["offset_mapping"] if end > start]
-        return int(min(len(text) - 1, starts[-excess])) if excess < len(starts) else len(text) // 2
 
     def _prompted(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text inside the prompt."""

@@ -43,6 +43,7 @@ def _flat(scores: Tensor) -> Tensor:
 
 def _from_probabilities(scores: Tensor) -> Tensor:
     """Logarithms of recorded probabilities: their softmax is the probabilities again."""
+    # A probability of 0 would be minus infinity, and a mean with it too.
     return _flat(scores).float().clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
@@ -111,7 +112,7 @@ class RouterCapture:
     Args:
         routers: what ``find_routers`` gave.
         pool: token states (T, E) to document vectors (N, E).
-        with_weights: also pool the softmax of each token, which a mean needs (softmax and mean do not commute).
+        with_weights: also pool the softmax of each token, which a mean needs.
     """
 
     def __init__(self, routers: Iterable[Router], pool: Callable[[Tensor], Tensor], with_weights: bool) -> None:
@@ -131,6 +132,7 @@ class RouterCapture:
     def _keep(self, router: Router, _module: nn.Module, _inputs: Any, output: Any) -> None:
         logits = router.logits(output)
         self._logits[router.name] = self.pool(logits)
+        # Softmax and mean do not commute, and only here are the scores of each token at hand.
         if self.with_weights:
             self._weights[router.name] = self.pool(logits.float().softmax(dim=-1))
 

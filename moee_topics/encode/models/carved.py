@@ -93,14 +93,17 @@ def distil_checkpoint(
     rows = distillation.tokenized(tokenizer, texts)
     work = folder.with_name(f"{folder.name}.distilling")
     trainer = distillation.Trainer(student, dense, rows, work, settings)
-    found: list[float] = []
+    errors: list[float] = []
 
     def tell(numbers: dict[str, Any]) -> None:
-        found.append(float(numbers["pooled"]))
+        errors.append(float(numbers["pooled"]))
         progress(int(trainer.done * trainer.steps), trainer.steps, "steps")
 
     trainer.run(tell)
-    report = {"parent": str(parent), "settings": asdict(settings), **_summary(found, trainer.step)}
+    # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
+    tenth = max(1, len(errors) // 10)
+    first, last = (round(sum(part) / max(1, len(part)), 4) for part in (errors[:tenth], errors[-tenth:]))
+    report = {"parent": str(parent), "settings": asdict(settings), "steps": trainer.step, "first": first, "last": last}
     with quiet():
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
     setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
@@ -110,12 +113,6 @@ def distil_checkpoint(
         write_json(unfinished / "distillation.json", report)
     shutil.rmtree(work, ignore_errors=True)
     return report
-
-
-def _summary(found: list[float], steps: int) -> dict[str, Any]:
-    part = found[: max(1, len(found) // 10)], found[-max(1, len(found) // 10) :]
-    first, last = (sum(numbers) / max(1, len(numbers)) for numbers in part)
-    return {"steps": steps, "first": round(first, 4), "last": round(last, 4)}
 
 
 def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:

@@ -118,32 +118,24 @@ def carve(
         InputError: the settings do not fit it, or the calibration text is too short.
     """
     check_settings(dense.config, settings)
-    _check_gated(dense)
-    _check_calibration(rows, dense.config.intermediate_size)
-    inputs, first = feed_forward_inputs(dense, rows)
-    cuts = []
-    for index in range(settings.dense_layers, dense.config.num_hidden_layers):
-        cuts.append(cut_layer(dense.layers[index].mlp, inputs[index].float(), first, settings, seed=index))
-        progress(len(cuts), dense.config.num_hidden_layers - settings.dense_layers)
-    return assemble(dense, cuts, settings), cuts
-
-
-def _check_gated(dense: PreTrainedModel) -> None:
     for index, layer in enumerate(getattr(dense, "layers", [])):
         if not all(hasattr(getattr(layer, "mlp", None), name) for name in ("gate_proj", "up_proj", "down_proj")):
             raise ModelError(
                 f"Layer {index} of this {type(dense).__name__} has no gated feed-forward (gate_proj, up_proj and "
                 "down_proj); only such layers can be carved."
             )
-
-
-def _check_calibration(rows: Sequence[Sequence[int]], neurons: int) -> None:
-    tokens = sum(len(row) for row in rows)
+    tokens, neurons = sum(len(row) for row in rows), dense.config.intermediate_size
     if tokens < 2 * neurons:
         raise InputError(
             f"The calibration text has {tokens} tokens; at least {2 * neurons} are needed for {neurons} neurons, and "
             "ten times as many are better. Give a longer text."
         )
+    inputs, first = feed_forward_inputs(dense, rows)
+    cuts = []
+    for index in range(settings.dense_layers, dense.config.num_hidden_layers):
+        cuts.append(cut_layer(dense.layers[index].mlp, inputs[index].float(), first, settings, seed=index))
+        progress(len(cuts), dense.config.num_hidden_layers - settings.dense_layers)
+    return assemble(dense, cuts, settings), cuts
 
 
 @torch.no_grad()
@@ -176,7 +168,13 @@ def contributions(mlp: Any, inputs: Tensor) -> Tensor:
 def cut_layer(mlp: Any, inputs: Tensor, first: Tensor, settings: CarveSettings, *, seed: int = 0) -> LayerCut:
     """Cuts one layer by what its neurons did on the calibration tokens."""
     sizes = contributions(mlp, inputs)
-    shared, routed = _shared_and_routed(sizes, first, settings)
+    shares = sizes / sizes.sum(1, keepdim=True).clamp_min(1e-9)
+    # The first token of a text carries activations of another order (an attention sink): it is left out of the mean,
+    # and what carries it is shared whatever its mean, since no later layer survives its loss.
+    mean = torch.where(shares[first].mean(0) > 0.01, shares[~first].mean(0) + 1, shares[~first].mean(0))
+    order = mean.argsort(descending=True, stable=True)
+    count = sizes.shape[1] - settings.groups * settings.group_size
+    shared, routed = order[:count].sort().values, order[count:].sort().values
     texts = first.cumsum(0)[~first] - 1
     sizes, inputs = sizes[~first], inputs[~first]
     rng = np.random.default_rng([settings.seed, seed])
@@ -184,30 +182,18 @@ def cut_layer(mlp: Any, inputs: Tensor, first: Tensor, settings: CarveSettings, 
         groups = routed[torch.from_numpy(rng.permutation(len(routed)))].view(settings.groups, -1)
     elif settings.grouping == "kmeans":
         groups = routed[_clusters(sizes[:, routed], settings.groups, rng)]
-    else:
+    else:  # as many clusters as a group has neurons, of each of which every group gets one
         groups = routed[_clusters(sizes[:, routed], settings.group_size, rng).T]
     energies = torch.stack([sizes[:, group].sum(1) for group in groups], dim=1)
     router, bias, explained = fit_router(inputs, energies)
     if settings.decorrelate:
         router, bias = decorrelated(router, bias, inputs, texts, settings.decorrelate)
-    covered, oracle = _coverage(inputs @ router.T + bias, energies, settings.active)
+    total = energies.sum(1).clamp_min(1e-9)
+    chosen = (inputs @ router.T + bias).topk(settings.active, dim=1).indices
+    covered = float((energies.gather(1, chosen).sum(1) / total).mean())
+    oracle = float((energies.topk(settings.active, dim=1).values.sum(1) / total).mean())
     share = float((sizes[:, shared].sum(1) / sizes.sum(1).clamp_min(1e-9)).mean())
     return LayerCut(shared, groups, router, bias, explained, share, covered, oracle)
-
-
-def _shared_and_routed(sizes: Tensor, first: Tensor, settings: CarveSettings) -> tuple[Tensor, Tensor]:
-    """The neurons of largest mean share are shared.
-
-    The first token of a text carries activations of another order (an attention sink): it is left out of the mean, and
-    what carries it is shared whatever its mean, since no later layer survives its loss.
-    """
-    shares = sizes / sizes.sum(1, keepdim=True).clamp_min(1e-9)
-    mean = shares[~first].mean(0)
-    at_first = shares[first].mean(0)
-    mean = torch.where(at_first > 0.01, mean + 1, mean)
-    order = mean.argsort(descending=True, stable=True)
-    shared = sizes.shape[1] - settings.groups * settings.group_size
-    return order[:shared].sort().values, order[shared:].sort().values
 
 
 def _clusters(sizes: Tensor, groups: int, rng: np.random.Generator) -> Tensor:
@@ -218,6 +204,7 @@ def _clusters(sizes: Tensor, groups: int, rng: np.random.Generator) -> Tensor:
     features = nn.functional.normalize(scaled.T @ projection, dim=1).double().numpy()
     means = KMeans(groups, n_init=2, random_state=int(rng.integers(2**31))).fit(features)
     distances = means.transform(features)
+    # k-means has clusters of any size; the mixture wants groups of one: the assignment of least total distance.
     _, slots = linear_sum_assignment(np.repeat(distances, len(features) // groups, axis=1))
     return torch.from_numpy(np.argsort(slots, kind="stable")).view(groups, -1)
 
@@ -229,7 +216,7 @@ def fit_router(inputs: Tensor, energies: Tensor) -> tuple[Tensor, Tensor, float]
         Weights (groups, hidden), bias (groups,), and the R² on the last tokens, which are not fitted.
     """
     target = (energies + 1e-6).log()
-    target = target - target.mean(1, keepdim=True)
+    target = target - target.mean(1, keepdim=True)  # a token that moves every group chooses none of them
     fitted = int(len(inputs) * (1 - _LAST_SHARE))
     x, y = inputs[:fitted].double(), target[:fitted].double()
     mean, bias = x.mean(0), y.mean(0)
@@ -263,13 +250,6 @@ def decorrelated(router: Tensor, bias: Tensor, inputs: Tensor, texts: Tensor, ri
     center = logits.mean(0)
     # The mean stays: it says which groups matter most of the time, and chooses better than it tells texts apart.
     return rotation @ router, rotation @ (bias - center) + center
-
-
-def _coverage(predicted: Tensor, energies: Tensor, active: int) -> tuple[float, float]:
-    total = energies.sum(1).clamp_min(1e-9)
-    chosen = energies.gather(1, predicted.topk(active, dim=1).indices).sum(1)
-    best = energies.topk(active, dim=1).values.sum(1)
-    return float((chosen / total).mean()), float((best / total).mean())
 
 
 def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:

@@ -7,7 +7,7 @@ all else is as it is. config.json says so under ``moee_topics_weights``. At work
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 MARK = "moee_topics_weights"
 FORMAT = f"int4-blocks-of-{fourbit.BLOCK}"
-_SHARD = "45MB"
+_SHARD = "45MB"  # git hosts complain of files above 50 MB
 
 
 def is_compact(config: Any) -> bool:
@@ -33,12 +33,10 @@ def is_compact(config: Any) -> bool:
     Raises:
         ModelError: in a later format.
     """
-    found = getattr(config, MARK, None)
-    if found not in (None, FORMAT):
-        raise ModelError(
-            f"The weights are stored as {found!r}; this version reads {FORMAT!r}. Install a newer version."
-        )
-    return found is not None
+    mark = getattr(config, MARK, None)
+    if mark not in (None, FORMAT):
+        raise ModelError(f"The weights are stored as {mark!r}; this version reads {FORMAT!r}. Install a newer version.")
+    return mark is not None
 
 
 def save_compact(
@@ -58,7 +56,18 @@ def save_compact(
     """
     refuse_existing(folder)
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
-    stored = dict(_stored(model.state_dict(), embeddings, scales or {}))
+    stored: dict[str, Tensor] = {}
+    for name, weight in model.state_dict().items():
+        if name in embeddings:  # looked up, not multiplied, and the first thing every error goes through: eight bits
+            codes, steps = fourbit.pack_rows(weight)
+        elif weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK == 0 and not name.endswith("mlp.gate.weight"):
+            steps = scales[name] if scales and name in scales else fourbit.block_scales(weight)
+            codes = fourbit.pack(weight, steps).view(*weight.shape[:-1], -1)
+        else:
+            stored[name] = weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
+            continue
+        stored[f"{name}.codes"] = codes
+        stored[f"{name}.scales"] = steps.view(*weight.shape[:-1], -1)
     split = split_torch_state_dict_into_shards(stored, max_shard_size=_SHARD)
     config = json.loads(model.config.to_json_string()) | {MARK: FORMAT}
     config.pop("_name_or_path", None)  # a path of the machine that made it
@@ -68,23 +77,6 @@ def save_compact(
         write_text(unfinished / "config.json", json.dumps(config, indent=2) + "\n")
         tokenizer.save_pretrained(unfinished)
     return folder
-
-
-def _stored(
-    state: Mapping[str, Tensor], embeddings: set[str], scales: Mapping[str, Tensor]
-) -> Iterator[tuple[str, Tensor]]:
-    for name, weight in state.items():
-        if name in embeddings:
-            codes, found = fourbit.pack_rows(weight)
-        elif weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK == 0 and not name.endswith("mlp.gate.weight"):
-            found = scales[name] if name in scales else fourbit.block_scales(weight)
-            codes, found = fourbit.pack(weight, found), found
-        else:
-            yield name, weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
-            continue
-        # What the shape cannot be told from: whole blocks of a weight of two or three dimensions.
-        yield f"{name}.codes", codes if name in embeddings else codes.view(*weight.shape[:-1], -1)
-        yield f"{name}.scales", found.view(*weight.shape[:-1], -1)
 
 
 def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -98,19 +90,17 @@ def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, "pt") as file:
                 stored |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        weights = [name for name in stored if not name.endswith(".scales")]
-        return {name.removesuffix(".codes"): _expanded(name, stored, dtype) for name in weights}
+        weights: dict[str, Tensor] = {}
+        for name in [name for name in stored if not name.endswith(".scales")]:
+            codes, plain = stored[name], name.removesuffix(".codes")
+            if plain == name:
+                weights[name] = codes
+            elif codes.dtype == torch.int8:
+                weights[plain] = fourbit.unpack_rows(codes, stored[f"{plain}.scales"].view(-1), dtype)
+            else:
+                shape = (*codes.shape[:-1], codes.shape[-1] * 2)  # two codes a byte
+                weights[plain] = fourbit.unpack(codes.reshape(-1), stored[f"{plain}.scales"].reshape(-1), shape, dtype)
+        return weights
     # Codes without their scales are a KeyError, scales of other blocks a RuntimeError.
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ModelError(f"The weights in {folder} are damaged: {error}. Install or download them again.") from error
-
-
-def _expanded(name: str, stored: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-    codes = stored[name]
-    if not name.endswith(".codes"):
-        return codes
-    scales = stored[f"{name.removesuffix('.codes')}.scales"]
-    if codes.dtype == torch.int8:
-        return fourbit.unpack_rows(codes, scales.view(-1), dtype)
-    shape = (*codes.shape[:-1], codes.shape[-1] * 2)
-    return fourbit.unpack(codes.reshape(-1), scales.reshape(-1), shape, dtype)

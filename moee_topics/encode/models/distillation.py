@@ -5,9 +5,8 @@ to make do without the others. Targets are what the parent makes of the same tok
 over a text with each dimension brought to deviation 1 (cosines of raw means are near 1 whatever is lost), and a few
 layers between.
 
-All neurons are computed and those of idle groups multiplied by 0, which is the same sum, faster than gathering on
-processors with matrix units, and lets the router see what an idle group would have given: an idle group's weight is 0
-forward and has the gradient of a chosen one backward (straight-through).
+All neurons are computed and those of idle groups multiplied by 0, which is the same sum and lets the router see what an
+idle group would have given.
 """
 
 from __future__ import annotations
@@ -72,37 +71,12 @@ class Texts:
                 yield self.tokens[start : start + length]
 
 
-def _gated(gate: Tensor, up: Tensor, weights: Tensor) -> Tensor:
-    """Activation of each neuron times the weight of its group, (tokens, neurons)."""
-    size = gate.shape[1] // weights.shape[1]
-    active = functional.silu(gate.float()) * up.float()
-    return (active.view(len(gate), -1, size) * weights[:, :, None]).view(gate.shape).to(gate.dtype)
-
-
-def _normed(states: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Root-mean-square norm."""
-    return weight * (states * torch.rsqrt(states.square().mean(-1, keepdim=True) + eps))
-
-
-class FusedNorm(nn.Module):
-    """A norm of the model whose steps are one kernel; same parameter name as the original."""
-
-    def __init__(self, norm: Any, compiled: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.weight, self.eps, self.compiled = norm.weight, norm.variance_epsilon, compiled
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Of (..., hidden) the same shape."""
-        return self.compiled(states, self.weight, self.eps)
-
-
 class DenseMixture(nn.Module):
     """The feed-forward of a ``Glm4MoeMoE`` with every neuron computed: the shared ones first, then group by group."""
 
-    def __init__(self, moe: Any, compiled: Callable[..., Tensor]) -> None:
+    def __init__(self, moe: Any) -> None:
         super().__init__()
         self.size = moe.config.moe_intermediate_size
-        self.compiled = compiled
         self.gate, shared, experts = moe.gate, moe.shared_experts, moe.experts
         gate_up = experts.gate_up_proj.detach()
         self.gate_proj = nn.Parameter(
@@ -118,19 +92,22 @@ class DenseMixture(nn.Module):
         weights = self.group_weights(flat)
         shared = weights.new_ones(len(flat), len(self.gate_proj) // self.size - weights.shape[1])
         gate, up = functional.linear(flat, self.gate_proj), functional.linear(flat, self.up_proj)
-        active = self.compiled(gate, up, torch.cat([shared, weights], dim=1))
-        added: Tensor = functional.linear(active, self.down_proj).view_as(states)
+        active = functional.silu(gate.float()) * up.float()
+        active = active.view(len(flat), -1, self.size) * torch.cat([shared, weights], dim=1)[:, :, None]
+        added: Tensor = functional.linear(active.view(gate.shape).to(gate.dtype), self.down_proj).view_as(states)
         return added
 
     def group_weights(self, flat: Tensor) -> Tensor:
         """Each group's weight, (tokens, groups): 0 for idle ones, whose gradient is that of a chosen one."""
+        # The model itself routes in float32: in bfloat16 other groups would be chosen than at work.
         with torch.autocast("cpu", enabled=False):
             scores = functional.linear(flat.float(), self.gate.weight.float()).sigmoid()
         chosen = (scores.detach() + self.gate.e_score_correction_bias).topk(self.gate.top_k, dim=1).indices
         mask = torch.zeros_like(scores).scatter_(1, chosen, 1.0)
         weights = scores * (self.gate.routed_scaling_factor / (scores * mask).sum(1, keepdim=True))
-        kept: Tensor = weights - weights.detach() * (1 - mask)
-        return kept
+        # Straight-through: forward an idle group has no weight, backward the gradient of a chosen one.
+        through: Tensor = weights - weights.detach() * (1 - mask)
+        return through
 
     @torch.no_grad()
     def unfold(self) -> dict[str, Tensor]:
@@ -149,15 +126,11 @@ class DenseMixture(nn.Module):
         }
 
 
-def densify(model: Any, *, fuse: bool = False) -> None:
-    """Puts ``DenseMixture`` in the place of every mixture; with ``fuse`` its steps and the norms are compiled."""
-    gated = torch.compile(_gated, dynamic=False) if fuse else _gated
-    normed = torch.compile(_normed, dynamic=False) if fuse else _normed
+def densify(model: Any) -> None:
+    """Puts ``DenseMixture`` in the place of every mixture."""
     for layer in model.layers:
         if hasattr(layer.mlp, "experts"):
-            layer.mlp = DenseMixture(layer.mlp, gated)
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            setattr(layer, name, FusedNorm(getattr(layer, name), normed))
+            layer.mlp = DenseMixture(layer.mlp)
 
 
 def undensified(model: Any) -> dict[str, Tensor]:
@@ -214,6 +187,7 @@ def measure_scales(teacher: Outputs, texts: Texts, settings: DistilSettings, *, 
             ids = torch.from_numpy(np.stack([next(pieces) for _ in range(settings.batch // length)]).astype(np.int64))
             last, between = teacher(ids)
             means.append(last.mean(1))
+            # Without the first token of a text, an attention sink whose states are of another order.
             hidden.append(last[:, 1:].flatten(0, 1).var(0))
             for index, states in between.items():
                 middle.setdefault(index, []).append(states[:, 1:].float().flatten(0, 1).var(0))
@@ -245,7 +219,9 @@ class Rounding:
     """Weights as they are in four bits while a step is computed; their gradients go to the exact ones."""
 
     def __init__(self, model: nn.Module, scales: dict[str, Tensor] | None = None) -> None:
-        self.weights = {n: p for n, p in model.named_parameters() if _is_rounded(n, p)}
+        # A rounded router would choose other groups, which costs more than its few bytes save.
+        matrices = {n: p for n, p in model.named_parameters() if p.dim() == 2 and p.requires_grad}
+        self.weights = {name: weight for name, weight in matrices.items() if not name.endswith("mlp.gate.weight")}
         self.scales = scales or {name: fourbit.block_scales(weight) for name, weight in self.weights.items()}
 
     @contextmanager
@@ -261,20 +237,14 @@ class Rounding:
                 weight.data = exact[name]
 
 
-def _is_rounded(name: str, weight: Tensor) -> bool:
-    return weight.dim() == 2 and weight.requires_grad and not name.endswith("mlp.gate.weight")
-
-
 class Trainer:
     """One distillation: model, optimizer, texts and where it stands."""
 
-    def __init__(
-        self, student: Any, teacher: Any, texts: Texts, folder: Path, settings: DistilSettings, *, fuse: bool = False
-    ) -> None:
+    def __init__(self, student: Any, teacher: Any, texts: Texts, folder: Path, settings: DistilSettings) -> None:
         texts.check(settings)
         self.settings, self.folder, self.texts = settings, folder, texts
         self.student, self.teacher = student, Outputs(teacher, settings.layers)
-        densify(student, fuse=fuse)
+        densify(student)
         student.embed_tokens.requires_grad_(False)
         if settings.learn == "routers_and_norms":
             for name, weight in student.named_parameters():
@@ -308,7 +278,7 @@ class Trainer:
         if self.scales is None:
             self.scales = measure_scales(self.teacher, self.texts, self.settings)
         pieces = {length: self.texts.pieces(length, self.settings.seed) for length in self.settings.lengths}
-        for step in range(self.step):
+        for step in range(self.step):  # the texts go on where the checkpoint stopped
             self._batch(pieces, step)
         saved = time.monotonic()
         while self.done < 1 and time.time() < until:
@@ -330,6 +300,7 @@ class Trainer:
             wanted = self.teacher(ids)
         s = self.settings
         if self.rounding is None and self.done >= s.round_after:
+            # Weights that bear rounding are bad without it (error 0.31 for 0.08, benchmarks/LOG.md): keep the others.
             self.save("before_rounding.safetensors")
             self.rounding = Rounding(self.student)
         self.optimizer.zero_grad(set_to_none=True)

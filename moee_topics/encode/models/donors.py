@@ -86,7 +86,9 @@ def cut_vocabulary(model: PreTrainedModel, tokenizer: Any, keep: int) -> Any:
     state = json.loads(tokenizer.backend_tokenizer.to_str()) if hasattr(tokenizer, "backend_tokenizer") else {}
     if state.get("model", {}).get("type") != "BPE":
         raise ModelError("Only the vocabulary of a BPE tokenizer can be cut to its first merges; this one is no BPE.")
-    vocabulary, merges = state["model"]["vocab"], [_pair(merge) for merge in state["model"]["merges"]]
+    vocabulary = state["model"]["vocab"]
+    # Before tokenizers 0.20 a merge was one string with a space between its parts.
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in state["model"]["merges"]]
     numbers = [vocabulary["".join(pair)] for pair in merges]
     made = set(numbers)
     basic = [number for number in vocabulary.values() if number not in made]
@@ -100,20 +102,12 @@ def cut_vocabulary(model: PreTrainedModel, tokenizer: Any, keep: int) -> Any:
         )
     state["model"]["vocab"] = {token: number for token, number in vocabulary.items() if number < keep}
     state["model"]["merges"] = [list(pair) for pair, number in zip(merges, numbers, strict=True) if number < keep]
-    _cut_embeddings(model, keep)
-    named = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(state)), model_max_length=tokenizer.model_max_length, **named
-    )
-
-
-def _pair(merge: str | list[str]) -> list[str]:
-    return merge.split(" ") if isinstance(merge, str) else merge
-
-
-def _cut_embeddings(model: PreTrainedModel, keep: int) -> None:
     full = model.get_input_embeddings()
     cut = nn.Embedding(keep, full.embedding_dim)
     cut.weight = nn.Parameter(full.weight[:keep].clone(), requires_grad=False)
     model.set_input_embeddings(cut)
     model.config.vocab_size = keep
+    named = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), model_max_length=tokenizer.model_max_length, **named
+    )

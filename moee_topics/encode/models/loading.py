@@ -54,12 +54,27 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     name = settings.model
     place = device_of(settings.device)
     config = load_config(name, revision=settings.revision)
-    quantizer = quantization.quantization_config(config, settings.quantize, name)
     loader = loader_of(config)
     attention.register()
     dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
     with checkpoint_errors(name):
         _check_size(loader, config, Path(resolve(name)))
+    model = _with_weights(loader, settings, config, dtype)
+    model = model if loader is AutoModel else model.get_decoder()
+    memory.own_memory(model)
+    model = model.eval().requires_grad_(False).to(place)
+    memory.give_back()
+    if kind := quantization.stored_kind(model.config):
+        quantization.check_quantized(model, kind)
+    if place.type == "cpu":
+        experts.use(model)
+    return model, load_tokenizer(name, revision=settings.revision)
+
+
+def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:
+    """The model of a configuration with the weights of its files, none of which is missing."""
+    name = settings.model
+    quantizer = quantization.quantization_config(config, settings.quantize, name)
     packed = compact.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
@@ -81,15 +96,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
             f"The checkpoint {name} lacks {len(lacking)} weights of its model or holds them in another shape, "
             f"the first is {lacking[0]}. Download it again, or check that config.json belongs to these weights."
         )
-    model = model if loader is AutoModel else model.get_decoder()
-    memory.own_memory(model)
-    model = model.eval().requires_grad_(False).to(place)
-    memory.give_back()
-    if kind := quantization.stored_kind(model.config):
-        quantization.check_quantized(model, kind)
-    if place.type == "cpu":
-        experts.use(model)
-    return model, load_tokenizer(name, revision=settings.revision)
+    return model
 
 
 def _check_size(loader: Any, config: Any, folder: Path) -> None:

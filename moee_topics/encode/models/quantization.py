@@ -113,21 +113,20 @@ def check_quantized(model: nn.Module, kind: str) -> QuantizationReport:
 
 def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
     """Counts the weights of the routed experts, their bytes, and the bytes of all tensors."""
-    counts = [_expert_sizes(module) for _, module in model.named_modules()]
-    tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
-    return QuantizationReport(kind, sum(w for w, _ in counts), sum(b for _, b in counts), sum(tensors.values()))
-
-
-def _expert_sizes(module: nn.Module) -> tuple[int, int]:
-    """Weights and bytes of a module's own parameters if it holds routed experts, else zeros."""
-    own = dict(module.named_parameters(recurse=False))
-    if shapes := getattr(module, "quantized_shapes", None):
+    expert_weights = expert_bytes = 0
+    for module in model.modules():
         if isinstance(module, QuantizedLinear):
-            return 0, 0
-        parts = [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
-        return sum(math.prod(shape) for shape in shapes.values()), sum(part.nbytes for part in parts)
-    stacked = [weight for weight in own.values() if _is_stacked(module, weight)]
-    return sum(weight.numel() for weight in stacked), sum(weight.nbytes for weight in stacked)
+            continue
+        if shapes := getattr(module, "quantized_shapes", None):
+            parts = [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
+            expert_weights += sum(math.prod(shape) for shape in shapes.values())
+        else:
+            parts = [weight for weight in module.parameters(recurse=False) if _is_stacked(module, weight)]
+            expert_weights += sum(weight.numel() for weight in parts)
+        expert_bytes += sum(part.nbytes for part in parts)
+    # By address: tied weights are one tensor under two names.
+    tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
+    return QuantizationReport(kind, expert_weights, expert_bytes, sum(tensors.values()))
 
 
 def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
@@ -189,12 +188,26 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         return device_map
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
-        _refuse_uncovered(model)
         kind = self.quantization_config.kind
-        for _, layer in experts.experts_modules(model):
+        layers = [layer for _, layer in experts.experts_modules(model)]
+        for name, module in model.named_modules():
+            # Experts that are neither linear layers nor replaceable would stay in 16 bits without a word.
+            if module not in layers and any(_is_stacked(module, part) for part in module.parameters(recurse=False)):
+                raise ModelError(
+                    f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
+                    f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
+                    "Use quantize: none."
+                )
+        for layer in layers:
             hold_quantized(layer, list(experts.weight_names(layer)), kind)
-        for name in _linear_names(model):
-            model.set_submodule(name, QuantizedLinear(model.get_submodule(name), kind))
+        # A rounded router would send tokens to other experts, which costs more than its few bytes save.
+        plain = {part for router in _routers(model) for part in router.modules()} | {model.get_output_embeddings()}
+        in_fp32 = {*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])}
+        for name, module in list(model.named_modules()):
+            if type(module) is not nn.Linear or module in plain or in_fp32 & set(name.split(".")):
+                continue
+            if blockwise.quantizable(module.weight.shape):  # some gates are no whole number of blocks
+                model.set_submodule(name, QuantizedLinear(module, kind))
         experts.use(model)
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
@@ -231,20 +244,6 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
         }
 
 
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    """Linear layers to quantize: not routers, not the head, nor gates that are no whole number of blocks."""
-    # A rounded router would send tokens to other experts, which costs more than its few bytes save.
-    plain = {id(part) for router in _routers(model) for part in router.modules()}
-    plain |= {id(head) for head in [model.get_output_embeddings()] if head is not None}
-    in_fp32 = {*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])}
-    plain |= {id(module) for name, module in model.named_modules() if in_fp32 & set(name.split("."))}
-    return [
-        name
-        for name, module in model.named_modules()
-        if type(module) is nn.Linear and id(module) not in plain and blockwise.quantizable(module.weight.shape)
-    ]
-
-
 def _routers(model: nn.Module) -> list[nn.Module]:
     declared: list[Any] = [
         (getattr(part, "_can_record_outputs", None) or {}).get("router_logits") for part in model.modules()
@@ -253,18 +252,6 @@ def _routers(model: nn.Module) -> list[nn.Module]:
     recorders = [one for some in declared for one in (some if isinstance(some, list) else [some])]
     classes = tuple(one.target_class for one in recorders if getattr(one, "target_class", None))
     return [module for module in model.modules() if isinstance(module, classes)]
-
-
-def _refuse_uncovered(model: PreTrainedModel) -> None:
-    """Models whose experts are neither linear layers nor replaceable would keep them in 16 bits."""
-    covered = {id(layer) for _, layer in experts.experts_modules(model)}
-    for name, module in model.named_modules():
-        own = module.parameters(recurse=False)
-        if id(module) not in covered and any(_is_stacked(module, weight) for weight in own):
-            raise ModelError(
-                f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
-                f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. Use quantize: none."
-            )
 
 
 def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = None) -> Path:
