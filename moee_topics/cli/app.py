@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from moee_topics import __version__
-from moee_topics.cli import model_commands, recipe_commands, run_commands, score_commands
+from moee_topics.cli import model_commands, recipe_commands, run_commands, score_commands, update_commands
 from moee_topics.cli.command_group import group_of
 
 app = group_of(
@@ -24,6 +24,7 @@ app = group_of(
         run_commands.fit,
         run_commands.report,
         run_commands.predict,
+        update_commands.update,
         score_commands.compare,
         score_commands.score,
         model_commands.doctor,

@@ -1,5 +1,6 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusCounts as CorpusCounts
+from .corpus import DocumentList as DocumentList
 from .corpus import plain_name as plain_name
 from .corpus import plain_text as plain_text
 from .corpus import well_formed as well_formed

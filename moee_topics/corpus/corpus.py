@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from moee_topics.corpus.document import Document, Record
@@ -23,6 +23,7 @@ class CorpusCounts:
         documents: documents yielded.
         empty: records dropped because their text was missing or only white space.
         duplicate_ids: documents whose id had been used, and was given a suffix.
+        nameless: documents without an id, which are called by their place.
         left_out: other records that are no documents, by reason.
         missing_labels: documents whose label is a word for none, by that word.
         timestamps: documents with a time.
@@ -32,6 +33,7 @@ class CorpusCounts:
     documents: int = 0
     empty: int = 0
     duplicate_ids: int = 0
+    nameless: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     missing_labels: Counter[str] = field(default_factory=Counter)
     timestamps: int = 0
@@ -79,6 +81,7 @@ class Corpus:
             document = Document(unique, text, self._label(record), self._timestamp(record))
             counts.documents += 1
             counts.duplicate_ids += copies > 1
+            counts.nameless += self._is_missing(name)
             counts.timestamps += document.timestamp is not None
             yield document
 
@@ -141,6 +144,26 @@ class Corpus:
 
     def _refused(self, record: Record, why: str) -> InputError:
         return InputError(f"{self.source}, {record.place}: {why}")
+
+
+@dataclass
+class DocumentList(Corpus):
+    """A corpus of documents that are in memory, given as they are.
+
+    Attributes:
+        documents: with ids that differ.
+    """
+
+    documents: Sequence[Document] = ()
+
+    def __iter__(self) -> Iterator[Document]:
+        self.counts = CorpusCounts(len(self.documents))
+        return iter(self.documents)
+
+    @classmethod
+    def of(cls, documents: Sequence[Document], source: str) -> DocumentList:
+        """The corpus of some documents, called by where they come from."""
+        return cls(source, source, lambda: iter(()), CorpusSettings(source), documents=documents)
 
 
 class _UniqueIds:

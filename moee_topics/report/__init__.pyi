@@ -3,6 +3,7 @@ from .exports import FORMATS as FORMATS
 from .exports import Format as Format
 from .exports import export_report as export_report
 from .exports import spreadsheet_cell as spreadsheet_cell
+from .map_points import topic_colours as topic_colours
 from .methods_page import PAGE as PAGE
 from .methods_page import MethodsComparison as MethodsComparison
 from .methods_page import write_methods as write_methods

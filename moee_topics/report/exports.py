@@ -55,9 +55,9 @@ def export_report(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
-    run = RunFolder.read(run_folder)
-    with RunFolder.exports.changing(run) if output is None else nullcontext():
-        folder = RunFolder.exports.path(run) if output is None else Path(output)
+    run, own = RunFolder.read(run_folder), RunFolder(run_folder)  # of an updated run the current version is read
+    with RunFolder.exports.changing(own) if output is None else nullcontext():
+        folder = RunFolder.exports.path(own) if output is None else Path(output)
         make_folder(folder)
         return [path for name in dict.fromkeys(formats) for path in EXPORTS[name](run, folder)]
 

@@ -63,14 +63,20 @@ def _base64(values: NDArray[Any], kind: type[np.unsignedinteger[Any]]) -> str:
 
 
 def topic_colours(run: RunFolder) -> dict[int, int]:
-    """A colour number for every topic: the ten largest have their own, and no two near neighbours share one."""
+    """A colour number for every topic: the ten largest have their own, and no two near neighbours share one.
+
+    Topics of an updated run keep the colour that they had before.
+    """
     centres = {
         t.topic: np.median(run.positions[run.result.topics == t.topic], axis=0) for t in run.ranked_topics if t.count
     }
-    colours: dict[int, int] = {}
+    before = run.section("update").get("colours", {})
+    colours: dict[int, int] = {t.topic: before[str(t.topic)] for t in run.ranked_topics if str(t.topic) in before}
     for topic in run.ranked_topics:
-        if len(colours) < PALETTE_SIZE:
-            colours[topic.topic] = len(colours)
+        if topic.topic in colours:
+            continue
+        if unused := [colour for colour in range(PALETTE_SIZE) if colour not in colours.values()]:
+            colours[topic.topic] = unused[0]
             continue
         at = centres.get(topic.topic, np.zeros(2))
         nearest = dict.fromkeys(range(PALETTE_SIZE), np.inf)

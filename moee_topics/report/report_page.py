@@ -51,8 +51,9 @@ def write_report(
     run = RunFolder.read(run_folder)
     page = render_report(run, settings)
     if output is None:
-        RunFolder.report.write(run, page)
-        return RunFolder.report.path(run)
+        own = RunFolder(run_folder)  # the page of an updated run stays where it was, and shows the current version
+        RunFolder.report.write(own, page)
+        return RunFolder.report.path(own)
     write_text(Path(output), page)
     return Path(output)
 

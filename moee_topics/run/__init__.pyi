@@ -3,6 +3,7 @@ from .embed_stage import embed as embed
 from .estimates import estimate as estimate
 from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
+from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictor as Predictor
 from .predictor import corpus_like as corpus_like
@@ -15,3 +16,6 @@ from .stages import check as check
 from .stages import fit as fit
 from .stages import plan as plan
 from .stages import run as run
+from .updates import UpdatedRun as UpdatedRun
+from .updates import undo as undo
+from .updates import update as update

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Cor
         InputError: the folder holds no finished run, or there is no such source.
         RecipeError: an override is not valid.
     """
-    corpus = recipe_section(RunFolder(folder), "corpus")
+    corpus = recipe_section(RunFolder(folder).current, "corpus")
     section = {**corpus, "source": source, "label": "none", "timestamp": "none", "limit": None}
     return open_corpus(build(Reading, {"corpus": section}, overrides, name="predict").corpus)
 
@@ -77,11 +78,25 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
         InputError: the folder holds no finished run.
         ModelError: the model is gone, or is not the one the run was encoded with.
     """
-    read_manifest(RunFolder(folder))
+    read_manifest(RunFolder(folder).current)
     predictor = Predictor.load(folder, device=device)
     stream = iter(documents)
     while step := list(islice(stream, DOCUMENTS_PER_CALL)):
         yield from predictor.predict(step)
+
+
+def check_same_encoder(model: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses a model that has other files or settings than the one of a run, by the keys of both.
+
+    Raises:
+        ModelError: it is not the same; the message names what differs.
+    """
+    differing = [name for name in {**now, **then} if now.get(name) != then.get(name)]
+    if differing:
+        raise ModelError(
+            f"The model {model!r} is not the one this run was encoded with: {', '.join(differing)} differ. Bring that "
+            "model back, or run the recipe again."
+        )
 
 
 @dataclass(frozen=True)
@@ -100,19 +115,13 @@ class Predictor:
             InputError: a file of the run is missing or damaged.
             ModelError: the model is gone, or is not the one the run was encoded with.
         """
-        run = RunFolder(folder)
+        run = RunFolder(folder).current
         RunFolder.result.check(run)  # the model reads it from beside its own folder
         fusion, saved = run.fusion, run.encoder
         # The device may be another one, its dtype may not: vectors of other precision would be other vectors.
         options = {**saved["options"], "dtype": saved["key"].get("dtype")} | ({"device": device} if device else {})
         encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
-        if encoder.key() != saved["key"]:
-            now, then = encoder.key(), saved["key"]
-            differing = [name for name in {**now, **then} if now.get(name) != then.get(name)]
-            raise ModelError(
-                f"The model {encoder.settings.model!r} is not the one this run was encoded with: "
-                f"{', '.join(differing)} differ. Bring that model back, or run the recipe again."
-            )
+        check_same_encoder(encoder.settings.model, saved["key"], encoder.key())
         return cls(Embedder(encoder), fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -50,13 +50,17 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
     Raises:
         InputError: the folder holds no fitted run.
     """
-    progress = progress or Progress()
+    with writing_alone(folder):  # the digests of the folder have one writer at a time
+        return write_page(folder, progress or Progress())
+
+
+def write_page(folder: Path, progress: Progress) -> Path:
+    """:func:`report` by whoever keeps other writers out of the folder."""
     section = recipe_section(RunFolder(folder), "report")
     # The manifest of an older version may lack a key, or hold one that is gone.
     settings = ReportSettings(**{key.name: section[key.name] for key in fields(ReportSettings) if key.name in section})
     progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
     started = time.perf_counter()
-    with writing_alone(folder):  # the digests of the folder have one writer at a time
-        page = write_report(folder, settings=settings)
+    page = write_report(folder, settings=settings)
     progress.end("report", time.perf_counter() - started, str(page))
     return page

@@ -21,7 +21,7 @@ from moee_topics.run.report_stage import ReportStage
 from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFolder
+from moee_topics.run_folder import VERSIONS, RunFolder
 from moee_topics.topics import check_upstream
 
 STAGES: tuple[Stage, ...] = (EmbedStage(), FitStage(), StabilityStage(), ReportStage())
@@ -103,10 +103,26 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
     with resumable(RESUME):
         if not FitStage().is_done(work):
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
+            _spare_updates(work)
         with work.writing():
             _go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
+        if work.run.history is not None:
+            current = work.run.history["current"]
+            work.progress.note(f"{work.folder} was updated: readers are given version {current}. This is version 1.")
     return RunFolder(work.folder)  # not the one of the work: what that has read may be a model in memory
+
+
+def _spare_updates(work: Workspace) -> None:
+    """Refuses another fit of a run that was updated, whose versions would be of a fit that is gone."""
+    history = work.run.history
+    if history is not None and history["fit"] != FitStage().inputs(work):
+        raise InputError(
+            f"{work.folder} was updated: version {history['current']} holds. This recipe would fit version 1 anew, as "
+            "its corpus, its settings, the version of moee-topics or the store are others now. Take another --name, "
+            f"bring new documents in with: moee-topics update {work.folder} – or delete {work.folder / VERSIONS} to "
+            "begin again without the updates."
+        )
 
 
 def _go_through(stages: Sequence[Stage], work: Workspace, *, only_plan: bool = False) -> list[StagePlan]:

@@ -1,8 +1,11 @@
 from .digests import Digests as Digests
 from .digests import digest_of as digest_of
+from .folder import History as History
 from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
+from .folder import VersionRecord as VersionRecord
 from .folder import title as title
+from .names import VERSIONS as VERSIONS
 from .names import is_inside as is_inside
 from .names import is_plain_name as is_plain_name
 from .names import named_folder as named_folder

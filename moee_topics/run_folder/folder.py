@@ -16,7 +16,7 @@ from moee_topics.errors import InputError
 from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import Fusion
 from moee_topics.run_folder.digests import Digests
-from moee_topics.run_folder.names import run_command
+from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
 from moee_topics.store import atomic_folder, write_text
 from moee_topics.topics import OUTLIERS, Topic, TopicModel, TopicResult
@@ -68,6 +68,40 @@ class ClassShare(TypedDict):
     words: str
 
 
+class VersionRecord(TypedDict):
+    """One version of an updated run.
+
+    ``lineage`` has what became of topics that are not simply there as before: an event (``born``, ``split``,
+    ``merged`` or ``gone``), and the topics of the other version with their shares of the documents that both have.
+    """
+
+    version: int
+    parent: int
+    policy: str
+    created: str
+    sources: list[str]
+    documents: int
+    topics: int
+    added: int
+    changed: int
+    removed: int
+    encoded: int
+    seconds: float
+    lineage: list[dict[str, Any]]
+
+
+class History(TypedDict):
+    """The versions of a run: version 1 is its own fit, which ``fit`` is the fingerprint of.
+
+    ``next_topic`` is the number of the next topic that is born; it never goes back, also not with an undo.
+    """
+
+    fit: str
+    current: int
+    next_topic: int
+    versions: list[VersionRecord]
+
+
 Scores = dict[str, ScoreRecord]
 Manifest = dict[str, Any]
 
@@ -109,6 +143,9 @@ class RunFolder:
     fusion: RunFile[Fusion] = RunFile("model/fusion.safetensors", Fusion.load, lambda path, fusion: fusion.save(path))
     encoder = json_file("model/encoder.json", EncoderRecord)
 
+    # The updates of the run; where there are any, readers are given the current one.
+    history = json_file(f"{VERSIONS}/history.json", History, None, "update")
+
     # What other fits have in common with this one, and a file for each of them: see refit().
     stability = json_file("stability.json", dict[str, Any], absent=None)
     refits = folder("stability")
@@ -125,7 +162,7 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path | str) -> RunFolder:
-        """A run that has topics; whatever else it has is read when it is asked for.
+        """A run that has topics, in its current version; whatever else it has is read when it is asked for.
 
         Raises:
             InputError: there is no folder, or no finished topic model in it, or a damaged one.
@@ -133,6 +170,7 @@ class RunFolder:
         run = cls(path)
         if not run.path.is_dir():
             raise InputError(f"There is no run folder {path}. Give the folder that `moee-topics run` wrote.")
+        run = run.current
         if not cls.result.path(run).exists() and not cls.manifest.exists(run):
             raise InputError(
                 f"{path} holds no finished run: topics.parquet is missing. Make one with: {run_command(run.path)}"
@@ -144,6 +182,19 @@ class RunFolder:
     def refit(kind: str, number: int) -> RunFile[dict[str, Any]]:
         """One of the fits that say how stable the topics are."""
         return json_file(f"stability/{kind}-{number}.json", dict[str, Any], absent={})
+
+    @property
+    def current(self) -> RunFolder:
+        """The version that holds: the last update that was not undone, or the run itself where there is none.
+
+        Raises:
+            InputError: the list of versions is damaged.
+        """
+        return self if self.history is None else self.version(self.history["current"])
+
+    def version(self, number: int) -> RunFolder:
+        """A version by its number, whether or not it is there; the first is the run itself."""
+        return self if number == 1 else RunFolder(self.path / VERSIONS / f"v{number}")
 
     def write_model(self, model: TopicModel, fusion: Fusion, encoder: EncoderRecord) -> None:
         """Puts a new folder ``model`` in the place of the old one, whole or not at all.

@@ -9,6 +9,8 @@ from moee_topics.defaults import STORE_NAME
 from moee_topics.errors import InputError
 from moee_topics.schema import shortened
 
+VERSIONS = "versions"
+
 
 def is_inside(name: str) -> bool:
     """Whether a name from a file stays in the folder that it is joined to."""
@@ -46,4 +48,6 @@ def named_folder(output: Path, name: str) -> Path:
 
 def run_command(folder: Path) -> str:
     """The command that makes a run folder again; what is whole in it stays."""
+    if folder.parent.name == VERSIONS:  # the last version is whole: back to it, and once more forward
+        return f"moee-topics update {folder.parent.parent} --undo, and the update once more"
     return f"moee-topics run RECIPE --output {folder.parent} --name {folder.name}"

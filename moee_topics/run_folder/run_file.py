@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Absent = TypeVar("Absent", default=Never)
 
+Maker = Literal["run", "report", "update"]
+
 REQUIRED: Any = object()
 # What readers of JSON, Parquet, safetensors and BERTopic's own files raise at bytes that are not theirs.
 DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException, SafetensorError)
@@ -51,7 +53,7 @@ class RunFile(Generic[T, Absent]):
     load: Callable[[Path], T]
     save: Callable[[Path, T], None]
     absent: Absent = REQUIRED
-    made_by: Literal["run", "report"] = "run"
+    made_by: Maker = "run"
     beside: tuple[str, ...] = ()
     attribute: str = field(default="", init=False)
 
@@ -155,15 +157,17 @@ class RunFile(Generic[T, Absent]):
                     path.unlink(missing_ok=True)
 
     def _mend(self, run: RunFolder) -> str:
+        if self.made_by == "update":
+            return f"Delete it to go back to the run's own fit, and update that again: moee-topics update {run.path}"
         command = run_command(run.path) if self.made_by == "run" else f"moee-topics {self.made_by} {run.path}"
         return f"Make it again with: {command}"
 
 
 @overload
-def json_file(name: str, kind: type[T], absent: None) -> RunFile[T, None]: ...
+def json_file(name: str, kind: type[T], absent: None, made_by: Maker = ...) -> RunFile[T, None]: ...
 @overload
-def json_file(name: str, kind: type[T], absent: T = ...) -> RunFile[T]: ...
-def json_file(name: str, kind: Any, absent: Any = REQUIRED) -> RunFile[Any, Any]:
+def json_file(name: str, kind: type[T], absent: T = ..., made_by: Maker = ...) -> RunFile[T]: ...
+def json_file(name: str, kind: Any, absent: Any = REQUIRED, made_by: Maker = "run") -> RunFile[Any, Any]:
     """A file of JSON whose form is checked, so that no reader meets a word where a number should be."""
 
     def load(path: Path) -> Any:
@@ -176,7 +180,7 @@ def json_file(name: str, kind: Any, absent: Any = REQUIRED) -> RunFile[Any, Any]
             raise InputError(f"{path} is damaged ({place}: {fault['msg']}).") from error
         return content  # and not what pydantic made of it, which lacks the keys that a later version adds
 
-    return RunFile(name, load, write_json, absent)
+    return RunFile(name, load, write_json, absent, made_by)
 
 
 @cache
@@ -184,6 +188,6 @@ def _form(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)  # made at the first reading: it takes milliseconds, and no import should
 
 
-def folder(name: str, made_by: Literal["run", "report"] = "run") -> RunFile[Path, Path | None]:
+def folder(name: str, made_by: Maker = "run") -> RunFile[Path, Path | None]:
     """A folder that others fill; it can be checked and removed as a file can."""
     return RunFile(name, lambda path: path, lambda path, _: make_folder(path), None, made_by)

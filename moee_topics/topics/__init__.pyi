@@ -4,7 +4,13 @@ from .edits import OutlierChange as OutlierChange
 from .edits import merge_topics as merge_topics
 from .edits import reduce_outliers as reduce_outliers
 from .edits import reduce_topics as reduce_topics
+from .edits import renumber as renumber
+from .edits import replace_documents as replace_documents
 from .fit import fit_topics as fit_topics
+from .growth import far_documents as far_documents
+from .growth import grown_topics as grown_topics
+from .growth import places_on_map as places_on_map
+from .matching import matched_topics as matched_topics
 from .model import TopicModel as TopicModel
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time

@@ -6,7 +6,7 @@ the fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from moee_topics.errors import InputError
 from moee_topics.topics.descriptions import describe, strengths
 from moee_topics.topics.model import TopicModel, quiet_bertopic
-from moee_topics.topics.result import OUTLIERS
+from moee_topics.topics.result import OUTLIERS, TopicResult
 from moee_topics.topics.settings import OutlierReduction, Strategy
-from moee_topics.topics.voters import centroids, unit_rows
+from moee_topics.topics.voters import Voters, centroids, unit_rows
 
 Scores = NDArray[np.floating]
 
@@ -100,7 +100,9 @@ def best_topics(
             "topics.outliers.strategy=probabilities needs a fit with bertopic.calculate_probabilities=true, which "
             "are not saved with a model. The other strategies need neither."
         )
-    return scores.argmax(axis=1).astype(np.int64), scores.max(axis=1)
+    # Columns stand in the order of the ids, which have gaps where topics of an updated run are gone.
+    topics = np.unique(topic_model.result.topics)
+    return topics[topics != OUTLIERS][scores.argmax(axis=1)], scores.max(axis=1)
 
 
 def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:
@@ -131,6 +133,55 @@ def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:
     # that every topic would have its neighbour's vector from then on.
     model.topic_embeddings_ = vectors
     refresh(topic_model)
+
+
+def replace_documents(topic_model: TopicModel, result: TopicResult, X: NDArray[np.floating]) -> None:
+    """Puts other documents in the place of those of a fit, and counts everything that hangs on them again.
+
+    A topic that was there before keeps its name; its words are those of its documents now.
+
+    Args:
+        topic_model: changed in place.
+        result: the new documents with their topics; its ``topic_info`` is not looked at.
+        X: (N, d) their vectors.
+    """
+    names = {topic.topic: topic.name for topic in topic_model.result.topic_info}
+    topic_model.result, topic_model.X = result, X
+    vars(topic_model).pop("first_rows", None)
+    topic_model.model.probabilities_ = None  # of other documents, where the model was not loaded
+    topic_model.voters = Voters.fit(X, result.topics, seed=topic_model.settings.seed)
+    relabel(topic_model, result.topics)
+    info = [replace(topic, name=names.get(topic.topic, topic.name)) for topic in topic_model.result.topic_info]
+    topic_model.result = replace(topic_model.result, topic_info=info)
+
+
+def renumber(topic_model: TopicModel, numbers: Mapping[int, int], names: Mapping[int, str]) -> None:
+    """Gives topics other ids, and names; nothing is counted again.
+
+    Args:
+        topic_model: changed in place.
+        numbers: the new id of every topic but the outliers, no two alike.
+        names: of some topics by their new id.
+    """
+    model, result = topic_model.model, topic_model.result
+    before = np.unique(result.topics)
+    new = {OUTLIERS: OUTLIERS, **numbers}
+    order = np.argsort([new[topic] for topic in before.tolist()])  # rows of matrices stand in the order of the ids
+    model.c_tf_idf_, model.topic_embeddings_ = model.c_tf_idf_[order], np.asarray(model.topic_embeddings_)[order]
+    model.topics_ = [new[topic] for topic in model.topics_]
+    for name in ("topic_representations_", "topic_sizes_", "representative_docs_", "_topic_id_to_zeroshot_topic_idx"):
+        content = getattr(model, name, None)
+        if content:
+            setattr(model, name, type(content)({new[topic]: value for topic, value in content.items()}))
+    model.topic_aspects_ = {
+        name: {new[topic]: words for topic, words in of_topic.items()}
+        for name, of_topic in model.topic_aspects_.items()
+    }
+    info = [replace(topic, topic=new[topic.topic]) for topic in result.topic_info]
+    info = [replace(topic, name=names.get(topic.topic, topic.name)) for topic in info]
+    topics = np.array(list(map(new.__getitem__, result.topics.tolist())), dtype=np.int64)
+    info.sort(key=lambda topic: (topic.topic != OUTLIERS, -topic.count, topic.topic))
+    topic_model.with_topics(replace(result, topics=topics, topic_info=info))
 
 
 def refresh(topic_model: TopicModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
 from moee_topics.topics.model import TopicModel
+from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import TopicSettings
 
 HIERARCHY_COLUMNS = {
@@ -37,18 +39,23 @@ def hierarchical_topics(topic_model: TopicModel) -> pd.DataFrame:
     """
     if topic_model.result.topic_count < 2:
         return pd.DataFrame(columns=list(HIERARCHY_COLUMNS))
-    model = topic_model.model
-    representation = model.representation_model
+    ids = [topic for topic in np.unique(topic_model.result.topics).tolist() if topic != OUTLIERS]
+    place = {OUTLIERS: OUTLIERS, **{topic: number for number, topic in enumerate(ids)}}
+    # Upstream takes a row's place for its topic's id, and in an updated run ids have gaps.
+    model = copy.copy(topic_model.model)
+    model.topics_ = [place[topic] for topic in model.topics_]
+    model.topic_representations_ = {place[topic]: words for topic, words in model.topic_representations_.items()}
     model.representation_model = None  # parents are named by c-TF-IDF alone: no model is asked for words
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # upstream's progress bar has no switch
-            upstream = model.hierarchical_topics(list(topic_model.result.texts), distance_function=cosine_distances)
-    finally:
-        model.representation_model = representation
+    with contextlib.redirect_stderr(io.StringIO()):  # upstream's progress bar has no switch
+        upstream = model.hierarchical_topics(list(topic_model.result.texts), distance_function=cosine_distances)
     frame = pd.DataFrame({name: list(upstream[column]) for name, column in HIERARCHY_COLUMNS.items()})
     for column in ("name", "left_name", "right_name"):
         frame[column] = [", ".join(word for word in name.split("_") if word) for name in frame[column]]
     result: pd.DataFrame = frame.astype({"parent": int, "left": int, "right": int, "distance": float})
+    parents_from = ids[-1] + 1 - len(ids)
+    for column in ("parent", "left", "right"):
+        result[column] = [ids[node] if node < len(ids) else node + parents_from for node in result[column]]
+    result["topics"] = [[ids[topic] for topic in topics] for topics in result["topics"]]
     return result
 
 

@@ -101,6 +101,26 @@ class Voters:
             topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, of_fit[at])
         return topics, shares
 
+    def nearest(self, X: ArrayLike, *, own: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The nearest voters of each vector, (n, k) places in ``rows``, and their cosines, in no order.
+
+        Args:
+            X: (n, d) vectors in the space of the fit.
+            own: they are the voters themselves, in their order, and nobody is their own neighbour.
+        """
+        vectors, voters = unit_rows(np.asarray(X)), self.vectors.astype(np.float32)
+        count = min(MOST_VOTERS, len(voters) - own)
+        places = np.empty((len(vectors), count), dtype=np.int64)
+        cosines = np.empty((len(vectors), count), dtype=np.float32)
+        for start in range(0, len(vectors), BLOCK):
+            at = np.arange(start, min(start + BLOCK, len(vectors)))
+            of_all = vectors[at] @ voters.T
+            if own:
+                of_all[np.arange(len(at)), at] = -1.0
+            places[at] = np.argpartition(-of_all, count - 1, axis=1)[:, :count]
+            cosines[at] = np.take_along_axis(of_all, places[at], axis=1)
+        return places, cosines
+
     def leave_one_out(self, most: int = 2000, seed: int = SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The topics of documents of the fit, and those they would get had they been new.
 

@@ -13,8 +13,8 @@ from corpus_files import EXPECTED, FILES, json_lines, opened, surveyed, table, w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.corpus import Corpus, CorpusSettings, open_corpus
-from moee_topics.corpus.document import Record
+from moee_topics.corpus import Corpus, CorpusSettings, DocumentList, open_corpus, survey
+from moee_topics.corpus.document import Document, Record
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT
 from moee_topics.errors import InputError
 
@@ -140,3 +140,17 @@ def test_ten_thousand_equal_ids_take_ten_thousand_steps(monkeypatch: pytest.Monk
     names = [ids.unique("7")[0] for _ in range(10_000)]
     assert names[:3] == ["7", "7#2", "7#3"] and len(set(names)) == 10_000
     assert calls < 40_000
+
+
+def test_documents_without_an_id_are_counted_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "posts.jsonl"
+    path.write_text('{"id": "a", "text": "one"}\n{"text": "two"}\n{"id": "NA", "text": "three"}\n')
+    corpus = open_corpus(CorpusSettings(str(path)))
+    assert [corpus.counts.nameless for _ in corpus] == [0, 1, 2]
+
+
+def test_a_list_of_documents_is_a_corpus() -> None:
+    documents = [Document("NA", "one", "none"), Document("b", " two ")]
+    corpus = DocumentList.of(documents, "memory")
+    assert list(corpus) == list(corpus) == documents and corpus.counts.documents == 2
+    assert survey(corpus).documents == 2 and corpus.source == "memory"

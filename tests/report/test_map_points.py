@@ -24,3 +24,9 @@ def test_the_ten_largest_topics_have_colours_of_their_own(tmp_path: Path) -> Non
     colours = topic_colours(run := RunFolder.read(bare_run(tmp_path, ["t"] * 3000, topics.tolist())))
     assert len({colours[topic.topic] for topic in run.ranked_topics[:10]}) == 10
     assert set(colours.values()) == set(range(10))
+
+
+def test_topics_of_an_updated_run_keep_their_colour_and_new_ones_take_a_free_one(tmp_path: Path) -> None:
+    run = RunFolder.read(bare_run(tmp_path, ["t"] * 6, [0, 1, 1, 5, 5, 5]))
+    RunFolder.manifest.write(run, {"update": {"colours": {"0": 0, "1": 4, "9": 7}}})
+    assert topic_colours(run) == {0: 0, 1: 4, 5: 1}

@@ -72,3 +72,14 @@ def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no finished run"):
         RunFolder.read(tmp_path)
     assert Digests(tmp_path).read() == {}
+
+
+def test_readers_are_given_the_version_that_holds(run: Path) -> None:
+    opened = RunFolder(run)
+    assert opened.current is opened and RunFolder.read(run).path == run
+    shutil.copytree(run, run / "versions" / "v2")
+    RunFolder.history.write(opened, {"fit": "", "current": 2, "next_topic": 4, "versions": []})
+    assert RunFolder.read(run).path == RunFolder(run).version(2).path == run / "versions" / "v2"
+    assert RunFolder.read(run / "versions" / "v2").path == run / "versions" / "v2"
+    RunFolder.history.write(opened, {"fit": "", "current": 1, "next_topic": 4, "versions": []})
+    assert RunFolder.read(run).path == run

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import pytest
 from bag_of_words import THEMES
-from fitted_topics import DOCUMENTS, LABELS, backend, fit, fitted, fresh, saved
+from fitted_topics import DOCUMENTS, LABELS, backend, fit, fitted, fresh, saved, temporary
 
 from moee_topics.errors import InputError
 from moee_topics.topics import OutlierReduction, TopicModel, merge_topics, reduce_outliers, reduce_topics
-from moee_topics.topics.edits import best_topics, refresh, relabel, threshold_for
+from moee_topics.topics.edits import best_topics, refresh, relabel, renumber, replace_documents, threshold_for
 from moee_topics.topics.settings import Strategy
 
 OUTLIERS = 40
@@ -170,3 +173,44 @@ def test_the_backend_of_a_model_is_the_one_given_after_every_change() -> None:
     model.X = mine.embed_documents(DOCUMENTS)
     merge_topics(model, [[0, 1]])
     assert model.model.embedding_model is mine
+
+
+def test_other_documents_take_the_place_of_those_of_a_fit_and_names_stay() -> None:
+    model = fresh()
+    gone, keep = model.result.topics == 1, np.flatnonzero(model.result.topics != 1)
+    old, X = model.result, np.asarray(model.X)
+    rows = [*keep.tolist(), *np.flatnonzero(gone).tolist()[:2]]
+    topics = np.array([*old.topics[keep], 9, 9])
+    columns = {"ids": [f"n{row}" for row in rows], "texts": [old.texts[row] for row in rows], "topics": topics}
+    changed = replace(old, **columns, probabilities=old.probabilities[rows], positions=old.positions[rows],
+                      labels=None, timestamps=None)  # fmt: skip
+    replace_documents(model, changed, X[rows])
+    assert_consistent(model)
+    assert sorted(topic.topic for topic in model.result.topic_info) == [*{*old.topics} - {1}, 9]
+    assert all(model.result.topic(topic).name == old.topic(topic).name for topic in (0, 2, 3))
+    assert model.fitted_topics([old.texts[rows[-1]], "never seen"]).tolist() == [9, -2]
+
+
+def test_renumbered_topics_are_the_same_topics() -> None:
+    model = fresh(outliers=OUTLIERS)
+    before, words = model.result, model.model.c_tf_idf_.toarray()
+    renumber(model, {0: 7, 1: 0, 2: 12, 3: 2}, {12: "twelve"})
+    assert_consistent(model)
+    new = {-1: -1, 0: 7, 1: 0, 2: 12, 3: 2}
+    assert model.result.topics.tolist() == [new[topic] for topic in before.topics.tolist()]
+    assert all(model.result.topic(new[topic.topic]).words == topic.words for topic in before.topic_info)
+    assert model.result.topic(12).name == "twelve"
+    assert np.array_equal(model.model.c_tf_idf_.toarray(), words[[0, 2, 4, 1, 3]])
+    model.save(folder := Path(mkdtemp(dir=temporary().name)))
+    again = TopicModel.load(folder, backend=backend())
+    assert again.model.topics_ == model.result.topics.tolist()
+    relabel(again, again.result.topics)
+    assert_consistent(again)
+
+
+@pytest.mark.parametrize("strategy", ["embeddings", "c-tf-idf"])
+def test_outliers_of_a_model_with_gaps_between_its_ids_get_an_id_that_exists(strategy: Strategy) -> None:
+    model = fresh(outliers=OUTLIERS)
+    plain = best_topics(model, np.arange(OUTLIERS), strategy)[0]
+    renumber(model, {0: 3, 1: 8, 2: 9, 3: 21}, {})
+    assert best_topics(model, np.arange(OUTLIERS), strategy)[0].tolist() == [[3, 8, 9, 21][topic] for topic in plain]

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics.pairwise import cosine_similarity
 
 from moee_topics.errors import InputError
-from moee_topics.topics import hierarchical_topics, merge_topics, topics_over_time, topics_per_class
+from moee_topics.topics import hierarchical_topics, merge_topics, renumber, topics_over_time, topics_per_class
 from moee_topics.topics.relations import cosine_distances
 
 
@@ -104,3 +104,14 @@ def test_looking_at_time_and_classes_does_not_change_the_model() -> None:
 def test_labels_must_be_one_per_document() -> None:
     with pytest.raises(InputError, match="172 documents"):
         topics_per_class(fitted(), ["a", "b"])
+
+
+def test_the_hierarchy_of_ids_with_gaps_is_that_of_the_same_topics() -> None:
+    plain, model = hierarchical_topics(fitted()), fresh()
+    new = {0: 3, 1: 8, 2: 0, 3: 21}
+    renumber(model, new, {})
+    tree = hierarchical_topics(model)
+    joined = {frozenset(new[topic] for topic in topics) for topics in plain["topics"]}
+    assert {frozenset(topics) for topics in tree["topics"]} == joined
+    assert sorted(tree["parent"]) == [22, 23, 24] and set(tree["left"]) | set(tree["right"]) >= set(new.values())
+    assert model.model.topics_ == model.result.topics.tolist(), "the model is not changed"

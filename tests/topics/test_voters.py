@@ -80,3 +80,17 @@ def test_left_out_one_by_one_random_topics_are_predicted_by_chance_and_real_ones
     clear = Voters.fit(np.eye(8)[topics] + rng.normal(0, 0.1, (600, 8)), topics).leave_one_out()
     assert prediction_agreement(*noise).value == pytest.approx(1 / 6, abs=0.06)
     assert prediction_agreement(*clear).value == 1.0
+
+
+def test_the_nearest_are_those_of_largest_cosine_and_nobody_is_their_own_neighbour() -> None:
+    X = np.random.default_rng(0).normal(size=(1500, 6))
+    voters = Voters.fit(X, np.zeros(1500, dtype=np.int64))
+    unit = voters.vectors.astype(np.float32) / np.linalg.norm(voters.vectors.astype(np.float32), axis=1)[:, None]
+    cosines = unit @ unit.T
+    places, nearest = voters.nearest(X)
+    assert (np.sort(places, axis=1)[:, :] == np.sort(np.argsort(-cosines, axis=1)[:, :5], axis=1)).mean() > 0.99
+    assert nearest.max(axis=1) == pytest.approx(1.0, abs=1e-3)
+    np.fill_diagonal(cosines, -1)
+    places, nearest = voters.nearest(voters.vectors, own=True)
+    assert not (places == np.arange(1500)[:, None]).any()
+    assert nearest.max(axis=1) == pytest.approx(cosines.max(axis=1), abs=1e-3)

@@ -1,0 +1,89 @@
+"""A run that grows: update, and what differs between two of its versions."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from moee_topics.cli.options import Manner, RunPath, Store, command
+from moee_topics.cli.stdout import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moee_topics.run import UpdatedRun
+
+
+@command(
+    "moee-topics update runs/posts new.csv",
+    "moee-topics update runs/posts new.csv --policy grow",
+    "moee-topics update runs/posts --remove-missing   # from the run's own source",
+    "moee-topics update runs/posts --undo",
+)
+def update(
+    run: RunPath,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files or folders of documents [default: the run's own source], and corpus.KEY=VALUE where they are "
+            "to be read otherwise than the run read its own.",
+            metavar="FILE|KEY=VALUE",
+        ),
+    ] = None,
+    *,
+    policy: Annotated[
+        Literal["assign", "grow", "refit"],
+        typer.Option(help="Keep all topics, add new ones, or fit again and find the old ones in the new."),
+    ] = "assign",
+    remove_missing: Annotated[
+        bool, typer.Option("--remove-missing", help="Documents that are in none of the sources go.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Go back to the version before.")] = False,
+    store: Store = None,
+    manner: Manner,
+) -> None:
+    """Bring new documents into a finished run; topics keep their ids.
+
+    Changed ones too: documents are known by id, those without one by their text. Every update is a version in the
+    folder versions/ of the run; predict, report and compare are given the current one. A killed update leaves the
+    last version whole.
+    """
+    from moee_topics.errors import InputError
+    from moee_topics.run import undo as undo_update
+    from moee_topics.run import update as update_run
+
+    overrides = [word for word in sources or [] if re.match(r"corpus\.\w+=", word)]
+    files = [word for word in sources or [] if word not in overrides]
+    if not undo:
+        updated = update_run(
+            run,
+            files,
+            policy,
+            overrides=overrides,
+            remove_missing=remove_missing,
+            store=store,
+            progress=manner.progress,
+        )
+        show({"run": run, "folder": updated.run.path, **updated.record}, _lines(updated), as_json=manner.as_json)
+        return
+    if sources or remove_missing:
+        raise InputError("--undo takes nothing but the run: it goes back to the version before.")
+    version = undo_update(run, progress=manner.progress)
+    show({"run": run, "version": version}, [f"{run} is at version {version} again."], as_json=manner.as_json)
+
+
+def _lines(updated: UpdatedRun) -> Iterator[str]:
+    record, names = updated.record, {topic.topic: topic.name for topic in updated.run.result.topic_info}
+    yield (
+        f"Version {record['version']} ({record['policy']}): {record['added']:,} documents new, {record['changed']:,} "
+        f"changed, {record['removed']:,} removed, {record['encoded']:,} encoded; {record['documents']:,} documents in "
+        f"{record['topics']} topics."
+    )
+    for event in record["lineage"]:
+        parts = ", ".join(f"{topic} ({share:.0%})" for topic, share in event["topics"])
+        link = {"born": " from ", "split": " into ", "merged": " into ", "gone": ", went to "}[event["event"]]
+        name = f"  {names[event['topic']]}" if event["topic"] in names else ""
+        yield f"{event['topic']:>4} {event['event']}{link + parts if parts else ''}{name}"
+    yield f"Folder: {updated.run.path}"

@@ -1,0 +1,182 @@
+"""What an update does with topics: keep them, let new ones grow, or fit again and find the old ones in the new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import orthogonal_procrustes
+
+from moee_topics.fuse import Fusion, fuse_all
+from moee_topics.run.document_changes import DocumentChanges
+from moee_topics.run.fit_stage import fused
+from moee_topics.run.workspace import Workspace
+from moee_topics.topics import (
+    NEW,
+    OUTLIERS,
+    MoEEBackend,
+    TopicModel,
+    TopicResult,
+    Voters,
+    far_documents,
+    fit_topics,
+    grown_topics,
+    matched_topics,
+    places_on_map,
+    renumber,
+    replace_documents,
+)
+
+Policy = Literal["assign", "grow", "refit"]
+
+
+@dataclass
+class Update:
+    """What a policy works on.
+
+    Attributes:
+        work: the recipe of the run, its store, and as corpus the documents as they are now.
+        model: the topic model as it was, which assign and grow change in place.
+        fusion: as it was fitted.
+        changes: the documents, and which of them are new.
+        next_topic: the number of the next topic that is born.
+    """
+
+    work: Workspace
+    model: TopicModel
+    fusion: Fusion
+    changes: DocumentChanges
+    next_topic: int
+
+    @cached_property
+    def X(self) -> NDArray[np.float32]:
+        """(N, d) vectors of all documents by the fusion as it was."""
+        hashes = self.work.survey.hash_list()
+        return fuse_all(self.work.embedder.stored_blocks(hashes), self.fusion, len(hashes))
+
+    @cached_property
+    def is_new(self) -> NDArray[np.bool_]:
+        """(N,) whether a document's text was not there before."""
+        return self.changes.rows < 0
+
+    @cached_property
+    def voters(self) -> Voters:
+        """The documents that stayed, with their topics; what was removed or rewritten has no vote any more."""
+        stayed = np.flatnonzero(~self.is_new)
+        topics = self.model.result.topics[self.changes.rows[stayed]]
+        voters = Voters.fit(self.X[stayed], topics, seed=self.model.settings.seed)
+        return replace(voters, rows=stayed[voters.rows])
+
+    def columns(self) -> dict[str, list[str] | None]:
+        """Labels and times of all documents, None where there are none at all."""
+        labels = [document.label or "" for document in self.changes.documents]
+        times = [document.timestamp or "" for document in self.changes.documents]
+        return {"labels": labels if any(labels) else None, "timestamps": times if any(times) else None}
+
+
+def assign(update: Update) -> tuple[TopicModel, Fusion]:
+    """New documents get the topic that their nearest old ones vote for; old ones keep theirs."""
+    replace_documents(update.model, _assigned(update), update.X)
+    return update.model, update.fusion
+
+
+def grow(update: Update) -> tuple[TopicModel, Fusion]:
+    """As :func:`assign`; then outliers, and new documents far from all old ones, may make new topics."""
+    result, X = _assigned(update), update.X
+    is_candidate = result.topics == OUTLIERS
+    if update.is_new.any():
+        is_candidate[update.is_new] |= far_documents(update.voters, X[update.is_new])
+    candidates = np.flatnonzero(is_candidate)
+    topics = grown_topics(X, result.topics, candidates, update.model.settings, update.next_topic)
+    born = topics != result.topics
+    # How sure it is was the vote for another topic.
+    sure = np.where(born, 1.0, result.probabilities).astype(np.float32)
+    replace_documents(update.model, replace(result, topics=topics, probabilities=sure), X)
+    return update.model, update.fusion
+
+
+def refit(update: Update) -> tuple[TopicModel, Fusion]:
+    """Fits all documents again, and gives every topic that was there before its old id, name and side of the map."""
+    work, old = update.work, update.model
+    fusion, X = fused(work)
+    documents = update.changes.documents
+    new = fit_topics(
+        [document.text for document in documents],
+        X,
+        work.fit_settings(),
+        backend=MoEEBackend(work.word_embedder(), fusion),
+        ids=[document.id for document in documents],
+        **update.columns(),
+    )
+    stayed = np.flatnonzero(~update.is_new)
+    rows = update.changes.rows[stayed]
+    matches = matched_topics(
+        old.result.topics[rows],
+        new.result.topics[stayed],
+        *({topic.topic: topic.words for topic in model.result.topic_info} for model in (old, new)),
+    )
+    numbers, unmatched = dict(matches), update.next_topic
+    for topic in new.result.topic_info:  # the largest first
+        if topic.topic != OUTLIERS and topic.topic not in matches:
+            numbers[topic.topic], unmatched = unmatched, unmatched + 1
+    names = {topic.topic: topic.name for topic in old.result.topic_info if topic.topic in matches.values()}
+    renumber(new, numbers, names)
+    places = turned_like(new.result.positions, stayed, old.result.positions[rows])
+    new.result = replace(new.result, positions=places)
+    return new, fusion
+
+
+def turned_like(
+    positions: NDArray[np.float32], rows: NDArray[np.int64], like: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(N, 2) a map, moved, turned and mirrored so that some documents lie as near as can be to where they lay.
+
+    Args:
+        positions: (N, 2) the map.
+        rows: (n,) the documents.
+        like: (n, 2) where they lay.
+    """
+    if len(rows) < 2:
+        return positions
+    centre, to = positions[rows].mean(axis=0), like.mean(axis=0)
+    turn, _ = orthogonal_procrustes(positions[rows] - centre, like - to)
+    return np.asarray((positions - centre) @ turn + to, dtype=np.float32)
+
+
+def _assigned(update: Update) -> TopicResult:
+    """The documents as they are now, with the topics that they had or that their neighbours vote for."""
+    old, changes, is_new = update.model.result, update.changes, update.is_new
+    size = len(changes.documents)
+    topics, sure = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
+    places, stayed = np.empty((size, 2), dtype=np.float32), changes.rows[~is_new]
+    topics[~is_new], sure[~is_new], places[~is_new] = (
+        column[stayed] for column in (old.topics, old.probabilities, old.positions)
+    )
+    if is_new.any():
+        topic_of = {old.texts[row]: int(old.topics[row]) for row in stayed[::-1].tolist()}
+        texts = [changes.documents[row].text for row in np.flatnonzero(is_new).tolist()]
+        of_copies = np.array([topic_of.get(text, NEW) for text in texts], dtype=np.int64)
+        topics[is_new], sure[is_new] = update.voters.predict(update.X[is_new], of_copies)
+        of_rows = np.zeros((size, 2), dtype=np.float32)
+        of_rows[~is_new] = places[~is_new]
+        places[is_new] = places_on_map(update.voters, of_rows, update.X[is_new])
+    return TopicResult(
+        ids=[document.id for document in changes.documents],
+        texts=[document.text for document in changes.documents],
+        topics=topics,
+        probabilities=sure,
+        positions=places,
+        topic_info=(),
+        **update.columns(),
+    )
+
+
+POLICIES: Mapping[Policy, Callable[[Update], tuple[TopicModel, Fusion]]] = {
+    "assign": assign,
+    "grow": grow,
+    "refit": refit,
+}
