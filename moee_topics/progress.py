@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,9 +30,10 @@ class Progress:
 
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """An interruption inside becomes an error that says how to go on, and lack of memory one that says what to do."""
+    """An interruption inside becomes an error that says how to go on, and lack of memory or disk what to do."""
     try:
-        yield
+        with disk_space(how):
+            yield
     except KeyboardInterrupt as error:
         raise Interrupted(f"Interrupted. {how}") from error
     except MemoryError as error:
@@ -41,6 +43,37 @@ def resumable(how: str) -> Iterator[None]:
             raise
         first = str(error).partition("\n")[0]
         raise ResourceError(f"Not enough memory ({first}). {LESS_MEMORY}") from error
+
+
+@contextmanager
+def disk_space(how: str) -> Iterator[None]:
+    """A full disk of a library inside, whose caches are not ours to write, becomes an error that says what to do.
+
+    Raises:
+        ResourceError: the disk is full; ``how`` ends the message.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if full := full_disk(error, how):
+            raise full from error
+        raise
+
+
+def full_disk(error: BaseException | None, how: str) -> ResourceError | None:
+    """What to tell the user where a full disk is the cause of an error, or the cause of its cause."""
+    while error is not None:
+        numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        is_full = isinstance(error, OSError) and error.errno in numbers
+        if is_full or str(error).startswith("Not enough disk space"):  # datasets asks before it fetches
+            # numba, joblib and others write to an opened file, and the error has no name then.
+            place = getattr(error, "filename", None) or "a cache or a temporary file of a library"
+            return ResourceError(
+                f"The disk is full: {place} could not be written ({error}). Make room, or name other places with "
+                f"TMPDIR, NUMBA_CACHE_DIR and HF_HOME. {how}"
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 LESS_MEMORY = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from moee_topics.errors import Interrupted, ResourceError
@@ -25,6 +27,22 @@ def test_lack_of_memory_says_what_to_change(error: Exception) -> None:
     with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch") as told, resumable("Run it again."):
         raise error
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_full_disk_of_a_library_says_where_and_how_to_go_on(named: bool) -> None:
+    """Such as the cache of compiled code, which numba writes without a word of ours."""
+    full = OSError(errno.ENOSPC, "No space left on device", *(["/cache/x.nbi"] if named else []))
+    with (
+        pytest.raises(ResourceError, match=r"NUMBA_CACHE_DIR and HF_HOME\. Run it again") as told,
+        resumable("Run it again."),
+    ):
+        raise ValueError("wrapped by a library") from full
+    assert ("/cache/x.nbi" if named else "a temporary file of a library") in str(told.value)
+    with pytest.raises(ResourceError, match="Needed: 3 GiB"), resumable(""):
+        raise OSError("Not enough disk space. Needed: 3 GiB")
+    with pytest.raises(FileNotFoundError), resumable(""):
+        raise FileNotFoundError("x")
 
 
 def test_any_other_error_stays_what_it_is() -> None:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from moee_topics.cli.options import with_options
 from moee_topics.cli.stdout import print_json
 from moee_topics.errors import InputError, Interrupted, MoEETopicsError
+from moee_topics.progress import full_disk
 from moee_topics.schema import shortened
 
 # The class has no public name: typer 0.29 carries its own copy of click.
@@ -35,6 +36,8 @@ class Commands(TyperGroup):
         except MoEETopicsError as error:
             leave(error, as_json=self.wants_json)
         except OSError as error:
+            if full := full_disk(error, "Then run the same command again."):
+                leave(full, as_json=self.wants_json)
             if error.errno != errno.ENAMETOOLONG:
                 raise
             # Any path a person types can be that long, and is asked for in many places before it is opened.

@@ -9,6 +9,7 @@ from moee_topics.corpus.document import Record
 from moee_topics.corpus.readers import table_record
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.progress import full_disk
 
 
 def read_hub(name: str, settings: CorpusSettings) -> Iterator[Record]:
@@ -20,6 +21,8 @@ def read_hub(name: str, settings: CorpusSettings) -> Iterator[Record]:
     try:
         data = load_dataset(name, settings.config, split=settings.split, streaming=True)
     except (OSError, ValueError) as error:  # datasets' own errors are subclasses of these
+        if full := full_disk(error, "Then run the same command again."):
+            raise full from error
         raise InputError(
             f"The hub data set {name!r} (split {settings.split!r}) cannot be opened: {error}. "
             "Check its name, corpus.split and corpus.config, and that the hub can be reached."

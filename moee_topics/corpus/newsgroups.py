@@ -9,6 +9,7 @@ from pathlib import Path
 from moee_topics.corpus.document import Record
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
+from moee_topics.progress import full_disk
 
 
 def read_20newsgroups(settings: CorpusSettings) -> Iterator[Record]:
@@ -25,6 +26,8 @@ def read_20newsgroups(settings: CorpusSettings) -> Iterator[Record]:
             download_if_missing=not offline,
         )
     except OSError as error:
+        if full := full_disk(error, "Then run the same command again."):
+            raise full from error
         raise InputError(
             f"20 Newsgroups is not in scikit-learn's cache and cannot be downloaded ({error}). Point corpus.data_home "
             "or the variable SCIKIT_LEARN_DATA to a folder that holds 20news-bydate_py3.pkz, or run once online."

@@ -18,6 +18,7 @@ from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import read_table
 from moee_topics.corpus.text_file import TextFile
 from moee_topics.errors import InputError
+from moee_topics.progress import disk_space
 
 
 def read_rows(path: Path, settings: CorpusSettings) -> Iterator[Record]:
@@ -77,9 +78,11 @@ class StandardInput:
         if self._copy is None:
             if sys.stdin.isatty():
                 raise InputError("The corpus is standard input (-), but nothing is piped in. Pipe one document a line.")
-            self._copy = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
-            while block := sys.stdin.buffer.read(1 << 20):
-                self._copy.write(block)
+            with disk_space("Standard input is kept in a temporary file; give a file instead, or pipe it in again."):
+                self._copy = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
+                while block := sys.stdin.buffer.read(1 << 20):
+                    self._copy.write(block)
+                self._copy.flush()
         copy = self._copy
 
         def rewound() -> AbstractContextManager[IO[bytes]]:

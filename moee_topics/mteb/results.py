@@ -63,7 +63,7 @@ def whole_or_absent(folder: Path) -> Any:
             names = {"model_name": model_name, "model_revision": model_revision, "task_name": task_result.task_name}
             path = self.get_task_result_path(**names)
             # mteb 2.x writes in place and without a sync, so a cut leaves half a file: it writes elsewhere here.
-            with tempfile.TemporaryDirectory() as aside:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as aside:
                 elsewhere = mteb.ResultCache(aside)
                 copy = elsewhere.get_task_result_path(**names)
                 copy.parent.mkdir(parents=True)

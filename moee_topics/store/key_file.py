@@ -42,10 +42,17 @@ def stored_keys(root: Path) -> list[dict[str, Any]]:
     keys = []
     for folder in sorted(path for path in Path(root).glob("*") if re.fullmatch("[0-9a-f]{32}", path.name)):
         # The folder's name decides which is true: a file may have been copied in from another store.
-        key = next((key for key in _named_keys(folder) if key_digest(key) == folder.name), None)
+        key = next((key for key in _named_keys(folder) if _is_named(folder, key)), None)
         if key is not None:
             keys.append(dict(key))
     return keys
+
+
+def _is_named(folder: Path, key: Mapping[str, JSON]) -> bool:
+    try:
+        return key_digest(key) == folder.name
+    except StoreError:  # JSON of Python's reader, such as NaN or half a character, that no key can hold
+        return False
 
 
 def _named_keys(folder: Path) -> Iterator[Mapping[str, JSON]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from failing_disks import FAULTS, fail_from
 from scipy.stats import spearmanr
 from scored_files import ALL_TYPES, local, recipe, run, unreachable, write_rows
 from scoring_doubles import HashEncoder
@@ -174,3 +176,21 @@ def test_a_table_of_csv_is_scored_like_one_of_jsonl(files: dict[str, Path], tmp_
         run(recipe([{"file": str(f), "name": "X"}], methods="RW"), tmp_path / f.suffix) for f in (path, files["STS"])
     ]
     assert replace(boards[0].tasks[0], revision="") == replace(boards[1].tasks[0], revision="")
+
+
+@pytest.mark.parametrize(
+    ("call", "number"), [(1, errno.ENOSPC), (3, errno.EROFS), (6, errno.ENOSPC), (9, errno.ENOSPC)]
+)
+def test_a_disk_that_fails_ends_the_run_with_an_error_and_it_goes_on_with_a_good_one(
+    files: dict[str, Path], tmp_path: Path, call: int, number: int
+) -> None:
+    made, names = recipe(local(files, "STS"), methods="HS,sum"), ("scores.json", "scores.md", "scores.html")
+    run(made, tmp_path / "whole")
+    error, message = FAULTS[number]
+    with pytest.MonkeyPatch.context() as patch:
+        fail_from(patch, call, number)
+        with pytest.raises(error, match=message):
+            run(made, tmp_path / "full")
+    assert not list((tmp_path / "full").rglob("*.tmp"))
+    run(made, tmp_path / "full")
+    assert all((tmp_path / "full" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes() for name in names)

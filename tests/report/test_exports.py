@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from small_run import bare_run
+from failing_disks import FAULTS, fail_from
+from small_run import bare_run, small_run
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.report import export_report
+from moee_topics.report import export_report, write_report
 from moee_topics.report import exports as exports_module
 from moee_topics.topics.result import TopicResult
 
@@ -60,3 +61,23 @@ def test_a_missing_package_and_an_unknown_format_are_clear_errors(
             export_report(run, [name], tmp_path)
     with pytest.raises(InputError, match="no export format 'docx'"):
         export_report(run, ["docx"], tmp_path)
+
+
+@pytest.mark.parametrize("number", FAULTS)
+@pytest.mark.parametrize("name", [*exports_module.FORMATS[:-2], "report"])
+def test_a_disk_that_fails_is_named_leaves_nothing_half_and_with_a_good_one_all_is_written(
+    name: str, number: int, tmp_path: Path
+) -> None:
+    run, output = small_run(tmp_path / "run"), tmp_path / "out"
+
+    def write() -> list[Path]:
+        return [write_report(run, output / "report.html")] if name == "report" else export_report(run, [name], output)
+
+    error, message = FAULTS[number]
+    with pytest.MonkeyPatch.context() as patch:
+        fail_from(patch, 1, number)
+        with pytest.raises(error, match=f"{tmp_path}.*{message}|{message}.*{tmp_path}"):
+            write()
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert not list(output.rglob("*"))
+    assert all(path.stat().st_size for path in write())

@@ -37,3 +37,10 @@ def test_a_key_that_is_lost_or_damaged_is_found_in_the_shards(tmp_path: Path, co
     (tmp_path / "words").mkdir()
     assert stored_keys(tmp_path) == [KEY]
     assert stored_keys(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("content", ['{"model": NaN}', '{"model": "\\ud800"}', '{"model": 1e999}'])
+def test_a_key_that_no_store_can_have_hides_no_other(tmp_path: Path, content: str) -> None:
+    folder = make(tmp_path, texts(3))
+    (folder / "key.json").write_text(content)
+    assert stored_keys(tmp_path) == [KEY]  # its shards name it

@@ -27,6 +27,7 @@ from moee_topics.encode.models import attention, checkpoint, compact, deepseek, 
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
 from moee_topics.errors import InputError, ModelError
+from moee_topics.progress import full_disk
 
 # transformers 5.23 sets torch's default dtype for the whole process while it loads, and a hook on a module sees every
 # thread that calls it. A forward pass on a CPU takes all cores as it is; several GPUs are for several processes.
@@ -223,6 +224,9 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+AGAIN = "What was fetched is kept: run the same command again."
+
+
 class checkpoint_errors:
     """Turns what the readers of a checkpoint raise about its files into one clear error; lack of memory passes.
 
@@ -242,6 +246,8 @@ class checkpoint_errors:
         no_memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
         if no_memory or not (of_rust or isinstance(error, READER_ERRORS)):
             return
+        if full := full_disk(error, AGAIN):  # of the hub's cache
+            raise full from error
         lines = str(error).strip().splitlines() or [""]
         # The first line of a failed validation names the field, the second says what is wrong with it.
         first = " ".join(line.strip() for line in lines[: 2 if isinstance(error, StrictDataclassError) else 1])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks.hub import without_retries
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
+from moee_topics.progress import full_disk
 from moee_topics.store import content_hash
 
 
@@ -27,6 +28,8 @@ def load(source: TaskSource) -> Any:
         try:
             task.load_data()
         except (OSError, ValueError, RuntimeError) as error:
+            if full := full_disk(error, "Then run the same command again."):
+                raise full from error
             path = task.metadata.dataset["path"]
             first_line = (str(error).strip().splitlines() or [""])[0][:200]
             reason = f" ({why_not_asked})" if why_not_asked else ""
