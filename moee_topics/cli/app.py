@@ -80,6 +80,7 @@ def _options(
 
 def main() -> None:
     """Entry point of ``moee-topics``."""
+    # A scheduler's SIGTERM ends a run as Ctrl-C does: what is finished is kept, and the exit code says it can go on.
     signal.signal(signal.SIGTERM, _terminated)
     app(prog_name="moee-topics")
 

@@ -50,6 +50,7 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Parses and runs; a usage error is JSON too where JSON was asked for."""
         typed: Sequence[str] = kwargs.get("args") or (args[0] if args and args[0] else sys.argv[1:])
+        # Looked for here, since a usage error ends the parsing before any option has a value.
         Commands.wants_json = "--json" in typed
         if not self.wants_json or not kwargs.get("standalone_mode", True):
             return super().main(*args, **kwargs)

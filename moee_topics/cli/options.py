@@ -105,7 +105,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         if values.get("offline"):
-            go_offline()
+            go_offline()  # before the function imports what reads it
         made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of)})
                 for name, made_of in sets.items()}  # fmt: skip
         function(**values, **made)

@@ -6,12 +6,13 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from moee_topics.progress import Progress
 
-SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES = 15.0  # a log of a run of hours stays readable
 
 
 def progress_for(quiet: bool) -> Progress:
@@ -84,27 +85,22 @@ class Bars(Progress):
     def end(self, stage: str, seconds: float, outcome: str) -> None:
         """Replaces the bar by a line."""
         self._close()
-        self._console.print(f"[green]✓[/] {stage:<9} {seconds:.1f} s  {_plain(outcome)}")
+        # Escaped: a name with [brackets] would be markup, and vanish.
+        self._console.print(f"[green]✓[/] {stage:<9} {seconds:.1f} s  {escape(outcome)}")
 
     def skip(self, stage: str, why: str) -> None:
         """A line for what need not be done."""
         self._close()
-        self._console.print(f"[dim]· {stage:<9} skipped: {_plain(why)}[/]")
+        self._console.print(f"[dim]· {stage:<9} skipped: {escape(why)}[/]")
 
     def note(self, message: str) -> None:
         """A line above the bar."""
-        self._console.print(f"[yellow]![/] {_plain(message)}")
+        self._console.print(f"[yellow]![/] {escape(message)}")
 
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._task = None
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def say(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -167,6 +167,7 @@ def predict(
     from moee_topics.run import predict as predict_topics
 
     documents = corpus_like(run, source, overrides or [])
+    # Row by row, so that a pipe gets the first before the last document is read; what is left out is known at the end.
     rows = (asdict(row) for row in predict_topics(run, documents, device=device))
     if as_json:
         predictions = list(rows)
@@ -187,44 +188,41 @@ def _left_out(documents: Corpus) -> dict[str, int]:
 
 
 def _show_run(run: RunFolder, manner: Manner) -> None:
-    summary = _summary(run)
-    show(summary, _summary_lines(summary), as_json=manner.as_json)
-
-
-def _summary(run: RunFolder) -> dict[str, Any]:
+    """What a finished run came to: its largest topics, its scores, and where the report is."""
     from moee_topics.run_folder import RunFolder
 
-    corpus, page = run.manifest["corpus"], RunFolder.report
-    return {
+    info, corpus, page = run.result.topic_info, run.manifest["corpus"], RunFolder.report
+    report = page.path(run) if page.exists(run) else None
+    scores = {name: score["value"] for name, score in run.scores.items()}
+    summary = {
         "run": run.path,
-        "report": page.path(run) if page.exists(run) else None,
+        "report": report,
         "documents": corpus["documents"],
         "documents_cut": corpus["documents_cut"],
         "topics": [
-            {"topic": topic.topic, "count": topic.count, "words": [word for word, _ in topic.words]}
-            for topic in run.result.topic_info
+            {"topic": topic.topic, "count": topic.count, "words": [word for word, _ in topic.words]} for topic in info
         ],
-        "scores": {name: score["value"] for name, score in run.scores.items()},
+        "scores": scores,
         "stages": run.manifest["stages"],
         "peak_memory_bytes": run.manifest["peak_memory_bytes"],
     }
-
-
-def _summary_lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    topics = [topic for topic in summary["topics"] if topic["topic"] >= 0]
-    outliers = sum(topic["count"] for topic in summary["topics"] if topic["topic"] < 0)
-    yield f"{len(topics)} topics in {summary['documents']:,} documents, {outliers:,} of them in none."
-    for topic in topics[:TOPICS_SHOWN]:
-        yield f"{topic['topic']:>4} {topic['count']:>6}  {', '.join(topic['words'][:7])}"
-    if len(topics) > TOPICS_SHOWN:
-        yield f"     … and {len(topics) - TOPICS_SHOWN} more"
-    yield "  ".join(f"{name} {value:.3f}" for name, value in summary["scores"].items() if value is not None)
-    yield f"Report: {summary['report']}" if summary["report"] else f"Run: {summary['run']}"
+    real = [topic for topic in info if topic.topic >= 0]
+    outliers = sum(topic.count for topic in info if topic.topic < 0)
+    lines = [f"{len(real)} topics in {corpus['documents']:,} documents, {outliers:,} of them in none."]
+    for topic in real[:TOPICS_SHOWN]:
+        lines.append(f"{topic.topic:>4} {topic.count:>6}  {', '.join(word for word, _ in topic.words[:7])}")
+    if len(real) > TOPICS_SHOWN:
+        lines.append(f"     … and {len(real) - TOPICS_SHOWN} more")
+    lines.append("  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None))
+    # The last line, so that a script finds it with tail -1.
+    lines.append(f"Report: {report}" if report else f"Run: {run.path}")
+    show(summary, lines, as_json=manner.as_json)
 
 
 def _write_csv(rows: Iterable[Mapping[str, Any]]) -> None:
     from moee_topics.report import spreadsheet_cell
 
+    # What begins with = or @ would be a formula where the file is opened as a spreadsheet.
     writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability", "fitted"], lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)

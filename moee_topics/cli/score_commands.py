@@ -57,6 +57,7 @@ def score(
 
     What is scored already is not scored again. The flags of eval_mteb.py, the paper's own script, are understood.
     """
+    # mteb and datasets would draw bars of their own into our progress.
     os.environ.setdefault("TQDM_DISABLE", "1")
     recipe = score_recipe(read_arguments(arguments or []))
     if dry_run:
@@ -103,6 +104,7 @@ def compare(
              and STS tasks, with each prompt of score.prompts
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from moee_topics.recipe import is_scoring, read_recipe
     from moee_topics.run_folder import RunFolder
 
     folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
@@ -110,7 +112,8 @@ def compare(
         result = two_runs(folders[0], folders[1], output or COMPARISON)
     else:
         chosen = read_arguments(arguments or [])
-        compared = methods_of_a_corpus if _has_corpus(chosen.recipe) else views_of_tasks
+        has_corpus = chosen.recipe is not None and not is_scoring(read_recipe(chosen.recipe))
+        compared = methods_of_a_corpus if has_corpus else views_of_tasks
         result = compared(chosen, output, store, manner)
     show_tables(result.data, result.tables, result.page, as_json=manner.as_json)
 
@@ -122,12 +125,6 @@ def score_recipe(arguments: ScoreArguments) -> ScoreRecipe:
     if arguments.recipe is None:
         return parse_score_recipe({"score": {}}, arguments.overrides, name="these keys")
     return load_score_recipe(arguments.recipe, arguments.overrides)
-
-
-def _has_corpus(recipe: str | None) -> bool:
-    from moee_topics.recipe import is_scoring, read_recipe
-
-    return recipe is not None and not is_scoring(read_recipe(recipe))
 
 
 def two_runs(first: Path, second: Path, output: Path) -> Result:

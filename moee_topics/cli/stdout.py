@@ -49,6 +49,7 @@ def print_table(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    # As Text: rich takes [brackets] in a plain string for markup, and a topic's word may have some.
     drawn = RichTable(title=Text(table.title))
     for i, header in enumerate(table.headers):
         drawn.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold")
@@ -66,9 +67,9 @@ def fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for name, value in facts.items():
         if value is None or value == "":
             continue
-        inner = value.items() if isinstance(value, Mapping) else [("", value)]
-        yield f"{name.replace('_', ' '):<20} {', '.join(f'{key} {_amount(item)}'.strip() for key, item in inner)}"
-
-
-def _amount(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        parts = []
+        for key, item in value.items() if isinstance(value, Mapping) else [("", value)]:
+            # bool is an int, and True is no amount.
+            amount = f"{item:,}" if isinstance(item, int) and not isinstance(item, bool) else str(item)
+            parts.append(f"{key} {amount}".strip())
+        yield f"{name.replace('_', ' '):<20} {', '.join(parts)}"

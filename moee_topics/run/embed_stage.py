@@ -102,12 +102,12 @@ def encode_corpus(work: Workspace) -> Encoded:
     stored_counts, before = TokenCounts(), work.encoder.counts
 
     def passing() -> Iterator[Document]:
-        # This second reading is the price of knowing beforehand what is missing, and of a corpus that does not fit in
-        # memory. Hashes come from the first one, by row; only what is encoded is hashed again, because the store must
-        # not get a text under another's name. That the corpus is still the same, the fit looks at.
+        # Of a corpus that does not stay in memory this is a second reading, the price of knowing beforehand what is
+        # missing. Hashes come from the first one, by row; only what is encoded is then hashed again, because the store
+        # must not get a text under another's name. That the corpus is still the same, the fit looks at.
         nonlocal stored_counts
         stored: list[str] = []
-        for document, content, repeated in zip(work.corpus, survey.hash_list(), survey.repeated, strict=False):
+        for document, content, repeated in zip(work.passing(), survey.hash_list(), survey.repeated, strict=False):
             if content in missing:
                 yield document
             elif not repeated:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus, survey
+from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
@@ -23,6 +23,11 @@ from moee_topics.topics import FitSettings, UpstreamSections
 
 WORDS = "words"  # a store of its own beside that of the documents: words are no documents of any corpus
 WORDS_PER_SHARD = 2048  # as in stores of 0.1.0, whose shards of words hold what one call of BERTopic asked for
+
+# A corpus of up to so many characters stays in memory from its first reading on, so that each document is read and
+# hashed once in a run. A larger one is read again where it is needed, since model and texts may not fit together.
+MOST_CHARACTERS_KEPT = 64_000_000
+CHARACTERS_OF_A_DOCUMENT = 256  # what id, hash and objects of a short text take beside it
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Workspace:
     store: Path
     progress: Progress = field(default_factory=Progress)
     may_encode: bool = True
+    _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def run(self) -> RunFolder:
@@ -71,12 +77,23 @@ class Workspace:
         """The corpus counted and fingerprinted; the first asking reads all of it, and says what is odd about it."""
         self.progress.begin("corpus", f"reading {self.corpus.source}")
         started = time.perf_counter()
-        result = survey(self.corpus)
+        surveyor, documents, characters = Surveyor(), list[Document](), 0
+        for document in surveyor.passing(self.corpus):
+            characters += len(document.text) + CHARACTERS_OF_A_DOCUMENT
+            if characters <= MOST_CHARACTERS_KEPT:
+                documents.append(document)
+        result = surveyor.result(self.corpus)
+        self._in_memory = documents if characters <= MOST_CHARACTERS_KEPT else None
         outcome = f"{result.documents:,} documents, {result.unique:,} different"
         self.progress.end("corpus", time.perf_counter() - started, outcome)
         for note in result.notes:
             self.progress.note(note)
         return result
+
+    def passing(self) -> Iterable[Document]:
+        """The documents once more: those in memory, which know their hashes, else from their source."""
+        _ = self.survey
+        return self.corpus if self._in_memory is None else self._in_memory
 
     def documents(self) -> list[Document]:
         """All documents in memory, the very ones of the survey.
@@ -84,6 +101,9 @@ class Workspace:
         Raises:
             InputError: the corpus changed since.
         """
+        _ = self.survey
+        if self._in_memory is not None:
+            return list(self._in_memory)
         # Hashed again: encoding may have taken hours, and vectors of other texts in the place of these would be topics
         # that nobody can tell from true ones.
         surveyor = Surveyor()

@@ -15,6 +15,7 @@ from moee_topics import run as pipeline
 from moee_topics.corpus import content_hash, document
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.run import workspace
 from moee_topics.run.embed_stage import encode_corpus
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
@@ -41,8 +42,9 @@ def test_identical_documents_are_encoded_once(tmp_path: Path, tiny_olmoe: Path) 
 
 
 def test_a_corpus_that_changes_under_the_stage_puts_no_text_under_another_s_name(
-    tmp_path: Path, tiny_olmoe: Path
+    tmp_path: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workspace, "MOST_CHARACTERS_KEPT", 0)  # as a corpus that is too large for it
     path = write_corpus(tmp_path / "posts.jsonl", 20)
     work = Workspace(recipe_of(path, tiny_olmoe), tmp_path / "run", tmp_path / "store")
     assert work.survey.documents == 20
@@ -56,6 +58,7 @@ def test_a_corpus_that_changes_under_the_stage_puts_no_text_under_another_s_name
 def test_what_is_stored_is_counted_without_being_hashed_again(
     finished: Path, corpus: Path, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workspace, "MOST_CHARACTERS_KEPT", 0)  # as a corpus that is too large for it
     work = Workspace(recipe_of(corpus, tiny_olmoe), tmp_path, finished / "store")
     assert work.survey.documents == DOCUMENTS
     monkeypatch.setattr(document, "content_hash", lambda text: pytest.fail("hashed again"))

@@ -13,7 +13,7 @@ from tiny_runs import DOCUMENTS, Heard, recipe_of, write_corpus
 from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
-from moee_topics.run import fit_stage, scores
+from moee_topics.run import fit_stage, scores, workspace
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
@@ -42,7 +42,10 @@ def test_the_scores_asked_for_are_there_with_their_meaning(finished: Path) -> No
     assert all(set(score) == {"value", "description", "higher_is_better"} for score in scores.values())
 
 
-def test_a_corpus_that_changes_under_the_run_is_refused(root: Path, tmp_path: Path, tiny_olmoe: Path) -> None:
+def test_a_corpus_that_changes_under_the_run_is_refused(
+    root: Path, tmp_path: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "MOST_CHARACTERS_KEPT", 0)  # as a corpus that is too large for it
     path = write_corpus(tmp_path / "t.jsonl")
     work = Workspace(recipe_of(path, tiny_olmoe), tmp_path / "run", root / "store")
     assert work.survey.documents == DOCUMENTS
