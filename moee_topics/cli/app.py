@@ -25,6 +25,7 @@ app = group_of(
         run_commands.report,
         run_commands.predict,
         update_commands.update,
+        update_commands.diff,
         score_commands.compare,
         score_commands.score,
         model_commands.doctor,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from moee_topics.cli.options import Manner, RunPath, Store, command
-from moee_topics.cli.stdout import show
+from moee_topics.cli.options import Json, Manner, RunPath, Store, command
+from moee_topics.cli.stdout import show, show_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from moee_topics.mteb import Table
+    from moee_topics.report import VersionComparison
     from moee_topics.run import UpdatedRun
 
 
@@ -72,6 +75,54 @@ def update(
         raise InputError("--undo takes nothing but the run: it goes back to the version before.")
     version = undo_update(run, progress=manner.progress)
     show({"run": run, "version": version}, [f"{run} is at version {version} again."], as_json=manner.as_json)
+
+
+@command("moee-topics diff runs/posts v1 v3")
+def diff(
+    run: RunPath,
+    first: Annotated[str, typer.Argument(help="The earlier version, such as v1.", metavar="VERSION")],
+    second: Annotated[str, typer.Argument(help="The later version.", metavar="VERSION")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The page [default: in RUN/versions].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what became of the topics between two versions.
+
+    Born, grown, shrunk, merged, split and gone topics, those with other words, and the documents that moved; as a
+    table and as a page.
+    """
+    from moee_topics.report import compare_versions, write_versions
+
+    comparison = compare_versions(run, _number(first), _number(second))
+    page = write_versions(run, comparison, output)
+    show_tables({"page": page, **comparison.to_json()}, [_table(comparison)], page, as_json=as_json)
+
+
+def _number(version: str) -> int:
+    """The number of a version as people write it: 3 or v3."""
+    from moee_topics.errors import InputError
+
+    if not re.fullmatch(r"v?[1-9]\d{0,8}", version):
+        raise InputError(f"{version!r} is no version. Expected a number such as v3; v1 is the run's own fit.")
+    return int(version.removeprefix("v"))
+
+
+def _table(comparison: VersionComparison) -> Table:
+    """The topics to which something happened, and what."""
+    from moee_topics.mteb import Table
+
+    rows = [
+        (str(topic.topic), topic.name, ", ".join(topic.events), f"{topic.before:,}", f"{topic.after:,}")
+        for topic in comparison.topics
+        if topic.events
+    ]
+    first, second = comparison.versions
+    facts = (
+        f"{comparison.documents:,} documents in both, {comparison.added:,} came, {comparison.removed:,} went, "
+        f"{len(comparison.moved):,} moved to another topic"
+    )
+    return Table(
+        f"{comparison.run}: v{first} and v{second}", ("nr", "topic", "event", "before", "now"), rows, notes=(facts,)
+    )
 
 
 def _lines(updated: UpdatedRun) -> Iterator[str]:

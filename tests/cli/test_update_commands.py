@@ -75,3 +75,18 @@ def test_bad_input_is_one_line_and_an_exit_code(root: Path, words: list[str], co
     done = call("update", root / "run", *(root / word if word.endswith(".jsonl") else word for word in words))
     assert done.exit_code == code and said in done.stderr
     assert not (root / "run" / "versions" / "history.json").exists()
+
+
+def test_diff_tells_what_became_of_topics_and_writes_a_page(root: Path) -> None:
+    call("update", root / "run", root / "new.jsonl", "--policy", "refit", "--quiet")
+    done = call("diff", root / "run", "v1", "2")
+    page = root / "run" / "versions" / "v1-v2.html"
+    assert done.exit_code == 0 and str(page) in done.stdout and "20 came" in done.stdout and page.is_file()
+    data = json.loads(call("diff", root / "run", "v1", "v2", "--json", "-o", root / "page.html").stdout)
+    assert data["page"] == str(root / "page.html") and data["versions"] == [1, 2] and data["added"] == 20
+
+
+@pytest.mark.parametrize(("version", "said"), [("v9", "no version v9"), ("last", "'last' is no version"), ("v0", "v0")])
+def test_diff_of_what_is_no_version_is_refused(root: Path, version: str, said: str) -> None:
+    done = call("diff", root / "run", "v1", version)
+    assert done.exit_code == 4 and said in done.stderr
