@@ -10,6 +10,7 @@ from pathlib import Path
 
 from moee_topics.encode import POCKET, Check, guarded
 
+# The versions that the tests ran with.
 TESTED = {
     "torch": "2.13",
     "transformers": "5.23",
@@ -21,20 +22,19 @@ TESTED = {
     "scikit-learn": "1.9",
     "numpy": "2.4",
 }
-"""The versions that the tests ran with."""
 
+# Values of topics.tokenizer: the language, the extra of this package that brings it, and what that installs.
 TOKENIZERS = {
     "jieba": ("Chinese", "chinese", ("jieba",)),
     "sudachi": ("Japanese", "japanese", ("sudachipy", "sudachidict-core")),
     "pythainlp": ("Thai", "thai", ("pythainlp",)),
 }
-"""Values of ``topics.tokenizer``: the language, the extra of this package that brings it, and what that installs."""
 
 GB = 1e9
+# OLMoE-1B-7B in nf4 takes 3.7 GB of tensors and was seen to take 5.7 GB at work (benchmarks/LOG.md).
 MEMORY_FOR_OLMOE = 6 * GB
-"""Working memory of OLMoE-1B-7B in nf4, rounded up: 3.7 GB of tensors, 5.1 GB seen in use (benchmarks/LOG.md)."""
+# The embedded model takes 1.3 GB at work (benchmarks/LOG.md); the rest is for the topic model.
 MEMORY_FOR_POCKET = 2 * GB
-"""Working memory of the embedded model and a topic model of some ten thousand documents."""
 
 
 def run_checks() -> list[Check]:
@@ -93,6 +93,7 @@ def hub() -> Check:
         return Check(
             "hub", True, f"offline (HF_HUB_OFFLINE is set), {place}", "Unset HF_HUB_OFFLINE to download models."
         )
+    # The cache is made with the first download, so its nearest folder that exists is asked.
     existing = next(folder for folder in [cache, *cache.parents] if folder.exists())
     ok = os.access(existing, os.W_OK)
     return Check(

@@ -168,6 +168,7 @@ def models_distil(
 def _texts(source: str) -> Iterator[str]:
     from moee_topics.corpus import CorpusSettings, open_corpus
 
+    # No labels: a column that is called so may hold anything, which would be checked for nothing.
     return (document.text for document in open_corpus(CorpusSettings(source, label="none")))
 
 
@@ -240,6 +241,7 @@ def _open_all(root: Path, *, writable: bool = False) -> Iterator[EmbeddingStore]
     from moee_topics.errors import InputError
     from moee_topics.store import EmbeddingStore, stored_keys
 
+    # At any depth: a store may lie in a folder of runs, and holds the store of its words.
     roots = sorted({path.parents[1] for path in root.rglob("key.json")})
     if not roots:
         raise InputError(f"{root} holds no embeddings. Encode some with: moee-topics embed RECIPE --output {root}")

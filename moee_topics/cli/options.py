@@ -106,6 +106,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         if values.get("offline"):
             go_offline()  # before the function imports what reads it
+        # typer knows the options alone; the function gets each set as one value again.
         made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of)})
                 for name, made_of in sets.items()}  # fmt: skip
         function(**values, **made)
@@ -118,6 +119,7 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
 
 def go_offline() -> None:
     """Tells the hub libraries, before they are imported, to stay on this machine."""
+    # They are read once, at import, and a call that is not told waits for its timeout where there is no network.
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[name] = "1"
 

@@ -72,7 +72,7 @@ class Bars(Progress):
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            transient=True,
+            transient=True,  # the line of end() takes its place
         )
         self._bar.start()
         self._task = self._bar.add_task(stage, total=None)

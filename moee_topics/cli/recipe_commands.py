@@ -40,7 +40,7 @@ def show_recipe(choice: Choice, as_json: Json = False) -> None:
 
     from moee_topics.recipe import find_recipe
 
-    values = _load(choice).to_json()
+    values = _load(choice).to_json()  # first of all, so that what is printed is a recipe that works
     if as_json:
         print_json(values)
     elif choice.overrides:

@@ -93,6 +93,7 @@ def embed(
 
     recipe = choice.load()
     if dry_run:
+        # This command is the first stage of a run, whose plan it therefore shares.
         stage = plan_recipe(recipe, output, output, progress=manner.progress)[0]
         show(asdict(stage), [f"{stage.name}: {stage.action}, {stage.reason}"], as_json=manner.as_json)
         return

@@ -145,6 +145,7 @@ def methods_of_a_corpus(arguments: ScoreArguments, output: Path | None, store: P
     output, name = output or RUNS, Path(str(arguments.recipe)).stem
     methods = [word.removeprefix(KEY) for word in arguments.overrides if word.startswith(KEY)]
     recipe = load_recipe(str(arguments.recipe), [word for word in arguments.overrides if not word.startswith(KEY)])
+    # Of a key that is said twice the last one holds, as everywhere.
     folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
     run_methods(recipe, folders, store or output / STORE_NAME, progress=manner.progress)
     page = output / f"{name}-methods" / PAGE

@@ -40,6 +40,7 @@ class Pack:
     @cached_property
     def segments(self) -> list[int]:
         """Tokens of each stretch of a packed row that attends only to itself, the filler included."""
+        # A document of its own: pads behind the last document would be tokens of that one.
         filler = -sum(self.lengths) % ROW_MULTIPLE
         return self.lengths + ([filler] if filler else [])
 
@@ -54,6 +55,7 @@ class Pack:
         if self.packed:
             flat = [token for ids in self.sequences for token in ids]
             ids = torch.tensor([flat + [self.pad_id] * (sum(self.segments) - len(flat))])
+            # They begin again with each document, which is to be read as if it were alone.
             positions = torch.cat([torch.arange(length) for length in self.segments])
             return {"input_ids": ids, "position_ids": positions[None]}
         longest = max(self.lengths)

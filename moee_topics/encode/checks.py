@@ -27,6 +27,7 @@ class Check:
 
 def guarded(check: Callable[[], Check]) -> Check:
     """Runs a check; one that fails by an error is a failed check with the error as its detail."""
+    # What a broken installation raises. Anything else is a fault of ours, and has its traceback.
     try:
         return check()
     except (MoEETopicsError, ImportError, OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError) as e:

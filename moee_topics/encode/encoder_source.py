@@ -31,7 +31,7 @@ class EncoderSource:
         self.settings = settings
         self._require_routers = require_routers
         self._encoder: MoEEncoder | None = None
-        self._loading = threading.Lock()
+        self._loading = threading.Lock()  # two threads that both find no weights would load them twice
 
     def __call__(self) -> MoEEncoder:
         """The encoder; the first call loads the weights.

@@ -26,7 +26,8 @@ class Spans:
 
     @classmethod
     def of(cls, starts: list[int], lengths: list[int], device: torch.device) -> Spans:
-        """Spans with the index of the last tokens made once for all layers."""
+        """Spans of documents that begin at ``starts``."""
+        # Made once: every router of every layer pools by it, and on a GPU each making would be a wait.
         ends = [start + length - 1 for start, length in zip(starts, lengths, strict=True)]
         return cls(starts, lengths, torch.tensor(ends, device=device))
 
@@ -39,9 +40,9 @@ def last_token(states: Tensor, spans: Spans) -> Tensor:
 def mean(states: Tensor, spans: Spans) -> Tensor:
     """The float32 mean over all tokens of each document's sequence: (T, D) to (N, D).
 
-    With a prompt these are the tokens of the prompt too. Tokens between the documents (pads) are left out. Each
-    document is summed by itself, so that its rounding does not depend on its neighbours.
+    With a prompt these are the tokens of the prompt too. Tokens between the documents (pads) are left out.
     """
+    # Each document by itself: in one sum over all of them its rounding would depend on its neighbours.
     spread = zip(spans.starts, spans.lengths, strict=True)
     return torch.stack([states[start : start + length].float().mean(dim=0) for start, length in spread])
 

@@ -28,6 +28,7 @@ def resolve(name_or_path: str | Path) -> str:
     return str(POCKET) if str(name_or_path) == "pocket" else str(name_or_path)
 
 
+# A mistyped option is an error; left alone, pydantic would take the default without a word.
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class EncoderSettings:

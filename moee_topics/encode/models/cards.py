@@ -21,6 +21,7 @@ from moee_topics.encode.router import find_routers
 from moee_topics.encode.settings import Quantize
 from moee_topics.errors import ModelError
 
+# Each family's configuration has its own names for these.
 _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _LAYERS = ("num_hidden_layers", "n_layers", "num_layers")
@@ -87,7 +88,10 @@ def card_of(name: str, config: Any) -> ModelCard:
     family = FAMILIES.get(text.model_type)
     parameters = sum(weight.numel() for weight in model.parameters())
     expert_weights = quantization.measure(model).expert_weights
-    experts, top_k = _experts(text), _first(text, _TOP_K)
+    top_k = _first(text, _TOP_K)
+    # The router is as wide as the experts and those that do nothing, where a token may choose them.
+    skipping = 1 if text.model_type == "zaya" else getattr(text, "zero_expert_num", 0)
+    experts = (_first(text, _EXPERTS) or 0) + int(skipping)
     # By the number of the decoder layer, since some layers hold two routers.
     sparse_layers = {next((part for part in r.name.split(".") if part.isdigit()), r.name) for r in routers}
     idle = expert_weights * (1 - top_k / experts) if top_k and experts else 0
@@ -149,9 +153,3 @@ def _first(config: Any, names: tuple[str, ...]) -> int | None:
             if isinstance(value, int):
                 return value
     return None
-
-
-def _experts(config: Any) -> int:
-    """Width of the router: the routed experts, and those that do nothing where a token may choose them."""
-    skipping = 1 if config.model_type == "zaya" else getattr(config, "zero_expert_num", 0)
-    return (_first(config, _EXPERTS) or 0) + int(skipping)

@@ -64,7 +64,8 @@ def carve_checkpoint(
     report = {
         "donor": str(source),
         "vocabulary": vocabulary,
-        **carving.settings_report(settings, model.config),
+        "settings": asdict(settings),
+        "megaflops_per_token": round(carving.megaflops(model.config), 1),
         "pooled_cosine": carving.pooled_cosine(model, dense, rows[:_COMPARED]),
     }
     carving.write_carved(Path(folder), model, tokenizer, cuts, report)
@@ -105,10 +106,12 @@ def distil_checkpoint(
     first, last = (round(sum(part) / max(1, len(part)), 4) for part in (errors[:tenth], errors[-tenth:]))
     report = {"parent": str(parent), "settings": asdict(settings), "steps": trainer.step, "first": first, "last": last}
     with quiet():
+        # A fresh mixture, since the student's layers have another form while they learn.
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
+    fresh.load_state_dict(distillation.undensified(trainer.student))
     setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
     with atomic_folder(folder) as unfinished:
-        distillation.distilled(trainer, fresh).save_pretrained(unfinished)
+        fresh.eval().requires_grad_(False).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         write_json(unfinished / "distillation.json", report)
     shutil.rmtree(work, ignore_errors=True)

@@ -13,7 +13,8 @@ Known from MoEfication (arXiv 2110.01786), LLaMA-MoE (2406.16554) and CMoE (2502
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,13 @@ def carve(
 @torch.no_grad()
 def feed_forward_inputs(dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[list[Tensor], Tensor]:
     """What enters each feed-forward layer, (tokens, hidden) in bfloat16, and which tokens are the first of a text."""
-    kept: list[list[Tensor]] = [[] for _ in dense.layers]
+    inputs: list[list[Tensor]] = [[] for _ in dense.layers]
 
-    def keep(index: int) -> Callable[..., None]:
-        return lambda module, given: kept[index].append(given[0].reshape(-1, given[0].shape[-1]).bfloat16())
+    def keep(index: int, _module: Any, arguments: tuple[Tensor]) -> None:
+        # In 16 bits: all tokens of all layers are in memory together.
+        inputs[index].append(arguments[0].reshape(-1, arguments[0].shape[-1]).bfloat16())
 
-    handles = [layer.mlp.register_forward_pre_hook(keep(i)) for i, layer in enumerate(dense.layers)]
+    handles = [layer.mlp.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(dense.layers)]
     try:
         for row in rows:
             dense(input_ids=torch.tensor([list(row)]), use_cache=False)
@@ -154,7 +156,7 @@ def feed_forward_inputs(dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -
         for handle in handles:
             handle.remove()
     first = torch.cat([torch.arange(len(row)) == 0 for row in rows])
-    return [torch.cat(parts) for parts in kept], first
+    return [torch.cat(parts) for parts in inputs], first
 
 
 @torch.no_grad()
@@ -275,6 +277,7 @@ def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:
         n_routed_experts=settings.groups,
         n_shared_experts=shared,
         num_experts_per_tok=settings.active,
+        # Chosen weights are normalised to 1 and scaled by their number: with small logits each counts fully.
         routed_scaling_factor=float(settings.active),
         first_k_dense_replace=settings.dense_layers,
         norm_topk_prob=True,
@@ -290,8 +293,8 @@ def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:
 def assemble(dense: PreTrainedModel, cuts: Sequence[LayerCut], settings: CarveSettings) -> PreTrainedModel:
     """The mixture with the donor's weights in their new places."""
     model = Glm4MoeModel(mixture_config(dense.config, settings)).eval().float()
-    kept = {name: weight for name, weight in dense.state_dict().items() if ".mlp." not in name}
-    missing, unexpected = model.load_state_dict(kept, strict=False)
+    others = {name: weight for name, weight in dense.state_dict().items() if ".mlp." not in name}
+    missing, unexpected = model.load_state_dict(others, strict=False)
     if unexpected or any(".mlp." not in name for name in missing):
         raise ModelError(
             "This donor cannot be carved: the mixture has no place for "
@@ -301,21 +304,18 @@ def assemble(dense: PreTrainedModel, cuts: Sequence[LayerCut], settings: CarveSe
         donor = dense.layers[index].mlp
         if index < settings.dense_layers:
             layer.mlp.load_state_dict(donor.state_dict())
-        else:
-            _fill(layer.mlp, donor, cuts[index - settings.dense_layers], settings.strength)
+            continue
+        moe, cut = layer.mlp, cuts[index - settings.dense_layers]
+        gate, up, down = (getattr(donor, name).weight for name in ("gate_proj", "up_proj", "down_proj"))
+        moe.experts.gate_up_proj.copy_(torch.cat([gate[cut.groups], up[cut.groups]], dim=1))
+        moe.experts.down_proj.copy_(down[:, cut.groups].transpose(0, 1))
+        moe.shared_experts.gate_proj.weight.copy_(gate[cut.shared])
+        moe.shared_experts.up_proj.weight.copy_(up[cut.shared])
+        moe.shared_experts.down_proj.weight.copy_(down[:, cut.shared])
+        moe.gate.weight.copy_(cut.router * settings.strength)
+        # The bias is added after the sigmoid, whose slope at 0 is a quarter.
+        moe.gate.e_score_correction_bias.copy_(cut.bias * (settings.strength / 4))
     return model
-
-
-def _fill(moe: Any, donor: Any, cut: LayerCut, strength: float) -> None:
-    gate, up, down = (getattr(donor, name).weight for name in ("gate_proj", "up_proj", "down_proj"))
-    moe.experts.gate_up_proj.copy_(torch.cat([gate[cut.groups], up[cut.groups]], dim=1))
-    moe.experts.down_proj.copy_(down[:, cut.groups].transpose(0, 1))
-    moe.shared_experts.gate_proj.weight.copy_(gate[cut.shared])
-    moe.shared_experts.up_proj.weight.copy_(up[cut.shared])
-    moe.shared_experts.down_proj.weight.copy_(down[:, cut.shared])
-    moe.gate.weight.copy_(cut.router * strength)
-    # The bias is added after the sigmoid, whose slope at 0 is a quarter.
-    moe.gate.e_score_correction_bias.copy_(cut.bias * (strength / 4))
 
 
 def megaflops(config: Any, length: int = 128) -> float:
@@ -336,23 +336,21 @@ def megaflops(config: Any, length: int = 128) -> float:
 def calibration_rows(tokenizer: Any, texts: Iterable[str], *, tokens: int, longest: int = 256) -> list[list[int]]:
     """Token ids of texts, each cut at ``longest``, until ``tokens`` are reached."""
     rows: list[list[int]] = []
-    found = 0
-    for text in texts:
-        if found >= tokens:
+    taken = 0
+    for text in texts:  # no further than needed: the source may be a corpus of the hub that is read as a stream
+        if taken >= tokens:
             break
         row = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
         if len(row) > 1:
             rows.append(row)
-            found += len(row)
+            taken += len(row)
     return rows
 
 
 @torch.no_grad()
 def pooled_cosine(model: PreTrainedModel, dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -> float:
-    """Mean cosine of the two models' means over a text, each dimension standardized over the texts first.
-
-    Raw means have a cosine near 1 whatever is lost.
-    """
+    """Mean cosine of the two models' means over a text, each dimension standardized over the texts first."""
+    # Raw means have a cosine near 1 whatever is lost.
     means = [
         torch.stack([each(input_ids=torch.tensor([list(row)]), use_cache=False)[0][0].mean(0) for row in rows])
         for each in (model, dense)
@@ -377,8 +375,3 @@ def write_carved(
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         write_json(unfinished / REPORT, {**report, "layers": layers})
-
-
-def settings_report(settings: CarveSettings, config: Any) -> dict[str, Any]:
-    """The settings and what a token costs, for the report."""
-    return {"settings": asdict(settings), "megaflops_per_token": round(megaflops(config), 1)}

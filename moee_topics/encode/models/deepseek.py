@@ -68,7 +68,7 @@ class DeepseekMoeDecoderLayer(DeepseekV2DecoderLayer):  # type: ignore[misc]
     """Llama's attention before a dense layer or a mixture with shared experts."""
 
     def __init__(self, config: DeepseekMoeConfig, layer_idx: int) -> None:
-        nn.Module.__init__(self)
+        nn.Module.__init__(self)  # the parent's own would make the attention of DeepSeek-V2
         self.hidden_size = config.hidden_size
         self.self_attn = LlamaAttention(config, layer_idx)
         self.mlp = (DeepseekV2MLP if layer_idx < config.first_k_dense_replace else DeepseekV2Moe)(config)
@@ -89,7 +89,7 @@ class DeepseekMoeModel(DeepseekV2Model):  # type: ignore[misc]
     }
 
     def __init__(self, config: DeepseekMoeConfig) -> None:
-        DeepseekV2PreTrainedModel.__init__(self, config)
+        DeepseekV2PreTrainedModel.__init__(self, config)  # as above: the parent's own would make its layers
         self.padding_idx = config.pad_token_id
         self.vocab_size = config.vocab_size
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, self.padding_idx)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ class Texts:
             InputError: one step could not be filled without a text coming twice.
         """
         for length in settings.lengths:
-            found = int((self.ends - self.starts >= length).sum())
-            if found < settings.batch // length:
+            long = int((self.ends - self.starts >= length).sum())
+            if long < settings.batch // length:
                 raise InputError(
-                    f"Only {found} of the {len(self.ends)} texts have {length} tokens; a step of {settings.batch} "
+                    f"Only {long} of the {len(self.ends)} texts have {length} tokens; a step of {settings.batch} "
                     f"takes {settings.batch // length}. Give more or longer texts, smaller lengths or a smaller batch."
                 )
 
@@ -63,7 +64,7 @@ class Texts:
         """Stretches of ``length`` tokens without end: half of them a text's beginning, half from anywhere in it."""
         sizes = self.ends - self.starts
         fit = np.flatnonzero(sizes >= length)
-        for turn in range(1_000_000):
+        for turn in range(1_000_000):  # the passes over all texts, each in an order of its own
             rng = np.random.default_rng([seed, length, turn])
             for text in rng.permutation(fit):
                 offset = 0 if rng.random() < 0.5 else int(rng.integers(0, sizes[text] - length + 1))
@@ -149,13 +150,10 @@ class Outputs:
         self.model = model
         self.middle: dict[int, Tensor] = {}
         for index in (layer for layer in layers if layer < len(model.layers)):
-            model.layers[index].register_forward_hook(self._keep(index))
+            model.layers[index].register_forward_hook(partial(self._keep, index))
 
-    def _keep(self, index: int) -> Callable[..., None]:
-        def hook(module: Any, given: Any, output: Any) -> None:
-            self.middle[index] = output[0] if isinstance(output, tuple) else output
-
-        return hook
+    def _keep(self, index: int, _module: Any, _inputs: Any, output: Any) -> None:
+        self.middle[index] = output[0] if isinstance(output, tuple) else output
 
     def __call__(self, ids: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Of token ids (texts, tokens), computed in bfloat16."""
@@ -192,15 +190,15 @@ def measure_scales(teacher: Outputs, texts: Texts, settings: DistilSettings, *, 
             for index, states in between.items():
                 middle.setdefault(index, []).append(states[:, 1:].float().flatten(0, 1).var(0))
         pooled[length] = torch.cat(means).std(0)
-    over = {index: torch.stack(found).mean(0).sqrt() for index, found in middle.items()}
-    return Scales(torch.stack(hidden).mean(0).sqrt(), over, pooled)
+    deviations = {index: torch.stack(variances).mean(0).sqrt() for index, variances in middle.items()}
+    return Scales(torch.stack(hidden).mean(0).sqrt(), deviations, pooled)
 
 
 def errors(
-    given: tuple[Tensor, dict[int, Tensor]], wanted: tuple[Tensor, dict[int, Tensor]], scales: Scales
+    student: tuple[Tensor, dict[int, Tensor]], parent: tuple[Tensor, dict[int, Tensor]], scales: Scales
 ) -> dict[str, Tensor]:
     """Mean squared errors in units of the parent's own variance: of means, last states and layers between."""
-    (last, between), (target, targets) = given, wanted
+    (last, between), (target, targets) = student, parent
     length = last.shape[1]
     pooled = ((last.mean(1) - target.mean(1)) / scales.pooled[length]).square().mean()
     hidden = ((last[:, 1:] - target[:, 1:]) / scales.hidden).square().mean()
@@ -251,8 +249,8 @@ class Trainer:
                 weight.requires_grad_(weight.dim() == 1 or name.endswith("mlp.gate.weight"))
         self.outputs = Outputs(student, settings.layers)
         routers = [p for name, p in student.named_parameters() if name.endswith("mlp.gate.weight")]
-        known = {id(p) for p in routers}
-        rest = [p for p in student.parameters() if p.requires_grad and id(p) not in known]
+        numbers = {id(p) for p in routers}  # tensors have no truth value, so none is looked for in a list
+        rest = [p for p in student.parameters() if p.requires_grad and id(p) not in numbers]
         self.factors = (1.0, settings.router_rate)
         self.optimizer = torch.optim.AdamW(
             [{"params": rest}, {"params": routers}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
@@ -272,8 +270,8 @@ class Trainer:
         hours = self.settings.hours
         return max(self.step / self.steps, self.seconds / (3600 * hours) if hours else 0.0)
 
-    def run(self, report: Callable[[dict[str, Any]], None], *, until: float = float("inf")) -> None:
-        """Learns until the tokens or the time (``time.time()``) are used up; goes on from the folder's checkpoint."""
+    def run(self, report: Callable[[dict[str, Any]], None]) -> None:
+        """Learns until the tokens or the hours are used up; goes on from the folder's checkpoint."""
         self.resume()
         if self.scales is None:
             self.scales = measure_scales(self.teacher, self.texts, self.settings)
@@ -281,7 +279,7 @@ class Trainer:
         for step in range(self.step):  # the texts go on where the checkpoint stopped
             self._batch(pieces, step)
         saved = time.monotonic()
-        while self.done < 1 and time.time() < until:
+        while self.done < 1:
             report(self._learn(self._batch(pieces, self.step)))
             if time.monotonic() - saved > self.settings.checkpoint_seconds:
                 self.save()
@@ -297,7 +295,7 @@ class Trainer:
         began = time.monotonic()
         assert self.scales is not None
         with torch.no_grad():
-            wanted = self.teacher(ids)
+            target = self.teacher(ids)
         s = self.settings
         if self.rounding is None and self.done >= s.round_after:
             # Weights that bear rounding are bad without it (error 0.31 for 0.08, benchmarks/LOG.md): keep the others.
@@ -305,8 +303,8 @@ class Trainer:
             self.rounding = Rounding(self.student)
         self.optimizer.zero_grad(set_to_none=True)
         with self.rounding() if self.rounding else nullcontext():
-            found = errors(self.outputs(ids), wanted, self.scales)
-            loss = s.pooled * found["pooled"] + s.hidden * found["hidden"] + s.middle * found["middle"]
+            parts = errors(self.outputs(ids), target, self.scales)
+            loss = s.pooled * parts["pooled"] + s.hidden * parts["hidden"] + s.middle * parts["middle"]
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
         for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
@@ -315,7 +313,7 @@ class Trainer:
         self.step += 1
         took = time.monotonic() - began
         self.seconds += took
-        numbers = {name: round(float(value.detach()), 5) for name, value in found.items()}
+        numbers = {name: round(float(value.detach()), 5) for name, value in parts.items()}
         return {
             "step": self.step,
             "length": ids.shape[1],
@@ -361,8 +359,7 @@ class Trainer:
             raise InputError(
                 f"The checkpoint {path} is damaged ({error}). Delete it, and the distillation starts anew."
             ) from error
-        wanted = json.loads(json.dumps(asdict(self.settings)))
-        if place["settings"] != wanted:
+        if place["settings"] != json.loads(json.dumps(asdict(self.settings))):  # JSON has no tuples
             raise InputError(
                 f"The checkpoint in {self.folder} was written with other settings ({place['settings']}). Use those, or "
                 "another folder."
@@ -402,9 +399,3 @@ def tokenized(tokenizer: Any, texts: Iterable[str], *, longest: int = 1024) -> T
     if not rows:
         raise InputError("There is no text to learn from. Give a corpus with at least some hundred texts.")
     return Texts(np.concatenate([np.array(row, np.int32) for row in rows]), np.cumsum([len(row) for row in rows]))
-
-
-def distilled(trainer: Trainer, fresh: Any) -> Any:
-    """What was learned, in a fresh mixture of the same shape as it is loaded and saved."""
-    fresh.load_state_dict(undensified(trainer.student))
-    return fresh.eval().requires_grad_(False)

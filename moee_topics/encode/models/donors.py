@@ -67,7 +67,7 @@ def _plain(model: PreTrainedModel) -> PreTrainedModel:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
-    model.config.tie_word_embeddings = False
+    model.config.tie_word_embeddings = False  # there is no head any more that they could be tied to
     return model.float().eval().requires_grad_(False)
 
 

@@ -135,23 +135,19 @@ def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_
     weights = top_k_weights.reshape(-1)[order].float()[:, None]
     # Summed in float32 and in the order of the experts, so that a vector does not depend on its neighbours.
     total = torch.zeros(hidden_states.shape, dtype=torch.float32, device=hidden_states.device)
-    for expert, rows in _segments(chosen, len(up)):
-        states = hidden_states.new_zeros(-(-(rows.stop - rows.start) // ROWS) * ROWS, hidden_states.shape[-1])
-        torch.index_select(hidden_states, 0, tokens[rows], out=states[: rows.stop - rows.start])
+    start = 0
+    # The one place where the layer waits for the device.
+    for expert, count in enumerate(torch.bincount(chosen, minlength=len(up))[: len(up)].tolist()):
+        rows, start = slice(start, start + count), start + count
+        if not count:
+            continue
+        states = hidden_states.new_zeros(-(-count // ROWS) * ROWS, hidden_states.shape[-1])
+        torch.index_select(hidden_states, 0, tokens[rows], out=states[:count])
         output = _project(experts, _activated(experts, _project(experts, states, up, expert)), down, expert)
         if experts.has_post_expert_norm:
             output = experts.post_expert_norm(output)
-        total.index_add_(0, tokens[rows], output[: rows.stop - rows.start].float().mul_(weights[rows]))
+        total.index_add_(0, tokens[rows], output[:count].float().mul_(weights[rows]))
     return total.to(hidden_states.dtype)
-
-
-def _segments(chosen: Tensor, experts: int) -> Iterator[tuple[int, slice]]:
-    """Expert and its slice of the sorted choices; the one place where the layer waits for the device."""
-    start = 0
-    for expert, count in enumerate(torch.bincount(chosen, minlength=experts)[:experts].tolist()):
-        if count:
-            yield expert, slice(start, start + count)
-        start += count
 
 
 def _project(experts: Any, states: Tensor, matrices: Matrices, expert: int) -> Tensor:

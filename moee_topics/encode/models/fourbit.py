@@ -22,6 +22,8 @@ def block_scales(weight: Tensor) -> Tensor:
     top = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
     best = lost = None
     for factor in _TRIED:
+        # Whole numbers go from -8 to 7: by this sign the largest weight gets the side that has one more. Rounded as it
+        # will be stored, so that its own error counts too.
         scale = (top * (-factor / 8)).half()
         error = (blocks - _rounded(blocks, scale.float())).square_().sum(1, keepdim=True)
         better = error < lost if lost is not None else torch.ones_like(error, dtype=torch.bool)

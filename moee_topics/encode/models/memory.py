@@ -10,17 +10,16 @@ from torch import nn
 
 
 def own_memory(model: nn.Module) -> None:
-    """Copies every weight that still lies in the mapped file: one such weight keeps the pages of its shard."""
+    """Copies every weight that still lies in the mapped file."""
+    # One such weight keeps the pages of its whole shard in memory.
     for parameter in model.parameters():
         if type(parameter) is nn.Parameter and parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
 
 
 def give_back() -> None:
-    """Returns freed memory to the system where the C library would keep it (glibc); elsewhere nothing happens.
-
-    glibc keeps freed tensors of up to 32 MB for the next ones: half a gigabyte after OLMoE has been quantized.
-    """
+    """Returns freed memory to the system where the C library would keep it (glibc); elsewhere nothing happens."""
+    # glibc keeps freed tensors of up to 32 MB for the next ones: half a gigabyte after OLMoE has been quantized.
     trim = _trim()
     if trim is not None:
         trim(0)

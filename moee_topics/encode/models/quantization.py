@@ -33,6 +33,7 @@ from moee_topics.store import atomic_folder, refuse_existing, write_text
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
 
+# With scales they are 0.516 and 1.0625; experts that stayed in 16 bits would be 2.
 MOST_BYTES_PER_EXPERT_WEIGHT: dict[Kind, float] = {"nf4": 0.53, "int8": 1.07}
 
 
