@@ -7,6 +7,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,11 @@ def test_no_name_of_a_face_is_also_a_file_of_its_room(folder: Path) -> None:
     face = importlib.import_module(".".join(["moee_topics", *folder.relative_to(PACKAGE).parts]))
     values = {name for name in face.__all__ if not inspect.ismodule(getattr(face, name))}
     assert not values & {path.stem for path in folder.glob("*.py")}
+
+
+def test_no_two_modules_have_one_name_unless_they_mean_the_same() -> None:
+    names = Counter(path.name for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
+    assert {name for name, count in names.items() if count > 1} == {"settings.py"}, "what its room can be told"
 
 
 def test_the_map_in_the_documents_is_that_of_the_imports() -> None:

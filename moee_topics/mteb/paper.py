@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from moee_topics.errors import InputError
 from moee_topics.fuse import METHODS
 from moee_topics.mteb.board import Board, Table, TaskScores, percent
-from moee_topics.mteb.columns import Column
+from moee_topics.mteb.board_columns import Column
 from moee_topics.mteb.score_recipe import PAPER_TASKS, PublishedSection
 from moee_topics.recipe import recipes_folder
 

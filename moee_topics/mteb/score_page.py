@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.mteb.board import Board, Table, summary, to_html, to_markdown
-from moee_topics.mteb.columns import columns_of
+from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.paper import beside_the_paper, paper_table, rows_to_json
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.store import write_json, write_text

@@ -17,7 +17,7 @@ from moee_topics.encode import EncoderSettings
 from moee_topics.errors import InputError, MoEETopicsError
 from moee_topics.fuse import Fusion
 from moee_topics.mteb import compare
-from moee_topics.mteb.columns import columns_of
+from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.score_recipe import ScoreRecipe, parse_score_recipe
 from moee_topics.mteb.tasks import LocalTask, load, local_task
 from moee_topics.schema import known_keys, section_types

@@ -13,7 +13,7 @@ from mutations import mutated_json
 from scored_files import ALL_TYPES, local, recipe
 
 from moee_topics.errors import MoEETopicsError, RecipeError
-from moee_topics.mteb.columns import columns_of
+from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_score_recipe
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.mteb.tasks.hub import without_retries
+from moee_topics.mteb.tasks.hub_retries import without_retries
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 from moee_topics.progress import full_disk
 from moee_topics.store import content_hash

@@ -10,7 +10,7 @@ from scoring_doubles import HashEncoder
 
 from moee_topics.errors import InputError
 from moee_topics.fuse import BatchFusion, Fusion
-from moee_topics.mteb.columns import ChosenAlphas, Column, columns_of
+from moee_topics.mteb.board_columns import ChosenAlphas, Column, columns_of
 from moee_topics.mteb.score_recipe import parse_score_recipe
 
 

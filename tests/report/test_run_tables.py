@@ -4,7 +4,7 @@ from pathlib import Path
 
 from small_run import bare_run
 
-from moee_topics.report.tables import document_table, expert_table, tables_of, topic_table
+from moee_topics.report.run_tables import document_table, expert_table, tables_of, topic_table
 from moee_topics.run_folder import RunFolder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moee_topics.errors import InputError
-from moee_topics.mteb.tasks import LocalTask, hub, hub_task, load, local_task, texts_of
+from moee_topics.mteb.tasks import LocalTask, hub_task, load, local_task, texts_of
 
 pytest.importorskip("mteb")
 datasets = pytest.importorskip("datasets")
@@ -29,7 +29,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def urlopen(*args: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(hub.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(hub_retries.urllib.request, "urlopen", urlopen)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_task_offline_on_purpose_fails_at_once_and_names_the_variable(
 )
 def test_the_hub_is_there_if_anything_answers(monkeypatch: pytest.MonkeyPatch, error: Exception, answers: bool) -> None:
     answer(monkeypatch, error)
-    with hub.without_retries(hub_task("STS12")) as why_not_asked:
+    with hub_retries.without_retries(hub_task("STS12")) as why_not_asked:
         assert (why_not_asked == "", constants.HF_HUB_OFFLINE) == (answers, not answers)
     assert not constants.HF_HUB_OFFLINE
 
