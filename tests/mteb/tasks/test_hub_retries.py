@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moee_topics.errors import InputError
-from moee_topics.mteb.tasks import LocalTask, hub_task, load, local_task, texts_of
+from moee_topics.mteb.tasks import LocalTask, hub_retries, hub_task, load, local_task, texts_of
 
 pytest.importorskip("mteb")
 datasets = pytest.importorskip("datasets")
