@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode.models import blockwise, deepseek, experts, quantization
-from moee_topics.encode.models.blockwise import Kind
+from moee_topics.encode.settings import Kind
 
 SMALL = {
     "vocab_size": 97,

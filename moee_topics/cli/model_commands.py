@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import STORE_NAME
-from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Grouping, Learn
+from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Grouping, Kind, Learn
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -52,9 +52,7 @@ def models_inspect(
 def models_quantize(
     name: Annotated[str, typer.Argument(help="Hub name or checkpoint folder.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for the quantized checkpoint.", metavar="FOLDER")],
-    kind: Annotated[
-        Literal["nf4", "int8"], typer.Option("--to", help="Weights in 4 bits (nf4) or in 8 (int8).")
-    ] = "nf4",
+    kind: Annotated[Kind, typer.Option("--to", help="Weights in 4 bits (nf4) or in 8 (int8).")] = "nf4",
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:

@@ -27,6 +27,7 @@ from .router import find_routers as find_routers
 from .settings import POCKET as POCKET
 from .settings import EncoderOptions as EncoderOptions
 from .settings import EncoderSettings as EncoderSettings
+from .settings import Kind as Kind
 from .settings import Quantize as Quantize
 from .settings import options_of as options_of
 from .texts import plain_texts as plain_texts

@@ -15,7 +15,8 @@ from moee_topics.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-Quantize = Literal["none", "int8", "nf4"]
+Kind = Literal["int8", "nf4"]
+Quantize = Literal["none", Kind]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Pooling = Literal["last_token", "mean"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from moee_topics.corpus import Corpus, Document, Survey
+from moee_topics.corpus import Document, Survey
 from moee_topics.encode import TokenCounts, weights_are_here
 from moee_topics.errors import ModelError
 from moee_topics.progress import Progress
@@ -109,7 +109,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
     """
     work = Workspace(recipe, store, store, progress or Progress())
     survey, settings = work.survey, recipe.encoder
-    sample = sample_documents(work.corpus, survey, SAMPLED_DOCUMENTS)
+    sample = sample_documents(work.passing(), survey, SAMPLED_DOCUMENTS)
     counts = sum((work.encoder.count([document.text]) for document in sample), TokenCounts())
     card = work.encoder.card
     if settings.quantize not in card.memory:
@@ -139,11 +139,11 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
     )
 
 
-def sample_documents(corpus: Corpus, survey: Survey, most: int) -> list[Document]:
+def sample_documents(documents: Iterable[Document], survey: Survey, most: int) -> list[Document]:
     """Documents evenly spaced over a corpus, all of a small one."""
     # Not the first ones: a corpus may be sorted by date, by length or by class.
     step = max(1, survey.documents // most)
-    return list(islice(islice(iter(corpus), 0, None, step), most))
+    return list(islice(islice(documents, 0, None, step), most))
 
 
 def time_trial(work: Workspace, sample: Sequence[Document]) -> Trial:

@@ -17,15 +17,15 @@ from __future__ import annotations
 import logging
 import math
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from moee_topics.encode.settings import Kind
 from moee_topics.errors import MissingExtraError, ModelError
 
-Kind = Literal["int8", "nf4"]
-KINDS: tuple[Kind, ...] = ("int8", "nf4")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 BLOCK = 64
 """Weights that share one scale, as in QLoRA (arXiv 2305.14314)."""

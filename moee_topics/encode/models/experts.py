@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
 
 from moee_topics.encode.models import blockwise
-from moee_topics.encode.models.blockwise import Kind
+from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
 

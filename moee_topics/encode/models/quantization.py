@@ -25,8 +25,8 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.encode.models import blockwise, experts, memory
-from moee_topics.encode.models.blockwise import KINDS, Kind
-from moee_topics.encode.settings import Quantize
+from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.settings import Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from moee_topics.encode.models import blockwise
-from moee_topics.encode.models.blockwise import KINDS, Kind
+from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.settings import Kind
 from moee_topics.errors import ModelError
 
 NF4 = [

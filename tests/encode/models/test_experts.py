@@ -12,9 +12,9 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from moee_topics.encode.models import experts
-from moee_topics.encode.models.blockwise import KINDS, Kind
+from moee_topics.encode.models.blockwise import KINDS
 from moee_topics.encode.models.loading import load_model
-from moee_topics.encode.settings import EncoderSettings
+from moee_topics.encode.settings import EncoderSettings, Kind
 
 
 def layer_of(model: torch.nn.Module) -> torch.nn.Module:

@@ -12,7 +12,8 @@ from tiny_families import tiny_config, tiny_model
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from moee_topics.encode.models import blockwise, families, quantization
-from moee_topics.encode.models.blockwise import KINDS, Kind
+from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.settings import Kind
 from moee_topics.errors import InputError, ModelError
 
 
