@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers.utils import cached_file
 
 from moee_topics.encode.models import quantization
 from moee_topics.encode.settings import POCKET, resolve
@@ -32,16 +32,40 @@ def check_folder(folder: Path) -> None:
     for path in folder.iterdir():
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ModelError(f"{path} is no file, and reading it might not end. Take it out of the folder.")
-    # A vision model may name another one of the hub as its backbone, at any depth, and transformers would fetch it.
-    config = (folder / "config.json").read_text(encoding="utf-8")
-    if other := re.search(r'"backbone"\s*:\s*"([^"]*)"', config):
-        raise ModelError(f"{folder / 'config.json'} names {other[1]!r} as its backbone. Give a model of text alone.")
+    _check_config(folder / "config.json", str(folder))
     index = folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
     # The hash of a folder is taken of the files in it: weights elsewhere could change and nobody would know.
     for shard in shards:
         if Path(shard).name != shard or Path(shard).suffix != ".safetensors":
             raise ModelError(f"{index} names the weights {shard!r}, expected a *.safetensors file beside it.")
+
+
+def check_hub(name: str, revision: str | None) -> None:
+    """The same for a model of the hub, of which only its configuration is fetched for that.
+
+    Raises:
+        ModelError: it is an adapter, or names another model.
+    """
+    missing_is_fine: Any = {"_raise_exceptions_for_missing_entries": False}
+    missing_is_fine["_raise_exceptions_for_connection_errors"] = False  # whoever reads the configuration says it better
+    config, adapter = (
+        cached_file(name, file, revision=revision, **missing_is_fine) for file in ("config.json", "adapter_config.json")
+    )
+    if adapter:
+        raise ModelError(f"{name} has an adapter of another model. Merge it into that model, and give the result.")
+    if config:
+        _check_config(Path(config), name)
+
+
+def _check_config(path: Path, model: str) -> None:
+    """A vision model may name another one of the hub as its backbone, at any depth, and transformers would fetch it."""
+    pending = [json.loads(path.read_text(encoding="utf-8"))]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict) and (other := value.get("backbone")) and isinstance(other, str):
+            raise ModelError(f"config.json of {model} names {other!r} as its backbone. Give a model of text alone.")
+        pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def identity(name_or_path: str | Path, revision: str | None = None) -> tuple[str, str]:

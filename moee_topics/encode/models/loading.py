@@ -130,6 +130,8 @@ def load_config(name_or_path: str | Path, *, revision: str | None = None) -> Any
                     f"encoder.revision is {revision!r}, and {source} is a folder, which has none: leave it out."
                 )
             checkpoint.check_folder(Path(source))
+        else:
+            checkpoint.check_hub(str(source), revision)
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
         layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
         if layers > MOST_LAYERS:

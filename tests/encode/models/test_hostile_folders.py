@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.errors import MoEETopicsError
+from moee_topics.encode.models import load_config
+from moee_topics.errors import ModelError, MoEETopicsError
 
 HUB = "someone/evil"
 CODE = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
@@ -306,6 +308,51 @@ def test_nothing_that_a_folder_names_is_run_fetched_or_believed(
         pass  # refusing such a folder is right as well
     assert not asked and not (tmp_path / "ran").exists() and "evil" not in sys.modules
     assert {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+ELSEWHERE: dict[str, tuple[Change, str]] = {
+    "a backbone": (keys(CONFIG, {"backbone": HUB, "use_pretrained_backbone": True}), f"names '{HUB}' as its backbone"),
+    "a backbone inside": (keys(CONFIG, {"vision_config": {"deep": [{"backbone": HUB}]}}), f"names '{HUB}' as its"),
+    "a backbone, spelt otherwise": (
+        lambda folder: text(CONFIG, (folder / CONFIG).read_text().replace("{", f'{{"\\u0062ackbone": "{HUB}",', 1))(
+            folder
+        ),
+        f"names '{HUB}' as its backbone",
+    ),
+    "an adapter beside the model": (keys("adapter_config.json", {"base_model_name_or_path": HUB}), "has an adapter"),
+    "where it was": (keys(CONFIG, {"_name_or_path": HUB}), ""),
+    "where its text was": (keys(CONFIG, {"text_config": {"_name_or_path": HUB}, "vision_config": {"x": HUB}}), ""),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_model_of_the_hub_that_names_another_one_does_not_fetch_it(
+    name: str, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is in the cache, and whoever asks for another one fails."""
+    commit, folder = "0" * 40, tmp_path / "models--its--own"
+    shutil.copytree(tiny_olmoe, folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    change, message = ELSEWHERE[name]
+    change(folder / "snapshots" / commit)
+    asked: list[str] = []
+    download = huggingface_hub.file_download.hf_hub_download
+
+    def heard(repo_id: str, filename: str, **options: Any) -> Any:
+        asked.append(repo_id)
+        return download(repo_id, filename, **{**options, "cache_dir": tmp_path, "local_files_only": True})
+
+    monkeypatch.setattr("transformers.utils.hub.hf_hub_download", heard)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    if message:
+        with pytest.raises(ModelError, match=message):
+            load_config("its/own")
+    else:
+        load_config("its/own")
+    assert set(asked) == {"its/own"}
 
 
 ANOTHER_MODEL = {"a pattern that takes forever"}
