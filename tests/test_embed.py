@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from scoring_doubles import HashEncoder
 from moee_topics.corpus import Document
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
+from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import ResourceError, StoreError
 from moee_topics.progress import Progress
 from moee_topics.store import EmbeddingStore, content_hash
+from moee_topics.topics import MoEEBackend
 
 TEXTS = [f"text number {i}" for i in range(8)]
 DOCUMENTS = [Document(f"id {i}", text) for i, text in enumerate(TEXTS)]
@@ -176,3 +179,28 @@ def test_threads_get_the_vectors_of_their_own_texts(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong and len(EmbeddingStore.open(tmp_path, KEY)) == 40
+
+
+def test_users_of_one_model_in_many_threads_get_their_own_vectors(tiny_olmoe: Path, tmp_path: Path) -> None:
+    """Two prompts of one model, another pooling, embedders with one store for all, and backends, at once."""
+    options: Any = {"dtype": "float32", "max_tokens": 32}
+    plain = MoEEncoder.from_pretrained(tiny_olmoe, prompt="none", **options)
+    mean = MoEEncoder.from_pretrained(tiny_olmoe, prompt="none", pooling="mean", **options)
+    encoders = [plain, plain.with_prompt("Topic of {text}:"), mean]
+    texts = [f"{'alpha beta gamma delta ' * (1 + i % 5)}{i}" for i in range(16)]
+    right = [encoder.encode(texts) for encoder in encoders]
+    embedders = [Embedder.of(encoder, tmp_path) for encoder in encoders]
+    backends = [MoEEBackend(encoder) for encoder in encoders]
+    fused = [backend.embed(texts) for backend in backends]
+
+    def work(job: int) -> bool:
+        rows, which = [(3 * job + i) % 16 for i in range(1 + job % 7)], job % 3
+        asked = [texts[row] for row in rows]
+        if job % 4 == 0:
+            return np.allclose(backends[which].embed(asked), fused[which][rows], atol=1e-5)
+        user = embedders[which].embed if job % 4 == 1 else encoders[which].encode
+        close = 1e-5 if job % 4 > 1 else 2e-3  # a store keeps float16
+        return np.allclose(user(asked).hidden_states, right[which].hidden_states[rows], atol=close)
+
+    with ThreadPoolExecutor(6) as threads:
+        assert all(threads.map(work, range(48)))

@@ -8,6 +8,7 @@ from .blocks import raw_blocks as raw_blocks
 from .fusion import RAW as RAW
 from .fusion import Fusion as Fusion
 from .fusion import Standardize as Standardize
+from .fusion import checked_fusion as checked_fusion
 from .fusion import fuse_all as fuse_all
 from .methods import METHODS as METHODS
 from .methods import Method as Method

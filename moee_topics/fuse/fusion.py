@@ -19,6 +19,7 @@ from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks
 from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.standardizer import Standardizer
+from moee_topics.schema import shortened
 from moee_topics.store import write_bytes
 
 Standardize = Literal["none", "hidden_states", "routing_weights", "both"]
@@ -202,6 +203,17 @@ class Fusion:
 
 RAW = Fusion(standardize="none")
 """A fusion that needs no corpus first."""
+
+
+def checked_fusion(fusion: object) -> Fusion:
+    """The fusion itself; anything else, such as the name of a method, would fail only once texts are encoded.
+
+    Raises:
+        InputError: it is no fusion.
+    """
+    if isinstance(fusion, Fusion):
+        return fusion
+    raise InputError(f"fusion is {shortened(fusion)}, expected a Fusion, such as Fusion('concat', standardize='none').")
 
 
 def fuse_all(blocks: Iterable[Embeddings], fusion: Fusion, documents: int) -> Matrix:

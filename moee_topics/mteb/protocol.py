@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderOptions, options_of
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse import RAW, BatchFusion, Fusion, find_method, fuse_all
+from moee_topics.fuse import RAW, BatchFusion, Fusion, checked_fusion, find_method, fuse_all
 from moee_topics.store import JSON
 
 FloatMatrix = NDArray[np.float32]
@@ -163,6 +163,7 @@ def load_mteb_encoder(
     # Loading a model is the other half of the house: torch comes in only here.
     from moee_topics.encode import MoEEncoder
 
+    fusion = checked_fusion(fusion)
     encoder = MoEEncoder.from_pretrained(model_name, **options)
     return MTEBEncoder(Embedder.of(encoder, root), fusion)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from moee_topics.embed import Embedder, TextEncoder
 from moee_topics.encode import EncoderOptions, EncoderSettings, EncoderSource, options_of, plain_texts
 from moee_topics.errors import InputError, ModelError
-from moee_topics.fuse import RAW, Fusion, fuse_all
+from moee_topics.fuse import RAW, Fusion, checked_fusion, fuse_all
 
 Matrix = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             raise InputError(
                 f"{sorted(encoder_options)} are options of loading a model by name; pass its name instead."
             )
-        self.fusion = fusion
+        self.fusion = checked_fusion(fusion)
         self.store = store
         self._encoder: Any = encoder
         self._options: EncoderOptions = encoder_options
