@@ -22,6 +22,7 @@ from moee_topics.topics import (
     TopicModel,
     TopicResult,
     Voters,
+    crowded_documents,
     far_documents,
     fit_topics,
     grown_topics,
@@ -85,13 +86,14 @@ def assign(update: Update) -> tuple[TopicModel, Fusion]:
 
 
 def grow(update: Update) -> tuple[TopicModel, Fusion]:
-    """As :func:`assign`; then outliers, and new documents far from all old ones, may make new topics."""
+    """As :func:`assign`; then outliers, and new documents far from old ones or crowded, may make new topics."""
     result, X = _assigned(update), update.X
     is_candidate = result.topics == OUTLIERS
     if update.is_new.any():
         is_candidate[update.is_new] |= far_documents(update.voters, X[update.is_new])
+        is_candidate |= crowded_documents(X, update.is_new)
     candidates = np.flatnonzero(is_candidate)
-    topics = grown_topics(X, result.topics, candidates, update.model.settings, update.next_topic)
+    topics = grown_topics(X, result.topics, candidates, update.is_new, update.model.settings, update.next_topic)
     born = topics != result.topics
     # How sure it is was the vote for another topic.
     sure = np.where(born, 1.0, result.probabilities).astype(np.float32)

@@ -87,38 +87,17 @@ def update(
         changes = document_changes(parent.result, corpora, remove_missing=remove_missing)
         history = run.history or _first_history(run)
         _check_changes(changes, policy, corpora, history["current"])
-        number = 1 + max((record["version"] for record in history["versions"]), default=1)
-        record: VersionRecord = {
-            "version": number,
-            "parent": history["current"],
-            "policy": policy,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sources": [corpus.source for corpus in corpora],
-            "documents": len(changes.documents),
-            "topics": 0,
-            "added": changes.added,
-            "changed": changes.changed,
-            "removed": changes.removed,
-            "encoded": 0,
-            "seconds": 0.0,
-            "lineage": [],
-        }
-        with atomic_folder(run.version(number).path) as new:
+        record = _new_record(history, policy, corpora, changes)
+        with atomic_folder(run.version(record["version"]).path) as new:
             work = _workspace(parent, new, store or folder.parent / STORE_NAME, changes, progress)
             model = _write_version(work, parent, changes, history["next_topic"], record)
         record["seconds"] = round(time.perf_counter() - started, 3)
-        # From here on readers are given the new version; until here nothing but an unused folder has changed.
-        RunFolder.history.write(
-            run,
-            {
-                **history,
-                "current": number,
-                "next_topic": max(history["next_topic"], int(model.result.topics.max()) + 1),
-                "versions": [*history["versions"], record],
-            },
-        )
+        next_topic = max(history["next_topic"], int(model.result.topics.max()) + 1)
+        holds: History = {**history, "current": record["version"], "next_topic": next_topic}
+        # Until here nothing but an unused folder has changed; from here on readers are given the new version.
+        RunFolder.history.write(run, {**holds, "versions": [*history["versions"], record]})
         _renew_page(run, progress)
-    return UpdatedRun(run.version(number), record)
+    return UpdatedRun(run.version(record["version"]), record)
 
 
 def undo(folder: Path, *, progress: Progress | None = None) -> int:
@@ -171,6 +150,25 @@ def _first_history(run: RunFolder) -> History:
         "current": 1,
         "next_topic": int(run.result.topics.max()) + 1,
         "versions": [],
+    }
+
+
+def _new_record(history: History, policy: Policy, corpora: Sequence[Corpus], changes: DocumentChanges) -> VersionRecord:
+    """What is known of a version before it is made."""
+    return {
+        "version": 1 + max((record["version"] for record in history["versions"]), default=1),
+        "parent": history["current"],
+        "policy": policy,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sources": [corpus.source for corpus in corpora],
+        "documents": len(changes.documents),
+        "topics": 0,
+        "added": changes.added,
+        "changed": changes.changed,
+        "removed": changes.removed,
+        "encoded": 0,
+        "seconds": 0.0,
+        "lineage": [],
     }
 
 

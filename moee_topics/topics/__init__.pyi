@@ -7,6 +7,7 @@ from .edits import reduce_topics as reduce_topics
 from .edits import renumber as renumber
 from .edits import replace_documents as replace_documents
 from .fit import fit_topics as fit_topics
+from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics
 from .growth import places_on_map as places_on_map

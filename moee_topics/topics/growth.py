@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from moee_topics.topics.clustering import build_hdbscan, build_umap
 from moee_topics.topics.copies import distinct_rows
@@ -14,7 +15,7 @@ from moee_topics.topics.voters import Voters
 Matrix = NDArray[np.floating]
 Topics = NDArray[np.int64]
 
-FAR_SHARE, HOLDS = 0.05, 0.5
+FAR_SHARE, HOLDS, CROWDED = 0.05, 0.5, 1 / 8
 
 
 def places_on_map(voters: Voters, positions: NDArray[np.float32], X: Matrix) -> NDArray[np.float32]:
@@ -42,19 +43,40 @@ def far_documents(voters: Voters, X: Matrix, share: float = FAR_SHARE) -> NDArra
     return np.asarray(voters.nearest(X)[1].max(axis=1) < np.quantile(own, share))
 
 
+def crowded_documents(X: Matrix, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) which new documents have so many new ones among their nearest of all as chance gives to one in eight.
+
+    Documents of a subject that nobody wrote about before need not be far from all others, but are near each other: of
+    newsgroups that came late, 2 to 20 % of the posts were far and 25 to 50 % were crowded (benchmarks/updates.py).
+    """
+    voters = Voters.fit(X, is_new.astype(np.int64))
+    places, _ = voters.nearest(voters.vectors, own=True)
+    near = is_new[voters.rows][places].sum(axis=1)
+    least = next(many for many in range(2, 99) if binom.sf(many - 1, places.shape[1], is_new.mean()) <= CROWDED)
+    crowded = np.zeros(len(X), dtype=bool)
+    crowded[voters.rows] = near >= least
+    return crowded & is_new
+
+
 def grown_topics(
-    X: Matrix, topics: Topics, candidates: NDArray[np.int64], settings: FitSettings, next_topic: int
+    X: Matrix,
+    topics: Topics,
+    candidates: NDArray[np.int64],
+    is_new: NDArray[np.bool_],
+    settings: FitSettings,
+    next_topic: int,
 ) -> Topics:
     """(N,) topics after some documents were clustered by themselves; a cluster that holds is a new topic.
 
     Every document is asked which topic its nearest of all documents vote for. A cluster holds where it is confirmed
     by half of its documents, which alone move, and where its median document has one as near as all but a few
-    documents of old topics have.
+    documents of old topics have. New documents whose nearest are in such a topic then join it.
 
     Args:
         X: (N, d) vectors of all documents.
         topics: (N,) their topics.
         candidates: rows of the documents that may make new topics.
+        is_new: (N,) the documents whose topic is not settled yet.
         settings: UMAP and HDBSCAN, as for a fit.
         next_topic: the id of the first new topic; the largest comes first.
     """
@@ -83,4 +105,7 @@ def grown_topics(
         if agrees_here[inside].mean() >= HOLDS and len(members) >= smallest and np.nanmedian(close[members]) >= least:
             born[members] = next_topic
             next_topic += 1
-    return born
+    voters = Voters.fit(X, born, seed=settings.seed)
+    voted = born.copy()
+    voted[voters.rows] = voters.leave_one_out(most=len(voters.rows))[1]
+    return np.where(is_new & np.isin(voted, np.setdiff1d(born, topics)), voted, born)
