@@ -60,7 +60,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        check_together(self, self.topics.outliers.strategy if self.topics.outliers else None)
+        check_together(self, self.topics.outliers.strategy if self.topics.outliers else None, self.topics.tokenizer)
         return self
 
 

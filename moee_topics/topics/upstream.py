@@ -22,7 +22,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 VectorMetric = Literal[
     "cosine", "euclidean", "correlation", "manhattan", "l1", "l2", "chebyshev", "canberra", "braycurtis", "minkowski"
 ]
-TreeMetric = Literal["euclidean", "manhattan", "l1", "l2", "chebyshev", "minkowski", "canberra", "braycurtis"]
+# Not "minkowski": hdbscan 0.8.44 gives Euclidean clusters for it, whatever p is.
+TreeMetric = Literal["euclidean", "manhattan", "l1", "l2", "chebyshev", "canberra", "braycurtis"]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -104,7 +105,6 @@ class HdbscanArguments(TypedDict, total=False):
     max_cluster_size: Annotated[int, Field(ge=0)]
     allow_single_cluster: bool
     metric: TreeMetric
-    p: Annotated[float, Field(ge=1)]
     alpha: Positive
     # "generic" is not among them: hdbscan 0.8.44 takes the float32 that UMAP gives only for trees.
     algorithm: Literal["best", "prims_kdtree", "prims_balltree", "boruvka_kdtree", "boruvka_balltree"]
@@ -182,6 +182,7 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
         "prediction_data": "it is always kept",
         "branch_detection_data": "branches are not looked for",
         "min_topic_size": "min_cluster_size does that",
+        "p": "HDBSCAN does not look at it; metric=l1, l2 or chebyshev is p of 1, 2 or infinity",
         "n_jobs": "core_dist_n_jobs does that",
     },
     "vectorizer": {
@@ -324,15 +325,54 @@ class HasUpstream(Protocol):
     umap: UmapArguments
     hdbscan: HdbscanArguments
     vectorizer: VectorizerArguments
+    ctfidf: CtfidfArguments
     bertopic: BertopicArguments
 
 
-def check_together(sections: HasUpstream, outlier_strategy: str | None = None) -> None:
+def _without_effect(sections: HasUpstream, tokenizer: str | None) -> dict[str, bool]:
+    """Arguments that upstream takes and does not look at beside others, each with whether it stands so here."""
+    umap, hdbscan, vectorizer, ctfidf = sections.umap, sections.hdbscan, sections.vectorizer, sections.ctfidf
+    algorithm = hdbscan.get("algorithm", "best")
+    # hdbscan 0.8.44 scales distances by alpha in Prim's algorithm alone; "best" takes that above 60 dimensions.
+    unscaled = not algorithm.startswith("prims") and (algorithm != "best" or umap.get("n_components", 5) <= 60)
+    by_letters = vectorizer.get("analyzer", "word") != "word"
+    pairs = {
+        "umap.{} is for umap.densmap=true": (
+            umap,
+            ("dens_lambda", "dens_frac", "dens_var_shift"),
+            not umap.get("densmap"),
+        ),
+        "hdbscan.{} is for hdbscan.algorithm=prims_kdtree": (hdbscan, ("alpha",), unscaled),
+        "hdbscan.{} does nothing with hdbscan.cluster_selection_method=leaf": (
+            hdbscan,
+            ("max_cluster_size", "cluster_selection_epsilon_max"),
+            hdbscan.get("cluster_selection_method") == "leaf",
+        ),
+        "ctfidf.{} is for ctfidf.seed_words": (ctfidf, ("seed_multiplier",), not ctfidf.get("seed_words")),
+        "vectorizer.{} is for vectorizer.analyzer=word": (vectorizer, ("token_pattern", "stop_words"), by_letters),
+        "vectorizer.{} does nothing with vectorizer.vocabulary": (
+            vectorizer,
+            ("min_df", "max_df", "max_features"),
+            "vocabulary" in vectorizer,
+        ),
+        "topics.tokenizer does nothing with vectorizer.{}": (
+            vectorizer,
+            ("token_pattern", "analyzer"),
+            tokenizer is not None and ("token_pattern" in vectorizer or by_letters),
+        ),
+    }
+    return {
+        text.format(name): idle and name in section for text, (section, names, idle) in pairs.items() for name in names
+    }
+
+
+def check_together(sections: HasUpstream, outlier_strategy: str | None = None, tokenizer: str | None = None) -> None:
     """Refuses arguments that are right one by one and wrong together.
 
     Args:
         sections: the arguments.
         outlier_strategy: of the reduction of outliers, where there is one.
+        tokenizer: that cuts words, where there is one.
 
     Raises:
         ValueError: a combination that upstream would refuse, or that leaves one of them without effect.
@@ -343,8 +383,6 @@ def check_together(sections: HasUpstream, outlier_strategy: str | None = None) -
     checks = {
         "umap.min_dist is above umap.spread (1.0 unless given)": umap.get("min_dist", 0.0) > umap.get("spread", 1.0),
         "umap.metric_kwds is for umap.metric=minkowski": "metric_kwds" in umap and umap.get("metric") != "minkowski",
-        "hdbscan.metric=minkowski needs hdbscan.p": metric == "minkowski" and "p" not in hdbscan,
-        "hdbscan.p is for hdbscan.metric=minkowski": metric != "minkowski" and "p" in hdbscan,
         f"hdbscan.algorithm={algorithm} cannot search by {metric}; best and ball trees can": (
             metric in ("canberra", "braycurtis") and algorithm.endswith("kdtree")
         ),
@@ -352,6 +390,7 @@ def check_together(sections: HasUpstream, outlier_strategy: str | None = None) -
             outlier_strategy == "probabilities" and not sections.bertopic.get("calculate_probabilities", False)
         ),
         "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
+        **_without_effect(sections, tokenizer),
     }
     if faults := [fault for fault, holds in checks.items() if holds]:
         raise ValueError("; ".join(faults) + ".")

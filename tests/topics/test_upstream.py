@@ -14,7 +14,8 @@ from hdbscan import HDBSCAN
 from sklearn.feature_extraction.text import CountVectorizer
 from umap import UMAP
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, RecipeError
+from moee_topics.recipe import parse_recipe
 from moee_topics.schema import section_types
 from moee_topics.topics import FitSettings, fit_topics
 from moee_topics.topics.fit import build_bertopic
@@ -46,9 +47,6 @@ VALUES: dict[str, dict[str, Any]] = {
         "angular_rp_forest": True,
         "force_approximation_algorithm": True,
         "densmap": True,
-        "dens_lambda": 1.0,
-        "dens_frac": 0.5,
-        "dens_var_shift": 0.2,
     },
     "hdbscan": {
         "min_cluster_size": 6,
@@ -60,7 +58,6 @@ VALUES: dict[str, dict[str, Any]] = {
         "max_cluster_size": 60,
         "allow_single_cluster": True,
         "metric": "manhattan",
-        "alpha": 0.9,
         "algorithm": "boruvka_balltree",
         "leaf_size": 20,
         "approx_min_span_tree": False,
@@ -84,13 +81,17 @@ VALUES: dict[str, dict[str, Any]] = {
         "bm25_weighting": True,
         "reduce_frequent_words": True,
         "seed_words": ["rocket"],
-        "seed_multiplier": 3.0,
     },
     "bertopic": {"language": "english", "top_n_words": 4, "calculate_probabilities": True},
 }
 TOGETHER = [
     ("umap", {"metric": "minkowski", "metric_kwds": {"p": 3.0}}),
-    ("hdbscan", {"metric": "minkowski", "p": 3.0}),
+    *(
+        ("umap", {"densmap": True, **more})
+        for more in ({"dens_lambda": 1.0}, {"dens_frac": 0.5}, {"dens_var_shift": 0.2})
+    ),
+    ("hdbscan", {"algorithm": "prims_kdtree", "alpha": 0.5}),
+    ("ctfidf", {"seed_words": ["rocket"], "seed_multiplier": 3.0}),
 ]
 EVERY = [
     *((section, {name: value}) for section, values in VALUES.items() for name, value in values.items()),
@@ -148,3 +149,87 @@ def test_a_wrong_argument_is_an_input_error_for_those_who_write_python() -> None
         check_upstream(FitSettings(umap={"n_neighbors": "auto"}))
     with pytest.raises(InputError, match=r"bertopic\.nr_topics: topics\.nr_topics does that"):
         check_upstream(FitSettings(bertopic={"nr_topics": 3}))
+
+
+@pytest.mark.parametrize(
+    ("section", "arguments", "message"),
+    [
+        *(("umap", {name: 0.5}, rf"umap\.{name} is for umap\.densmap") for name in ("dens_lambda", "dens_var_shift")),
+        ("umap", {"dens_frac": 0.5, "densmap": False}, r"umap\.dens_frac is for umap\.densmap=true"),
+        ("hdbscan", {"alpha": 0.5}, r"hdbscan\.alpha is for hdbscan\.algorithm=prims_kdtree"),
+        ("hdbscan", {"alpha": 0.5, "algorithm": "boruvka_kdtree"}, r"hdbscan\.alpha is for"),
+        ("hdbscan", {"max_cluster_size": 9, "cluster_selection_method": "leaf"}, "does nothing with .*leaf"),
+        ("hdbscan", {"cluster_selection_epsilon_max": 9.0, "cluster_selection_method": "leaf"}, "does nothing with"),
+        ("ctfidf", {"seed_multiplier": 3.0}, r"ctfidf\.seed_multiplier is for ctfidf\.seed_words"),
+        ("vectorizer", {"token_pattern": "x", "analyzer": "char"}, r"token_pattern is for vectorizer\.analyzer=word"),
+        ("vectorizer", {"stop_words": ["x"], "analyzer": "char_wb"}, r"stop_words is for vectorizer\.analyzer=word"),
+        *(("vectorizer", {name: 2, "vocabulary": ["a", "b"]}, f"{name} does nothing") for name in ("min_df", "max_df")),
+    ],
+)
+def test_an_argument_that_does_nothing_beside_another_is_refused(
+    section: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_upstream(FitSettings(**{section: arguments}))
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe({"corpus": {"source": "x.csv"}, section: arguments})
+
+
+def test_a_tokenizer_beside_a_pattern_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"topics\.tokenizer does nothing with vectorizer\.token_pattern"):
+        parse_recipe(
+            {"corpus": {"source": "x"}, "topics": {"tokenizer": "jieba"}, "vectorizer": {"token_pattern": "x"}}
+        )
+
+
+HOW = {"algorithm", "leaf_size", "approx_min_span_tree", "core_dist_n_jobs"}
+"""Arguments of HDBSCAN that say how it searches: its answer is the same, or nearly so."""
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "cluster_selection_epsilon": {"cluster_selection_epsilon": 2.0},
+    "cluster_selection_epsilon_max": {"cluster_selection_epsilon_max": 0.2},
+    "max_cluster_size": {"max_cluster_size": 30},
+    "alpha": {"algorithm": "prims_kdtree", "alpha": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", sorted(accepted("hdbscan") - HOW))
+def test_every_accepted_argument_of_hdbscan_changes_its_clusters(name: str) -> None:
+    rng = np.random.default_rng(0)
+    centres = [(0, 0, 50, 0.35), (2, 0, 30, 0.2), (1, 1.5, 20, 0.5), (9, 9, 40, 1.2), (9, 12, 25, 0.3)]
+    nested = np.concatenate([rng.normal(size=(n, 2)) * width + (x, y) for x, y, n, width in centres])
+    single = rng.normal(size=(60, 2))
+
+    def clusters(arguments: dict[str, Any]) -> list[Any]:
+        models = [HDBSCAN(**{"min_cluster_size": 5, "min_samples": 2, **arguments}).fit(x) for x in (nested, single)]
+        return [(model.labels_.tolist(), model.probabilities_.tolist()) for model in models]
+
+    changed = OTHERWISE.get(name, {name: VALUES["hdbscan"].get(name)})
+    assert clusters({key: changed[key] for key in changed if key != name}) != clusters(changed)
+
+
+def test_the_p_of_hdbscan_does_nothing_and_is_refused() -> None:
+    """Should this fail with a newer hdbscan, its metric minkowski can be taken in again."""
+    points = np.random.default_rng(0).normal(size=(90, 2))
+    models = [HDBSCAN(min_cluster_size=5, metric="minkowski", p=p).fit(points) for p in (1.0, 9.0)]
+    assert np.array_equal(models[0].probabilities_, models[1].probabilities_)
+    with pytest.raises(RecipeError, match=r"hdbscan\.p: HDBSCAN does not look at it; metric=l1"):
+        parse_recipe({"corpus": {"source": "x"}, "hdbscan": {"p": 3.0}})
+
+
+QUIET = {"low_memory", "angular_rp_forest"}
+"""Arguments of UMAP that say how it searches among more than 4,096 documents."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(accepted("umap") - QUIET))
+def test_every_accepted_argument_of_umap_moves_documents(name: str) -> None:
+    vectors = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float32)
+
+    def positions(arguments: dict[str, Any]) -> Any:
+        return UMAP(**{"n_neighbors": 5, "n_epochs": 20, "random_state": 1, **arguments}).fit_transform(vectors)
+
+    changed = next(arguments for section, arguments in reversed(EVERY) if section == "umap" and name in arguments)
+    plain = {key: value for key, value in changed.items() if key != name}
+    if name == "metric":
+        changed, plain = {"metric": "correlation"}, {}
+    assert not np.array_equal(positions(plain), positions(changed))
