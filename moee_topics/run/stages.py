@@ -74,7 +74,9 @@ def plan(
         MoEETopicsError: the recipe or the corpus cannot be used.
     """
     check(recipe)
-    return _go_through(STAGES, _workspace(recipe, folder, store, progress), only_plan=True)
+    work = _workspace(recipe, folder, store, progress)
+    _spare_updates(work)
+    return _go_through(STAGES, work, only_plan=True)
 
 
 def check(recipe: Recipe) -> None:

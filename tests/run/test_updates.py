@@ -195,6 +195,18 @@ def test_the_recipe_run_again_changes_nothing_and_never_destroys_updates(
     assert contents(twice) == before and any("was updated" in note for note in heard.notes)
     with pytest.raises(InputError, match=r"was updated.*--name"):
         pipeline.run(recipe_of(corpus, tiny_olmoe, "seed=7"), twice, twice.parent / "store")
+    with pytest.raises(InputError, match="was updated"):
+        pipeline.plan(recipe_of(corpus, tiny_olmoe, "seed=7"), twice, twice.parent / "store")
+    assert contents(twice) == before
+
+
+def test_a_damaged_first_version_is_made_again_under_its_updates(
+    twice: Path, corpus: Path, tiny_olmoe: Path, no_model: None
+) -> None:
+    before = contents(twice)
+    (twice / "topics.parquet").write_bytes(b"half")
+    assert len(RunFolder.read(twice).result) == DOCUMENTS + 60
+    pipeline.run(recipe_of(corpus, tiny_olmoe), twice, twice.parent / "store")
     assert contents(twice) == before
 
 
