@@ -13,6 +13,7 @@ from moee_topics.errors import InputError
 from moee_topics.fuse import BatchFusion, Fusion
 from moee_topics.mteb.protocol import AnyFusion
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
+from moee_topics.run_folder import Digests
 from moee_topics.store import read_json, write_json
 
 
@@ -122,6 +123,8 @@ class ChosenAlphas:
         if path.is_file():
             mend = "Delete it, and alpha is chosen again."
             try:
+                if Digests(path.parent).damaged(path):
+                    raise ValueError("its content is not what was written")
                 self._alphas = {key: float(alpha) for key, alpha in read_json(path, kind=dict, mend=mend).items()}
                 if odd := [alpha for alpha in self._alphas.values() if not 0 <= alpha < math.inf]:
                     raise ValueError(f"{odd[0]} is no alpha")
@@ -135,4 +138,5 @@ class ChosenAlphas:
     def remember(self, key: str, alpha: float) -> None:
         """Writes it down."""
         self._alphas[key] = alpha
-        write_json(self._path, dict(sorted(self._alphas.items())))
+        with Digests(self._path.parent).changing(self._path):
+            write_json(self._path, dict(sorted(self._alphas.items())))

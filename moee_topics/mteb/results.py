@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from moee_topics.errors import import_extra
+from moee_topics.errors import InputError, import_extra
 from moee_topics.mteb.board import Scores
 from moee_topics.mteb.tasks import SHUFFLED, VersionedTask
+from moee_topics.run_folder import Digests
 from moee_topics.store import read_json, write_bytes
 
 SETTINGS = "run_settings.jsonl"
@@ -28,6 +29,7 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self.cache: Any = whole_or_absent(folder)
+        self._digests = Digests(folder)
 
     def load(self, task: VersionedTask, meta: Any) -> Scores | None:
         """The scores of vectors on a task, or None where they are to be computed.
@@ -37,8 +39,11 @@ class Results:
             meta: the ``ModelMeta`` of the vectors.
         """
         try:
+            # A flipped bit can leave JSON that is a result, with another number.
+            if self._digests.damaged(self.cache.get_task_result_path(model_name=meta, task_name=task.name)):
+                return None
             result = self.cache.load_task_result(task.name, meta)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # a damaged file; it is written anew
         # mteb takes a complete result for valid even if the data has changed since.
         if result is None or result.dataset_revision != task.revision:
@@ -71,8 +76,9 @@ def whole_or_absent(folder: Path) -> Any:
                     shutil.copyfile(path.with_name(SETTINGS), copy.with_name(SETTINGS))
                 elsewhere.save_to_cache(task_result, model_name, model_revision, **options)
                 # The result comes last, since a task counts as scored once it is there.
-                for file in sorted(copy.parent.iterdir(), key=lambda file: file == copy):
-                    write_bytes(path.with_name(file.name), file.read_bytes())
+                with Digests(folder).changing(path):
+                    for file in sorted(copy.parent.iterdir(), key=lambda file: file == copy):
+                        write_bytes(path.with_name(file.name), file.read_bytes())
 
     return WholeFiles(folder)
 

@@ -45,7 +45,12 @@ def test_chosen_alphas_are_kept_and_a_damaged_file_says_what_to_do(tmp_path: Pat
     assert alphas.get("one") is None
     alphas.remember("one", 2.0)
     assert ChosenAlphas(tmp_path / "alphas.json").get("one") == 2.0
-    for damage in ('{"one": "two"}', '{"one": nu', "[]"):
+    for damage in ('{"one": 3.0}', '{"one": "two"}', '{"one": nu', "[]"):
         (tmp_path / "alphas.json").write_text(damage)
         with pytest.raises(InputError, match="Delete it, and alpha is chosen again"):
+            ChosenAlphas(tmp_path / "alphas.json")
+    (tmp_path / "digests.json").unlink()  # as version 0.1.0 left it
+    for damage in ('{"one": NaN}', '{"one": -1.0}', '{"one": 1e999}'):
+        (tmp_path / "alphas.json").write_text(damage)
+        with pytest.raises(InputError, match="is no alpha"):
             ChosenAlphas(tmp_path / "alphas.json")

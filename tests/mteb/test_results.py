@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from scored_files import local, recipe, run
 from scoring_doubles import HashEncoder
+from stores import flip
 
 from moee_topics.embed import Embedder
 from moee_topics.fuse import RAW, Fusion
@@ -59,8 +60,26 @@ def test_a_damaged_result_or_one_of_other_data_is_computed_again(tmp_path: Path,
     evaluate(results, scored, encoder)
     assert results.load(VersionedTask(scored.source, "another"), meta) is None
     path = results.cache.get_task_result_path(model_name=meta, task_name="Mine")
-    path.write_bytes(path.read_bytes()[:40])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40])
     assert results.load(scored, meta) is None
+    path.write_bytes(whole)
+    assert results.load(scored, meta) is not None
+
+
+def test_a_flipped_bit_of_a_result_or_of_the_digests_is_never_shown(tmp_path: Path, encoder: MTEBEncoder) -> None:
+    results, scored, meta = Results(tmp_path), task(tmp_path), encoder.mteb_model_meta
+    right = evaluate(results, scored, encoder)
+    path = results.cache.get_task_result_path(model_name=meta, task_name="Mine")
+    for file in (path, tmp_path / "digests.json"):
+        whole = file.read_bytes()
+        for place in range(0, len(whole), 1 + len(whole) // 60):
+            flip(file, place, bit=place % 7)
+            assert results.load(scored, meta) in (None, right)
+            assert file != path or results.load(scored, meta) is None
+            file.write_bytes(whole)
+    flip(tmp_path / "digests.json", 20)
+    assert evaluate(results, scored, encoder) == right == results.load(scored, meta)
 
 
 def test_scores_are_means_over_splits_and_subsets_and_truth_is_no_number() -> None:
