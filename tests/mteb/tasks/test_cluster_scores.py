@@ -137,3 +137,18 @@ def test_scores_of_mteb_are_unchanged_by_ours() -> None:
         new = {"ami", "ari", "ami_shuffled", "ari_shuffled", "v_measure_shuffled"}
         assert set(ours) - set(plain) <= new <= set(ours)
         assert -0.2 < ours["ari"] < ours["v_measure"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "labels", "copies"),
+    [(40, 2, 1), (60, 20, 1), (100, 50, 1), (500, 3, 1), (500, 100, 1), (2000, 16, 1), (300, 10, 5), (50, 45, 3)],
+)
+def test_random_labels_of_any_number_score_nothing(documents: int, labels: int, copies: int) -> None:
+    rng, texts = np.random.default_rng(0), [f"text {i}" for i in range(documents)]
+    scores = []
+    for seed in range(6):
+        vectors = {text: rng.normal(size=8) for text in texts}
+        names = [[str(rng.integers(labels))] for _ in texts] * copies
+        drawn = distinct_scores(vectors, [LabelledSet(texts * copies, names)], seed=seed)
+        scores.append([drawn[name] for name in ("ami", "ari", "ami_shuffled", "ari_shuffled")])
+    assert np.abs(np.mean(scores, axis=0)).max() < 0.03
