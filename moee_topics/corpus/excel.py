@@ -31,7 +31,8 @@ def excel_table(path: Path, settings: CorpusSettings) -> Table:
                 # Strings that many cells share are all in memory; real ones shrink by 5 to 20, a bomb by 1,000.
                 if part.file_size > max(LARGEST_PART, 100 * part.compress_size):
                     raise InputError(f"{path} unpacks to {part.file_size / 1e6:,.0f} MB of nothing; save it as csv.")
-        sheet_rows = _rows(_sheet(path))
+        numbered = enumerate(_sheet(path).iter_rows(values_only=True), start=1)
+        sheet_rows = ((number, cells) for number, cells in numbered if any(cell is not None for cell in cells))
         top, header = next(sheet_rows, (1, ()))
     names = [(i, str(name)) for i, name in enumerate(header) if name is not None]
     if not names:
@@ -77,13 +78,6 @@ def _sheet(path: Path, *, formulas: bool = False) -> Any:
     sheet = next((sheet for sheet in sheets if sheet.sheet_state == "visible"), sheets[0])
     sheet.reset_dimensions()  # some writers state too few rows, and openpyxl would read no more
     return sheet
-
-
-def _rows(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """The rows that are not blank, with their numbers."""
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if any(cell is not None for cell in cells):
-            yield number, cells
 
 
 def _refuse_merged(path: Path, needed: Mapping[str, int], top: int) -> None:

@@ -95,7 +95,9 @@ class StandardInput:
 def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
     """One document per file, sorted by path; the sub-folder a file lies in is its label. Hidden ones are left out."""
     # An ending in other letters (.TXT) is the same one, as it is where file names have no case.
-    pattern = re.sub(r"\.\w+$", lambda ending: "".join(map(_either_case, ending[0])), settings.pattern)
+    pattern = re.sub(
+        r"(?<=\.)\w+$", lambda ending: "".join(f"[{c.lower()}{c.upper()}]" for c in ending[0]), settings.pattern
+    )
     paths = sorted(path for path in folder.glob(pattern) if path.is_file() or _is_broken_link(path))
     if not paths:
         endings = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
@@ -113,10 +115,6 @@ def read_folder(folder: Path, settings: CorpusSettings) -> Iterator[Record]:
             continue
         label = str(name.parent) if name.parent != Path() and settings.label != "none" else None
         yield Record(str(name), TextFile.at(path, settings).whole(), id=name.as_posix(), label=label)
-
-
-def _either_case(letter: str) -> str:
-    return f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else letter
 
 
 def _is_broken_link(path: Path) -> bool:
