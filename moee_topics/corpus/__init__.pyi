@@ -16,3 +16,6 @@ from .surveys import Survey as Survey
 from .surveys import Surveyor as Surveyor
 from .surveys import survey as survey
 from .tables import read_table as read_table
+from .words import SPACELESS as SPACELESS
+from .words import Cut as Cut
+from .words import words_of as words_of

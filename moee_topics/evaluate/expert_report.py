@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PlainValidator, TypeAdapter, ValidationError
 
 from moee_topics.errors import InputError
-from moee_topics.store import write_text
+from moee_topics.store import read_json, write_text
 
-Floats = NDArray[np.floating]
+Floats = Annotated[NDArray[np.floating], PlainValidator(lambda rows: np.asarray(rows, dtype=np.float64))]
 
+MEND = "Fit the run again to write experts.json."
 _NUMBERS = ("layers", "experts", "documents", "shuffles", "fdr", "threshold")
 
 
@@ -158,29 +160,19 @@ class ExpertReport:
         Raises:
             InputError: it is something else.
         """
+        # Through text, since only there a list may stand for an array and a mapping for a dataclass in strict mode.
         try:
-            topics = [
-                TopicExperts(
-                    topic=topic["topic"],
-                    count=topic["count"],
-                    significant=topic["significant"],
-                    experts=[ExpertLift(**expert) for expert in topic["experts"]],
-                    lift=np.asarray(topic["lift"]),
-                )
-                for topic in plain["topics"]
-            ]
-            return cls(
-                **{name: plain[name] for name in _NUMBERS},
-                corpus=np.asarray(plain["corpus"]),
-                topics=topics,
-                information=[LayerInformation(**layer) for layer in plain["information"]],
-                similarity=np.asarray(plain["similarity"]),
-                expert_documents=[ExpertDocuments(**documents) for documents in plain["expert_documents"]],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"This is no expert report ({error!r}). Fit the run again to write experts.json."
-            ) from error
+            report = TypeAdapter(cls).validate_json(json.dumps(plain), strict=True)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise InputError(f"This is no expert report ({place}: {fault['msg']}). {MEND}") from error
+        shape, topics = (report.layers, report.experts), len(report.topics)
+        arrays = [(report.corpus, shape), (report.similarity, (topics, topics))]
+        for array, expected in arrays + [(topic.lift, shape) for topic in report.topics]:
+            if array.shape != expected and array.size:
+                raise InputError(f"This is no expert report: an array is {array.shape}, expected {expected}. {MEND}")
+        return report
 
     def save(self, path: Path) -> None:
         """Writes the report as compact JSON."""
@@ -193,10 +185,7 @@ class ExpertReport:
         Raises:
             InputError: the file is missing or is something else.
         """
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
-            raise InputError(f"{path} cannot be read as an expert report: {error}") from error
+        return cls.from_json(read_json(path, kind=dict[str, Any], mend=MEND))
 
 
 def _rounded(values: Floats, digits: int) -> Any:

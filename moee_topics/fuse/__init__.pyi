@@ -10,6 +10,7 @@ from .fusion import Fusion as Fusion
 from .fusion import Standardize as Standardize
 from .fusion import checked_fusion as checked_fusion
 from .fusion import fuse_all as fuse_all
+from .lexical import Lexical as Lexical
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method

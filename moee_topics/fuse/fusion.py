@@ -1,10 +1,10 @@
-"""Fusion: from hidden states and routing weights to the one vector of a document; no model needed."""
+"""Fusion: from hidden states, routing weights and words to the one vector of a document; no model needed."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,7 +16,8 @@ from safetensors.numpy import save
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks
+from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
+from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.standardizer import Standardizer
 from moee_topics.schema import shortened
@@ -29,25 +30,30 @@ Standardize = Literal["none", "hidden_states", "routing_weights", "both"]
 class Fusion:
     """How the hidden states and routing weights of a document become one vector.
 
-    A value: it is compared, written into recipes and run folders, and passed on as a whole. Where it standardizes, it
-    must be fitted once; afterwards the vector of a document depends on that document alone.
+    A value: it is compared, written into recipes and run folders, and passed on as a whole. Where it standardizes or
+    weighs words, it must be fitted once; afterwards the vector of a document depends on that document alone.
 
     Attributes:
         method: see :mod:`moee_topics.fuse.methods`.
         alpha: weight of the routing weights in a method that weighs; 0 leaves the hidden states alone.
         standardize: the blocks that are brought to mean 0 and deviation 1 by the statistics of a corpus. Recipes may
             say true for "both" and false for "none".
-        standardizer: these statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
+        lexical: weight of the document's words (TF-IDF and a singular value decomposition, see :class:`Lexical`)
+            beside the rest; 0 leaves them out. The dot product of two vectors is cos + lexical * cos of their words.
+        standardizer: the statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
+        lexicon: words and directions, a :class:`Lexical`, once :meth:`fit` has learnt them.
 
     Raises:
-        InputError: an unknown method or block, or a negative alpha.
+        InputError: an unknown method or block, or a negative weight.
     """
 
     method: str = "weighted_sum"
     alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     standardize: bool | Standardize = "both"
+    lexical: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     # Any, since pydantic reads the types of a recipe's sections and knows none for arrays.
     standardizer: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
+    lexicon: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.standardize, bool):
@@ -58,11 +64,19 @@ class Fusion:
             raise InputError(f"standardize is one of {', '.join(get_args(Standardize))}, got {self.standardize!r}.")
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise InputError(f"alpha is the weight of the routing weights, 0 or more; got {self.alpha}.")
+        if not (math.isfinite(self.lexical) and self.lexical >= 0):
+            raise InputError(f"lexical is the weight of the words, 0 or more; got {self.lexical}.")
 
     @property
     def needs_fit(self) -> bool:
-        """Whether statistics of a corpus are still missing."""
-        return self.standardize != "none" and self.standardizer is None
+        """Whether statistics or words of a corpus are still missing."""
+        unstandardized = self.standardize != "none" and self.standardizer is None
+        return unstandardized or (self.lexical > 0 and self.lexicon is None)
+
+    @property
+    def learns(self) -> bool:
+        """Whether its vectors depend on a corpus."""
+        return self.standardize != "none" or self.lexical > 0
 
     @property
     def needs_routers(self) -> bool:
@@ -76,20 +90,24 @@ class Fusion:
 
     @property
     def label(self) -> str:
-        """A short name for tables, by the paper's names: ``sum 0.5``, ``HS z``; z marks what is standardized."""
-        return METHODS[self.method].short_name + (f" {self.alpha:g}" if self.uses_alpha else "") + self._mark
+        """A short name for tables, by the paper's names: ``sum 0.5``, ``HS z +words 1``; z is standardized."""
+        return self._named(f" {self.alpha:g}")
 
     @property
     def label_of_any_alpha(self) -> str:
         """The label with ``auto`` in the place of the number."""
-        return METHODS[self.method].short_name + (" auto" if self.uses_alpha else "") + self._mark
+        return self._named(" auto")
 
-    @property
-    def _mark(self) -> str:
-        standardized, read = self._standardized_blocks(), METHODS[self.method].reads
-        if len(standardized) in (0, len(read)):
-            return " z" if standardized else ""
-        return " z(HS)" if standardized == ("hidden_states",) else " z(RW)"
+    def _named(self, alpha: str) -> str:
+        entry, standardized = METHODS[self.method], self._standardized_blocks()
+        only = " z(HS)" if standardized == ("hidden_states",) else " z(RW)"
+        z = only if 0 < len(standardized) < len(entry.reads) else " z" if standardized else ""
+        return (
+            entry.short_name
+            + (alpha if entry.uses_alpha else "")
+            + z
+            + (f" +words {self.lexical:g}" * bool(self.lexical))
+        )
 
     def _standardized_blocks(self) -> tuple[Block, ...]:
         """The blocks that the method reads and this fusion standardizes."""
@@ -100,29 +118,36 @@ class Fusion:
         alpha = self.alpha if self.uses_alpha else Fusion.alpha
         blocks = self._standardized_blocks()
         standardize: Standardize = "both" if len(blocks) == 2 else blocks[0] if blocks else "none"
-        return self._with(Fusion(self.method, alpha, standardize), self.standardizer)
+        return self._learnt(Fusion(self.method, alpha, standardize, self.lexical), self.standardizer, self.lexicon)
 
-    def fit(self, blocks: Iterable[Embeddings]) -> Fusion:
+    def fit(self, blocks: Iterable[Embeddings], texts: Iterable[str] | None = None) -> Fusion:
         """The same fusion with the statistics of a corpus, learnt from a stream whatever its cut into blocks.
 
+        Args:
+            blocks: the embeddings of the corpus.
+            texts: its documents, of a fusion that weighs words.
+
         Raises:
-            InputError: there are no documents, where statistics are needed.
+            InputError: there are no documents, or no texts or words in them, where they are needed.
         """
-        if self.standardize == "none":
+        if not self.learns:
             return self
-        learnt = Standardizer.fit(
+        lexicon = Lexical.fit(self._needed(texts)) if self.lexical else None
+        if self.standardize == "none":
+            return self._learnt(replace(self), None, lexicon)
+        standardizer = Standardizer.fit(
             blocks,
             hidden_states=self.standardize in ("hidden_states", "both"),
             routing_weights=self.standardize in ("routing_weights", "both"),
         )
-        return self._with(replace(self), learnt)
+        return self._learnt(replace(self), standardizer, lexicon)
 
     def with_alpha(self, alpha: float) -> Fusion:
-        """The same fusion, its statistics included, with another alpha."""
-        return self._with(replace(self, alpha=alpha), self.standardizer)
+        """The same fusion, with what it has learnt, and another alpha."""
+        return self._learnt(replace(self, alpha=alpha), self.standardizer, self.lexicon)
 
     def fitted_like(self, other: Fusion) -> Fusion:
-        """This fusion with the statistics of another one.
+        """This fusion with what another one has learnt.
 
         Raises:
             InputError: the other one has not learnt what this one needs.
@@ -131,7 +156,9 @@ class Fusion:
         for name in ("hidden_states", "routing_weights"):
             if self.standardize in (name, "both") and (learnt is None or getattr(learnt, name) is None):
                 raise InputError(f"{self.label} needs statistics of the {name}, and {other.label} has none. Fit it.")
-        return self._with(replace(self), learnt)
+        if self.lexical and other.lexicon is None:
+            raise InputError(f"{self.label} needs the words of a corpus, and {other.label} has none. Fit it.")
+        return self._learnt(replace(self), learnt, other.lexicon)
 
     def blocks(self, embeddings: Embeddings) -> Blocks:
         """Both blocks as the method is given them, standardized where this fusion says so.
@@ -141,8 +168,8 @@ class Fusion:
         """
         if self.needs_fit:
             raise InputError(
-                f"This fusion standardizes ({self.standardize}) and has no statistics yet. Call fit with the "
-                "embeddings of a corpus first, or use standardize='none'."
+                f"This fusion ({self.label}) has not learnt from a corpus yet. Call fit with the embeddings of a "
+                "corpus first, and its texts where it weighs words, or use standardize='none' and lexical=0."
             )
         standardizer: Standardizer | None = self.standardizer
         return raw_blocks(embeddings) if standardizer is None else standardizer.transform(embeddings)
@@ -160,22 +187,43 @@ class Fusion:
         return METHODS[self.method].combine(blocks, self.alpha)
 
     def dimensions(self, hidden: int, routing: int) -> int:
-        """The length d of a vector, where documents have D = ``hidden`` and L * E = ``routing`` numbers."""
+        """The most numbers of a vector, where documents have D = ``hidden`` and L * E = ``routing`` of them."""
         nothing = np.zeros((1, hidden), np.float32), np.zeros((1, routing), np.float32)
-        return int(METHODS[self.method].combine(nothing, self.alpha).shape[1])
+        words = DIMENSIONS if self.lexical else 0
+        return int(METHODS[self.method].combine(nothing, self.alpha).shape[1]) + words
 
-    def transform(self, embeddings: Embeddings) -> Matrix:
+    def transform(self, embeddings: Embeddings, texts: Sequence[str] | None = None) -> Matrix:
         """One vector per document, (N, d) in float32.
 
+        Args:
+            embeddings: of N documents.
+            texts: the documents themselves, of a fusion that weighs words.
+
         Raises:
-            InputError: as :meth:`blocks` and :meth:`combine`.
+            InputError: as :meth:`blocks` and :meth:`combine`; or the texts are missing or others in number.
         """
-        return self.combine(self.blocks(embeddings))
+        vectors = self.combine(self.blocks(embeddings))
+        if not self.lexical:
+            return vectors
+        texts = list(self._needed(texts))
+        if len(texts) != len(vectors):
+            raise InputError(f"Got {len(vectors)} embeddings and {len(texts)} texts; one of each is needed.")
+        words = np.float32(math.sqrt(self.lexical)) * self.lexicon.transform(texts)
+        # At length one, or the weight would mean another thing for each method and model.
+        return np.concatenate([unit_rows(vectors), words], axis=1)
+
+    def _needed(self, texts: Iterable[str] | None) -> Iterable[str]:
+        if texts is None:
+            raise InputError(f"This fusion ({self.label}) weighs the words of documents. Give their texts too.")
+        return texts
 
     def save(self, path: Path) -> None:
         """Writes the fusion with its statistics as one safetensors file; equal fusions give equal bytes."""
         settings = {"method": self.method, "alpha": self.alpha, "standardize": self.standardize}
         tensors = {} if self.standardizer is None else self.standardizer.tensors()
+        if self.lexical:  # without it the bytes are those of version 0.1.0
+            settings["lexical"] = self.lexical
+            tensors |= {} if self.lexicon is None else self.lexicon.tensors()
         # One metadata entry only: safetensors writes several in random order.
         write_bytes(path, save(tensors, metadata={"fusion": json.dumps(settings, sort_keys=True)}))
 
@@ -190,14 +238,16 @@ class Fusion:
             with safe_open(path, framework="numpy") as file:
                 fusion = cls(**json.loads(file.metadata()["fusion"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            return cls._with(fusion, Standardizer.of_tensors(tensors) if tensors else None)
+            standardizer = Standardizer.of_tensors(tensors) if fusion.standardize != "none" and tensors else None
+            return cls._learnt(fusion, standardizer, Lexical.of_tensors(tensors))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no fusion ({error}). Fit the topic model again.") from error
 
     @staticmethod
-    def _with(fusion: Fusion, standardizer: Standardizer | None) -> Fusion:
-        # Frozen for everyone else; statistics are no argument of the constructor, so that no recipe can name them.
+    def _learnt(fusion: Fusion, standardizer: Standardizer | None, lexicon: Lexical | None) -> Fusion:
+        # Frozen for everyone else; what is learnt is no argument of the constructor, so that no recipe can name it.
         object.__setattr__(fusion, "standardizer", standardizer)
+        object.__setattr__(fusion, "lexicon", lexicon)
         return fusion
 
 
@@ -216,8 +266,16 @@ def checked_fusion(fusion: object) -> Fusion:
     raise InputError(f"fusion is {shortened(fusion)}, expected a Fusion, such as Fusion('concat', standardize='none').")
 
 
-def fuse_all(blocks: Iterable[Embeddings], fusion: Fusion, documents: int) -> Matrix:
+def fuse_all(
+    blocks: Iterable[Embeddings], fusion: Fusion, documents: int, texts: Sequence[str] | None = None
+) -> Matrix:
     """The vectors of a whole corpus, (documents, d) in float32, from a stream of its embeddings.
+
+    Args:
+        blocks: the embeddings, in the order of the documents.
+        fusion: fitted.
+        documents: how many there are.
+        texts: the documents themselves, of a fusion that weighs words.
 
     Raises:
         InputError: there are no documents.
@@ -225,7 +283,7 @@ def fuse_all(blocks: Iterable[Embeddings], fusion: Fusion, documents: int) -> Ma
     vectors: Matrix | None = None
     row = 0
     for block in blocks:
-        part = fusion.transform(block)
+        part = fusion.transform(block, texts if texts is None else texts[row : row + len(block)])
         if vectors is None:
             # Allocated once: joining the parts at the end would hold everything twice.
             vectors = np.empty((documents, part.shape[1]), dtype=np.float32)

@@ -1,12 +1,14 @@
-"""The columns of a board: a fusion, the alpha it takes on a task, and the statistics it standardizes with."""
+"""The columns of a board: a fusion, the alpha it takes on a task, and the corpus it learns from."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
@@ -19,7 +21,7 @@ from moee_topics.store import read_json, write_json
 
 @dataclass(frozen=True)
 class Statistics:
-    """What standardizes: the texts of each task, or the saved fusion of a corpus.
+    """What a fusion learns from: the texts of each task, or the saved fusion of a corpus.
 
     Attributes:
         name: stands in the folder of a result, since other statistics make other vectors.
@@ -50,7 +52,7 @@ class Column:
     Attributes:
         fusion: makes its vectors.
         chooses_alpha: whether alpha is chosen for each task; the fusion's own then does not matter.
-        statistics: what a fusion that standardizes learns from.
+        statistics: what the fusion learns from.
         batch_size: texts of a batch, which change a vector of the published code's standardizing.
     """
 
@@ -67,13 +69,13 @@ class Column:
         return self.fusion.label
 
     @property
-    def standardizes(self) -> bool:
+    def learns(self) -> bool:
         """Whether it needs statistics of more than one batch."""
-        return isinstance(self.fusion, Fusion) and self.fusion.standardize != "none"
+        return isinstance(self.fusion, Fusion) and self.fusion.learns
 
     @property
     def statistics_name(self) -> str:
-        """Names what standardizes, in the folder of a result."""
+        """Names what it learns from, in the folder of a result."""
         is_batchwise = isinstance(self.fusion, BatchFusion)
         return f"batches-of-{self.batch_size}" if is_batchwise else self.statistics.name
 
@@ -85,10 +87,10 @@ class Column:
 
     def fit(self, fusion: AnyFusion, embedder: Embedder, texts: Sequence[str]) -> AnyFusion:
         """The fusion with its statistics; the texts are those of the task, each once."""
-        if not self.standardizes or not isinstance(fusion, Fusion):
+        if not self.learns or not isinstance(fusion, Fusion):
             return fusion
         saved = self.statistics.saved
-        return fusion.fitted_like(saved) if saved else fusion.fit(embedder.blocks(texts))
+        return fusion.fitted_like(saved) if saved else fusion.fit(embedder.blocks(texts), texts)
 
 
 def columns_of(recipe: ScoreRecipe) -> list[Column]:
@@ -122,14 +124,10 @@ class ChosenAlphas:
         self._alphas: dict[str, float] = {}
         if path.is_file():
             mend = "Delete it, and alpha is chosen again."
-            try:
-                if Digests(path.parent).damaged(path):
-                    raise ValueError("its content is not what was written")
-                self._alphas = {key: float(alpha) for key, alpha in read_json(path, kind=dict, mend=mend).items()}
-                if odd := [alpha for alpha in self._alphas.values() if not 0 <= alpha < math.inf]:
-                    raise ValueError(f"{odd[0]} is no alpha")
-            except (ValueError, TypeError, OverflowError) as error:
-                raise InputError(f"{path} is damaged ({error}). {mend}") from error
+            if Digests(path.parent).damaged(path):
+                raise InputError(f"{path} is damaged (its content is not what was written). {mend}")
+            form = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+            self._alphas = read_json(path, kind=form, mend=mend)
 
     def get(self, key: str) -> float | None:
         """The alpha that was chosen, or None."""

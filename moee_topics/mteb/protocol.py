@@ -38,7 +38,7 @@ class MTEBEncoder:
 
     Attributes:
         embedder: where embeddings come from.
-        fusion: how they become a vector; a :class:`Fusion` that standardizes must be fitted.
+        fusion: how they become a vector; a :class:`Fusion` that learns from a corpus must be fitted.
         statistics: names the corpus of its statistics, in the folder of a result.
         mteb_model_meta: mteb's card of this fusion; no two fusions share one, so no two share a cached result.
 
@@ -50,7 +50,7 @@ class MTEBEncoder:
         self.embedder, self.statistics = embedder, statistics
         self.fusion = fusion.canonical() if isinstance(fusion, Fusion) else fusion
         if isinstance(self.fusion, Fusion) and self.fusion.needs_fit:
-            raise InputError(f"The fusion {fusion.label!r} needs statistics of a corpus. Fit it first.")
+            raise InputError(f"The fusion {fusion.label!r} learns from a corpus. Fit it first.")
         self._meta: Any = None
 
     @property
@@ -82,7 +82,7 @@ class MTEBEncoder:
         batches = [list(batch["text"]) for batch in inputs]
         texts = [text for batch in batches for text in batch]
         if isinstance(self.fusion, Fusion):
-            return fuse_all(self.embedder.blocks(texts), self.fusion, len(texts))
+            return fuse_all(self.embedder.blocks(texts), self.fusion, len(texts), texts)
         # Whole batches, since this fusion scales a vector by its neighbours; stored in one go before.
         self.embedder.ensure_texts(texts)
         return np.concatenate([self.fusion.transform(self.embedder.embed(batch)) for batch in batches])
@@ -112,7 +112,11 @@ def model_meta(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str = "")
         experiment["alpha"] = fusion.alpha
     standardize = str(fusion.canonical().standardize) if isinstance(fusion, Fusion) else "reference"
     if standardize != "none":
-        experiment |= {"standardize": standardize, "statistics": statistics or "unnamed"}
+        experiment["standardize"] = standardize
+    if isinstance(fusion, Fusion) and fusion.lexical:
+        experiment["lexical"] = fusion.lexical
+    if "standardize" in experiment or "lexical" in experiment:
+        experiment["statistics"] = statistics or "unnamed"
     return mteb_meta.ModelMeta.create_empty(
         overwrites={
             # mteb takes owner/name and nothing else; the path of a folder has more slashes, or none.
@@ -141,10 +145,13 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         method: str = RAW.method,
         alpha: float = Fusion.alpha,
         standardize: str = "none",
+        lexical: float = 0.0,
         **others: Any,
     ) -> MTEBEncoder:
-        if standardize != "none":
-            raise InputError("Vectors that are standardized need the statistics of a corpus; score them with a recipe.")
+        if standardize != "none" or lexical:
+            raise InputError(
+                "Vectors that are standardized or weigh words need a corpus to learn from; score them with a recipe."
+            )
         # The revision that mteb hands back is that of the key, which the key says better: of a folder there is none.
         options = options_of(key)
         options["device"] = device

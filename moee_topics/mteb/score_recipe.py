@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,7 +44,7 @@ PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
 """The 19 data sets of the paper by task type; what a task type means where no task is named."""
 
 AUTO = "auto"
-LISTS = ("alpha", "standardize", "tasks", "task_types", "methods", "prompts")
+LISTS = ("alpha", "lexical", "standardize", "tasks", "task_types", "methods", "prompts")
 """Keys of which several values may be written by comma."""
 
 
@@ -66,6 +67,7 @@ class ScoreSection(Section):
     alpha: tuple[float, ...] | Literal["auto"] = (Fusion.alpha,)
     development: LocalTask | None = None
     standardize: tuple[Standardize | Literal["reference"], ...] = (RAW.standardize,)  # type: ignore[assignment] # true and false are words by now
+    lexical: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
     statistics: Path | None = None
     batch_size: Annotated[int, Field(ge=1)] = 64
     prompts: tuple[str, ...] = ()
@@ -115,7 +117,8 @@ class ScoreRecipe(Section):
         for standardize in section.standardize:
             for method in map(find_method, section.methods):
                 if standardize != "reference":
-                    every += [Fusion(method, alpha, standardize).canonical() for alpha in alphas]
+                    weights = product(alphas, section.lexical)
+                    every += [Fusion(method, alpha, standardize, words).canonical() for alpha, words in weights]
                 elif METHODS[method].published_z:
                     every.append(BatchFusion(method, reference_router(self.encoder.model)))
                 else:  # the published code leaves hidden states and its sum as they are

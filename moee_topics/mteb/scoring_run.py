@@ -47,7 +47,7 @@ V_MEASURE_NOTE = (
     "V-measure is mteb's own and grows with the number of clusters. AMI and ARI are of one k-means on the different "
     "documents and corrected for chance. In brackets: the same with shuffled labels, where there is nothing to find."
 )
-Z_NOTE = "Columns marked z are standardized once, with the statistics of {statistics}."
+Z_NOTE = "What is marked z or +words is standardized or weighed once, with the statistics of {statistics}."
 SUMMEVAL_NOTE = (
     "The task SummEval averages correlations with their p-values (mteb issue 1156); SummEvalSummarization.v2 does not."
 )
@@ -122,7 +122,7 @@ class ScoringRun:
         self.columns = columns_of(recipe)
         uses = {
             "development": ("score.alpha=auto", any(column.chooses_alpha for column in self.columns)),
-            "statistics": ("score.standardize=both", any(column.standardizes for column in self.columns)),
+            "statistics": ("score.standardize=both or score.lexical", any(column.learns for column in self.columns)),
         }
         for key, (needed, is_used) in uses.items():
             if getattr(self.section, key) is not None and not is_used:
@@ -252,7 +252,7 @@ class ScoringRun:
         notes = {
             V_MEASURE_NOTE: any(task.type == "Clustering" for task in tasks),
             SUMMEVAL_NOTE: any(task.name == "SummEval" and not task.local for task in tasks),
-            Z_NOTE.format(statistics=statistics): any(column.standardizes for column in self.columns),
+            Z_NOTE.format(statistics=statistics): any(column.learns for column in self.columns),
             REFERENCE_NOTE: any(isinstance(column.fusion, BatchFusion) for column in self.columns),
             LEFT_OUT_NOTE.format(counts="; ".join(left_out)): bool(left_out),
             AUTO_NOTE.format(how=how, chosen="; ".join(chosen)): bool(chosen),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -66,13 +66,14 @@ class FitStage(Stage):
         for file in (*self.optional_outputs, RunFolder.refits):
             file.remove(work.run)  # of another fit, which this one may not write again
         documents = work.documents()
-        with steps.step("fuse", f"{work.recipe.fusion.method}, alpha {work.recipe.fusion.alpha:g}"):
-            fusion, vectors = fused(work)
+        texts = [document.text for document in documents]
+        with steps.step("fuse", work.recipe.fusion.label):
+            fusion, vectors = fused(work, texts)
         labels = [document.label or "" for document in documents]
         timestamps = [document.timestamp or "" for document in documents]
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
             model = fit_topics(
-                [document.text for document in documents],
+                texts,
                 vectors,
                 work.fit_settings(),
                 backend=MoEEBackend(work.word_embedder(), fusion),
@@ -90,13 +91,13 @@ class FitStage(Stage):
         return Outcome(line, {"steps": steps.seconds, "dimensions": vectors.shape[1], "left_out": steps.left_out})
 
 
-def fused(work: Workspace) -> tuple[Fusion, NDArray[np.float32]]:
-    """The recipe's fusion fitted on the corpus, and the vectors (N, d) of its documents."""
+def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.float32]]:
+    """The recipe's fusion fitted on the corpus, and the vectors (N, d) of its documents, whose texts these are."""
     # The store is read twice, block by block: what standardizes must have seen all before it changes the first, and
     # hidden states and scores of a million documents do not fit in memory beside their vectors.
     hashes = work.survey.hash_list()
-    fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes))
-    return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes))
+    fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes), texts)
+    return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes), texts)
 
 
 class Steps:

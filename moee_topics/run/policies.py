@@ -56,8 +56,8 @@ class Update:
     @cached_property
     def X(self) -> NDArray[np.float32]:
         """(N, d) vectors of all documents by the fusion as it was."""
-        hashes = self.work.survey.hash_list()
-        return fuse_all(self.work.embedder.stored_blocks(hashes), self.fusion, len(hashes))
+        hashes, texts = self.work.survey.hash_list(), [document.text for document in self.changes.documents]
+        return fuse_all(self.work.embedder.stored_blocks(hashes), self.fusion, len(hashes), texts)
 
     @cached_property
     def is_new(self) -> NDArray[np.bool_]:
@@ -104,10 +104,11 @@ def grow(update: Update) -> tuple[TopicModel, Fusion]:
 def refit(update: Update) -> tuple[TopicModel, Fusion]:
     """Fits all documents again, and gives every topic that was there before its old id, name and side of the map."""
     work, old = update.work, update.model
-    fusion, X = fused(work)
     documents = update.changes.documents
+    texts = [document.text for document in documents]
+    fusion, X = fused(work, texts)
     new = fit_topics(
-        [document.text for document in documents],
+        texts,
         X,
         work.fit_settings(),
         backend=MoEEBackend(work.word_embedder(), fusion),

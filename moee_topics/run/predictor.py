@@ -127,7 +127,7 @@ class Predictor:
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts."""
         # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
-        return self.fusion.transform(self.embedder.embed(texts).rounded())
+        return self.fusion.transform(self.embedder.embed(texts).rounded(), texts)
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""

@@ -118,7 +118,7 @@ class Refitter:
 
     @cached_property
     def _fused(self) -> tuple[Fusion, NDArray[np.float32]]:
-        return fused(self.work)
+        return fused(self.work, self.texts)
 
 
 def ctfidf_words(model: TopicModel, top: int = WORDS) -> dict[int, list[str]]:

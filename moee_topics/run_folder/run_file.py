@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Never, overload
 
 from pyarrow import ArrowException
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from typing_extensions import TypeVar  # the one of typing has defaults since Python 3.13
 
@@ -168,24 +166,8 @@ def json_file(name: str, kind: type[T], absent: None, made_by: Maker = ...) -> R
 @overload
 def json_file(name: str, kind: type[T], absent: T = ..., made_by: Maker = ...) -> RunFile[T]: ...
 def json_file(name: str, kind: Any, absent: Any = REQUIRED, made_by: Maker = "run") -> RunFile[Any, Any]:
-    """A file of JSON whose form is checked, so that no reader meets a word where a number should be."""
-
-    def load(path: Path) -> Any:
-        content = read_json(path)
-        try:
-            _form(kind).validate_python(content, strict=True)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            place = ".".join(map(str, fault["loc"])) or "its content"
-            raise InputError(f"{path} is damaged ({place}: {fault['msg']}).") from error
-        return content  # and not what pydantic made of it, which lacks the keys that a later version adds
-
-    return RunFile(name, load, write_json, absent, made_by)
-
-
-@cache
-def _form(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)  # made at the first reading: it takes milliseconds, and no import should
+    """A file of JSON whose form is checked."""
+    return RunFile(name, lambda path: read_json(path, kind=kind), write_json, absent, made_by)
 
 
 def folder(name: str, made_by: Maker = "run") -> RunFile[Path, Path | None]:

@@ -18,11 +18,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from moee_topics.errors import InputError, ResourceError, StoreError
@@ -160,29 +162,42 @@ def make_folder(path: Path) -> None:
             _sync(folder.parent)
 
 
-def read_json(path: Path, *, kind: type | tuple[type, ...] = object, default: Any = _REQUIRED, mend: str = "") -> Any:
-    """What a JSON file holds.
+def read_json(path: Path, *, kind: Any = Any, default: Any = _REQUIRED, mend: str = "") -> Any:
+    """What a JSON file holds, of a form that is checked, so that no reader meets a word where a number should be.
 
     Args:
         path: the file.
-        kind: the type that its outermost value must have.
+        kind: the type that it must have throughout, such as ``dict[str, float]``, a dataclass or a TypedDict.
         default: what is given where there is no file; without it that is an error.
         mend: the sentence of the message that says how the file is made again.
+
+    Returns:
+        Plain data, also for a dataclass, with the keys that its form does not name.
 
     Raises:
         InputError: the file is missing, cannot be read, or holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        # From text, since only there a list may stand for a tuple and a mapping for a dataclass in strict mode; and
+        # without the halves of characters that documents may hold, which pydantic does not read.
+        _form(kind).validate_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"), strict=True)
     except FileNotFoundError as error:
         if default is not _REQUIRED:
             return default
         raise InputError(f"{path} is missing. {mend}".rstrip()) from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "its content"
+        raise InputError(f"{path} is damaged ({place}: {fault['msg']}). {mend}".rstrip()) from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}). {mend}".rstrip()) from error
-    if not isinstance(value, kind):
-        raise InputError(f"{path} holds a JSON {type(value).__name__}, which is not what it should. {mend}".rstrip())
-    return value
+    return value  # and not what pydantic made of it, which lacks the keys that a later version adds
+
+
+@cache
+def _form(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # made at the first reading: it takes milliseconds, and no import should
 
 
 @contextmanager

@@ -41,8 +41,9 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         encoder: the name or path of a model ("pocket" is the one this package carries), a ``MoEEncoder``, a function
             without arguments that loads one, or an :class:`Embedder`. A name or function loads when a text must be
             encoded, not before.
-        fusion: how hidden states and routing weights become one vector. One that standardizes must be fitted, before
-            by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved model is loaded.
+        fusion: how hidden states and routing weights become one vector. One that learns from a corpus must be
+            fitted, before by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved
+            model is loaded.
         store: folder of embeddings on disk. Texts in it are not encoded again; new ones, words included, are added.
         encoder_options: the options of ``EncoderSettings`` but the model, for a name or path.
     """
@@ -119,13 +120,14 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             InputError: one of them is not a string, or all of it is one.
         """
         with self._lock:
-            self.fusion = self.fusion.fit(self.embedder.blocks(list(plain_texts(documents))))
+            texts = list(plain_texts(documents))
+            self.fusion = self.fusion.fit(self.embedder.blocks(texts), texts)
             self._short_texts.clear()  # their vectors are of the fusion as it was
         return self
 
     def _fused(self, texts: Sequence[str]) -> Matrix:
         # What a store calls a word is the word itself, so that `store ls` and a curious reader see which are there.
-        return fuse_all(self.embedder.blocks(texts, ids=texts), self.fusion, len(texts))
+        return fuse_all(self.embedder.blocks(texts, ids=texts), self.fusion, len(texts), texts)
 
     def _make_embedder(self) -> Embedder:
         encoder = self._encoder

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.store import atomic_folder, write_text
+from moee_topics.store import atomic_folder, read_json, write_text
 from moee_topics.topics.result import TopicResult
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.voters import FILE as VOTERS_FILE
@@ -22,6 +22,7 @@ from moee_topics.topics.voters import NEW, Voters
 
 SETTINGS_FILE = "topic_settings.json"
 BERTOPIC_FILES = ("config.json", "topics.json", "topic_embeddings.safetensors", "ctfidf.safetensors")
+MEND = "Fit and save it again."
 
 
 class TopicModel:
@@ -124,12 +125,12 @@ class TopicModel:
         """
         from bertopic import BERTopic
 
+        from moee_topics.topics.tokenizers import load_tokenizer
         from moee_topics.topics.vectorizer import TopicVectorizer
-        from moee_topics.topics.words import load_tokenizer
 
         folder = Path(folder)
         _check_folder(folder)
-        settings = FitSettings.from_json(json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8")))
+        settings = FitSettings.from_json(read_json(folder / SETTINGS_FILE, kind=dict[str, Any], mend=MEND))
         with quiet_bertopic():
             model = BERTopic.load(str(folder), embedding_model=backend)
         if backend is None:
@@ -166,8 +167,8 @@ def _check_folder(folder: Path) -> None:
     """BERTopic would read pickled weights where the safetensors are missing, and load what a config names."""
     for name in (*BERTOPIC_FILES, SETTINGS_FILE, VOTERS_FILE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder} holds no saved topic model: {name} is missing. Fit and save it again.")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            raise InputError(f"{folder} holds no saved topic model: {name} is missing. {MEND}")
+    config = read_json(folder / "config.json", kind=dict[str, Any], mend=MEND)
     if config.get("embedding_model") is not None:
         raise InputError(
             f"{folder / 'config.json'} names an embedding model ({config['embedding_model']!r}) that BERTopic would "

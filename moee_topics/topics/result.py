@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.store import atomic_path, write_text
+from moee_topics.store import atomic_path, read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ class Topic:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Topic:
-        """Reads what :meth:`to_json` gave."""
+        """Reads what :meth:`to_json` gave, whose form has been checked."""
         return cls(
             topic=data["topic"],
             count=data["count"],
@@ -252,7 +252,7 @@ class TopicResult:
                 raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
         try:
             table = pq.read_table(folder / "topics.parquet").to_pydict()
-            info = json.loads((folder / "topic_info.json").read_text(encoding="utf-8"))
+            info = read_json(folder / "topic_info.json", kind=list[Topic], mend="Fit it again.")
             return cls(
                 ids=table["id"],
                 texts=pq.read_table(folder / "documents.parquet")["text"].to_pylist(),

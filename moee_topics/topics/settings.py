@@ -6,11 +6,12 @@ Nothing here loads BERTopic until a keyword argument has to be looked up.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
@@ -152,11 +153,15 @@ class FitSettings(TopicSettings):
         """Reads what :meth:`to_json` gave.
 
         Raises:
-            InputError: a key that is not a setting.
+            InputError: a key that is not a setting, or a value of another type.
         """
         check_names("a topic model", data, [item.name for item in fields(cls)])
-        outliers = data.get("outliers")
-        return cls(**{**data, "outliers": OutlierReduction(**outliers) if outliers else None})
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise InputError(f"The setting {place} of a topic model is not right: {fault['msg']}.") from error
 
 
 @dataclass(frozen=True)

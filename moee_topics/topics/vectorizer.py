@@ -10,9 +10,10 @@ from bertopic.vectorizers import ClassTfidfTransformer
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
+from moee_topics.corpus import Cut, words_of
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.topics.settings import FitSettings
-from moee_topics.topics.words import Cut, load_tokenizer, warn_of_uncut_words, words_of
+from moee_topics.topics.tokenizers import load_tokenizer, warn_of_uncut_words
 
 DEFAULT_PATTERN = CountVectorizer().token_pattern
 
@@ -21,7 +22,7 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
     """CountVectorizer over the joined documents of each topic, with clear errors and a vocabulary that saves as JSON.
 
     BERTopic fits it on one text per topic, so ``min_df`` and ``max_df`` count topics, not documents. Words are those of
-    :mod:`moee_topics.topics.words` where no ``token_pattern`` is set.
+    :func:`moee_topics.corpus.words_of` where no ``token_pattern`` is set.
 
     Attributes:
         cut: parts words of languages without spaces; not saved with the vectorizer.

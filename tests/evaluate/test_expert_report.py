@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,5 +19,23 @@ def test_a_saved_report_reads_back_the_same(report: ExpertReport, tmp_path: Path
     (tmp_path / "experts.json").write_text('{"layers": 3}')
     with pytest.raises(InputError, match="no expert report"):
         ExpertReport.load(tmp_path / "experts.json")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is missing"):
         ExpertReport.load(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("layers", [3], "layers: Input should be a valid integer"),
+        ("threshold", "3", "threshold: Input should be a valid number"),
+        ("corpus", [["a"]], "corpus: Value error"),
+        ("corpus", [[0.5]], r"an array is \(1, 1\), expected"),
+        ("information", [{"layer": 0}], r"information\.0\.information: Field required"),
+    ],
+)
+def test_values_of_another_form_are_refused_by_place(
+    report: ExpertReport, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    (tmp_path / "experts.json").write_text(json.dumps(report.to_json() | {key: value}))
+    with pytest.raises(InputError, match=message):
+        ExpertReport.load(tmp_path / "experts.json")

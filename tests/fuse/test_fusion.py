@@ -11,7 +11,7 @@ from fusion_doubles import embeddings, fuse, no_routers
 from safetensors.numpy import save_file
 
 from moee_topics.errors import InputError
-from moee_topics.fuse.blocks import raw_blocks
+from moee_topics.fuse.blocks import raw_blocks, unit_rows
 from moee_topics.fuse.fusion import Fusion, fuse_all
 from moee_topics.fuse.methods import METHODS
 
@@ -119,3 +119,48 @@ def test_what_is_no_fusion_is_refused_before_anything_is_encoded(value: Any) -> 
     for use in (MoEEBackend, load_mteb_encoder):
         with pytest.raises(InputError, match=r"fusion is .* expected a Fusion, such as Fusion"):
             use("a/model", fusion=value)
+
+
+TEXTS = [f"{'orbit moon' if i % 2 else 'bread oven'} number{i // 3}" for i in range(30)]
+
+
+def test_words_come_beside_the_rest_at_their_weight() -> None:
+    documents = embeddings(30)
+    alone = Fusion("concat").fit([documents]).transform(documents)
+    fusion = Fusion("concat", lexical=0.25).fit([documents], TEXTS)
+    vectors = fusion.transform(documents, TEXTS)
+    assert vectors.shape[1] <= fusion.dimensions(6, 12) and vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors[:, :18], unit_rows(alone), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors[:, 18:], axis=1), 0.5, atol=1e-6)
+    np.testing.assert_array_equal(vectors[3:4], fusion.transform(documents[3:4], TEXTS[3:4]))
+    parts = [documents[start : start + 7] for start in range(0, 30, 7)]
+    np.testing.assert_array_equal(fuse_all(parts, fusion, 30, TEXTS), vectors)
+
+
+def test_words_are_saved_with_the_fusion_and_without_them_the_file_is_as_before(tmp_path: Path) -> None:
+    documents = embeddings(30)
+    for standardize in ("none", "both"):
+        fusion = Fusion(standardize=standardize, lexical=1.0).fit([documents], TEXTS)  # type: ignore[arg-type]
+        fusion.save(tmp_path / "fusion")
+        loaded = Fusion.load(tmp_path / "fusion")
+        assert loaded == fusion and not loaded.needs_fit
+        np.testing.assert_array_equal(loaded.transform(documents, TEXTS), fusion.transform(documents, TEXTS))
+    Fusion().fit([documents]).save(tmp_path / "fusion")
+    assert b"lexical" not in (tmp_path / "fusion").read_bytes()
+
+
+def test_a_fusion_that_weighs_words_needs_texts_and_says_so() -> None:
+    documents, words = embeddings(30), Fusion(standardize="none", lexical=1.0)
+    assert words.needs_fit and words.learns and not Fusion(standardize="none").learns
+    with pytest.raises(InputError, match=r"sum 0\.5 \+words 1\) weighs the words of documents"):
+        words.fit([documents])
+    fitted = words.fit([documents], TEXTS)
+    with pytest.raises(InputError, match="Give their texts too"):
+        fitted.transform(documents)
+    with pytest.raises(InputError, match="30 embeddings and 2 texts"):
+        fitted.transform(documents, TEXTS[:2])
+    with pytest.raises(InputError, match="needs the words of a corpus"):
+        words.fitted_like(Fusion().fit([documents]))
+    assert not words.fitted_like(fitted).needs_fit and not fitted.with_alpha(2.0).needs_fit
+    with pytest.raises(InputError, match="weight of the words, 0 or more"):
+        Fusion(lexical=-1)

@@ -24,6 +24,21 @@ def test_saved_statistics_are_used_as_they_are(files: dict[str, Path], tmp_path:
     assert any("newsgroups-" in note for note in mine.notes)
 
 
+def test_words_are_learnt_from_the_texts_of_a_task_or_from_a_saved_fusion(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    board = run(recipe(local(files, "STS"), methods="HS", lexical=[0, 2]), tmp_path)
+    assert set(board.tasks[0].scores) == {"HS", "HS +words 2"}
+    assert board.tasks[0].scores["HS"] != board.tasks[0].scores["HS +words 2"]
+    assert any("+words" in note and "the different texts of the task" in note for note in board.notes)
+    words = Fusion("hidden_states", standardize="none", lexical=2.0)
+    words.fit([], ["orbit moon", "orbit planet", "rocket moon", "rocket planet"]).save(tmp_path / "saved.safetensors")
+    saved = recipe(local(files, "STS"), methods="HS", lexical=2, statistics=str(tmp_path / "saved.safetensors"))
+    # None of these words is in the task, so the angles are those of hidden states alone.
+    mine, alone = run(saved, tmp_path).tasks[0].scores["HS +words 2"], board.tasks[0].scores["HS"]
+    assert mine["cosine_spearman"] == pytest.approx(alone["cosine_spearman"], abs=1e-5)
+
+
 def test_a_column_that_chooses_says_auto_and_takes_what_was_chosen() -> None:
     sums, hidden, batch = (
         Column(fusion, True) for fusion in (Fusion(), Fusion("hidden_states"), BatchFusion("concat"))
@@ -52,5 +67,5 @@ def test_chosen_alphas_are_kept_and_a_damaged_file_says_what_to_do(tmp_path: Pat
     (tmp_path / "digests.json").unlink()  # as version 0.1.0 left it
     for damage in ('{"one": NaN}', '{"one": -1.0}', '{"one": 1e999}'):
         (tmp_path / "alphas.json").write_text(damage)
-        with pytest.raises(InputError, match="is no alpha"):
+        with pytest.raises(InputError, match="is damaged"):
             ChosenAlphas(tmp_path / "alphas.json")

@@ -96,12 +96,13 @@ def test_the_reference_takes_the_softmax_for_deepseek_alone() -> None:
 
 
 def test_no_two_fusions_share_a_folder_of_results(tmp_path: Path) -> None:
-    blocks = list(Embedder.of(HashEncoder()).blocks(TEXTS))
+    blocks, wordy = list(Embedder.of(HashEncoder()).blocks(TEXTS)), [f"cat {i}, dog{i // 3}" for i in range(9)]
     fusions = {
-        Fusion(method, alpha, standardize).canonical()  # type: ignore[arg-type]
+        Fusion(method, alpha, standardize, lexical).canonical()  # type: ignore[arg-type]
         for method in METHODS
         for alpha in (0.5, 1.0)
         for standardize in ("none", "routing_weights", "both")
+        for lexical in (0.0, 1.0)
     }
     batch_fusions = {BatchFusion("concat"), BatchFusion("routing_weights")}
     cache = mteb.ResultCache(tmp_path)
@@ -109,11 +110,11 @@ def test_no_two_fusions_share_a_folder_of_results(tmp_path: Path) -> None:
     for key in ({"model": "a/b", "revision": "1", "prompt": "x"}, {"model": "a/b", "revision": "1", "prompt": "y"}):
         embedder = Embedder(HashEncoder, key=key)
         for corpus in ("one", "two"):
-            fitted = [fusion.fit(blocks) for fusion in fusions]
+            fitted = [fusion.fit(blocks, wordy) for fusion in fusions]
             for fusion in (*fitted, *batch_fusions):
                 encoder = MTEBEncoder(embedder, fusion, statistics=corpus)
                 paths.add(cache.get_task_result_path("T", encoder.mteb_model_meta))
-    by_statistics = [fusion for fusion in fusions if fusion.standardize != "none"]
+    by_statistics = [fusion for fusion in fusions if fusion.learns]
     assert len(paths) == 2 * (len(fusions) + len(by_statistics) + 2 * len(batch_fusions))
 
 
@@ -127,7 +128,7 @@ def test_the_papers_names_are_understood(name: str, method: str) -> None:
 def test_a_wrong_method_or_missing_statistics_is_named() -> None:
     with pytest.raises(InputError, match=r"hidden_states \(HS\).* weighted_sum \(sum\)"):
         find_method("mean")
-    with pytest.raises(InputError, match="needs statistics"):
+    with pytest.raises(InputError, match="learns from a corpus"):
         MTEBEncoder(Embedder.of(HashEncoder()), Fusion("concat"))
 
 

@@ -121,6 +121,7 @@ COLUMNS: Mapping[str, tuple[dict[str, Any], Any]] = {
     "methods": ({}, ["concat"]),
     "alpha": ({}, [2.0]),
     "standardize": ({}, ["both"]),
+    "lexical": ({}, [1.0]),
     "statistics": ({"standardize": ["both"]}, "fusion.safetensors"),
     "batch_size": ({"standardize": ["reference"]}, 5),
 }

@@ -37,7 +37,8 @@ def test_predict_of_the_run_s_own_corpus_is_the_fit(finished: Path, corpus: Path
 def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_olmoe: Path) -> None:
     texts = [document.text for document in open_corpus(CorpusSettings(str(corpus), limit=10))]
     fresh = pipeline.Predictor.load(finished / "run").vectors(texts)
-    _, fitted = fused(Workspace(recipe_of(corpus, tiny_olmoe), finished / "run", finished / "store"))
+    texts = [document.text for document in open_corpus(CorpusSettings(str(corpus)))]
+    _, fitted = fused(Workspace(recipe_of(corpus, tiny_olmoe), finished / "run", finished / "store"), texts)
     assert np.allclose(fresh, fitted[:10], atol=1e-3)
 
 

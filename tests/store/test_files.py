@@ -67,7 +67,7 @@ def test_json_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path, cont
 
 def test_json_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "list.json", [])
-    with pytest.raises(InputError, match=r"list\.json holds a JSON list"):
+    with pytest.raises(InputError, match=r"list\.json is damaged \(its content: Input should be an object\)"):
         read_json(tmp_path / "list.json", kind=dict)
     with pytest.raises(InputError, match=r"nothing\.json is missing\. Fit it again\."):
         read_json(tmp_path / "nothing.json", mend="Fit it again.")

@@ -212,6 +212,16 @@ def test_a_fusion_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> No
     assert not np.array_equal(mine.embed_words(["orbit"]), backend().embed_words(["orbit"]))
 
 
+def test_words_beside_the_rest_reach_documents_and_single_words() -> None:
+    texts = [f"{'orbit moon' if i % 2 else 'bread oven'} {i // 4}" for i in range(20)]
+    plain = MoEEBackend(BagOfWords()).embed(texts)
+    mine = MoEEBackend(BagOfWords(), Fusion(standardize="none", lexical=4.0)).fit_fusion(texts)
+    vectors = mine.embed([*texts, "orbit"])
+    assert vectors.shape[1] > plain.shape[1]
+    cosines = vectors @ vectors[-1] / np.linalg.norm(vectors, axis=1)
+    assert cosines[1:20:2].min() > cosines[0:20:2].max()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_threads_get_the_vectors_of_their_own_texts(method: str, tmp_path: Path) -> None:
     fusion = Fusion(method, standardize="none")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_an_incomplete_model_is_refused_by_name(tmp_path: Path, missing: str) ->
     fitted().save(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(InputError, match=missing):
+        TopicModel.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("topic", [0]), ("count", "9"), ("name", None), ("words", [["a", "b"]]), ("aspects", [])]
+)
+def test_a_topic_of_another_form_is_refused_by_place(tmp_path: Path, key: str, value: Any) -> None:
+    fitted().save(tmp_path)
+    topics = json.loads((tmp_path / "topic_info.json").read_text())
+    (tmp_path / "topic_info.json").write_text(json.dumps([topics[0] | {key: value}, *topics[1:]]))
+    with pytest.raises(InputError, match=rf"topic_info\.json is damaged \(0\.{key}"):
+        TopicModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["topic_settings.json", "config.json"])
+def test_settings_that_are_no_json_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    fitted().save(tmp_path)
+    (tmp_path / name).write_bytes(b"{\xff")
+    with pytest.raises(InputError, match=f"{name} cannot be read"):
         TopicModel.load(tmp_path)
 
 

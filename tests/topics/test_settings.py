@@ -28,6 +28,8 @@ def test_settings_survive_json() -> None:
 def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(InputError, match="representation"):
         FitSettings.from_json({"representations": "mmr"})
+    with pytest.raises(InputError, match=r"The setting stop_words.* of a topic model is not right"):
+        FitSettings.from_json({"stop_words": 3})
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Words of any script: whole in Hindi, scikit-learn's in Latin, a tokenizer's where there are no spaces."""
+"""Words where there are no spaces: a tokenizer's, and a warning without one; Latin ones stay as they were."""
 
 from __future__ import annotations
 
@@ -8,37 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 from fitted_topics import DOCUMENTS
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
+from moee_topics.corpus import words_of
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.topics import FitSettings
+from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.vectorizer import TopicVectorizer, build_vectorizer
-from moee_topics.topics.words import load_tokenizer, words_of
 
 CHINESE = "今天天气很好，我们去公园。"
-DEFAULT = CountVectorizer().build_tokenizer()
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("रोटी और सब्ज़ी", ["रोटी", "और", "सब्ज़ी"]),
-        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
-        ("বাংলা ভাষা", ["বাংলা", "ভাষা"]),
-        ("nai\u0308ve cafe\u0301", ["nai\u0308ve", "cafe\u0301"]),
-        ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
-    ],
-)
-def test_words_are_not_cut_at_vowel_signs_and_accents(text: str, words: list[str]) -> None:
-    assert words_of(text) == words
-
-
-# Cn too: of what Python's Unicode has not yet, such as U+1ACF in 3.11, the package regex knows some as marks.
-@given(st.text(st.characters(exclude_categories=["M", "Cs", "Cn"], max_codepoint=0x24FF)))
-def test_without_marks_words_are_those_of_scikit_learn(text: str) -> None:
-    assert words_of(text) == DEFAULT(text)
 
 
 def test_latin_documents_have_the_vocabulary_they_had() -> None:
