@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, variants, workers
+from benchmarks import bench, checkpoint, updates, variants, workers
 from benchmarks.bench import Measured, Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.workers import Loaded, Round
+from moee_topics.topics import Topic, TopicResult
 
 TINY = Shape(layers=2, hidden=64, intermediate=64, experts=8, top_k=2, heads=2, vocabulary=128)
 
@@ -110,3 +111,25 @@ def test_memory_sees_what_was_allocated_and_freed() -> None:
         del block
         # the block is gone, but whoever looked in between saw it
     assert memory.peak >= before
+
+
+def test_of_an_update_the_share_that_keeps_its_id_is_told_beside_the_most_there_can_be() -> None:
+    def result(topics: list[int], labels: str) -> TopicResult:
+        numbers, size = np.array(topics), len(topics)
+        info = [Topic(topic, int((numbers == topic).sum()), f"topic {topic}", []) for topic in set(topics)]
+        nowhere, ids = np.zeros((size, 2), np.float32), [str(row) for row in range(size)]
+        return TopicResult(ids, ids, numbers, np.ones(size, np.float32), nowhere, info, list(labels))
+
+    before, after = result([0, 0, 1, 1, -1], "aabbb"), result([0, 2, 3, 3, 3, 3], "aabbba")
+    assert updates.kept(before, after) == {"kept": 0.25, "kept_at_most": 0.75}
+    assert updates.kept(before, before) == {"kept": 1.0, "kept_at_most": 1.0}
+    best = updates.best_topic(after, "b", {2, 3})
+    assert (best["topic"], best["precision"], best["recall"]) == (3, 0.75, 1.0)
+    assert updates.best_topic(after, "b", set())["topic"] is None
+
+
+def test_a_newsgroup_that_is_held_out_comes_in_the_last_slices_alone(tmp_path: Path) -> None:
+    posts = [updates.Post(f"{group}/{at}", "text", group, at) for group in "ab" for at in range(updates.SLICES)]
+    files = [Path(name).read_text() for name in updates.write_slices(posts, tmp_path, "b")]
+    assert ['"b"' in text for text in files] == [False, False, False, True, True, True]
+    assert len(files[-1].splitlines()) == updates.SLICES + 2

@@ -57,6 +57,7 @@ def update(
     from moee_topics.run import undo as undo_update
     from moee_topics.run import update as update_run
 
+    # A file of such a name can still be given, as ./corpus.text=x.
     overrides = [word for word in sources or [] if re.match(r"corpus\.\w+=", word)]
     files = [word for word in sources or [] if word not in overrides]
     if not undo:

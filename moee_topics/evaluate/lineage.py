@@ -50,6 +50,7 @@ def topic_lineage(
         partners = _shares(second[first == topic])
         others = [(other, share) for other, share in partners if other != topic]
         if topic in new:
+            # What went to a topic that was there before is a move of documents and no split.
             parts = [(other, share) for other, share in others if other not in old]
             events += [{"topic": topic, "event": "split", "topics": parts}] if parts else []
         elif others and others[0][1] >= HALF:

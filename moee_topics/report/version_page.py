@@ -103,6 +103,7 @@ def compare_versions(folder: Path, first: int, second: int) -> VersionComparison
         if number not in there:
             numbers = ", ".join(f"v{number}" for number in there)
             raise InputError(f"{folder} has no version v{number}; it has {numbers} (v1 is the run's own fit).")
+    # Version 1 lies in the folder itself, of which read() would give the version that holds.
     old, new = (RunFolder.read(run.version(number).path) if number > 1 else run for number in (first, second))
     before, after = old.result, new.result
     topic_before = dict(zip(before.ids, before.topics.tolist(), strict=True))

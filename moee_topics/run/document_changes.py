@@ -57,7 +57,7 @@ def document_changes(result: TopicResult, sources: Iterable[Corpus], *, remove_m
         ids_of_text: dict[str, list[str]] = {}
         for document in reversed(before):
             ids_of_text.setdefault(document.text, []).append(document.id)
-        nameless = 0
+        nameless = 0  # of this source so far: the count of its pass grows with each, before it is given
         for document in corpus:
             if corpus.counts.nameless > nameless:
                 nameless = corpus.counts.nameless

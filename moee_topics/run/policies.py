@@ -126,6 +126,7 @@ def refit(update: Update) -> tuple[TopicModel, Fusion]:
     for topic in new.result.topic_info:  # the largest first
         if topic.topic != OUTLIERS and topic.topic not in matches:
             numbers[topic.topic], unmatched = unmatched, unmatched + 1
+    # A topic that is found again is called as before, though the fit would call it by its words now.
     names = {topic.topic: topic.name for topic in old.result.topic_info if topic.topic in matches.values()}
     renumber(new, numbers, names)
     places = turned_like(new.result.positions, stayed, old.result.positions[rows])
@@ -145,6 +146,7 @@ def turned_like(
     """
     if len(rows) < 2:
         return positions
+    # A map of UMAP has no up and no left: the same topics may lie mirrored after every fit.
     centre, to = positions[rows].mean(axis=0), like.mean(axis=0)
     turn, _ = orthogonal_procrustes(positions[rows] - centre, like - to)
     return np.asarray((positions - centre) @ turn + to, dtype=np.float32)

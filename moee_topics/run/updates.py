@@ -132,7 +132,7 @@ def sources_like(run: RunFolder, sources: Sequence[str], overrides: Sequence[str
 @contextmanager
 def _changing(folder: Path) -> Iterator[RunFolder]:
     """The run in a folder, while no other process writes there."""
-    read_manifest(RunFolder(folder))
+    read_manifest(RunFolder(folder))  # first: taking the lock would make a folder where none is
     with resumable(RESUME), writing_alone(folder):
         yield RunFolder(folder)
 
@@ -194,6 +194,7 @@ def _workspace(parent: RunFolder, folder: Path, store: Path, changes: DocumentCh
     # The dtype is pinned: vectors of other precision would be other vectors.
     encoder = EncoderSettings.checked(**{**saved["options"], "dtype": saved["key"].get("dtype")})
     work = Workspace(recipe.model_copy(update={"encoder": encoder}), folder, store, progress)
+    # In the place of the recipe's own corpus, which is by now only a part of the documents.
     work.corpus = DocumentList.of(changes.documents, f"{parent.name}, updated")
     work.embedder = Embedder(work.encoder, store, key=work.key, progress=progress)
     check_same_encoder(encoder.model, saved["key"], work.embedder.key)
@@ -214,7 +215,7 @@ def _write_version(
         StageRecord("embed", "", embedding, facts={**asdict(encoded.counts), "encoded": encoded.encoded})
     )
     with steps.step(record["policy"], f"{changes.added:,} new documents, {changes.changed:,} with another text"):
-        RunFolder.model.check(parent)
+        RunFolder.model.check(parent)  # parent.model would have no backend, and words must be embedded again
         backend = MoEEBackend(work.word_embedder(), parent.fusion)
         before = TopicModel.load(RunFolder.model.path(parent), backend)
         old = before.result
@@ -231,6 +232,7 @@ def _write_version(
     work.ledger.finish(StageRecord("fit", "", time.perf_counter() - started - embedding, facts=facts))
     write_manifest(work, finished=True)
     colours = {str(topic): colour for topic, colour in topic_colours(parent).items()}
+    # The folder's own name is v2 or v3, and its colours would follow the sizes of its topics.
     about = {"name": parent.name, "created": record["created"], "update": {**record, "colours": colours}}
     RunFolder.manifest.write(run, {**run.manifest, **about})
     return model

@@ -52,6 +52,7 @@ def crowded_documents(X: Matrix, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]
     voters = Voters.fit(X, is_new.astype(np.int64))
     places, _ = voters.nearest(voters.vectors, own=True)
     near = is_new[voters.rows][places].sum(axis=1)
+    # Two at least: in a large corpus one new neighbour among five is rarer than that, and says nothing.
     least = next(many for many in range(2, 99) if binom.sf(many - 1, places.shape[1], is_new.mean()) <= CROWDED)
     crowded = np.zeros(len(X), dtype=bool)
     crowded[voters.rows] = near >= least

@@ -38,6 +38,7 @@ def matched_topics(
     either = inside_old.sum(axis=1)[:, None] + inside_new.sum(axis=1) - shared
     documents = shared / np.maximum(either, 1.0)
     words = word_cosines([words_before[topic] for topic in old], [words_after[topic] for topic in new])
+    # Documents alone lose a topic whose documents were replaced, words alone confuse topics of one vocabulary.
     likeness = (documents + words) / 2
     pairs = zip(*linear_sum_assignment(-likeness), strict=True)
     return {new[j]: old[i] for i, j in pairs if likeness[i, j] >= SAME_TOPIC}
