@@ -295,7 +295,9 @@ def killed(folder: Path, new: str, policy: str, moments: list[int]) -> list[list
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {code for _, code, _, _ in outcomes} <= {0, 9}, done.stderr  # killed or finished, and not failed
+    return outcomes
 
 
 def test_a_kill_leaves_the_last_version_whole(root: Path, new: str) -> None:
