@@ -279,7 +279,7 @@ for kill_at in {moments!r}:
     for file in (RunFolder.result, RunFolder.model, RunFolder.scores, RunFolder.encoder, RunFolder.manifest):
         file.check(current)
     print(json.dumps([kill_at, code, current.path.name, len(current.result)]), flush=True)
-    if code == 0:
+    if current.path != folder:  # also by a kill after the list of versions was replaced
         break
 """
 
@@ -312,5 +312,5 @@ def test_a_kill_leaves_the_last_version_whole(root: Path, new: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_kill_at_any_sync_leaves_the_last_version_or_the_new_one(root: Path, new: str, policy: str) -> None:
     outcomes = killed(root / "run", new, policy, [*range(1, 400)])
-    assert outcomes[-1][1] == 0 and len(outcomes) > 60
+    assert outcomes[-1][2] == "v2" and len(outcomes) > 30
     assert {(name, size) for _, _, name, size in outcomes} == {("run", DOCUMENTS), ("v2", DOCUMENTS + 30)}
