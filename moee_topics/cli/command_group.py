@@ -69,8 +69,8 @@ def group_of(commands: Sequence[Callable[..., None]], *, help: str, epilog: str 
         help=help,
         epilog=epilog,
         no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_show_locals=False,
+        rich_markup_mode=None,  # it would take [default: OUTPUT/store] in a help text for markup
+        pretty_exceptions_show_locals=False,  # they would be whole corpora
     )
     for function in commands:
         name, examples, any_option = function.command_facts  # type: ignore[attr-defined]

@@ -52,6 +52,7 @@ def versions() -> Check:
     installed = {name: installed_version(name) for name in TESTED}
     missing = [name for name, version in installed.items() if not version]
     other = [f"{n} {v} (tested: {TESTED[n]})" for n, v in installed.items() if v and not v.startswith(f"{TESTED[n]}.")]
+    # Another version is no fault either: it is only one that nobody has tested.
     detail = f"Python {platform.python_version()}; " + ("; ".join(other) if other else "all packages as tested")
     if missing:
         return Check("versions", False, f"{detail}; missing: {', '.join(missing)}", "pip install moee-topics")
@@ -71,6 +72,7 @@ def memory() -> Check:
     import psutil
 
     free = psutil.virtual_memory().available
+    # Too little for OLMoE is no fault where the embedded model is used.
     enough = free >= MEMORY_FOR_OLMOE
     advice = f"OLMoE-1B-7B in nf4 works in {MEMORY_FOR_OLMOE / GB:.0f} GB; free some, or use the embedded model."
     return Check("memory", free >= MEMORY_FOR_POCKET, f"{free / GB:.1f} GB free", "" if enough else advice)

@@ -135,6 +135,7 @@ def command(
         any_option: whether options that it does not declare reach it, among its arguments.
     """
 
+    # Marked, not registered: what the help lists, and in which order, the application says.
     def marked(function: Callable[..., None]) -> Callable[..., None]:
         function.command_facts = (name or function.__name__, examples, any_option)  # type: ignore[attr-defined]
         return function

@@ -107,6 +107,7 @@ def compare(
     from moee_topics.recipe import is_scoring, read_recipe
     from moee_topics.run_folder import RunFolder
 
+    # By its manifest a folder of a run is told from a recipe of the same name.
     folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(arguments or []) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
@@ -131,6 +132,7 @@ def two_runs(first: Path, second: Path, output: Path) -> Result:
     """The page of two runs, in a folder or under a name of its own."""
     from moee_topics.report import write_comparison
 
+    # A file or a folder: its ending tells.
     page = output if output.suffix in (".html", ".md") else output / f"{first.name}-{second.name}.html"
     write_comparison(first, second, page)
     return Result({"page": page}, [], page)

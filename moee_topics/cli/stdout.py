@@ -51,6 +51,7 @@ def print_table(table: Table) -> None:
 
     # As Text: rich takes [brackets] in a plain string for markup, and a topic's word may have some.
     drawn = RichTable(title=Text(table.title))
+    # Folded, not cut: a long name of a model or a task would lose what tells it from others.
     for i, header in enumerate(table.headers):
         drawn.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold")
     best = table.best or [None] * len(table.rows)

@@ -144,7 +144,10 @@ def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
 
 
 class QuantizedLinear(nn.Module):
-    """A linear layer whose weight is expanded at each call: faster than bitsandbytes' own kernel from 64 rows on."""
+    """A linear layer whose weight is expanded at each call."""
+
+    # bitsandbytes' Linear4bit is slower from 64 rows on, repacks its weights in place, and refuses matrices such as
+    # qwen2_moe's shared_expert_gate (benchmarks/LOG.md).
 
     quantized_kind: Kind
 

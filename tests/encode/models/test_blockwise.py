@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -70,3 +72,9 @@ def test_a_block_of_zeros_stays_zero(kind: Kind) -> None:
 def test_a_matrix_that_is_no_whole_number_of_blocks_is_refused(kind: Kind) -> None:
     with pytest.raises(ModelError, match="multiple of 64"):
         blockwise.quantize(torch.randn(4, 3, 40), kind)
+
+
+def test_without_bitsandbytes_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(ModelError, match="pip install bitsandbytes, or use quantize: none"):
+        blockwise.quantize(torch.randn(64, 64), "int8")
