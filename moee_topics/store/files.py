@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from moee_topics.errors import InputError, ResourceError, StoreError
+from moee_topics.schema import shortened
 
 _TEMPORARY = re.compile(r"\.(\d+)(?:-\d+)?@(.+)\.tmp$")
 _STALE_SECONDS = 3600  # of another host's files, whose processes cannot be asked
@@ -218,6 +219,9 @@ def disk_errors(path: Path, size: int | None = None) -> Iterator[None]:
                 f"The disk is full: {path} could not be written ({facts}). Everything before it is kept; make room "
                 "and run again."
             ) from error
+        if number == errno.ENAMETOOLONG:
+            longest = max(path.parts, key=len)
+            raise InputError(f"{shortened(longest)} is too long for the name of a file.") from error
         raise StoreError(f"{path} could not be written: {_REASONS.get(number, reason)}.") from error
 
 

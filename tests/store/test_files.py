@@ -169,7 +169,7 @@ def test_a_device_and_a_pipe_are_written_as_they_are(tmp_path: Path) -> None:
         (errno.EROFS, StoreError, "file could not be written: the file system is read-only. Choose another"),
         (errno.EACCES, StoreError, "this user may not write there"),
         (errno.EIO, StoreError, "reports an error"),
-        (errno.ENAMETOOLONG, StoreError, "name too long"),
+        (errno.ENAMETOOLONG, InputError, "is too long for the name of a file"),
     ],
 )
 def test_errors_of_the_disk_say_what_and_where(
@@ -274,3 +274,8 @@ def test_writing_alone_clears_what_killed_writers_left(tmp_path: Path) -> None:
         assert not left.exists()
         assert json.loads((tmp_path / "run" / "writer.json").read_text())["pid"] == os.getpid()
     assert names(tmp_path / "run") == ["writer.lock"]
+
+
+def test_a_name_that_no_disk_takes_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is too long for the name of a file"):
+        write_text(tmp_path / ("x" * 300) / "a.json", "{}")
