@@ -17,7 +17,6 @@ from moee_topics.store import read_json, write_text
 
 Floats = Annotated[NDArray[np.floating], PlainValidator(lambda rows: np.asarray(rows, dtype=np.float64))]
 
-MEND = "Fit the run again to write experts.json."
 _NUMBERS = ("layers", "experts", "documents", "shuffles", "fdr", "threshold")
 
 
@@ -166,12 +165,12 @@ class ExpertReport:
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
-            raise InputError(f"This is no expert report ({place}: {fault['msg']}). {MEND}") from error
+            raise InputError(f"This is no expert report ({place}: {fault['msg']}).") from error
         shape, topics = (report.layers, report.experts), len(report.topics)
         arrays = [(report.corpus, shape), (report.similarity, (topics, topics))]
         for array, expected in arrays + [(topic.lift, shape) for topic in report.topics]:
             if array.shape != expected and array.size:
-                raise InputError(f"This is no expert report: an array is {array.shape}, expected {expected}. {MEND}")
+                raise InputError(f"This is no expert report: an array is {array.shape}, expected {expected}.")
         return report
 
     def save(self, path: Path) -> None:
@@ -185,7 +184,7 @@ class ExpertReport:
         Raises:
             InputError: the file is missing or is something else.
         """
-        return cls.from_json(read_json(path, kind=dict[str, Any], mend=MEND))
+        return cls.from_json(read_json(path, kind=dict[str, Any]))
 
 
 def _rounded(values: Floats, digits: int) -> Any:

@@ -1,4 +1,7 @@
-"""The words of a document as one more block: TF-IDF, then a truncated singular value decomposition."""
+"""The words of a document as one more block: TF-IDF, then a truncated singular value decomposition.
+
+scikit-learn is imported where it is used: every recipe names a fusion, and reading one should take no second.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from moee_topics.corpus import SPACELESS, words_of
 from moee_topics.defaults import SEED
@@ -47,6 +48,9 @@ class Lexical:
         Raises:
             InputError: no word is in two documents or more.
         """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         texts = list(dict.fromkeys(texts))  # copies would make their words common and their directions strong
         texts = texts[:: -(-len(texts) // MOST_DOCUMENTS) or 1]
         vectorizer = TfidfVectorizer(
@@ -83,6 +87,8 @@ class Lexical:
 
     @cached_property
     def _vectorizer(self) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         vectorizer = TfidfVectorizer(
             analyzer=_terms, vocabulary=list(self.vocabulary), sublinear_tf=True, dtype=np.float32
         )

@@ -6,26 +6,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from moee_topics.errors import RecipeError
-from moee_topics.fuse import METHODS
+from moee_topics.errors import InputError, RecipeError
+from moee_topics.fuse import METHODS, find_method
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.stages import run
 
 
 def parse_methods(text: str) -> list[str]:
-    """Methods of fusion from their names by comma, or ``all``; each once, in the order given.
+    """Methods of fusion from their names or the paper's by comma, or ``all``; each once, in the order given.
 
     Raises:
         RecipeError: a name that is no method, or fewer than two methods.
     """
-    named = [name.strip() for name in text.split(",") if name.strip()]
-    named = list(METHODS) if named == ["all"] else list(dict.fromkeys(named))
-    unknown = [name for name in named if name not in METHODS]
-    if unknown or len(named) < 2:
-        got = f"{unknown[0]!r} is none of them" if unknown else f"got {text!r}"
-        raise RecipeError(f"fusion.method takes 'all' or two or more of {', '.join(METHODS)} to compare; {got}.")
-    return named
+    named = [name for name in text.split(",") if name.strip()]
+    takes = f"fusion.method takes 'all' or two or more of {', '.join(METHODS)} to compare"
+    try:
+        methods = list(METHODS) if text.strip() == "all" else list(dict.fromkeys(map(find_method, named)))
+    except InputError as error:
+        raise RecipeError(f"{takes}. {error}") from error
+    if len(methods) < 2:
+        raise RecipeError(f"{takes}; got {text!r}.")
+    return methods
 
 
 def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, progress: Progress | None = None) -> None:

@@ -117,6 +117,8 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
 
 def _spare_updates(work: Workspace) -> None:
     """Refuses another fit of a run that was updated, whose versions would be of a fit that is gone."""
+    if not RunFolder.history.exists(work.run):
+        return  # and damaged digests, which reading would meet, are made again by the run
     history = work.run.history
     if history is not None and history["fit"] != FitStage().inputs(work):
         raise InputError(

@@ -66,5 +66,5 @@ def test_what_is_no_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"scores\.json cannot be read .* Make it again with: moee-topics run"):
         write_report(folder)
     (folder / "scores.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match=r"scores\.json is damaged .*dictionary.* Make it again with: moee-topics run"):
+    with pytest.raises(InputError, match=r"scores\.json is damaged .*object.* Make it again with: moee-topics run"):
         write_report(folder)

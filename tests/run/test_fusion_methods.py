@@ -16,6 +16,7 @@ from moee_topics.run_folder import RunFolder
 def test_methods_are_named_by_comma_or_all(tmp_path: Path) -> None:
     assert parse_methods("all") == list(METHODS)
     assert parse_methods("concat, hidden_states,concat") == ["concat", "hidden_states"]
+    assert parse_methods("HS,Sum") == ["hidden_states", "weighted_sum"]
 
 
 @pytest.mark.parametrize("text", ["", "concat", "concat,concat", "concat,nothing", "ALL"])
