@@ -22,7 +22,7 @@ from moee_topics.run.ledger import fingerprint
 from moee_topics.run.scores import score_topics
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import RunFile, RunFolder
+from moee_topics.run_folder import EncoderRecord, RunFile, RunFolder
 from moee_topics.topics import (
     OUTLIERS,
     MoEEBackend,
@@ -81,14 +81,19 @@ class FitStage(Stage):
                 labels=labels if any(labels) else None,
                 timestamps=timestamps if any(timestamps) else None,
             )
-        RunFolder.result.write(work.run, model.result)
         # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
         options, key = asdict(work.recipe.encoder), dict(sorted(work.embedder.key.items()))
-        work.run.write_model(model, fusion, {"options": options, "key": key})
-        write_chapters(work, model, steps)
-        topics, outliers = model.result.topics, int((model.result.topics == OUTLIERS).sum())
-        line = f"{len(np.unique(topics[topics != OUTLIERS]))} topics, {outliers:,} documents in none"
-        return Outcome(line, {"steps": steps.seconds, "dimensions": vectors.shape[1], "left_out": steps.left_out})
+        return write_fit(work, model, fusion, {"options": options, "key": key}, steps)
+
+
+def write_fit(work: Workspace, model: TopicModel, fusion: Fusion, encoder: EncoderRecord, steps: Steps) -> Outcome:
+    """Saves a topic model with all that new documents need, and works out what follows from its topics."""
+    RunFolder.result.write(work.run, model.result)
+    work.run.write_model(model, fusion, encoder)
+    write_chapters(work, model, steps)
+    outliers, dimensions = int((model.result.topics == OUTLIERS).sum()), model.voters.vectors.shape[1]
+    line = f"{model.result.topic_count} topics, {outliers:,} documents in none"
+    return Outcome(line, {"steps": steps.seconds, "dimensions": dimensions, "left_out": steps.left_out})
 
 
 def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.float32]]:

@@ -85,6 +85,14 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
         yield from predictor.predict(step)
 
 
+def fitted_encoder(run: RunFolder, device: str | None = None) -> EncoderSettings:
+    """The encoder of a run as it was asked for, on another device if one is named."""
+    saved = run.encoder
+    # The dtype may not be another one: vectors of other precision would be other vectors.
+    options = {**saved["options"], "dtype": saved["key"].get("dtype")}
+    return EncoderSettings.checked(**{**options, "device": device or options.get("device")})
+
+
 def check_same_encoder(model: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuses a model that has other files or settings than the one of a run, by the keys of both.
 
@@ -117,11 +125,9 @@ class Predictor:
         """
         run = RunFolder(folder).current
         RunFolder.result.check(run)  # the model reads it from beside its own folder
-        fusion, saved = run.fusion, run.encoder
-        # The device may be another one, its dtype may not: vectors of other precision would be other vectors.
-        options = {**saved["options"], "dtype": saved["key"].get("dtype")} | ({"device": device} if device else {})
-        encoder = EncoderSource(EncoderSettings.checked(**options), require_routers=fusion.needs_routers)
-        check_same_encoder(encoder.settings.model, saved["key"], encoder.key())
+        fusion, settings = run.fusion, fitted_encoder(run, device)
+        encoder = EncoderSource(settings, require_routers=fusion.needs_routers)
+        check_same_encoder(settings.model, run.encoder["key"], encoder.key())
         return cls(Embedder(encoder), fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:

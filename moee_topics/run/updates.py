@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast, get_args
@@ -15,19 +15,18 @@ import numpy as np
 from moee_topics.corpus import Corpus, DocumentList, open_corpus
 from moee_topics.defaults import STORE_NAME
 from moee_topics.embed import Embedder
-from moee_topics.encode import EncoderSettings
 from moee_topics.errors import InputError
 from moee_topics.evaluate import topic_lineage
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.report import topic_colours
 from moee_topics.run.document_changes import DocumentChanges, document_changes
-from moee_topics.run.embed_stage import encode_corpus
-from moee_topics.run.fit_stage import Steps, write_chapters
+from moee_topics.run.embed_stage import EmbedStage
+from moee_topics.run.fit_stage import Steps, write_fit
 from moee_topics.run.ledger import Ledger, StageRecord
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy, Update
-from moee_topics.run.predictor import Reading, check_same_encoder
+from moee_topics.run.predictor import Reading, check_same_encoder, fitted_encoder
 from moee_topics.run.report_stage import write_page
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord
@@ -189,15 +188,13 @@ def _check_changes(changes: DocumentChanges, policy: Policy, corpora: Sequence[C
 
 def _workspace(parent: RunFolder, folder: Path, store: Path, changes: DocumentChanges, progress: Progress) -> Workspace:
     """The recipe of a run at work on other documents, with the very encoder of the run."""
-    manifest, saved = parent.manifest, parent.encoder
+    manifest, encoder = parent.manifest, fitted_encoder(parent)
     recipe: Recipe = parse_recipe(manifest["recipe"], name=f"the recipe of {parent.name}")
-    # The dtype is pinned: vectors of other precision would be other vectors.
-    encoder = EncoderSettings.checked(**{**saved["options"], "dtype": saved["key"].get("dtype")})
     work = Workspace(recipe.model_copy(update={"encoder": encoder}), folder, store, progress)
     # In the place of the recipe's own corpus, which is by now only a part of the documents.
     work.corpus = DocumentList.of(changes.documents, f"{parent.name}, updated")
     work.embedder = Embedder(work.encoder, store, key=work.key, progress=progress)
-    check_same_encoder(encoder.model, saved["key"], work.embedder.key)
+    check_same_encoder(encoder.model, parent.encoder["key"], work.embedder.key)
     return work
 
 
@@ -207,29 +204,24 @@ def _write_version(
     """Writes all of a run's files for its documents as they are now, and completes the record."""
     policy = POLICIES[cast(Policy, record["policy"])]
     steps, run, started = Steps(work.progress), work.run, time.perf_counter()
-    encoded = encode_corpus(work)
-    record["encoded"] = encoded.encoded
+    encoded = EmbedStage().run(work)
+    record["encoded"] = encoded.facts["encoded"]
     embedding = round(time.perf_counter() - started, 3)
-    work.progress.end("embed", embedding, f"{encoded.encoded:,} documents encoded")
-    work.ledger.finish(
-        StageRecord("embed", "", embedding, facts={**asdict(encoded.counts), "encoded": encoded.encoded})
-    )
+    work.progress.end("embed", embedding, encoded.line)
+    work.ledger.finish(StageRecord("embed", "", embedding, facts=encoded.facts))
     with steps.step(record["policy"], f"{changes.added:,} new documents, {changes.changed:,} with another text"):
         RunFolder.model.check(parent)  # parent.model would have no backend, and words must be embedded again
         backend = MoEEBackend(work.word_embedder(), parent.fusion)
         before = TopicModel.load(RunFolder.model.path(parent), backend)
         old = before.result
         model, fusion = policy(Update(work, before, parent.fusion, changes, next_topic))
-    RunFolder.result.write(run, model.result)
-    run.write_model(model, fusion, parent.encoder)
-    write_chapters(work, model, steps)
+    fitted = write_fit(work, model, fusion, parent.encoder, steps)
     stayed = np.flatnonzero(changes.rows >= 0)
     pair = old.topics[changes.rows[stayed]], model.result.topics[stayed]
     ids = ([topic.topic for topic in result.topic_info] for result in (old, model.result))
     record["lineage"] = [dict(event) for event in topic_lineage(*pair, *ids)]
     record["topics"] = model.result.topic_count
-    facts = {"steps": steps.seconds, "dimensions": model.voters.vectors.shape[1], "left_out": steps.left_out}
-    work.ledger.finish(StageRecord("fit", "", time.perf_counter() - started - embedding, facts=facts))
+    work.ledger.finish(StageRecord("fit", "", time.perf_counter() - started - embedding, facts=fitted.facts))
     write_manifest(work, finished=True)
     colours = {str(topic): colour for topic, colour in topic_colours(parent).items()}
     # The folder's own name is v2 or v3, and its colours would follow the sizes of its topics.

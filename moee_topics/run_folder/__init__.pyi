@@ -1,5 +1,6 @@
 from .digests import Digests as Digests
 from .digests import digest_of as digest_of
+from .folder import EncoderRecord as EncoderRecord
 from .folder import History as History
 from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
