@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,7 @@ class Recipe(Section):
     ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
     bertopic: BertopicArguments = Field(default_factory=BertopicArguments)
     topics: TopicSettings = TopicSettings()
-    scores: tuple[ScoreName, ...] = ("npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure")
+    scores: tuple[ScoreName, ...] = get_args(ScoreName)
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED
