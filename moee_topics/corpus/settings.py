@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Literal
@@ -81,6 +82,10 @@ class CorpusSettings:
             ) from error
         if self.delimiter is not None and (len(self.field_delimiter) != 1 or self.field_delimiter in '"\r\n'):
             raise InputError(f"corpus.delimiter is {self.delimiter!r}, expected one character or tab.")
+        if self.time_format is not None and not re.search(r"%[YyGcx]", self.time_format):
+            raise InputError(  # strptime would take 1900
+                f"corpus.time_format is {self.time_format!r}, which names no year, expected such as '%d/%m/%Y'."
+            )
 
         pattern = PurePath(self.pattern)
         if pattern.is_absolute() or ".." in pattern.parts or any("**" in part != "**" for part in pattern.parts):

@@ -109,9 +109,14 @@ class TextFile:
         name = codecs.lookup(encoding).name
         if name in ("utf-16", "utf-32") and not head.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):
             return f"{name}-le"  # as Python reads bytes; its decoder of streams would refuse them
+        marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
+        if marked and not name.startswith("utf"):
+            raise InputError(
+                f"{self.name} begins with the mark of {marked}, which corpus.encoding={encoding} would read as "
+                "letters. Leave corpus.encoding out."
+            )
         if name != "utf-8":
             return encoding
-        marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
         zeros = head.count(0)
         # Spaces and line ends have a zero byte in UTF-16, also between letters of other scripts. A few zero bytes in
         # what else is plain text are a fault of its writer, and no reason to read all of it as something else.

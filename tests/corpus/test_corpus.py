@@ -114,6 +114,9 @@ def test_dates_day_first_are_refused_until_their_format_is_said(tmp_path: Path) 
     with pytest.raises(InputError, match=r"line 1: '01/05/2024' is not a time.*corpus\.time_format"):
         surveyed(path)
     assert surveyed(path, time_format="%d/%m/%Y").timestamps == ("2024-05-01T00:00:00", "2024-05-20T00:00:00")
+    for format in ("%d/%m", "%H:%M", "abc"):
+        with pytest.raises(InputError, match="names no year"):
+            surveyed(path, time_format=format)
 
 
 def test_empty_ids_are_places_and_numbers_are_names(tmp_path: Path) -> None:

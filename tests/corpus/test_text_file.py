@@ -93,3 +93,10 @@ def test_a_line_of_hundreds_of_megabytes_is_refused_before_it_is_in_memory(tmp_p
     tracemalloc.stop()
     assert "line 2" in message and "50,000,000 characters" in message
     assert peak < 150_000_000
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_a_byte_order_mark_is_not_read_as_letters(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes("one\ntwo".encode(encoding))
+    assert "Leave corpus.encoding out" in refused_lines(tmp_path / "a.txt", encoding="latin-1")
+    assert len(lines_of(tmp_path / "a.txt")) == 2

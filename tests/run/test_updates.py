@@ -309,8 +309,11 @@ def test_a_kill_leaves_the_last_version_whole(root: Path, new: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_kill_at_any_sync_leaves_the_last_version_or_the_new_one(root: Path, new: str, policy: str) -> None:
-    outcomes = killed(root / "run", new, policy, [*range(1, 400)])
-    assert outcomes[-1][2] == "v2" and len(outcomes) > 30
+@pytest.mark.parametrize(("policy", "every"), [("assign", 1), ("grow", 25), ("refit", 25)])
+def test_a_kill_at_any_sync_leaves_the_last_version_or_the_new_one(
+    root: Path, new: str, policy: str, every: int
+) -> None:
+    # All policies write by the same steps, and each kill costs a fit.
+    outcomes = killed(root / "run", new, policy, [*range(1, 400, every)])
+    assert outcomes[-1][2] == "v2" and len(outcomes) > 30 // every
     assert {(name, size) for _, _, name, size in outcomes} == {("run", DOCUMENTS), ("v2", DOCUMENTS + 30)}
