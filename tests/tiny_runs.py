@@ -42,6 +42,14 @@ def recipe_of(corpus: Path, model: Path, *overrides: str) -> Recipe:
     return parse_recipe(data, overrides)
 
 
+def as_0_1_0_left_it(run: Path) -> None:
+    """Takes the digests of a run away; of a run of this version that would be damage."""
+    (run / "digests.json").unlink()
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["versions"]["moee_topics"] = "0.1.0"
+    (run / "run.json").write_text(json.dumps(manifest))
+
+
 class Heard(Progress):
     """Remembers what was said."""
 

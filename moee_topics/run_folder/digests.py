@@ -31,14 +31,25 @@ class Digests:
         """Digests by the name of the file; none where a run of 0.1.0 left none.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file is damaged, or is gone from a run that had one.
         """
         mend = f"Make it again with: {run_command(self.folder)}"
         content = read_json(self.path, kind=dict, default={}, mend=mend)
+        if not content and self._had_digests():
+            raise InputError(f"{self.path} is missing, so nobody can say which other files are whole. {mend}")
         digests = content.get("files", {})
         if content and (not isinstance(digests, dict) or content.get("digest") != _seal(digests)):
             raise InputError(f"{self.path} is damaged: its content is not what was written. {mend}")
         return {name: str(digest) for name, digest in digests.items()}
+
+    def _had_digests(self) -> bool:
+        """Whether the run is of a version that writes digests: before its first file, and so before its manifest."""
+        try:
+            manifest = read_json(self.folder / "run.json", kind=dict[str, Any], default={})
+        except InputError:  # whoever reads it is told
+            return False
+        versions = manifest.get("versions")
+        return isinstance(versions, dict) and versions.get("moee_topics") not in (None, "0.1.0")
 
     def damaged(self, path: Path) -> list[Path]:
         """The files at or below a path that are gone or not what was written.

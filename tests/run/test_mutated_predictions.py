@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mutations import mutated, mutated_json
+from tiny_runs import as_0_1_0_left_it
 
 from moee_topics import run as pipeline
 from moee_topics.encode.encoder import MoEEncoder
@@ -61,6 +62,8 @@ def test_mutated_calls_of_predict_give_all_rows_or_are_refused(
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     clean = {name: predictions(run, tmp_path / name) for name in files}
+    digests = (run / "digests.json").read_bytes()
+    manifest = (run / "run.json").read_bytes()
     parts = sorted(path for path in run.rglob("*") if path.is_file())
     for attempt in range(tries):
         name, part = rng.choice(list(files)), rng.choice(parts)
@@ -70,9 +73,8 @@ def test_mutated_calls_of_predict_give_all_rows_or_are_refused(
             (tmp_path / name).write_bytes(mutated(files[name], rng))
         else:
             part.write_bytes(mutated_json(before, rng) if part.suffix == ".json" else mutated(before, rng))
-        digests = (run / "digests.json").read_bytes() if attempt % 3 == 2 else None
-        if digests is not None:
-            (run / "digests.json").unlink()
+        if attempt % 3 == 2 and part.name not in ("run.json", "digests.json"):
+            as_0_1_0_left_it(run)
         try:
             rows = predictions(run, tmp_path / name, rng.choice(OPTIONS) if attempt % 3 == 0 else ())
             outcomes["read"] += 1
@@ -80,7 +82,7 @@ def test_mutated_calls_of_predict_give_all_rows_or_are_refused(
         except MoEETopicsError:
             outcomes["refused"] += 1
         (tmp_path / name).write_bytes(files[name])
-        if digests is not None:
-            (run / "digests.json").write_bytes(digests)
+        (run / "digests.json").write_bytes(digests)
+        (run / "run.json").write_bytes(manifest)
         part.write_bytes(before)
     assert outcomes["read"] and outcomes["refused"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import STABILITY, Heard, recipe_of
+from tiny_runs import STABILITY, Heard, as_0_1_0_left_it, recipe_of
 
 from moee_topics import run as pipeline
 from moee_topics.errors import InputError
@@ -107,7 +107,7 @@ def test_no_damage_is_shown_as_a_result_and_none_ends_in_a_traceback(whole: Path
 @pytest.mark.slow
 def test_a_run_without_digests_never_ends_in_a_traceback(whole: Path) -> None:
     """As runs of 0.1.0 are: what still reads as it should cannot be told from the truth, but all else is."""
-    (whole / "digests.json").unlink()
+    as_0_1_0_left_it(whole)
     clean, rng = all_that_is_read(whole), random.Random(0)
     for _ in range(300):
         file = rng.choice(files_of(whole))
@@ -194,7 +194,7 @@ def test_a_damaged_sparse_matrix_is_told_and_does_not_end_the_process(whole: Pat
     """Without digests, too: scipy would write outside of the array."""
     from safetensors.numpy import load_file, save_file
 
-    (whole / "digests.json").unlink()
+    as_0_1_0_left_it(whole)
     file = whole / "model" / "ctfidf.safetensors"
     arrays = load_file(file)
     arrays["indices"][0] = 2**30

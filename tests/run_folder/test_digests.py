@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,21 @@ from moee_topics.errors import InputError
 from moee_topics.run_folder import RunFolder
 
 scores = RunFolder.scores
+
+
+@pytest.mark.parametrize("left", [None, "{}"])
+def test_digests_that_are_gone_are_told_but_where_a_version_wrote_none(rewritten: RunFolder, left: str | None) -> None:
+    if left is None:
+        rewritten.digests.path.unlink()
+    else:
+        rewritten.digests.path.write_text(left)
+    for version, had in (("0.1.0", False), ("0.2.0", True)):
+        manifest = rewritten.path / "run.json"
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "versions": {"moee_topics": version}}))
+        assert rewritten.whole([scores]) is not had
+        if had:
+            with pytest.raises(InputError, match=r"digests\.json is missing.* Make it again with: moee-topics run"):
+                scores.read(RunFolder(rewritten.path))
 
 
 def test_damaged_digests_are_told_and_trusted_by_nobody(rewritten: RunFolder) -> None:
