@@ -96,7 +96,7 @@ def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_pa
         ((run, run, run), "one recipe comes first"),
         ((run, recipe), "one recipe comes first"),
         ((recipe, "fusion.method=concat"), "two or more of hidden_states"),
-        ((recipe, "fusion.method=concat,HS"), "'HS' is none of them"),
+        ((recipe, "fusion.method=concat,XY"), "no way to fuse called 'XY'"),
         ((recipe, "--method", "all"), "There is no option --method."),
         ((recipe, "score.alpha=1"), "there is no key score"),
     ]:
