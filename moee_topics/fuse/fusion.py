@@ -152,13 +152,16 @@ class Fusion:
         Raises:
             InputError: the other one has not learnt what this one needs.
         """
-        learnt = other.standardizer
+        moments: dict[str, Any] = {}
         for name in ("hidden_states", "routing_weights"):
-            if self.standardize in (name, "both") and (learnt is None or getattr(learnt, name) is None):
+            # What this fusion leaves as it is stays so, whatever the other one standardizes.
+            moments[name] = getattr(other.standardizer, name, None) if self.standardize in (name, "both") else None
+            if self.standardize in (name, "both") and moments[name] is None:
                 raise InputError(f"{self.label} needs statistics of the {name}, and {other.label} has none. Fit it.")
         if self.lexical and other.lexicon is None:
             raise InputError(f"{self.label} needs the words of a corpus, and {other.label} has none. Fit it.")
-        return self._learnt(replace(self), learnt, other.lexicon)
+        standardizer = Standardizer(**moments) if any(moments.values()) else None
+        return self._learnt(replace(self), standardizer, other.lexicon if self.lexical else None)
 
     def blocks(self, embeddings: Embeddings) -> Blocks:
         """Both blocks as the method is given them, standardized where this fusion says so.

@@ -182,7 +182,8 @@ def read_json(path: Path, *, kind: Any = Any, default: Any = _REQUIRED, mend: st
         value = json.loads(path.read_text(encoding="utf-8"))
         # From text, since only there a list may stand for a tuple and a mapping for a dataclass in strict mode; and
         # without the halves of characters that documents may hold, which pydantic does not read.
-        _form(kind).validate_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"), strict=True)
+        if kind is not Any:
+            _form(kind).validate_json(json.dumps(value, ensure_ascii=False).encode(errors="replace"), strict=True)
     except FileNotFoundError as error:
         if default is not _REQUIRED:
             return default

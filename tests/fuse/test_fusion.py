@@ -75,6 +75,16 @@ def test_a_fusion_that_standardizes_must_be_fitted_and_says_so() -> None:
     np.testing.assert_array_equal(other.transform(embeddings(9))[:, :6], fitted.transform(embeddings(9)))
 
 
+@pytest.mark.parametrize("standardize", ["none", "hidden_states", "routing_weights", "both"])
+def test_a_fusion_takes_no_more_than_it_needs_of_another_one(standardize: Any) -> None:
+    documents, texts = embeddings(30), TEXTS
+    whole = Fusion("concat", standardize="both", lexical=1.0).fit([documents], texts)
+    for lexical in (0.0, 1.0):
+        mine = Fusion("concat", standardize=standardize, lexical=lexical)
+        taken, learnt = mine.fitted_like(whole), mine.fit([documents], texts)
+        np.testing.assert_array_equal(taken.transform(documents, texts), learnt.transform(documents, texts))
+
+
 def test_fit_and_another_alpha_leave_a_fusion_as_it_was() -> None:
     fusion = Fusion()
     fitted = fusion.fit([embeddings(5)])
