@@ -1,5 +1,7 @@
 from .checks import Check as Check
 from .checks import guarded as guarded
+from .diagnostics import machine_checks as machine_checks
+from .diagnostics import proof_checks as proof_checks
 from .encoder import MoEEncoder as MoEEncoder
 from .encoder_source import EncoderSource as EncoderSource
 from .models import CALIBRATION_TOKENS as CALIBRATION_TOKENS
@@ -20,8 +22,6 @@ from .prompts import PROMPTS as PROMPTS
 from .prompts import PromptTokenizer as PromptTokenizer
 from .prompts import TokenCounts as TokenCounts
 from .prompts import get_prompt as get_prompt
-from .proofs import machine_checks as machine_checks
-from .proofs import proof_checks as proof_checks
 from .router import RouterCapture as RouterCapture
 from .router import find_routers as find_routers
 from .settings import POCKET as POCKET

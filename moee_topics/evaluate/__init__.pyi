@@ -3,10 +3,10 @@ from .agreement import TopicFate as TopicFate
 from .agreement import TopicMatching as TopicMatching
 from .agreement import clustering_agreement as clustering_agreement
 from .agreement import match_topics as match_topics
+from .duplicate_texts import first_of_each as first_of_each
 from .expert_report import ExpertReport as ExpertReport
 from .lineage import TopicEvent as TopicEvent
 from .lineage import topic_lineage as topic_lineage
-from .repeats import first_of_each as first_of_each
 from .similarities import ErrorComplementarity as ErrorComplementarity
 from .similarities import error_complementarity as error_complementarity
 from .similarities import similarity_correlations as similarity_correlations

@@ -14,7 +14,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate.agreement import OUTLIERS, Topics, match_topics, same_length
-from moee_topics.evaluate.repeats import first_of_each
+from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.topic_scores import Score
 
 Kind = Literal["seeds", "bootstrap"]

@@ -4,6 +4,7 @@ from .alpha import Criterion as Criterion
 from .alpha import choose_alpha as choose_alpha
 from .alpha import grid_search_alpha as grid_search_alpha
 from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
+from .batch_fusion import BatchFusion as BatchFusion
 from .blocks import raw_blocks as raw_blocks
 from .fusion import RAW as RAW
 from .fusion import Fusion as Fusion
@@ -14,5 +15,4 @@ from .lexical import Lexical as Lexical
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
-from .reference import BatchFusion as BatchFusion
 from .standardizer import Standardizer as Standardizer

@@ -1,7 +1,7 @@
 from .board import Table as Table
 from .board import to_markdown as to_markdown
-from .protocol import MTEBEncoder as MTEBEncoder
-from .protocol import load_mteb_encoder as load_mteb_encoder
+from .fusion_encoder import MTEBEncoder as MTEBEncoder
+from .fusion_encoder import load_mteb_encoder as load_mteb_encoder
 from .score_page import write as write
 from .score_recipe import ScoreRecipe as ScoreRecipe
 from .score_recipe import load_score_recipe as load_score_recipe

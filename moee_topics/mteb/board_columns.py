@@ -13,7 +13,7 @@ from pydantic import Field
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.fuse import BatchFusion, Fusion
-from moee_topics.mteb.protocol import AnyFusion
+from moee_topics.mteb.fusion_encoder import AnyFusion
 from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
 from moee_topics.run_folder import Digests
 from moee_topics.store import read_json, write_json

@@ -24,7 +24,7 @@ from moee_topics.defaults import SEED
 from moee_topics.encode import PROMPTS, EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
-from moee_topics.mteb.protocol import AnyFusion, reference_router
+from moee_topics.mteb.fusion_encoder import AnyFusion, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
 from moee_topics.recipe import find_recipe, read_recipe
 from moee_topics.schema import Section, build, read_yaml

@@ -22,7 +22,7 @@ from moee_topics.errors import InputError, import_extra
 from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
 from moee_topics.mteb.board_columns import ChosenAlphas, Column, columns_of
-from moee_topics.mteb.protocol import AnyFusion, MTEBEncoder, model_meta
+from moee_topics.mteb.fusion_encoder import AnyFusion, MTEBEncoder, model_meta
 from moee_topics.mteb.results import Results
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.mteb.tasks import (

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, NoTopicsError
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
-from moee_topics.topics.copies import distinct_rows
 from moee_topics.topics.descriptions import describe, strengths
+from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, TopicResult

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from moee_topics.topics.clustering import build_hdbscan, build_umap
-from moee_topics.topics.copies import distinct_rows
+from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import HDBSCAN_DEFAULTS, FitSettings
 from moee_topics.topics.voters import Voters

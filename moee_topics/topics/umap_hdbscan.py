@@ -13,7 +13,7 @@ from hdbscan import HDBSCAN, all_points_membership_vectors
 from numpy.typing import NDArray
 from umap import UMAP
 
-from moee_topics.topics.copies import Rows, distinct_rows
+from moee_topics.topics.duplicate_rows import Rows, distinct_rows
 
 
 class DistinctUMAP(UMAP):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from safetensors.numpy import save as to_safetensors
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.store import write_bytes
-from moee_topics.topics.copies import distinct_rows
+from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
 
 FILE = "prediction.safetensors"

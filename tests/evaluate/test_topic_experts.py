@@ -10,8 +10,8 @@ from routing_doubles import PLANTED, E, K, L, N, planted, uneven_routing
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
+from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.expert_report import ExpertReport
-from moee_topics.evaluate.repeats import first_of_each
 from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
 
 

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import adjusted_mutual_info_score
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate.repeats import first_of_each
+from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.topic_scores import (
     DocumentTerms,
     Score,

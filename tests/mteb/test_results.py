@@ -12,7 +12,7 @@ from stores import flip
 
 from moee_topics.embed import Embedder
 from moee_topics.fuse import RAW, Fusion
-from moee_topics.mteb.protocol import MTEBEncoder
+from moee_topics.mteb.fusion_encoder import MTEBEncoder
 from moee_topics.mteb.results import SETTINGS, Results, scores_of
 from moee_topics.mteb.tasks import LocalTask, VersionedTask, local_task
 

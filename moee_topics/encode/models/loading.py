@@ -23,7 +23,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
-from moee_topics.encode.models import attention, checkpoint, compact, deepseek, experts, memory, quantization
+from moee_topics.encode.models import attention, checkpoint, compact_weights, deepseek, experts, memory, quantization
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
 from moee_topics.errors import InputError, ModelError
@@ -76,14 +76,14 @@ def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: to
     """The model of a configuration with the weights of its files, none of which is missing."""
     name = settings.model
     quantizer = quantization.quantization_config(config, settings.quantize, name)
-    packed = compact.is_compact(config)
+    packed = compact_weights.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
     with ONE_AT_A_TIME, checkpoint_errors(name), quiet():
         model, info = model_class.from_pretrained(
             None if packed else resolve(name),
             config=config,
-            state_dict=compact.read_compact(Path(resolve(name)), dtype) if packed else None,
+            state_dict=compact_weights.read_compact(Path(resolve(name)), dtype) if packed else None,
             dtype=dtype,
             revision=settings.revision,
             trust_remote_code=False,

@@ -6,12 +6,12 @@ for chance and grows with the number of clusters, and all three for shuffled lab
 """
 
 from moee_topics.mteb.tasks.cluster_scores import SHUFFLED, add_cluster_scores
-from moee_topics.mteb.tasks.data import TextRecorder, clustering_rows, load, pair_rows, texts_of
 from moee_topics.mteb.tasks.hub_retries import without_retries
 from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, guess_type, read_rows
 from moee_topics.mteb.tasks.local import local_task
 from moee_topics.mteb.tasks.registry import benchmark_tasks, hub_task
 from moee_topics.mteb.tasks.task_source import TaskSource, VersionedTask
+from moee_topics.mteb.tasks.texts_and_labels import TextRecorder, clustering_rows, load, pair_rows, texts_of
 
 __all__ = [
     "SHUFFLED",

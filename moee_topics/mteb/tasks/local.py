@@ -24,7 +24,8 @@ from moee_topics.mteb.tasks.labelled_files import (
     sample_rows,
     whole_rows,
 )
-from moee_topics.mteb.tasks.protocols import (
+from moee_topics.mteb.tasks.task_source import TaskSource, mteb
+from moee_topics.mteb.tasks.task_types import (
     GROUPED_ROLES,
     OF_QUERIES,
     PROTOCOLS,
@@ -33,7 +34,6 @@ from moee_topics.mteb.tasks.protocols import (
     reranking_layout,
     retrieval_layout,
 )
-from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 from moee_topics.run_folder import is_plain_name
 from moee_topics.schema import shortened
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from moee_topics.topics.copies import distinct_rows
+from moee_topics.topics.duplicate_rows import distinct_rows
 
 
 def test_distinct_rows_are_found_in_order_and_zero_has_no_sign() -> None:

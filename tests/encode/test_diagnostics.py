@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moee_topics.encode import Check, guarded, proofs
+from moee_topics.encode import Check, diagnostics, guarded
 from moee_topics.encode.models import experts, quantization
 from moee_topics.errors import ModelError
 
@@ -17,8 +17,8 @@ def test_experts_left_in_16_bits_are_a_failed_check(tmp_path: Path, monkeypatch:
         raise ModelError("experts take 2.000 bytes per weight")
 
     monkeypatch.setattr(quantization, "check_quantized", refuse)
-    with proofs.tiny_checkpoint() as folder:
-        check = guarded(lambda: proofs.four_bit(folder))
+    with diagnostics.tiny_checkpoint() as folder:
+        check = guarded(lambda: diagnostics.four_bit(folder))
     assert not check.ok
     assert "2.000 bytes" in check.detail
 
@@ -26,11 +26,11 @@ def test_experts_left_in_16_bits_are_a_failed_check(tmp_path: Path, monkeypatch:
 def test_a_wrong_experts_forward_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
     right = experts.experts_forward
     monkeypatch.setattr(experts, "experts_forward", lambda *given: right(*given) * 1.5)
-    with proofs.tiny_checkpoint() as folder:
-        assert not proofs.four_bit(folder).ok
+    with diagnostics.tiny_checkpoint() as folder:
+        assert not diagnostics.four_bit(folder).ok
 
 
 def test_too_many_threads_are_told_with_the_number_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr(proofs.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert proofs.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
+    monkeypatch.setattr(diagnostics.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert diagnostics.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")

@@ -14,7 +14,7 @@ from scoring_doubles import HashEncoder
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.fuse import METHODS, BatchFusion, Fusion, find_method
-from moee_topics.mteb.protocol import MTEBEncoder, reference_router
+from moee_topics.mteb.fusion_encoder import MTEBEncoder, reference_router
 
 mteb = pytest.importorskip("mteb")
 BIOSSES = Path(__file__).parents[2] / "../shared/data/biosses/data.jsonl.gz"
@@ -142,7 +142,7 @@ def test_every_text_task_of_mteb_runs(method: Any, tmp_path: Path) -> None:
 
 
 def test_the_metadata_loads_the_encoder_it_describes() -> None:
-    from moee_topics.mteb.protocol import load_mteb_encoder
+    from moee_topics.mteb.fusion_encoder import load_mteb_encoder
 
     encoder = load_mteb_encoder("pocket", fusion=Fusion("concat", standardize="none"))
     again = encoder.mteb_model_meta.load_model()

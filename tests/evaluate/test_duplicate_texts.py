@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moee_topics.evaluate.repeats import first_of_each
+from moee_topics.evaluate.duplicate_texts import first_of_each
 
 
 @pytest.mark.parametrize(

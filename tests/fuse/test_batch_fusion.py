@@ -9,7 +9,7 @@ import pytest
 from fusion_doubles import embeddings
 
 from moee_topics.errors import InputError
-from moee_topics.fuse.reference import BatchFusion
+from moee_topics.fuse.batch_fusion import BatchFusion
 
 
 @pytest.mark.parametrize("router", ["logits", "softmax"])
