@@ -7,3 +7,6 @@ SEED = 42
 
 STORE_NAME = "store"
 """The folder of embeddings beside the runs, or beside the results of a scoring run, that share it."""
+
+OUTLIERS = -1
+"""The topic id of documents that belong to no topic (HDBSCAN's noise)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ from moee_topics.corpus import CorpusSettings
 from moee_topics.defaults import SEED
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
+from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
 from moee_topics.report import ReportSettings
 from moee_topics.schema import Section, build, did_you_mean, read_yaml
@@ -32,7 +33,10 @@ from moee_topics.topics import (
     check_together,
 )
 
-ScoreName = Literal["npmi", "topic_diversity", "prediction", "outliers", "ami", "ari", "v_measure"]
+if TYPE_CHECKING:
+    ScoreName = str
+else:  # the table says the names; a type checker cannot read them from it, the schema and its messages can
+    ScoreName = Literal[tuple(SCORES)]
 MAX_BYTES = 1_000_000  # a corpus named by mistake is told before it is in memory
 
 
@@ -48,7 +52,7 @@ class Recipe(Section):
     ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
     bertopic: BertopicArguments = Field(default_factory=BertopicArguments)
     topics: TopicSettings = TopicSettings()
-    scores: tuple[ScoreName, ...] = get_args(ScoreName)
+    scores: tuple[ScoreName, ...] = tuple(SCORES)
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED

@@ -10,6 +10,7 @@ from .lineage import topic_lineage as topic_lineage
 from .similarities import ErrorComplementarity as ErrorComplementarity
 from .similarities import error_complementarity as error_complementarity
 from .similarities import similarity_correlations as similarity_correlations
+from .stability import STABILITY_READINGS as STABILITY_READINGS
 from .stability import Kind as Kind
 from .stability import TopicRun as TopicRun
 from .stability import compare_runs as compare_runs
@@ -18,7 +19,10 @@ from .stability import stability_summary as stability_summary
 from .stability import topic_stability as topic_stability
 from .topic_experts import find_experts as find_experts
 from .topic_experts import gather_routing_weights as gather_routing_weights
+from .topic_scores import SCORES as SCORES
 from .topic_scores import DocumentTerms as DocumentTerms
+from .topic_scores import Evidence as Evidence
+from .topic_scores import Reading as Reading
 from .topic_scores import Score as Score
 from .topic_scores import cluster_scores as cluster_scores
 from .topic_scores import npmi as npmi

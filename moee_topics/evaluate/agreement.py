@@ -12,12 +12,11 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
 
 Topics = Sequence[int] | NDArray[np.integer[Any]]
 Fate = Literal["matched", "split", "absorbed", "left out", "scattered"]
-
-OUTLIERS = -1
 
 
 @dataclass(frozen=True)

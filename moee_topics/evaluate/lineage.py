@@ -7,7 +7,8 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from moee_topics.evaluate.agreement import OUTLIERS, Topics, same_length
+from moee_topics.defaults import OUTLIERS
+from moee_topics.evaluate.agreement import Topics, same_length
 
 FIFTH, HALF = 0.2, 0.5
 

@@ -12,19 +12,40 @@ from numpy.typing import NDArray
 from sklearn.metrics import adjusted_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
-from moee_topics.evaluate.agreement import OUTLIERS, Topics, match_topics, same_length
+from moee_topics.evaluate.agreement import Topics, match_topics, same_length
 from moee_topics.evaluate.duplicate_texts import first_of_each
-from moee_topics.evaluate.topic_scores import Score
+from moee_topics.evaluate.topic_scores import Reading, Score
 
 Kind = Literal["seeds", "bootstrap"]
 
 TOP_WORDS = 10
 """So many first words of a topic are compared."""
 
-SCORES: Mapping[str, str] = {
+REFITS: Mapping[str, str] = {
     "seeds": "{} with other seeds",
     "bootstrap": "{} on bootstrap samples (some 63 % of the documents each), on the documents both saw",
+}
+
+STABILITY_READINGS: Mapping[str, Reading] = {
+    "stability": Reading(
+        "Stability",
+        0.5,
+        0.75,
+        "Fitted again, the corpus gives rather different topics.",
+        "Fitted again, the corpus gives the same topics in part.",
+        "Fitted again, the corpus gives nearly the same topics.",
+    ),
+    "stability_bootstrap": Reading(
+        "Stability on samples",
+        0.5,
+        0.75,
+        "Samples of the corpus give rather different topics.",
+        "Samples of the corpus give the same topics in part.",
+        "Samples of the corpus give nearly the same topics.",
+        headline=False,
+    ),
 }
 
 
@@ -177,11 +198,11 @@ def stability_summary(
 
 def stability_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
     """The scores ``stability`` and, where both kinds of refit were made, ``stability_bootstrap``."""
-    kinds = [kind for kind in SCORES if kind in summary]
+    kinds = [kind for kind in REFITS if kind in summary]
     scores = {}
-    for name, kind in zip(("stability", "stability_bootstrap"), kinds, strict=False):
+    for name, kind in zip(STABILITY_READINGS, kinds, strict=False):
         fits = summary[kind]["fits"]
         text = f"Mean adjusted mutual information of every two of {fits} fits: this one and "
-        text += f"{SCORES[kind].format(fits - 1)}. 1 is the same topics."
+        text += f"{REFITS[kind].format(fits - 1)}. 1 is the same topics."
         scores[name] = Score(summary[kind]["ami"], text, higher_is_better=True)
     return scores

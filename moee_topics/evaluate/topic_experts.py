@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.defaults import OUTLIERS
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError
-from moee_topics.evaluate.agreement import OUTLIERS
 from moee_topics.evaluate.expert_report import (
     ExpertDocuments,
     ExpertLift,

@@ -18,7 +18,7 @@ from moee_topics.errors import InputError
 from moee_topics.report.comparison_page import Comparison, compare_folders, write_compared
 from moee_topics.report.numerals import as_count
 from moee_topics.report.template import render, template_text
-from moee_topics.report.verdicts import RULES
+from moee_topics.report.verdicts import READINGS
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_text
 
@@ -125,7 +125,7 @@ def compare_methods(folders: Mapping[str, Path]) -> MethodsComparison:
                 first.get("description", ""),
                 [value if value is not None and math.isfinite(value) else None for value in values],
                 first.get("higher_is_better", True),
-                percent=name in RULES and RULES[name].percent,
+                percent=name in READINGS and READINGS[name].percent,
             )
         )
     documents = min(len(run.result) for run in runs.values())

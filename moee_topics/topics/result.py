@@ -19,15 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from moee_topics.defaults import OUTLIERS as OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.store import atomic_path, read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-
-OUTLIERS = -1
-"""The topic id of documents that belong to no topic (HDBSCAN's noise)."""
 
 ROWS_SHOWN = 15
 """Topics that a notebook shows of a result."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -17,7 +19,9 @@ from sklearn.metrics import adjusted_mutual_info_score
 from moee_topics.errors import InputError
 from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.topic_scores import (
+    SCORES,
     DocumentTerms,
+    Evidence,
     Score,
     cluster_scores,
     inverted_rbo,
@@ -226,3 +230,56 @@ def test_prediction_from_random_vectors_agrees_as_often_as_guessing() -> None:
     vectors, topics = rng.normal(size=(400, 16))[texts], rng.integers(0, 10, 400)[texts]
     agreement = prediction_agreement(*Voters.fit(vectors, topics).leave_one_out())
     assert agreement.value == pytest.approx(1 / 10, abs=0.05)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000), documents=st.integers(1, 40))
+def test_every_score_lies_in_its_range_and_is_there_or_left_out_by_what_it_needs(seed: int, documents: int) -> None:
+    rng = np.random.default_rng(seed)
+    texts, topics = corpus(documents, seed), rng.integers(-1, 4, documents)
+    words = [list(rng.permutation(WORDS)[: rng.integers(1, 5)]) for _ in range(4)]
+    votes = (topics, rng.permutation(topics))
+    for labels in (None, [rng.choice(["x", "y", ""]) for _ in texts]):
+        evidence = Evidence(words, topics, texts, labels, CountVectorizer(), lambda: votes)
+        for score in SCORES.values():
+            scores = score.of(evidence)
+            assert (not scores) == (labels is None and "labelled" in score.needs)
+            low, high = score.range
+            assert all(one.value is None or low - 1e-9 <= one.value <= high + 1e-9 for one in scores.values())
+            assert score.reading is None or score.key in scores or labels is None
+
+
+def test_what_several_scores_need_is_made_once_and_only_for_them() -> None:
+    calls = []
+    evidence = Evidence(
+        [["ape"]], [0, 0], ["ape", "bee"], None, CountVectorizer(), lambda: calls.append(1) or ([0, 0], [0, 0])
+    )
+    SCORES["outliers"].of(evidence)
+    assert not calls
+    SCORES["prediction"].of(evidence), SCORES["prediction"].of(evidence)
+    assert len(calls) == 1
+
+
+NEW_SCORE = """
+from moee_topics.evaluate import topic_scores
+reading = topic_scores.Reading("Breadth", 1, 2, "Narrow.", "Usual.", "Broad.")
+breadth = lambda words: topic_scores.Score(float(len(words)), "How many topics.", True)
+topic_scores.SCORES["breadth"] = topic_scores.TopicScore("topic_breadth", ("words",), breadth, (0, 1000), reading)
+
+from moee_topics.recipe import parse_recipe
+from moee_topics.report.verdicts import HEADLINE, score_verdict
+recipe = parse_recipe({"corpus": {"source": "docstrings"}})
+assert recipe.scores[-1] == "breadth"
+assert parse_recipe({"corpus": {"source": "docstrings"}, "scores": ["breadth"]}).scores == ("breadth",)
+assert score_verdict("topic_breadth", {"value": 2.0}).text == "Broad." and "topic_breadth" in HEADLINE
+"""
+
+
+def test_a_new_score_is_one_entry_that_recipe_and_report_learn_of() -> None:
+    done = subprocess.run([sys.executable, "-c", NEW_SCORE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_names_of_the_scores_are_there_without_scikit_learn() -> None:
+    code = "import sys, moee_topics.recipe; assert not {'sklearn', 'scipy', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
