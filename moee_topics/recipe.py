@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from moee_topics.corpus import CorpusSettings
-from moee_topics.defaults import SEED
+from moee_topics.defaults import SEED, SEEDS
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.evaluate import SCORES
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     ScoreName = str
 else:  # the table says the names; a type checker cannot read them from it, the schema and its messages can
     ScoreName = Literal[tuple(SCORES)]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 MAX_BYTES = 1_000_000  # a corpus named by mistake is told before it is in memory
 
 
@@ -55,7 +56,7 @@ class Recipe(Section):
     scores: tuple[ScoreName, ...] = tuple(SCORES)
     stability: StabilitySettings = StabilitySettings()
     report: ReportSettings = ReportSettings()
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED
+    seed: Seed = SEED
 
     @classmethod
     def instead_of(cls, key: str) -> str:

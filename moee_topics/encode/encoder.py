@@ -22,7 +22,7 @@ from moee_topics.encode.models import ONE_AT_A_TIME, checkpoint_errors, identity
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers
-from moee_topics.encode.settings import EncoderOptions, EncoderSettings, Pooling
+from moee_topics.encode.settings import EncoderOptions, EncoderSettings, Pooling, averages
 from moee_topics.encode.texts import plain_texts
 from moee_topics.errors import ModelError
 
@@ -62,8 +62,8 @@ class EncoderSpec:
 
     @property
     def averages(self) -> bool:
-        """Whether a vector is the mean of several, whose routing weights must be taken before the mean."""
-        return self.pooling == "mean" or self.long_documents == "chunk"
+        """See :func:`moee_topics.encode.settings.averages`."""
+        return averages(self.pooling, self.long_documents)
 
     def key(self) -> dict[str, str | int]:
         """The same as plain JSON, for the key of a store."""

@@ -29,6 +29,11 @@ def resolve(name_or_path: str | Path) -> str:
     return str(POCKET) if str(name_or_path) == "pocket" else str(name_or_path)
 
 
+def averages(pooling: Pooling, long_documents: LongDocuments) -> bool:
+    """Whether a vector is the mean of several, whose routing weights are taken before the mean and stored beside."""
+    return pooling == "mean" or long_documents == "chunk"
+
+
 # A mistyped option is an error; left alone, pydantic would take the default without a word.
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ class EncoderSettings:
 
     @property
     def averages(self) -> bool:
-        """Whether a vector is the mean of several, of which routing weights are taken first and stored beside."""
-        return self.pooling == "mean" or self.long_documents == "chunk"
+        """See :func:`averages`."""
+        return averages(self.pooling, self.long_documents)
 
 
 _SETTINGS = TypeAdapter(EncoderSettings)

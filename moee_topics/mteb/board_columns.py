@@ -14,7 +14,7 @@ from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.fuse import BatchFusion, Fusion
 from moee_topics.mteb.fusion_encoder import AnyFusion
-from moee_topics.mteb.score_recipe import AUTO, ScoreRecipe
+from moee_topics.mteb.score_recipe import AUTO, BATCH_SIZE, ScoreRecipe
 from moee_topics.run_folder import Digests
 from moee_topics.store import read_json, write_json
 
@@ -59,7 +59,7 @@ class Column:
     fusion: AnyFusion
     chooses_alpha: bool = False
     statistics: Statistics = Statistics()
-    batch_size: int = 64
+    batch_size: int = BATCH_SIZE
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -142,20 +143,18 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         revision: str | None = None,
         *,
         device: str | None = None,
-        method: str = RAW.method,
-        alpha: float = Fusion.alpha,
-        standardize: str = "none",
-        lexical: float = 0.0,
-        **others: Any,
+        **experiment: Any,
     ) -> MTEBEncoder:
-        if standardize != "none" or lexical:
+        # What the metadata does not say of a fusion is as in RAW.
+        if experiment.get("standardize", RAW.standardize) != RAW.standardize or experiment.get("lexical"):
             raise InputError(
                 "Vectors that are standardized or weigh words need a corpus to learn from; score them with a recipe."
             )
         # The revision that mteb hands back is that of the key, which the key says better: of a folder there is none.
         options = options_of(key)
         options["device"] = device
-        return load_mteb_encoder(str(key["model"]), fusion=Fusion(find_method(method), alpha, "none"), **options)
+        method, alpha = find_method(experiment.get("method", RAW.method)), experiment.get("alpha", RAW.alpha)
+        return load_mteb_encoder(str(key["model"]), fusion=replace(RAW, method=method, alpha=alpha), **options)
 
     return load
 

@@ -22,11 +22,11 @@ from pydantic import Field, field_validator
 
 from moee_topics.defaults import SEED
 from moee_topics.encode import PROMPTS, EncoderSettings
-from moee_topics.errors import RecipeError
+from moee_topics.errors import InputError, RecipeError
 from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
 from moee_topics.mteb.fusion_encoder import AnyFusion, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
-from moee_topics.recipe import find_recipe, read_recipe
+from moee_topics.recipe import Seed, find_recipe, read_recipe
 from moee_topics.schema import Section, build, read_yaml
 
 PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +44,8 @@ PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
 """The 19 data sets of the paper by task type; what a task type means where no task is named."""
 
 AUTO = "auto"
+BATCH_SIZE = 64
+"""Texts of a batch, as in the code published with the paper."""
 LISTS = ("alpha", "lexical", "standardize", "tasks", "task_types", "methods", "prompts")
 """Keys of which several values may be written by comma."""
 
@@ -67,21 +69,23 @@ class ScoreSection(Section):
     alpha: tuple[float, ...] | Literal["auto"] = (Fusion.alpha,)
     development: LocalTask | None = None
     standardize: tuple[Standardize | Literal["reference"], ...] = (RAW.standardize,)  # type: ignore[assignment] # true and false are words by now
-    lexical: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
+    lexical: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (Fusion.lexical,)
     statistics: Path | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1)] = BATCH_SIZE
     prompts: tuple[str, ...] = ()
     skip_missing: bool = False
     paper: PublishedSection | None = None
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        short_names = [method.short_name for method in METHODS.values()]
-        understood = {*METHODS, *(name.lower() for name in short_names)}
-        unknown = [name for name in value if name.strip().lower() not in understood]
-        if unknown or not value:
-            raise ValueError(f"one or more of {', '.join(short_names)}, not {unknown}")
+    def _methods_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            for name in value:
+                find_method(name)
+        except InputError as error:
+            raise ValueError(str(error)) from None  # which alone the schema puts the place of in front
+        if not value:
+            raise ValueError(f"one or more of {', '.join(method.short_name for method in METHODS.values())}, not []")
         return value
 
 
@@ -90,7 +94,7 @@ class ScoreRecipe(Section):
 
     encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = SEED
+    seed: Seed = SEED
 
     @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.defaults import SEEDS
 from moee_topics.errors import InputError, NoTopicsError
 from moee_topics.evaluate import Kind, TopicRun
 from moee_topics.fuse import Fusion
@@ -29,7 +30,6 @@ from moee_topics.topics import (
 Rows = NDArray[np.int64]
 
 WORDS = 10
-SEEDS = 2**32
 
 
 @dataclass(frozen=True)
