@@ -79,13 +79,15 @@ class ScoreSection(Section):
     @field_validator("methods")
     @classmethod
     def _methods_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            for name in value:
+        unknown = []
+        for name in value:
+            try:
                 find_method(name)
-        except InputError as error:
-            raise ValueError(str(error)) from None  # which alone the schema puts the place of in front
-        if not value:
-            raise ValueError(f"one or more of {', '.join(method.short_name for method in METHODS.values())}, not []")
+            except InputError:
+                unknown.append(name)
+        if unknown or not value:
+            short_names = ", ".join(method.short_name for method in METHODS.values())
+            raise ValueError(f"one or more of {short_names}, not {unknown}")
         return value
 
 
