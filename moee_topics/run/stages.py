@@ -22,7 +22,7 @@ from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import VERSIONS, RunFolder
-from moee_topics.topics import check_upstream
+from moee_topics.topics import check_packages, check_upstream
 
 STAGES: tuple[Stage, ...] = (EmbedStage(), FitStage(), StabilityStage(), ReportStage())
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."
@@ -80,10 +80,11 @@ def plan(
 
 
 def check(recipe: Recipe) -> None:
-    """Checks what the schema cannot: the prompt, and the arguments of upstream classes against their signatures.
+    """Checks what the schema cannot: the prompt, the device, and what stop words, tokenizers and labels need.
 
     Raises:
         RecipeError: something upstream would refuse.
+        MissingExtraError: a package that the recipe needs is not installed.
     """
     try:
         get_prompt(recipe.encoder.prompt)
@@ -92,7 +93,9 @@ def check(recipe: Recipe) -> None:
     try:
         if recipe.encoder.device:  # to ask takes torch, which is slow to load
             _ = EncoderSource(recipe.encoder).device
-        check_upstream(Workspace(recipe, Path(), Path()).fit_settings())
+        settings = Workspace(recipe, Path(), Path()).fit_settings()
+        check_upstream(settings)
+        check_packages(settings)
     except InputError as error:
         raise RecipeError(str(error)) from error
 

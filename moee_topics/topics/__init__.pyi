@@ -6,6 +6,7 @@ from .edits import reduce_outliers as reduce_outliers
 from .edits import reduce_topics as reduce_topics
 from .edits import renumber as renumber
 from .edits import replace_documents as replace_documents
+from .fit import check_packages as check_packages
 from .fit import fit_topics as fit_topics
 from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
@@ -25,6 +26,7 @@ from .settings import OutlierReduction as OutlierReduction
 from .settings import StabilitySettings as StabilitySettings
 from .settings import TopicSettings as TopicSettings
 from .settings import check_upstream as check_upstream
+from .settings import check_words as check_words
 from .upstream import BertopicArguments as BertopicArguments
 from .upstream import CtfidfArguments as CtfidfArguments
 from .upstream import HdbscanArguments as HdbscanArguments

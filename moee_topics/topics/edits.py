@@ -127,7 +127,7 @@ def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:
             top_n_words=model.top_n_words,
             vectorizer_model=model.vectorizer_model,
             ctfidf_model=model.ctfidf_model,
-            representation_model=build_representation(settings, settings.seed),
+            representation_model=build_representation(settings),
         )
     # Upstream (0.17.4, _bertopic.py:1583) leaves the vector of the outliers in place when the last outlier is gone, so
     # that every topic would have its neighbour's vector from then on.
@@ -238,7 +238,7 @@ def _restore_representation(topic_model: TopicModel) -> None:
     from moee_topics.topics.representations import build_representation
 
     settings = topic_model.settings
-    topic_model.model.representation_model = build_representation(settings, settings.seed)
+    topic_model.model.representation_model = build_representation(settings)
 
 
 @contextmanager

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.encode import plain_texts
-from moee_topics.errors import InputError, NoTopicsError
+from moee_topics.errors import InputError, ModelError, NoTopicsError
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
 from moee_topics.topics.descriptions import describe, strengths
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, TopicResult
-from moee_topics.topics.settings import FitSettings, check_names, check_upstream
+from moee_topics.topics.settings import FitSettings, check_names, check_upstream, representations
+from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.voters import Voters, centroids
 
 logger = logging.getLogger(__name__)
@@ -122,8 +123,9 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
     Raises:
         InputError: words must be embedded and there is no backend, or upstream refuses the documents or the settings.
         NoTopicsError: every document is an outlier.
+        ModelError: a language model that is to name the topics does not answer.
     """
-    from moee_topics.topics.representations import KnownDocuments
+    from moee_topics.topics.representations import KnownDocuments, client_errors
 
     if backend is None and settings.needs_words:
         raise InputError(
@@ -138,6 +140,11 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of UMAP's threads and start, which are chosen here
             model.fit_transform(texts, X.copy() if is_guided else X)  # guided fits write into the vectors they get
+    except client_errors() as error:
+        raise ModelError(
+            f"The language model did not answer: {error}. Run the same command again, or leave llm out of "
+            "topics.representation."
+        ) from error
     except ValueError as error:
         options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
         overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
@@ -172,6 +179,12 @@ def mend_bertopic(model: Any, X: NDArray[np.float32], settings: FitSettings) -> 
         model._topic_id_to_zeroshot_topic_idx = {int(new): int(old) for old, new in mapping.items()}
     topics = np.asarray(model.topics_)
     check_topics(topics, getattr(clusters, "min_cluster_size", None))
+    vocabulary = model.vectorizer_model.vocabulary_
+    unused = [word for word in settings.ctfidf.get("seed_words", ()) if word not in vocabulary]
+    columns = np.asarray(model.c_tf_idf_.sum(axis=0)).ravel()
+    unused += [word for word in settings.vectorizer.get("vocabulary", ()) if columns[vocabulary[word]] == 0]
+    if unused:  # upstream compares letter by letter, after words were made small and cut
+        logger.warning("of vectorizer.vocabulary and ctfidf.seed_words, these are words of no topic: %s", unused[:10])
     # BERTopic's own topic vectors are means of what UMAP saw, which guided fits have moved.
     model.topic_embeddings_ = centroids(X, topics)
 
@@ -196,12 +209,38 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
         hdbscan_model=build_hdbscan(settings),
         vectorizer_model=build_vectorizer(settings, texts),
         ctfidf_model=TopicTfidf(**settings.ctfidf),
-        representation_model=build_representation(settings, settings.seed),
+        representation_model=build_representation(settings),
         seed_topic_list=settings.seed_topic_list,
         zeroshot_topic_list=settings.zeroshot_topic_list,
         zeroshot_min_similarity=settings.zeroshot_min_similarity,
         nr_topics=settings.nr_topics,
     )
+
+
+def check_packages(settings: FitSettings) -> None:
+    """Loads what a fit needs beside its documents and may not be there, so that it is missed before the encoding.
+
+    Raises:
+        InputError: a language, a model or a key that is not there.
+        MissingExtraError: a tokenizer, spaCy or the client of a language model is not installed.
+    """
+    names = dict(representations(settings))
+    if settings.tokenizer is not None:
+        load_tokenizer(settings.tokenizer)
+    choice = settings.vectorizer.get("stop_words", settings.stop_words)
+    if isinstance(choice, str) and choice not in ("auto", "english"):
+        from moee_topics.topics.vectorizer import stop_words
+
+        stop_words(choice, [])
+    if "pos" in names or "llm" in names:
+        from moee_topics.topics.representations import language_model, llm_class, part_of_speech
+
+        if "pos" in names:
+            part_of_speech(names["pos"])
+        if names.get("llm", {}).get("provider") == "text_generation":
+            llm_class("text_generation")  # and not its model, which would lie in memory beside the encoder
+        elif "llm" in names:
+            language_model(names["llm"])
 
 
 def check_topics(topics: NDArray[np.int64], min_cluster_size: int | None) -> None:

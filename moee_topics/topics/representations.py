@@ -6,8 +6,10 @@ import this one when a model is fitted.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +21,7 @@ from bertopic.representation import KeyBERTInspired, MaximalMarginalRelevance
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.topics.settings import LLM_PROVIDERS, TopicSettings, representations
+from moee_topics.topics.settings import LLM_PROVIDERS, FitSettings, representations
 
 Words = list[tuple[str, float]]
 PADDING: tuple[str, float] = ("", 0.00001)
@@ -90,7 +92,7 @@ class KnownDocuments(BaseEmbedder):  # type: ignore[misc]
         return out
 
 
-def build_representation(settings: TopicSettings, seed: int) -> Any:
+def build_representation(settings: FitSettings) -> Any:
     """The representation models BERTopic takes: the first is the main one, the others are aspects beside it.
 
     An "llm" makes labels, never a topic's words, so it is an aspect even where it comes first.
@@ -102,8 +104,11 @@ def build_representation(settings: TopicSettings, seed: int) -> Any:
     pairs = representations(settings)
     models: dict[str, Any] = {}
     for name, arguments in pairs:
+        if "top_n_words" in settings.bertopic and name in ("keybert", "mmr", "pos"):
+            # bertopic 0.17.4 cuts only what c-TF-IDF gives to its own top_n_words.
+            arguments = {"top_n_words": settings.bertopic["top_n_words"], **arguments}
         if name == "keybert":
-            models[name] = KeyBERT(**{"random_state": seed, **arguments})  # it draws the documents it compares with
+            models[name] = KeyBERT(**arguments)
         elif name == "mmr":
             models[name] = MaximalMarginalRelevance(**arguments)
         elif name == "pos":
@@ -145,15 +150,36 @@ def language_model(arguments: Mapping[str, Any]) -> Any:
     """BERTopic's representation that asks a language model.
 
     Raises:
+        InputError: there is no key of the server.
         MissingExtraError: the client is not installed.
     """
-    options = dict(arguments)
+    options = copy.deepcopy(dict(arguments))  # bertopic 0.17.4 writes into the generator_kwargs that it is given
     provider = options.pop("provider", LLM_PROVIDERS[0])
-    name, package = LLM_CLASSES[provider]
-    if importlib.util.find_spec(package) is None:
-        raise MissingExtraError(package, "llm")
+    name = llm_class(provider)
     if provider == "openai":
         # A recipe is data and cannot hold a client: it is made from the address, and the key in the environment.
         openai = importlib.import_module("openai")
-        options = {"client": openai.OpenAI(base_url=options.pop("base_url", None)), **options}
+        try:
+            client = openai.OpenAI(base_url=options.pop("base_url", None))
+        except openai.OpenAIError as error:
+            raise InputError(f"{error} A server of one's own takes any key: OPENAI_API_KEY=none.") from error
+        options = {"client": client, **options}
     return getattr(bertopic_representation, name)(**options)
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """What a client of language models raises; none where no client is loaded. Errors of litellm are of this class."""
+    openai = sys.modules.get("openai")
+    return () if openai is None else (openai.OpenAIError,)
+
+
+def llm_class(provider: str) -> str:
+    """The name of BERTopic's class for a provider of language models.
+
+    Raises:
+        MissingExtraError: the package it needs is not installed.
+    """
+    name, package = LLM_CLASSES[provider]
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(package, "llm")
+    return name

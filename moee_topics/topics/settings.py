@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args
@@ -29,6 +30,9 @@ REPRESENTATIONS = ("keybert", "mmr", "pos", "ctfidf", "llm")
 LLM_PROVIDERS = ("litellm", "openai", "text_generation")
 
 UMAP_DEFAULTS: Arguments = {"n_neighbors": 15, "n_components": 5, "min_dist": 0.0, "metric": "cosine"}
+TOP_N_WORDS = 10  # of BERTopic and of each representation
+WORDS_TO_CHOOSE_FROM = 30  # bertopic 0.17.4 hands a representation so many words at least
+
 HDBSCAN_DEFAULTS: Arguments = {
     "min_cluster_size": 15,
     "metric": "euclidean",
@@ -63,8 +67,8 @@ class TopicSettings:
     """Words of topics, what is done with topics after the clustering, and what is worked out from them.
 
     Attributes:
-        stop_words: words that describe no topic: a list, "english", the name of a language that spaCy knows, or "auto"
-            (the words that more than a quarter of the documents use).
+        stop_words: words that describe no topic: a list, "english", the code of a language that spaCy knows ("de"), or
+            "auto" (the words that more than a quarter of the documents use).
         tokenizer: cuts the words of languages without spaces: "jieba" (Chinese), "sudachi" (Japanese) or "pythainlp"
             (Thai), each an extra of this package.
         representation: how topics are put into words, the first one mainly and the others beside it.
@@ -229,8 +233,73 @@ def check_upstream(settings: FitSettings) -> None:
     try:
         sections = build(UpstreamSections, arguments, name="topic settings")
         check_together(sections, settings.outliers.strategy if settings.outliers else None)
+        check_words(settings, sections.vectorizer.get("stop_words"), sections.bertopic.get("top_n_words"))
     except (RecipeError, ValueError) as error:
         raise InputError(str(error)) from error
+
+
+def check_words(settings: TopicSettings, stop_words: Any, top_n_words: int | None) -> None:
+    """Refuses stop words of no language, and arguments of representations that do nothing beside others.
+
+    Args:
+        settings: with the representations.
+        stop_words: of the section vectorizer, which go before those of the settings.
+        top_n_words: of the section bertopic.
+
+    Raises:
+        ValueError: upstream would take it and not look at it, or would refuse it after hours of encoding.
+    """
+    faults = []
+    choice = settings.stop_words if stop_words is None else stop_words
+    if isinstance(choice, str) and not re.fullmatch(r"english|auto|[a-z]{2,3}([-_]\w+)?", choice):
+        faults.append(
+            f'stop_words={choice} is neither "english", "auto" nor the code of a language such as "de"; a list of '
+            "words works too"
+        )
+    pairs = representations(settings)
+    for name, arguments in pairs:
+        faults += _faults_of_llm(arguments) if name == "llm" else _faults_of_words(name, arguments, top_n_words)
+    of_words = [arguments for name, arguments in pairs if name != "llm"]
+    if top_n_words is not None and of_words and all("top_n_words" in arguments for arguments in of_words):
+        faults.append("bertopic.top_n_words does nothing where each representation has top_n_words of its own")
+    if faults:
+        raise ValueError("; ".join(faults) + ".")
+
+
+def _faults_of_words(name: str, arguments: Arguments, top_n_words: int | None) -> list[str]:
+    words, faults = arguments.get("top_n_words", top_n_words or TOP_N_WORDS), []
+    if name == "keybert":
+        if "random_state" in arguments:  # bertopic 0.17.4 draws the documents by 42, whatever it is
+            faults.append("keybert.random_state does nothing in BERTopic")
+        if words > (candidates := arguments.get("nr_candidate_words", 100)):
+            faults.append(f"keybert.nr_candidate_words is {candidates}, too few to choose {words} words from")
+        if arguments.get("nr_repr_docs", 5) > arguments.get("nr_samples", 500):
+            faults.append("keybert.nr_repr_docs is above keybert.nr_samples, of which they are chosen")
+    choices = max(top_n_words or TOP_N_WORDS, WORDS_TO_CHOOSE_FROM)
+    if name == "mmr" and words >= choices:  # bertopic 0.17.4 fails above that, with "argmax of an empty sequence"
+        faults.append(
+            f"mmr has {choices} words to choose from, so that {words} would be all of them; "
+            f"set mmr.top_n_words below {choices}, or representation=ctfidf"
+        )
+    return faults
+
+
+def _faults_of_llm(arguments: Arguments) -> list[str]:
+    provider, faults = arguments.get("provider", LLM_PROVIDERS[0]), []
+    if provider == "text_generation" and "model" not in arguments:
+        faults.append("llm.model is missing: text_generation has no default")
+    if provider == "litellm" and arguments.get("exponential_backoff"):
+        # bertopic 0.17.4 names no error to retry after, so that the first one ends in a TypeError.
+        faults.append("llm.exponential_backoff does not retry with litellm; generator_kwargs={num_retries: 5} does")
+    if (arguments.get("doc_length") is None) != (arguments.get("tokenizer") is None):
+        faults.append("llm.doc_length and llm.tokenizer go together: so many of what the tokenizer cuts")
+    prompt = arguments.get("prompt") or ("" if provider == "text_generation" else "[DOCUMENTS]")
+    idle = [name for name in ("nr_docs", "diversity", "doc_length", "tokenizer") if arguments.get(name) is not None]
+    if idle and "[DOCUMENTS]" not in prompt:
+        faults.append(f"llm.{', llm.'.join(idle)} is for an llm.prompt that holds [DOCUMENTS]")
+    if said_twice := sorted({"model", "prompt", "messages"} & set(arguments.get("generator_kwargs") or ())):
+        faults.append(f"llm.generator_kwargs.{said_twice[0]} is said by llm.model and llm.prompt")
+    return faults
 
 
 def check_names(what: str, names: Iterable[str], allowed: Sequence[str]) -> None:

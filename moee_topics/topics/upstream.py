@@ -120,7 +120,7 @@ class VectorizerArguments(TypedDict, total=False):
 
     ngram_range: Annotated[list[Whole], Field(min_length=2, max_length=2), AfterValidator(ascending)]
     min_df: Whole | Share
-    max_df: Whole | Share
+    max_df: Whole | Annotated[float, Field(gt=0, le=1)]  # 0 would leave no word
     max_features: Whole | None
     stop_words: str | list[str] | None
     token_pattern: Annotated[str, AfterValidator(compiled)]
@@ -287,7 +287,7 @@ class OpenaiArguments(LitellmArguments, total=False):
     base_url: str | None
     system_prompt: str | None
     doc_length: Whole | None
-    tokenizer: str | None
+    tokenizer: Literal["char", "whitespace", "vectorizer"] | None
 
 
 @with_config(STRICT)
@@ -297,7 +297,7 @@ class TextGenerationArguments(_LlmArguments, total=False):
     pipeline_kwargs: dict[str, Any]
     random_state: int
     doc_length: Whole | None
-    tokenizer: str | None
+    tokenizer: Literal["char", "whitespace", "vectorizer"] | None
 
 
 class RepresentationSections(Section):

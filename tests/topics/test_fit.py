@@ -204,3 +204,11 @@ def test_a_topic_of_nearly_everything_is_warned_of(caplog: pytest.LogCaptureFixt
     caplog.clear()
     check_topics(np.array([0] * 400 + [1] * 300 + [-1] * 300), 15)
     assert not caplog.text
+
+
+def test_words_that_were_asked_for_and_are_in_no_topic_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    plain: dict[str, Any] = {"representation": "ctfidf", "umap": {"n_epochs": 20}}
+    fit(**plain, vectorizer={"vocabulary": ["orbit", "comet"]}, ctfidf={"seed_words": ["orbit"]})
+    assert "no topic" not in caplog.text
+    fit(**plain, vectorizer={"vocabulary": ["orbit", "Comet", "space shuttle"]}, ctfidf={"seed_words": ["Orbit"]})
+    assert "no topic: ['Orbit', 'Comet', 'space shuttle']" in caplog.text

@@ -8,8 +8,10 @@ from bag_of_words import THEMES, BagOfWords, theme_of
 from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, backend, fit, vectors
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.schema import section_types
 from moee_topics.topics import fit_topics
 from moee_topics.topics.backend import MoEEBackend
+from moee_topics.topics.upstream import RepresentationSections
 
 
 def test_documents_of_the_fit_are_not_embedded_again() -> None:
@@ -36,6 +38,34 @@ def test_several_representations_lie_side_by_side_and_the_first_is_main() -> Non
     assert set(first.aspects) == {"keybert", "mmr"}
     assert [word for word, _ in first.words] != [word for word, _ in first.aspects["keybert"]]
     assert all(word for words in (first.words, *first.aspects.values()) for word, _ in words)
+
+
+KEYS = {
+    "keybert": {"top_n_words": 3, "nr_repr_docs": 1, "nr_samples": 5, "nr_candidate_words": 12},
+    "mmr": {"diversity": 0.9, "top_n_words": 3},
+}
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in KEYS.items() for key in keys])
+def test_every_argument_of_a_representation_changes_the_words(name: str, key: str) -> None:
+    def words(**arguments: Any) -> Any:
+        result = fit(representation={name: arguments}, stop_words=None).result
+        return [topic.words for topic in result.topic_info]
+
+    assert words(**{key: KEYS[name][key]}) != words()
+
+
+def test_every_argument_of_a_representation_stands_in_the_table() -> None:
+    for name, keys in KEYS.items():
+        accepted = set(section_types(section_types(RepresentationSections)[name]))
+        assert accepted - {"random_state"} == set(keys)  # which check_upstream refuses
+
+
+@pytest.mark.parametrize("name", ["ctfidf", "keybert", "mmr"])
+def test_so_many_words_as_bertopic_is_told_come_from_each_representation(name: str) -> None:
+    for count in (3, 14):
+        result = fit(representation=name, bertopic={"top_n_words": count}).result
+        assert {len(topic.words) for topic in result.topic_info} == {count}
 
 
 def test_spacy_and_language_models_are_asked_for_by_extra(monkeypatch: pytest.MonkeyPatch) -> None:

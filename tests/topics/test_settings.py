@@ -68,6 +68,47 @@ def test_every_argument_of_a_representation_is_upstream_s_and_none_is_left_out()
         assert accepted == set(inspect.signature(kind).parameters)
 
 
+@pytest.mark.parametrize(
+    ("representation", "words", "message"),
+    [
+        ({"keybert": {"random_state": 3}}, None, "keybert.random_state does nothing"),
+        ({"keybert": {"nr_candidate_words": 5}}, None, "keybert.nr_candidate_words is 5, too few to choose 10 words"),
+        ("keybert", 101, "keybert.nr_candidate_words is 100, too few to choose 101 words"),
+        ({"keybert": {"nr_samples": 4}}, None, "keybert.nr_repr_docs is above keybert.nr_samples"),
+        ({"mmr": {"top_n_words": 31}}, None, "mmr has 30 words to choose from, so that 31 would be all of them"),
+        ("mmr", 40, "mmr has 40 words to choose from"),
+        ([{"keybert": {"top_n_words": 5}}, {"mmr": {"top_n_words": 5}}], 7, "bertopic.top_n_words does nothing"),
+        ({"llm": {"provider": "text_generation"}}, None, "llm.model is missing"),
+        ({"llm": {"exponential_backoff": True}}, None, "generator_kwargs={num_retries: 5} does"),
+        ({"llm": {"provider": "openai", "doc_length": 9}}, None, "llm.doc_length and llm.tokenizer go together"),
+        ({"llm": {"provider": "openai", "tokenizer": "char"}}, None, "llm.doc_length and llm.tokenizer go together"),
+        ({"llm": {"prompt": "of [KEYWORDS]", "nr_docs": 2}}, None, "llm.nr_docs is for an llm.prompt that holds"),
+        ({"llm": {"provider": "text_generation", "model": "m", "diversity": 0.1}}, None, "llm.diversity is for an"),
+        ({"llm": {"generator_kwargs": {"model": "m"}}}, None, "llm.generator_kwargs.model is said by llm.model"),
+    ],
+)
+def test_an_argument_that_does_nothing_to_the_words_or_labels_is_refused(
+    representation: Any, words: int | None, message: str
+) -> None:
+    bertopic = {} if words is None else {"top_n_words": words}
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_upstream(FitSettings(representation=representation, bertopic=bertopic))
+    data = {"corpus": {"source": "x"}, "topics": {"representation": representation}, "bertopic": bertopic}
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        parse_recipe(data)
+
+
+@pytest.mark.parametrize("choice", ["english", "auto", "de", "grc", "zh-Hans", None, [], ["one"]])
+def test_stop_words_that_may_be_there_are_taken(choice: Any) -> None:
+    parse_recipe({"corpus": {"source": "x"}, "topics": {"stop_words": choice}})
+
+
+@pytest.mark.parametrize("choice", ["klingon", "German", "", "de en"])
+def test_stop_words_of_no_language_are_refused_with_the_recipe_whether_spacy_is_there_or_not(choice: str) -> None:
+    with pytest.raises(RecipeError, match=r"nor the code of a language such as .de.; a list of words works too"):
+        parse_recipe({"corpus": {"source": "x"}, "topics": {"stop_words": choice}})
+
+
 def test_right_arguments_of_a_representation_are_kept_as_they_are() -> None:
     openai = {"provider": "openai", "base_url": "http://here", "model": "m", "nr_docs": 2, "generator_kwargs": {"a": 1}}
     pos = {"pos_patterns": [[{"POS": "ADJ"}, {"POS": "NOUN"}]], "top_n_words": 5}

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from moee_topics.corpus import words_of
 from moee_topics.errors import InputError, MissingExtraError
-from moee_topics.topics import FitSettings
+from moee_topics.topics import FitSettings, check_packages
 from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.vectorizer import TopicVectorizer, build_vectorizer
 
@@ -72,5 +72,7 @@ def test_a_tokenizer_that_is_missing_or_does_not_exist_is_named(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "jieba", None)
     with pytest.raises(MissingExtraError, match=r"moee-topics\[chinese\]"):
         load_tokenizer("jieba")
+    with pytest.raises(MissingExtraError, match=r"moee-topics\[chinese\]"):
+        check_packages(FitSettings(tokenizer="jieba"))  # before anything is encoded
     with pytest.raises(InputError, match="jieba"):
         FitSettings(tokenizer="jeiba")  # type: ignore[arg-type]

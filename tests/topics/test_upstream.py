@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from bertopic import BERTopic
 from bertopic.vectorizers import ClassTfidfTransformer
@@ -21,6 +22,7 @@ from moee_topics.topics import FitSettings, fit_topics
 from moee_topics.topics.fit import build_bertopic
 from moee_topics.topics.settings import check_upstream
 from moee_topics.topics.upstream import INSTEAD, UpstreamSections
+from moee_topics.topics.vectorizer import build_vectorizer
 
 CLASSES: dict[str, Callable[..., Any]] = {
     "umap": UMAP,
@@ -164,6 +166,8 @@ def test_a_wrong_argument_is_an_input_error_for_those_who_write_python() -> None
         ("vectorizer", {"token_pattern": "x", "analyzer": "char"}, r"token_pattern is for vectorizer\.analyzer=word"),
         ("vectorizer", {"stop_words": ["x"], "analyzer": "char_wb"}, r"stop_words is for vectorizer\.analyzer=word"),
         *(("vectorizer", {name: 2, "vocabulary": ["a", "b"]}, f"{name} does nothing") for name in ("min_df", "max_df")),
+        *(("vectorizer", {"max_df": none}, r"vectorizer\.max_df is 0") for none in (0, 0.0)),
+        ("vectorizer", {"stop_words": "klingon"}, "stop_words=klingon is neither .* nor the code of a language"),
     ],
 )
 def test_an_argument_that_does_nothing_beside_another_is_refused(
@@ -214,6 +218,49 @@ def test_the_p_of_hdbscan_does_nothing_and_is_refused() -> None:
     assert np.array_equal(models[0].probabilities_, models[1].probabilities_)
     with pytest.raises(RecipeError, match=r"hdbscan\.p: HDBSCAN does not look at it; metric=l1"):
         parse_recipe({"corpus": {"source": "x"}, "hdbscan": {"p": 3.0}})
+
+
+@pytest.mark.parametrize("name", sorted(accepted("vectorizer")))
+def test_every_accepted_argument_of_the_vectorizer_changes_the_counts(name: str) -> None:
+    texts = ["The rocket and the moon, the Rocket café", "the tulip and a rose café", "the goalie, a puck, the moon"]
+
+    def counts(arguments: dict[str, Any]) -> Any:
+        vectorizer = build_vectorizer(FitSettings(vectorizer=arguments), texts)
+        table = vectorizer.fit_transform(texts).toarray().tolist()
+        return vectorizer.vocabulary_, table
+
+    otherwise = {"max_df": 1, "token_pattern": r"\b\w{5,}\b", "max_features": 3, "stop_words": ["rocket"]}
+    base = {"stop_words": None} if name == "analyzer" else {}  # which are for words alone
+    assert counts({**base, name: otherwise.get(name, VALUES["vectorizer"][name])}) != counts(base)
+
+
+@pytest.mark.parametrize("name", sorted(accepted("ctfidf")))
+def test_every_accepted_argument_of_ctfidf_changes_the_weights(name: str) -> None:
+    texts = ["rocket moon rocket orbit", "tulip moon garden", "goalie puck moon puck puck"]
+
+    def weights(arguments: dict[str, Any]) -> Any:
+        settings = FitSettings(representation="ctfidf", ctfidf=arguments)
+        model = build_bertopic(settings, texts)
+        return model._c_tf_idf(pd.DataFrame({"Document": texts, "Topic": [0, 1, 2]}))[0].toarray().tolist()
+
+    changed = next(arguments for section, arguments in EVERY if section == "ctfidf" and name in arguments)
+    assert weights({key: changed[key] for key in changed if key != name}) != weights(changed)
+
+
+@pytest.mark.parametrize("name", sorted(accepted("bertopic")))
+def test_every_accepted_argument_of_bertopic_changes_the_result(name: str) -> None:
+    rng = np.random.default_rng(0)
+    words = ("rocket orbit café moon", "tulip rose gärten bulb", "goalie puck arena skates", "onion pan butter salt")
+    texts = [f"{words[i % 4]} {words[i % 4].split()[i % 3]} über word{i % 7}" for i in range(80)]
+    centres = rng.normal(size=(4, 8))
+    vectors = np.array([centres[i % 4] for i in range(80)]) + rng.normal(size=(80, 8)) / 2
+
+    def outcome(arguments: dict[str, Any]) -> Any:
+        settings = {"umap": {"n_epochs": 30}, "hdbscan": {"min_cluster_size": 6}, "representation": "ctfidf"}
+        result = fit_topics(texts, vectors, positions=vectors[:, :2], bertopic=arguments, **settings).result
+        return [topic.words for topic in result.topic_info], result.probabilities.tolist()
+
+    assert outcome({name: VALUES["bertopic"][name]}) != outcome({})
 
 
 QUIET = {"low_memory", "angular_rp_forest"}
