@@ -70,7 +70,7 @@ def score(
     from moee_topics.mteb import write
 
     written = write(score_vectors(recipe, output, store=store, progress=manner.progress), recipe, output)
-    show_tables(written.data, written.tables, output / "scores.html", as_json=manner.as_json)
+    show_tables(written.data, written.tables, written.page, as_json=manner.as_json)
 
 
 @command(
@@ -182,4 +182,4 @@ def views_of_tasks(arguments: ScoreArguments, output: Path | None, store: Path |
     comparison = compare_views(
         recipe, output, embedders_of(recipe, store or output / STORE_NAME), progress=manner.progress
     )
-    return Result(comparison.data, comparison.tables, output / "comparison.html")
+    return Result(comparison.data, comparison.tables, comparison.page)

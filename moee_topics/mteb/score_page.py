@@ -21,10 +21,12 @@ class Written:
     Attributes:
         data: the JSON.
         tables: the tables of the page.
+        page: its file.
     """
 
     data: dict[str, Any]
     tables: Sequence[Table]
+    page: Path
 
 
 def write(board: Board, recipe: ScoreRecipe, output: Path) -> Written:
@@ -36,14 +38,15 @@ def write(board: Board, recipe: ScoreRecipe, output: Path) -> Written:
         tables.append(paper_table(rows, recipe.score.paper))
         data["paper"] = rows_to_json(rows, recipe.score.paper)
     title = f"Scores of {board.encoder.get('model', 'a model')}"
-    write_files(output, "scores", data, tables, title)
-    return Written(data, tables)
+    return Written(data, tables, write_files(output, "scores", data, tables, title))
 
 
 def write_files(
     output: Path, stem: str, data: Any, tables: Sequence[Table], title: str, figures: Sequence[str] = ()
-) -> None:
-    """Writes ``stem`` as .json, .md and .html into a folder."""
+) -> Path:
+    """Writes ``stem`` as .json, .md and .html into a folder; the page is the last of them."""
     write_json(output / f"{stem}.json", data)
     write_text(output / f"{stem}.md", "\n".join(to_markdown(table) for table in tables))
-    write_text(output / f"{stem}.html", to_html(title, tables, figures))
+    page = output / f"{stem}.html"
+    write_text(page, to_html(title, tables, figures))
+    return page

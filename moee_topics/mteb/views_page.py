@@ -11,12 +11,12 @@ from typing import Any
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.evaluate import first_of_each
-from moee_topics.fuse import RAW
+from moee_topics.fuse import RAW, Fusion
 from moee_topics.mteb.board import Table, percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
-from moee_topics.mteb.tasks import clustering_rows, pair_rows
+from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
 from moee_topics.mteb.views import ClusterComparison, PairComparison, compare_clusters, compare_pairs
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder, write_text
@@ -48,12 +48,12 @@ class Comparison:
     Attributes:
         data: the JSON.
         tables: for the terminal and the page.
-        figures: SVG, by the name of their file.
+        page: the file that shows them, with the figures.
     """
 
     data: dict[str, Any]
     tables: Sequence[Table]
-    figures: Mapping[str, str]
+    page: Path
 
 
 def compare(
@@ -91,36 +91,49 @@ def compare(
     with resumable("Encoded texts are kept: run the same command again to go on."):
         for source in sources:
             if source.type == "Clustering":
-                texts, labels = clustering_rows(source)
-                rows = first_of_each(texts).tolist()
-                progress.begin(source.name, f"{len(rows):,} different documents")
-                embeddings = embedders[prompts[0]].embed([texts[row] for row in rows])
-                labels = [labels[row] for row in rows]
-                clusters.append(compare_clusters(source.name, embeddings, labels, fusion=fusion, seed=recipe.seed))
+                clusters.append(clustered(source, embedders[prompts[0]], fusion, recipe.seed))
             else:
-                first, second, gold = pair_rows(source)
-                progress.begin(source.name, f"{len(gold):,} pairs, {len(prompts)} prompts")
-                sides = {}
-                for prompt, embedder in embedders.items():
-                    both = embedder.embed([*first, *second])
-                    sides[prompt] = (both[: len(first)], both[len(first) :])
-                pairs.append(compare_pairs(source.name, sides, gold, fusion=fusion))
-    comparison = comparison_of(clusters, pairs)
-    title = "Hidden states beside routing weights"
-    write_files(output, "comparison", comparison.data, comparison.tables, title, list(comparison.figures.values()))
-    for name, figure in comparison.figures.items():
-        write_text(output / name, figure)
-    return comparison
+                pairs.append(paired(source, embedders, fusion, progress))
+    return write_comparison(clusters, pairs, output)
 
 
-def comparison_of(clusters: Sequence[ClusterComparison], pairs: Sequence[PairComparison]) -> Comparison:
-    """What was compared, as JSON, tables and figures; a kind of task that the recipe lacks has no table."""
-    data = {
-        "clusterings": [asdict(task) for task in clusters],
-        "pairs": [{**asdict(task), "correlations": task.correlations.tolist()} for task in pairs],
-    }
+def clustered(source: TaskSource, embedder: Embedder, fusion: Fusion, seed: int) -> ClusterComparison:
+    """The views of the different documents of a clustering task."""
+    texts, labels = clustering_rows(source)
+    rows = first_of_each(texts).tolist()
+    embedder.progress.begin(source.name, f"{len(rows):,} different documents")
+    embeddings = embedder.embed([texts[row] for row in rows])
+    return compare_clusters(source.name, embeddings, [labels[row] for row in rows], fusion=fusion, seed=seed)
+
+
+def paired(source: TaskSource, embedders: Mapping[str, Embedder], fusion: Fusion, progress: Progress) -> PairComparison:
+    """The views of the pairs of an STS task, under each prompt."""
+    first, second, gold = pair_rows(source)
+    progress.begin(source.name, f"{len(gold):,} pairs, {len(embedders)} prompts")
+    sides = {}
+    for prompt, embedder in embedders.items():
+        both = embedder.embed([*first, *second])
+        sides[prompt] = (both[: len(first)], both[len(first) :])
+    return compare_pairs(source.name, sides, gold, fusion=fusion)
+
+
+def write_comparison(
+    clusters: Sequence[ClusterComparison], pairs: Sequence[PairComparison], output: Path
+) -> Comparison:
+    """Writes what was compared as JSON, tables and figures; a kind of task that the recipe lacks has no table."""
+    data = _finite(
+        {
+            "clusterings": [asdict(task) for task in clusters],
+            "pairs": [{**asdict(task), "correlations": task.correlations.tolist()} for task in pairs],
+        }
+    )
     tables = [*(cluster_tables(clusters) if clusters else ()), *(pair_tables(pairs) if pairs else ())]
-    return Comparison(_finite(data), tables, figures_of(pairs))
+    figures = figures_of(pairs)
+    title = "Hidden states beside routing weights"
+    page = write_files(output, "comparison", data, tables, title, list(figures.values()))
+    for name, figure in figures.items():
+        write_text(output / name, figure)
+    return Comparison(data, tables, page)
 
 
 def _finite(value: Any) -> Any:

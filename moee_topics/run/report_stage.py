@@ -40,8 +40,7 @@ class ReportStage(Stage):
     def run(self, work: Workspace) -> Outcome:
         """Writes it anew."""
         write_manifest(work, finished=False)  # the page shows it
-        work.progress.begin("report", f"a map of at most {work.recipe.report.map_documents:,} documents")
-        return Outcome(str(write_report(work.folder, settings=work.recipe.report)))
+        return Outcome(str(write_page(work.folder, work.recipe.report, work.progress)))
 
 
 def report(folder: Path, *, progress: Progress | None = None) -> Path:
@@ -51,16 +50,21 @@ def report(folder: Path, *, progress: Progress | None = None) -> Path:
         InputError: the folder holds no fitted run.
     """
     with writing_alone(folder):  # the digests of the folder have one writer at a time
-        return write_page(folder, progress or Progress())
+        return write_page_again(folder, progress or Progress())
 
 
-def write_page(folder: Path, progress: Progress) -> Path:
+def write_page(folder: Path, settings: ReportSettings, progress: Progress) -> Path:
+    """Writes the page of a run; whoever calls it keeps other writers out of the folder and tells the end."""
+    progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
+    return write_report(folder, settings=settings)
+
+
+def write_page_again(folder: Path, progress: Progress) -> Path:
     """:func:`report` by whoever keeps other writers out of the folder."""
     section = recipe_section(RunFolder(folder), "report")
     # The manifest of an older version may lack a key, or hold one that is gone.
     settings = ReportSettings(**{key.name: section[key.name] for key in fields(ReportSettings) if key.name in section})
-    progress.begin("report", f"a map of at most {settings.map_documents:,} documents")
     started = time.perf_counter()
-    page = write_report(folder, settings=settings)
+    page = write_page(folder, settings, progress)
     progress.end("report", time.perf_counter() - started, str(page))
     return page

@@ -27,7 +27,7 @@ from moee_topics.run.ledger import Ledger, StageRecord
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy, Update
 from moee_topics.run.predictor import Reading, check_same_encoder, fitted_encoder
-from moee_topics.run.report_stage import write_page
+from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord
 from moee_topics.schema import build
@@ -139,7 +139,7 @@ def _changing(folder: Path) -> Iterator[RunFolder]:
 def _renew_page(run: RunFolder, progress: Progress) -> None:
     """Writes the report of the version that holds now, where the recipe asks for a page or there is one."""
     if recipe_section(run, "report").get("html", True) or RunFolder.report.exists(run):
-        write_page(run.path, progress)
+        write_page_again(run.path, progress)
 
 
 def _first_history(run: RunFolder) -> History:

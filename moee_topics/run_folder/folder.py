@@ -19,7 +19,7 @@ from moee_topics.run_folder.digests import Digests
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
 from moee_topics.store import atomic_folder, write_text
-from moee_topics.topics import OUTLIERS, Topic, TopicModel, TopicResult
+from moee_topics.topics import OUTLIERS, RESULT_FILES, Topic, TopicModel, TopicResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,10 +125,10 @@ class RunFolder:
 
     # The topics, and the topic of every document. One value in three files: it is read and written as a whole.
     result: RunFile[TopicResult] = RunFile(
-        "topics.parquet",
+        RESULT_FILES[0],
         lambda path: TopicResult.load(path.parent),
         lambda path, result: result.save(path.parent),
-        beside=("documents.parquet", "topic_info.json"),
+        beside=RESULT_FILES[1:],
     )
     scores = json_file("scores.json", Scores, absent={})
     hierarchy = json_file("hierarchy.json", list[Merger], absent=[])  # the nearest first
@@ -173,7 +173,7 @@ class RunFolder:
         run = run.current
         if not cls.result.path(run).exists() and not cls.manifest.exists(run):
             raise InputError(
-                f"{path} holds no finished run: topics.parquet is missing. Make one with: {run_command(run.path)}"
+                f"{path} holds no finished run: {cls.result.name} is missing. Make one with: {run_command(run.path)}"
             )
         run.result  # noqa: B018 (what is no run is told now, before anything is made of it)
         return run

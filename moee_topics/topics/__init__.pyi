@@ -18,6 +18,7 @@ from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time
 from .relations import topics_per_class as topics_per_class
 from .result import OUTLIERS as OUTLIERS
+from .result import RESULT_FILES as RESULT_FILES
 from .result import Topic as Topic
 from .result import TopicResult as TopicResult
 from .settings import HDBSCAN_DEFAULTS as HDBSCAN_DEFAULTS

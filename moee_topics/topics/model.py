@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
 from moee_topics.store import atomic_folder, read_json, write_text
-from moee_topics.topics.result import TopicResult
+from moee_topics.topics.result import TOPICS_FILE, TopicResult
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.voters import FILE as VOTERS_FILE
 from moee_topics.topics.voters import NEW, Voters
@@ -147,7 +147,7 @@ class TopicModel:
             vectorizer.cut = load_tokenizer(settings.tokenizer)
         model.vectorizer_model = vectorizer
         model.ctfidf_model.set_params(**settings.ctfidf)
-        inside = (folder / "topics.parquet").is_file()
+        inside = (folder / TOPICS_FILE).is_file()
         result = TopicResult.load(folder if inside else folder.parent)
         return cls(model, result, settings, Voters.load(folder))
 

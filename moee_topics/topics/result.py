@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+RESULT_FILES = TOPICS_FILE, DOCUMENTS_FILE, INFO_FILE = "topics.parquet", "documents.parquet", "topic_info.json"
+
 ROWS_SHOWN = 15
 """Topics that a notebook shows of a result."""
 
@@ -208,15 +210,15 @@ class TopicResult:
         return f"{len(self):,} documents, {self.topic_count} topics, {self.outlier_share:.1%} outliers"
 
     def save(self, folder: Path) -> None:
-        """Writes ``topics.parquet``, ``documents.parquet`` and ``topic_info.json`` into a folder."""
-        with atomic_path(folder / "topics.parquet") as temporary:
+        """Writes its files into a folder."""
+        with atomic_path(folder / TOPICS_FILE) as temporary:
             pq.write_table(self._topics_table(), temporary)
         # Texts apart: who reads the topics of a large corpus need not unpack them.
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
-        with atomic_path(folder / "documents.parquet") as temporary:
+        with atomic_path(folder / DOCUMENTS_FILE) as temporary:
             pq.write_table(documents, temporary, compression="zstd")
         info = json.dumps([topic.to_json() for topic in self.topic_info], indent=1, allow_nan=False)
-        write_text(folder / "topic_info.json", info)
+        write_text(folder / INFO_FILE, info)
 
     def _topics_table(self) -> pa.Table:
         columns: dict[str, Any] = {
@@ -245,15 +247,15 @@ class TopicResult:
         Raises:
             InputError: the folder holds no finished topic model, or a damaged one.
         """
-        for name in ("topics.parquet", "documents.parquet", "topic_info.json"):
+        for name in RESULT_FILES:
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
         try:
-            table = pq.read_table(folder / "topics.parquet").to_pydict()
-            info = read_json(folder / "topic_info.json", kind=list[Topic], mend="Fit it again.")
+            table = pq.read_table(folder / TOPICS_FILE).to_pydict()
+            info = read_json(folder / INFO_FILE, kind=list[Topic], mend="Fit it again.")
             return cls(
                 ids=table["id"],
-                texts=pq.read_table(folder / "documents.parquet")["text"].to_pylist(),
+                texts=pq.read_table(folder / DOCUMENTS_FILE)["text"].to_pylist(),
                 topics=np.asarray(table["topic"], dtype=np.int64),
                 probabilities=np.asarray(table["probability"], dtype=np.float32),
                 positions=np.column_stack([table["x"], table["y"]]).astype(np.float32),
