@@ -19,8 +19,10 @@ from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
+from moee_topics.messages import did_you_mean
+from moee_topics.plain_data import read_yaml
 from moee_topics.report import ReportSettings
-from moee_topics.schema import Section, build, did_you_mean, read_yaml
+from moee_topics.schema import Section, build
 from moee_topics.topics import (
     BertopicArguments,
     CtfidfArguments,

@@ -12,8 +12,9 @@ PACKAGE = ROOT / "moee_topics"
 PICTURE = ROOT / "docs" / "house.svg"
 
 FLOORS: list[dict[str, str]] = [
-    {"errors": "one exception family", "defaults": "said once for all rooms"},
-    {"embeddings": "the value that crosses the wall", "progress": "who hears of it", "schema": "YAML to dataclasses"},
+    {"errors": "one exception family", "defaults": "said once for all rooms", "messages": "values in words"},
+    {"embeddings": "the value that crosses the wall", "progress": "who hears of it", "plain_data": "YAML, bounded"},
+    {"schema": "plain data to dataclasses"},
     {"corpus": "documents from anywhere"},
     {"store": "the wall on disk, atomic files"},
     {"encode": "text to hidden states and routing: torch"},

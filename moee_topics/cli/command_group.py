@@ -13,8 +13,8 @@ from typer.core import TyperGroup
 from moee_topics.cli.options import with_options
 from moee_topics.cli.stdout import print_json
 from moee_topics.errors import InputError, Interrupted, MoEETopicsError
+from moee_topics.messages import shortened
 from moee_topics.progress import full_disk
-from moee_topics.schema import shortened
 
 # The class has no public name: typer 0.29 carries its own copy of click.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

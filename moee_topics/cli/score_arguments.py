@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moee_topics.errors import RecipeError
-from moee_topics.schema import did_you_mean
+from moee_topics.messages import did_you_mean
 
 
 class Flag(NamedTuple):

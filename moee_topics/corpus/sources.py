@@ -17,7 +17,7 @@ from moee_topics.corpus.readers import StandardInput, read_folder, read_lines, r
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import TABLES, is_table
 from moee_topics.errors import InputError
-from moee_topics.schema import shortened
+from moee_topics.messages import shortened
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,

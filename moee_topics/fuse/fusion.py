@@ -20,7 +20,7 @@ from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.standardizer import Standardizer
-from moee_topics.schema import shortened
+from moee_topics.messages import shortened
 from moee_topics.store import write_bytes
 
 Standardize = Literal["none", "hidden_states", "routing_weights", "both"]

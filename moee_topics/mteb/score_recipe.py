@@ -26,8 +26,9 @@ from moee_topics.errors import InputError, RecipeError
 from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
 from moee_topics.mteb.fusion_encoder import AnyFusion, reference_router
 from moee_topics.mteb.tasks import LocalTask, TaskSource, benchmark_tasks, hub_task, local_task
+from moee_topics.plain_data import read_yaml
 from moee_topics.recipe import Seed, find_recipe, read_recipe
-from moee_topics.schema import Section, build, read_yaml
+from moee_topics.schema import Section, build
 
 PAPER_TASKS: Mapping[str, tuple[str, ...]] = {
     "Classification": (

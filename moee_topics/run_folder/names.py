@@ -7,7 +7,7 @@ from pathlib import Path
 
 from moee_topics.defaults import STORE_NAME
 from moee_topics.errors import InputError
-from moee_topics.schema import shortened
+from moee_topics.messages import shortened
 
 VERSIONS = "versions"
 

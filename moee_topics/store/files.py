@@ -28,7 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from moee_topics.errors import InputError, ResourceError, StoreError
-from moee_topics.schema import shortened
+from moee_topics.messages import shortened
 
 _TEMPORARY = re.compile(r"\.(\d+)(?:-\d+)?@(.+)\.tmp$")
 _STALE_SECONDS = 3600  # of another host's files, whose processes cannot be asked

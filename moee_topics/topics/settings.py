@@ -16,7 +16,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
-from moee_topics.schema import build, shortened
+from moee_topics.messages import shortened
+from moee_topics.schema import build
 from moee_topics.topics.upstream import RepresentationSections, UpstreamSections, check_together
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]

@@ -24,7 +24,7 @@ from moee_topics.corpus import (
     well_formed,
 )
 from moee_topics.errors import InputError
-from moee_topics.schema import shortened
+from moee_topics.messages import shortened
 
 LocalType = Literal[
     "Clustering", "STS", "PairClassification", "Reranking", "Retrieval", "Classification", "Summarization"

@@ -13,6 +13,7 @@ from typing import Any
 from moee_topics.corpus import Row
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
+from moee_topics.messages import shortened
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
 from moee_topics.mteb.tasks.labelled_files import (
     LocalTask,
@@ -35,7 +36,6 @@ from moee_topics.mteb.tasks.task_types import (
     retrieval_layout,
 )
 from moee_topics.run_folder import is_plain_name
-from moee_topics.schema import shortened
 
 Splits = Mapping[str, Table]
 

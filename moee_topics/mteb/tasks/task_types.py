@@ -12,8 +12,8 @@ from typing import Any
 
 from moee_topics.corpus import Row
 from moee_topics.errors import InputError
+from moee_topics.messages import shortened
 from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, is_missing, label_of, number_of, text_of
-from moee_topics.schema import shortened
 
 Table = dict[str, list[Any]]
 SUMMARIES = ("machine_summaries", "human_summaries")

@@ -1,0 +1,24 @@
+"""What messages to a person have in common: values cut to a length, and the nearest of some names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+
+def did_you_mean(key: str, keys: Collection[str]) -> str:
+    """The end of a message: the nearest of some keys, in its own section first; empty if none is near."""
+    section, dot, name = key.rpartition(".")
+    siblings = {option.removeprefix(section + dot): option for option in keys if option.startswith(section + dot)}
+    last = {option.rpartition(".")[2]: option for option in reversed(list(keys))}
+    for word, options in ((name, siblings if dot else {}), (key, {option: option for option in keys}), (name, last)):
+        if near := difflib.get_close_matches(word, options, n=1, cutoff=0.4 if options is siblings else 0.6):
+            return f" Did you mean {options[near[0]]}?"
+    return ""
+
+
+def shortened(value: Any) -> str:
+    """A value as Python writes it, cut to what fits into a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
