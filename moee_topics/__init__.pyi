@@ -1,13 +1,30 @@
 from . import errors as errors
+from .corpus import CorpusSettings as CorpusSettings
+from .corpus import Document as Document
+from .corpus import open_corpus as open_corpus
 from .embed import Embedder as Embedder
 from .embeddings import Embeddings as Embeddings
 from .encode import MoEEncoder as MoEEncoder
+from .encode import describe as describe
+from .evaluate import clustering_agreement as clustering_agreement
 from .fuse import Fusion as Fusion
+from .mteb import LocalTask as LocalTask
+from .mteb import MTEBEncoder as MTEBEncoder
+from .mteb import local_task as local_task
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
+from .report import export_report as export_report
+from .run import estimate as estimate
+from .run import plan as plan
+from .run import predict as predict
 from .run import run as run
+from .run import update as update
 from .run_folder import RunFolder as RunFolder
 from .store import EmbeddingStore as EmbeddingStore
 from .topics import MoEEBackend as MoEEBackend
+from .topics import OutlierReduction as OutlierReduction
+from .topics import TopicModel as TopicModel
+from .topics import fit_topics as fit_topics
+from .topics import plots as plots
 
 __version__: str

@@ -12,6 +12,10 @@ import moee_topics
 FACE = {
     "MoEEncoder", "MoEEBackend", "Embeddings", "EmbeddingStore", "Embedder", "Fusion", "Recipe", "RunFolder", "run",
     "load_recipe", "errors",
+    "CorpusSettings", "Document", "open_corpus", "describe",
+    "TopicModel", "OutlierReduction", "fit_topics", "plots", "clustering_agreement",
+    "estimate", "plan", "predict", "update", "export_report",
+    "LocalTask", "local_task", "MTEBEncoder",
 }  # fmt: skip
 
 
@@ -31,7 +35,8 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 def test_importing_the_package_and_its_settings_loads_nothing_heavy() -> None:
     fresh(
-        "import sys, moee_topics\nfrom moee_topics import Fusion, Recipe, load_recipe, errors\n"
+        "import sys, moee_topics\n"
+        "from moee_topics import CorpusSettings, Document, Fusion, Recipe, errors, load_recipe, open_corpus\n"
         "heavy = {'torch', 'numba', 'sklearn', 'bertopic', 'transformers', 'umap'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
