@@ -79,13 +79,6 @@ def test_every_test_and_script_that_a_document_names_is_there(document: str) -> 
         assert re.search(rf"def test_\w*{word}", (ROOT / file).read_text(encoding="utf-8")), word
 
 
-def test_every_module_of_topics_and_report_has_a_test_file_of_its_name() -> None:
-    for room in ("topics", "report"):
-        modules = {path.stem for path in (ROOT / "moee_topics" / room).glob("*.py")} - {"__init__"}
-        tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / room).glob("test_*.py")}
-        assert modules <= tests and tests - modules <= {"report_browser"}
-
-
 def test_every_target_says_what_it_is_for() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)

@@ -13,11 +13,36 @@ from pathlib import Path
 import pytest
 from house_map import FLOOR_OF, PACKAGE, PICTURE, files, imports, picture, room
 
+TESTS = Path(__file__).parent
 READS_RECIPES = {"recipe", "run", "mteb", "cli"}
 NAMES_TORCH = {"encode"}
 ENCODES = {"encode", "embed"}
 # A codec that is tried out, and mteb's own way to ask the encoder that it was given, which is ours with its store.
 NO_MODELS = {"''.encode(self.encoding)", "self._model.encode(batches, **options)"}
+# Tests of a road through several modules, or of what is no module; every other file of tests has its module's name.
+ROADS = {
+    "cli/test_help.py": "the help of all commands",
+    "corpus/test_mutated_files.py": "damaged files through every reader",
+    "encode/models/test_hostile_folders.py": "folders of models that attack, through every loader",
+    "encode/models/test_mutated_checkpoints.py": "damaged checkpoints through every loader",
+    "golden/test_golden.py": "what 0.1.0 wrote, through all rooms",
+    "mteb/tasks/test_mutated_labelled_files.py": "damaged files through every task type",
+    "mteb/test_score_effects.py": "every key of a scoring recipe",
+    "report/test_report_browser.py": "the page in a browser, where its scripts run",
+    "run/test_equal_runs.py": "two runs, byte by byte",
+    "run/test_mutated_predictions.py": "damaged files through predict",
+    "run/test_run_faults.py": "damaged run folders through every stage",
+    "store/test_mutated_stores.py": "damaged stores through every reader",
+    "store/test_one_writer.py": "whatever the package writes",
+    "test_benchmarks.py": "benchmarks/",
+    "test_docs.py": "README, docs/, Makefile",
+    "test_effects.py": "every key of a recipe",
+    "test_face.py": "moee_topics/__init__.py",
+    "test_layers.py": "the imports of all modules, and this",
+    "test_notebooks.py": "notebooks/",
+    "test_power_cuts.py": "whatever a run writes, on a disk that fails",
+    "topics/test_language_models.py": "from a recipe's keys to what a model is asked",
+}
 every_file = pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
 
 
@@ -98,6 +123,14 @@ def test_no_name_of_a_face_is_also_a_file_of_its_room(folder: Path) -> None:
 def test_no_two_modules_have_one_name_unless_they_mean_the_same() -> None:
     names = Counter(path.name for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
     assert {name for name, count in names.items() if count > 1} == {"settings.py"}, "what its room can be told"
+
+
+def test_every_module_has_a_test_file_of_its_name_and_the_others_are_roads() -> None:
+    modules = [path.relative_to(PACKAGE) for path in files() if not path.name.startswith("__")]
+    mirror = {path.with_name(f"test_{path.name}").as_posix() for path in modules}
+    tests = {path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")}
+    assert not mirror - tests, "modules without a test file"
+    assert tests - mirror == ROADS.keys()
 
 
 def test_the_map_in_the_documents_is_that_of_the_imports() -> None:
