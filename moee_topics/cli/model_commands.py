@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import STORE_NAME
-from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Grouping, Kind, Learn
+from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Kind
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -84,35 +84,15 @@ def models_carve(
     source: Annotated[str, typer.Argument(help="Dense decoder: hub name, folder or .gguf file.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for the mixture of experts.", metavar="FOLDER")],
     text: TextSource,
+    *,
     tokens: Annotated[
         int, typer.Option("--tokens", min=1, help="Tokens of the texts to look at.")
     ] = CALIBRATION_TOKENS,
-    groups: Annotated[
-        int, typer.Option("--groups", min=1, help="Routed groups of neurons in each layer.")
-    ] = CarveSettings.groups,
-    group_size: Annotated[
-        int, typer.Option("--group-size", min=1, help="Neurons of a group; the rest is shared.")
-    ] = CarveSettings.group_size,
-    active: Annotated[
-        int, typer.Option("--active", min=1, help="Groups that each token goes through.")
-    ] = CarveSettings.active,
-    dense_layers: Annotated[
-        int, typer.Option("--dense-layers", min=0, help="First layers that stay dense.")
-    ] = CarveSettings.dense_layers,
     vocabulary: Annotated[
         int, typer.Option("--vocabulary", min=0, help="Keep the first so many tokens; 0 keeps all.")
     ] = 0,
-    grouping: Annotated[
-        Grouping, typer.Option("--grouping", help="Like neurons in one group, in different ones, or any.")
-    ] = CarveSettings.grouping,
-    decorrelate: Annotated[
-        float, typer.Option("--decorrelate", help="Router logits that repeat each other less; 0.1 is good.")
-    ] = CarveSettings.decorrelate,
-    strength: Annotated[
-        float, typer.Option("--strength", help="Scale of the router's logits.")
-    ] = CarveSettings.strength,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the grouping.")] = CarveSettings.seed,
-    manner: Manner = Manner(),  # noqa: B008 - a set of options
+    settings: CarveSettings,
+    manner: Manner,
 ) -> None:
     """Carve a dense decoder into a mixture of experts.
 
@@ -121,7 +101,6 @@ def models_carve(
     """
     from moee_topics.encode import carve_checkpoint
 
-    settings = CarveSettings(groups, group_size, active, dense_layers, grouping, decorrelate, strength, seed)
     manner.progress.begin("carve", source)
     report = carve_checkpoint(
         source, folder, _texts(text), settings, tokens=tokens, vocabulary=vocabulary, progress=manner.progress.advance
@@ -140,14 +119,9 @@ def models_distil(
     parent: Annotated[str, typer.Argument(help="The dense decoder it was carved from.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for what was learned.", metavar="FOLDER")],
     text: TextSource,
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Tokens to learn from.")] = DistilSettings.tokens,
-    hours: Annotated[
-        float, typer.Option("--hours", min=0, help="Stop after so many hours; 0 for no such limit.")
-    ] = 0.0,
-    rate: Annotated[float, typer.Option("--rate", help="Peak of the learning rate.")] = DistilSettings.rate,
-    learn: Annotated[Learn, typer.Option("--learn", help="Weights that may change.")] = DistilSettings.learn,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order of the texts.")] = DistilSettings.seed,
-    manner: Manner = Manner(),  # noqa: B008 - a set of options
+    *,
+    settings: DistilSettings,
+    manner: Manner,
 ) -> None:
     """Teach a carved mixture to give the hidden states of its donor.
 
@@ -156,7 +130,7 @@ def models_distil(
     from moee_topics.encode import distil_checkpoint
     from moee_topics.progress import resumable
 
-    settings = DistilSettings(tokens=tokens, hours=hours or None, rate=rate, learn=learn, seed=seed)
+    settings = replace(settings, hours=settings.hours or None)  # a checkpoint says null where there is no limit
     manner.progress.begin("distil", source)
     with resumable("The same command goes on from its last checkpoint."):
         report = distil_checkpoint(source, parent, folder, _texts(text), settings, progress=manner.progress.advance)

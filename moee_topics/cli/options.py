@@ -1,6 +1,7 @@
 """The options that commands share, each declared once, in sets that a command takes as one parameter.
 
 A parameter whose type is a set of options (``manner: Manner``) becomes the options of that set on the command line.
+Settings of a room are a set too: what has a description there is an option.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -101,13 +102,14 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
         inside = inspect.signature(sets[name]).parameters if name in sets else {name: parameter}
         # By keyword, because then a set may stand behind an option with a default; to typer only the order matters.
         keyword = inspect.Parameter.KEYWORD_ONLY
-        shown += [item.replace(annotation=hints[key], kind=keyword) for key, item in inside.items()]
+        options = {key: option_of(key, hints[key]) if name in sets else hints[key] for key in inside}
+        shown += [inside[key].replace(annotation=hint, kind=keyword) for key, hint in options.items() if hint]
 
     def command(**values: Any) -> None:
         if values.get("offline"):
             go_offline()  # before the function imports what reads it
         # typer knows the options alone; the function gets each set as one value again.
-        made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of)})
+        made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of) if item.name in values})
                 for name, made_of in sets.items()}  # fmt: skip
         function(**values, **made)
 
@@ -115,6 +117,17 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
     return command
+
+
+def option_of(name: str, hint: Any) -> Any:
+    """What typer reads of a key of a set, whose field may be described for pydantic; None of one without either."""
+    kind, *facts = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    described = next((fact for fact in facts if getattr(fact, "description", None)), None)
+    if described is None:
+        return hint if facts else None
+    least = next((limit.ge for limit in described.metadata if hasattr(limit, "ge")), None)
+    flag = f"--{name.replace('_', '-')}"
+    return Annotated[kind, typer.Option(flag, min=least, help=described.description)]
 
 
 def go_offline() -> None:
