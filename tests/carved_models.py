@@ -44,5 +44,12 @@ def states(model: torch.nn.Module, row: list[int]) -> torch.Tensor:
 
 
 TRAINING = DistilSettings(
-    tokens=6 * 256, batch=256, lengths=(16, 8), layers=(0,), warm_up=1, rate=1e-3, checkpoint_seconds=0.0
+    tokens=6 * 256,
+    batch=256,
+    lengths=(16, 8),
+    pair_lengths=(8, 4),
+    layers=(0,),
+    warm_up=1,
+    rate=1e-3,
+    checkpoint_seconds=0.0,
 )

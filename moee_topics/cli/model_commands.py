@@ -112,18 +112,25 @@ def models_carve(
 
 @command(
     "moee-topics models distil smollm2-moe smollm2.gguf better --text news.txt",
+    "moee-topics models distil moe smollm2.gguf better --text a.txt --pairs 0.6",
     name="distil",
 )
 def models_distil(
     source: Annotated[str, typer.Argument(help="Folder of the carved mixture.", metavar="MIXTURE")],
     parent: Annotated[str, typer.Argument(help="The dense decoder it was carved from.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for what was learned.", metavar="FOLDER")],
-    text: TextSource,
+    text: Annotated[
+        list[str],
+        typer.Option("--text", help="Texts of any topics: file, folder or hub:NAME; repeatable.", metavar="SOURCE"),
+    ],
     *,
     settings: DistilSettings,
     manner: Manner,
 ) -> None:
-    """Teach a carved mixture to give the hidden states of its donor.
+    """Teach a carved mixture by its donor, and to tell texts apart.
+
+    With --pairs it learns for a last share of the way, without labels, that two passages of one text belong together:
+    better vectors for topics than its donor has, from many texts of many topics.
 
     A checkpoint is written every five minutes, from which the same command goes on.
     """
@@ -133,8 +140,10 @@ def models_distil(
     settings = replace(settings, hours=settings.hours or None)  # a checkpoint says null where there is no limit
     manner.progress.begin("distil", source)
     with resumable("The same command goes on from its last checkpoint."):
-        report = distil_checkpoint(source, parent, folder, _texts(text), settings, progress=manner.progress.advance)
-    line = f"{folder}: {report['steps']} steps, error of the means {report['first']:.3f} -> {report['last']:.3f}"
+        report = distil_checkpoint(
+            source, parent, folder, map(_texts, text), settings, progress=manner.progress.advance
+        )
+    line = f"{folder}: {report['steps']} steps, error {report['first']:.3f} -> {report['last']:.3f}"
     show({"folder": folder, **report}, [line], as_json=manner.as_json)
 
 

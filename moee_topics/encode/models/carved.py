@@ -12,7 +12,9 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from moee_topics.encode.models import carving, distillation, donors
+from moee_topics.encode.models.compact_weights import write_compact
 from moee_topics.encode.models.loading import load_tokenizer, quiet
+from moee_topics.encode.models.passages import tokenized
 from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import ModelError
@@ -76,12 +78,25 @@ def distil_checkpoint(
     source: str | Path,
     parent: str | Path,
     folder: Path,
-    texts: Iterable[str],
+    sources: Iterable[Iterable[str]],
     settings: DistilSettings,
     *,
     progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
 ) -> dict[str, Any]:
     """Teaches a carved mixture and writes what it learned; goes on from the checkpoint of an interrupted call.
+
+    Computes on a GPU if there is one. Weights that learned to bear four bits are stored in four bits.
+
+    Args:
+        source: the mixture, hub name or folder.
+        parent: the dense decoder it was carved from.
+        folder: the new folder.
+        sources: texts of each source; where there are several, most pairs of a step are of one of them.
+        settings: how long and how hard.
+        progress: told the steps that are done.
+
+    Returns:
+        What is in ``distillation.json``: the settings, the steps, and the first and last mean of the main error.
 
     Raises:
         ModelError: a model is missing, or the mixture was not carved from this parent.
@@ -91,13 +106,13 @@ def distil_checkpoint(
     folder = Path(folder)
     refuse_existing(folder)
     student, tokenizer, dense = _mixture_and_parent(source, parent)
-    rows = distillation.tokenized(tokenizer, texts)
+    rows = tokenized(tokenizer, sources)
     work = folder.with_name(f"{folder.name}.distilling")
     trainer = distillation.Trainer(student, dense, rows, work, settings)
     errors: list[float] = []
 
     def tell(numbers: dict[str, Any]) -> None:
-        errors.append(float(numbers["pooled"]))
+        errors.append(float(numbers["pairs" if "pairs" in numbers else "pooled"]))
         progress(int(trainer.done * trainer.steps), trainer.steps, "steps")
 
     trainer.run(tell)
@@ -110,9 +125,13 @@ def distil_checkpoint(
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
     fresh.load_state_dict(distillation.undensified(trainer.student))
     setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
+    fresh.eval().requires_grad_(False)
     with atomic_folder(folder) as unfinished:
-        fresh.eval().requires_grad_(False).save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
+        if trainer.rounding:
+            write_compact(fresh, unfinished, tokenizer, scales=trainer.stored_scales())
+        else:
+            fresh.save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
         write_json(unfinished / "distillation.json", report)
     shutil.rmtree(work, ignore_errors=True)
     return report
@@ -122,7 +141,7 @@ def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrai
     """The mixture with a router that can learn, its tokenizer, and the parent cut to the same vocabulary."""
     tokenizer = load_tokenizer(source)
     with quiet():
-        student = AutoModel.from_pretrained(source, dtype=torch.float32, attn_implementation="eager")
+        student = AutoModel.from_pretrained(source, dtype=torch.float32)
     dense, full = donors.load_donor(parent)
     if student.config.vocab_size < dense.config.vocab_size:
         donors.cut_vocabulary(dense, full, student.config.vocab_size)
@@ -131,7 +150,10 @@ def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrai
         raise ModelError(f"The mixture {source} was not carved from {parent}: their sizes differ.")
     if dense.config.hidden_act != "silu":
         raise ModelError(f"Only neurons with silu can be distilled; those of {parent} have {dense.config.hidden_act}.")
-    dense.set_attn_implementation("eager")  # its backward on a CPU takes half the time of the other
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":  # where the plain backward takes half the time of the other
+        for model in (student, dense):
+            model.set_attn_implementation("eager")
     # With logits near 0 the weights of the groups, and so the gradients of the router, would hardly move.
     strength = getattr(student.config, ROUTER_STRENGTH, TRAINED_STRENGTH)
     factor = max(1.0, TRAINED_STRENGTH / strength)
@@ -140,4 +162,4 @@ def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrai
             layer.mlp.gate.weight.data *= factor
             layer.mlp.gate.e_score_correction_bias *= factor
     setattr(student.config, ROUTER_STRENGTH, strength * factor)
-    return student.requires_grad_(True), tokenizer, dense
+    return student.to(device).requires_grad_(True), tokenizer, dense.to(device)

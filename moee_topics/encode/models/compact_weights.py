@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from moee_topics.encode.models import fourbit
 from moee_topics.errors import ModelError
-from moee_topics.store import atomic_folder, refuse_existing, write_text
+from moee_topics.store import write_text
 
 MARK = "moee_topics_weights"
 FORMAT = f"int4-blocks-of-{fourbit.BLOCK}"
@@ -39,22 +39,20 @@ def is_compact(config: Any) -> bool:
     return mark is not None
 
 
-def save_compact(
+def write_compact(
     model: PreTrainedModel, folder: Path, tokenizer: Any, *, scales: Mapping[str, Tensor] | None = None
-) -> Path:
-    """Writes a base model in four bits.
+) -> None:
+    """Writes a base model in four bits into a folder that exists.
 
     Args:
         model: with weights in 16 or 32 bits.
-        folder: a new folder.
+        folder: best one of :func:`moee_topics.store.atomic_folder`.
         tokenizer: its tokenizer.
         scales: name -> the scale of each block, where the weights were trained to bear certain ones.
 
     Raises:
-        InputError: the folder exists.
         ResourceError: the disk is full.
     """
-    refuse_existing(folder)
     embeddings = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
     stored: dict[str, Tensor] = {}
     for name, weight in model.state_dict().items():
@@ -71,12 +69,10 @@ def save_compact(
     split = split_torch_state_dict_into_shards(stored, max_shard_size=_SHARD)
     config = json.loads(model.config.to_json_string()) | {MARK: FORMAT}
     config.pop("_name_or_path", None)  # a path of the machine that made it
-    with atomic_folder(folder) as unfinished:
-        for name, keys in split.filename_to_tensors.items():
-            save_file({key: stored[key].contiguous() for key in keys}, unfinished / name, metadata={"format": "pt"})
-        write_text(unfinished / "config.json", json.dumps(config, indent=2) + "\n")
-        tokenizer.save_pretrained(unfinished)
-    return folder
+    for name, keys in split.filename_to_tensors.items():
+        save_file({key: stored[key].contiguous() for key in keys}, folder / name, metadata={"format": "pt"})
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    tokenizer.save_pretrained(folder)
 
 
 def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:

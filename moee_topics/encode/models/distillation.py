@@ -1,9 +1,13 @@
-"""Distillation of a carved mixture against its own dense parent.
+"""Distillation of a carved mixture against its own dense parent, and after it learning from pairs of passages.
 
 Every neuron of the parent is still there, only not always used: what has to be learned is which groups to take and how
 to make do without the others. Targets are what the parent makes of the same tokens: the last hidden states, their mean
 over a text with each dimension brought to deviation 1 (cosines of raw means are near 1 whatever is lost), and a few
 layers between.
+
+The parent was made to write, not to compare texts. For a last share of the way the mixture may therefore learn without
+labels that two passages of one text belong together: their means are to be nearer to each other than to those of all
+other passages of the step (InfoNCE; for decoders and encoders as in arXiv 2006.03659, 2112.09118 and 2308.03281).
 
 All neurons are computed and those of idle groups multiplied by 0, which is the same sum and lets the router see what an
 idle group would have given.
@@ -13,9 +17,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,48 +32,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moee_topics.encode.models import fourbit
+from moee_topics.encode.models.passages import Passages, Texts
 from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError
 from moee_topics.store import atomic_path
 
 CHECKPOINT = "state.safetensors"
 
-
-@dataclass
-class Texts:
-    """Token ids of many texts, one after the other, and where each ends."""
-
-    tokens: np.ndarray
-    ends: np.ndarray
-    starts: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.starts = np.concatenate([[0], self.ends[:-1]])
-
-    def check(self, settings: DistilSettings) -> None:
-        """Refuses texts of which too few are as long as a length of the settings.
-
-        Raises:
-            InputError: one step could not be filled without a text coming twice.
-        """
-        for length in settings.lengths:
-            long = int((self.ends - self.starts >= length).sum())
-            if long < settings.batch // length:
-                raise InputError(
-                    f"Only {long} of the {len(self.ends)} texts have {length} tokens; a step of {settings.batch} "
-                    f"takes {settings.batch // length}. Give more or longer texts, smaller lengths or a smaller batch."
-                )
-
-    def pieces(self, length: int, seed: int) -> Iterator[np.ndarray]:
-        """Stretches of ``length`` tokens without end: half of them a text's beginning, half from anywhere in it."""
-        sizes = self.ends - self.starts
-        fit = np.flatnonzero(sizes >= length)
-        for turn in range(1_000_000):  # the passes over all texts, each in an order of its own
-            rng = np.random.default_rng([seed, length, turn])
-            for text in rng.permutation(fit):
-                offset = 0 if rng.random() < 0.5 else int(rng.integers(0, sizes[text] - length + 1))
-                start = self.starts[text] + offset
-                yield self.tokens[start : start + length]
+_REFIT_STEPS = 50
+_REFIT_UNTIL = 0.85
+"""How often, and until what share of the way, the scales of rounded weights are looked for anew."""
 
 
 class DenseMixture(nn.Module):
@@ -78,6 +50,7 @@ class DenseMixture(nn.Module):
     def __init__(self, moe: Any) -> None:
         super().__init__()
         self.size = moe.config.moe_intermediate_size
+        self.heard: list[Tensor] | None = None
         self.gate, shared, experts = moe.gate, moe.shared_experts, moe.experts
         gate_up = experts.gate_up_proj.detach()
         self.gate_proj = nn.Parameter(
@@ -101,8 +74,11 @@ class DenseMixture(nn.Module):
     def group_weights(self, flat: Tensor) -> Tensor:
         """Each group's weight, (tokens, groups): 0 for idle ones, whose gradient is that of a chosen one."""
         # The model itself routes in float32: in bfloat16 other groups would be chosen than at work.
-        with torch.autocast("cpu", enabled=False):
-            scores = functional.linear(flat.float(), self.gate.weight.float()).sigmoid()
+        with torch.autocast(flat.device.type, enabled=False):
+            logits = functional.linear(flat.float(), self.gate.weight.float())
+        if self.heard is not None:
+            self.heard.append(logits)
+        scores = logits.sigmoid()
         chosen = (scores.detach() + self.gate.e_score_correction_bias).topk(self.gate.top_k, dim=1).indices
         mask = torch.zeros_like(scores).scatter_(1, chosen, 1.0)
         weights = scores * (self.gate.routed_scaling_factor / (scores * mask).sum(1, keepdim=True))
@@ -134,6 +110,20 @@ def densify(model: Any) -> None:
             layer.mlp = DenseMixture(layer.mlp)
 
 
+@contextmanager
+def logits_of(model: Any) -> Iterator[list[Tensor]]:
+    """The router logits of a densified model's forward, (tokens, groups) a layer, with their gradients."""
+    logits: list[Tensor] = []
+    mixtures = [layer.mlp for layer in model.layers if isinstance(layer.mlp, DenseMixture)]
+    for mixture in mixtures:
+        mixture.heard = logits
+    try:
+        yield logits
+    finally:
+        for mixture in mixtures:
+            mixture.heard = None
+
+
 def undensified(model: Any) -> dict[str, Tensor]:
     """The state of a densified model under the names that its class saves."""
     state = {name: weight for name, weight in model.state_dict().items() if ".mlp." not in name}
@@ -147,7 +137,7 @@ class Outputs:
     """The last hidden states of a model and its residual stream after some layers."""
 
     def __init__(self, model: Any, layers: tuple[int, ...]) -> None:
-        self.model = model
+        self.model, self.device = model, next(model.parameters()).device
         self.middle: dict[int, Tensor] = {}
         for index in (layer for layer in layers if layer < len(model.layers)):
             model.layers[index].register_forward_hook(partial(self._keep, index))
@@ -158,8 +148,8 @@ class Outputs:
     def __call__(self, ids: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """Of token ids (texts, tokens), computed in bfloat16."""
         self.middle = {}
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            last = self.model(input_ids=ids, use_cache=False).last_hidden_state
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            last = self.model(input_ids=ids.to(self.device), use_cache=False).last_hidden_state
         return last.float(), dict(self.middle)
 
 
@@ -173,23 +163,24 @@ class Scales:
 
 
 @torch.no_grad()
-def measure_scales(teacher: Outputs, texts: Texts, settings: DistilSettings, *, texts_each: int = 256) -> Scales:
+def measure_scales(teacher: Outputs, passages: Passages, *, texts_each: int = 256) -> Scales:
     """Deviation of each dimension over tokens (the first of a text left out), and of means over texts by length."""
     hidden: list[Tensor] = []
     middle: dict[int, list[Tensor]] = {}
-    pooled: dict[int, Tensor] = {}
-    for length in settings.lengths:
-        means = []
-        pieces = texts.pieces(length, settings.seed + 1)
-        for _ in range(max(1, texts_each * length // settings.batch)):
-            ids = torch.from_numpy(np.stack([next(pieces) for _ in range(settings.batch // length)]).astype(np.int64))
-            last, between = teacher(ids)
-            means.append(last.mean(1))
-            # Without the first token of a text, an attention sink whose states are of another order.
-            hidden.append(last[:, 1:].flatten(0, 1).var(0))
-            for index, states in between.items():
-                middle.setdefault(index, []).append(states[:, 1:].float().flatten(0, 1).var(0))
-        pooled[length] = torch.cat(means).std(0)
+    means: dict[int, list[Tensor]] = {}
+    settings = passages.settings
+    steps = {length: max(1, texts_each * length // settings.batch) for length in settings.lengths}
+    for step in range(len(settings.lengths) * max(steps.values())):
+        length = settings.lengths[step % len(settings.lengths)]
+        if step // len(settings.lengths) >= steps[length]:
+            continue
+        last, between = teacher(torch.from_numpy(passages.stretches(step)))
+        means.setdefault(length, []).append(last.mean(1))
+        # Without the first token of a text, an attention sink whose states are of another order.
+        hidden.append(last[:, 1:].flatten(0, 1).var(0))
+        for index, states in between.items():
+            middle.setdefault(index, []).append(states[:, 1:].float().flatten(0, 1).var(0))
+    pooled = {length: torch.cat(parts).std(0) for length, parts in means.items()}
     deviations = {index: torch.stack(variances).mean(0).sqrt() for index, variances in middle.items()}
     return Scales(torch.stack(hidden).mean(0).sqrt(), deviations, pooled)
 
@@ -202,10 +193,28 @@ def errors(
     length = last.shape[1]
     pooled = ((last.mean(1) - target.mean(1)) / scales.pooled[length]).square().mean()
     hidden = ((last[:, 1:] - target[:, 1:]) / scales.hidden).square().mean()
-    middle = [
+    return {"pooled": pooled, "hidden": hidden} | (
+        {"middle": middle_error(between, targets, scales)} if between else {}
+    )
+
+
+def middle_error(between: dict[int, Tensor], targets: dict[int, Tensor], scales: Scales) -> Tensor:
+    """Mean squared error of the layers between, the first token of a text left out."""
+    layers = [
         ((between[i][:, 1:].float() - targets[i][:, 1:].float()) / scales.middle[i]).square().mean() for i in between
     ]
-    return {"pooled": pooled, "hidden": hidden, "middle": torch.stack(middle).mean() if middle else pooled * 0}
+    return torch.stack(layers).mean()
+
+
+def contrast(vectors: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of the cosines of (2 * pairs, dimensions), a pair's passages in row i of either half.
+
+    All other passages of the step are what a passage is told from, those of its own half too.
+    """
+    rows = functional.normalize(vectors.float(), dim=1)
+    cosines = (rows @ rows.T / temperature).fill_diagonal_(float("-inf"))
+    partners = torch.arange(len(rows), device=rows.device).roll(len(rows) // 2)
+    return functional.cross_entropy(cosines, partners)
 
 
 def learning_rate(step: int, done: float, warm_up: int) -> float:
@@ -220,14 +229,27 @@ class Rounding:
         # A rounded router would choose other groups, which costs more than its few bytes save.
         matrices = {n: p for n, p in model.named_parameters() if p.dim() == 2 and p.requires_grad}
         self.weights = {name: weight for name, weight in matrices.items() if not name.endswith("mlp.gate.weight")}
-        self.scales = scales or {name: fourbit.block_scales(weight) for name, weight in self.weights.items()}
+        self.scales = scales or {}
+        if not scales:
+            self.fit_scales()
+
+    def fit_scales(self) -> None:
+        """Looks for the scales anew: weights that learn for long leave the grid they began on."""
+        self.scales = {name: fourbit.block_scales(weight) for name, weight in self.weights.items()}
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Rounds, and puts the exact weights back."""
+        rounded = {name: fourbit.rounded(weight.data, self.scales[name]) for name, weight in self.weights.items()}
+        with self.shown(rounded):
+            yield
+
+    @contextmanager
+    def shown(self, values: dict[str, Tensor]) -> Iterator[None]:
+        """Values in the place of the weights, and the weights back."""
         exact = {name: weight.data for name, weight in self.weights.items()}
         for name, weight in self.weights.items():
-            weight.data = fourbit.rounded(weight.data, self.scales[name])
+            weight.data = values[name].view(weight.shape)
         try:
             yield
         finally:
@@ -241,6 +263,7 @@ class Trainer:
     def __init__(self, student: Any, teacher: Any, texts: Texts, folder: Path, settings: DistilSettings) -> None:
         texts.check(settings)
         self.settings, self.folder, self.texts = settings, folder, texts
+        self.device = next(student.parameters()).device
         self.student, self.teacher = student, Outputs(teacher, settings.layers)
         densify(student)
         student.embed_tokens.requires_grad_(False)
@@ -256,8 +279,22 @@ class Trainer:
             [{"params": rest}, {"params": routers}], lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
         )
         self.step, self.seconds = 0, 0.0
+        self.pairs_from: int | None = None
+        self.passages = Passages(texts, settings)
         self.scales: Scales | None = None
         self.rounding: Rounding | None = None
+
+    def stored_scales(self) -> dict[str, Tensor]:
+        """The scale of each block of the rounded weights, under the names that the mixture's class saves."""
+        assert self.rounding is not None
+        with self.rounding.shown(
+            {n: s.float().repeat_interleave(fourbit.BLOCK) for n, s in self.rounding.scales.items()}
+        ):
+            # Spread over their blocks the scales go the way of the weights they belong to.
+            spread = undensified(self.student)
+        kept = ("embed_tokens.weight", "mlp.gate.weight")
+        matrices = {n: w for n, w in spread.items() if w.dim() >= 2 and not n.endswith(kept)}
+        return {name: spread[..., :: fourbit.BLOCK].reshape(-1).half() for name, spread in matrices.items()}
 
     @property
     def steps(self) -> int:
@@ -274,46 +311,47 @@ class Trainer:
         """Learns until the tokens or the hours are used up; goes on from the folder's checkpoint."""
         self.resume()
         if self.scales is None:
-            self.scales = measure_scales(self.teacher, self.texts, self.settings)
-        pieces = {length: self.texts.pieces(length, self.settings.seed) for length in self.settings.lengths}
+            self.scales = measure_scales(self.teacher, Passages(self.texts, self.settings, seed=self.settings.seed + 1))
         for step in range(self.step):  # the texts go on where the checkpoint stopped
-            self._batch(pieces, step)
+            self._batch(step)
         saved = time.monotonic()
         while self.done < 1:
-            report(self._learn(self._batch(pieces, self.step)))
+            if self.pairs_from is None and self.done >= 1 - self.settings.pairs:
+                self.pairs_from = self.step
+                self.optimizer.state.clear()  # moments of other errors would misguide the first steps
+            report(self._learn(self._batch(self.step)))
             if time.monotonic() - saved > self.settings.checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
         self.save()
 
-    def _batch(self, pieces: dict[int, Iterator[np.ndarray]], step: int) -> Tensor:
-        length = self.settings.lengths[step % len(self.settings.lengths)]
-        rows = [next(pieces[length]) for _ in range(max(1, self.settings.batch // length))]
-        return torch.from_numpy(np.stack(rows).astype(np.int64))
+    def _batch(self, step: int) -> Tensor:
+        in_pairs = self.pairs_from is not None and step >= self.pairs_from
+        ids = self.passages.pairs(step) if in_pairs else self.passages.stretches(step)
+        return torch.from_numpy(ids).to(self.device)
 
     def _learn(self, ids: Tensor) -> dict[str, Any]:
         began = time.monotonic()
-        assert self.scales is not None
-        with torch.no_grad():
-            target = self.teacher(ids)
         s = self.settings
-        if self.rounding is None and self.done >= s.round_after:
+        if s.four_bits and self.rounding is None and self.done >= s.round_after:
             # Weights that bear rounding are bad without it (error 0.31 for 0.08, benchmarks/LOG.md): keep the others.
             self.save("before_rounding.safetensors")
             self.rounding = Rounding(self.student)
+        elif self.rounding and self.step % _REFIT_STEPS == 0 and self.done < _REFIT_UNTIL:
+            self.rounding.fit_scales()
         self.optimizer.zero_grad(set_to_none=True)
         with self.rounding() if self.rounding else nullcontext():
-            parts = errors(self.outputs(ids), target, self.scales)
-            loss = s.pooled * parts["pooled"] + s.hidden * parts["hidden"] + s.middle * parts["middle"]
+            parts = self._parent_errors(ids) if self.pairs_from is None else self._pair_errors(ids)
+            loss = torch.stack([weight * error for weight, error in parts.values()]).sum()
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
         for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
-            group["lr"] = s.rate * factor * learning_rate(self.step, self.done, s.warm_up)
+            group["lr"] = factor * self._rate()
         self.optimizer.step()
         self.step += 1
         took = time.monotonic() - began
         self.seconds += took
-        numbers = {name: round(float(value.detach()), 5) for name, value in parts.items()}
+        numbers = {name: round(float(error.detach()), 5) for name, (_, error) in parts.items()}
         return {
             "step": self.step,
             "length": ids.shape[1],
@@ -321,6 +359,40 @@ class Trainer:
             "norm": round(float(norm), 3),
             "took": round(took, 2),
         }
+
+    def _parent_errors(self, ids: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of each error against the parent."""
+        assert self.scales is not None
+        with torch.no_grad():
+            target = self.teacher(ids)
+        parts = errors(self.outputs(ids), target, self.scales)
+        return {name: (getattr(self.settings, name), error) for name, error in parts.items()}
+
+    def _pair_errors(self, ids: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of the errors of pairs, of means and of routing, and of the layers between."""
+        assert self.scales is not None
+        s = self.settings
+        with torch.no_grad():
+            _, targets = self.teacher(ids)
+        with logits_of(self.student) as logits:
+            last, between = self.outputs(ids)
+        parts = {"pairs": (1.0, contrast(last.mean(1), s.temperature))}
+        if s.pair_routing:
+            routing = torch.cat([layer.view(*ids.shape, -1).mean(1) for layer in logits], dim=1)
+            # As it is read: each logit standardized over texts, here over those of the step.
+            center, deviation = routing.mean(0).detach(), routing.std(0).detach().clamp_min(1e-6)
+            parts["routing"] = (s.pair_routing, contrast((routing - center) / deviation, s.temperature))
+        if s.pair_middle and between:
+            parts["middle"] = (s.pair_middle, middle_error(between, targets, self.scales))
+        return parts
+
+    def _rate(self) -> float:
+        """Each of the two stages warms up and is let down by itself."""
+        s = self.settings
+        if self.pairs_from is None:
+            return s.rate * learning_rate(self.step, self.done / max(1 - s.pairs, 1e-9), s.warm_up)
+        done = (self.done - (1 - s.pairs)) / s.pairs
+        return s.pair_rate * learning_rate(self.step - self.pairs_from, done, s.warm_up)
 
     def save(self, name: str = CHECKPOINT) -> None:
         """Writes weights, optimizer and place, so that a kill at any moment leaves a whole checkpoint.
@@ -337,7 +409,12 @@ class Trainer:
             tensors |= {f"scales pooled {length}": value for length, value in self.scales.pooled.items()}
         if self.rounding:
             tensors |= {f"rounding {key}": value for key, value in self.rounding.scales.items()}
-        place = {"step": self.step, "seconds": self.seconds, "settings": asdict(self.settings)}
+        place = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "pairs_from": self.pairs_from,
+            "settings": asdict(self.settings),
+        }
         with atomic_path(self.folder / name) as unfinished:
             contiguous = {key: value.contiguous() for key, value in tensors.items()}
             save_file(contiguous, unfinished, metadata={"place": json.dumps(place)})
@@ -364,8 +441,8 @@ class Trainer:
                 f"The checkpoint in {self.folder} was written with other settings ({place['settings']}). Use those, or "
                 "another folder."
             )
-        self._take(tensors)
-        self.step, self.seconds = place["step"], place["seconds"]
+        self._take({key: tensor.to(self.device) for key, tensor in tensors.items()})
+        self.step, self.seconds, self.pairs_from = place["step"], place["seconds"], place["pairs_from"]
 
     def _take(self, tensors: dict[str, Tensor]) -> None:
         """Puts the tensors of a checkpoint back to where :meth:`save` had them."""
@@ -390,12 +467,3 @@ class Trainer:
 def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one part of a checkpoint, under their names in it."""
     return {key.removeprefix(f"{part} "): value for key, value in tensors.items() if key.startswith(f"{part} ")}
-
-
-def tokenized(tokenizer: Any, texts: Iterable[str], *, longest: int = 1024) -> Texts:
-    """Texts as one row of token ids, each cut at ``longest``."""
-    rows = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
-    rows = [row for row in rows if row]
-    if not rows:
-        raise InputError("There is no text to learn from. Give a corpus with at least some hundred texts.")
-    return Texts(np.concatenate([np.array(row, np.int32) for row in rows]), np.cumsum([len(row) for row in rows]))

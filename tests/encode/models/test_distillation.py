@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from carved_models import SETTINGS, TRAINING, dense, rows, states
-from tiny_models import VOCABULARY, tiny_tokenizer
+from tiny_models import VOCABULARY
 
-from moee_topics.encode.models import carving, distillation
-from moee_topics.encode.models.distillation import DistilSettings, Texts, Trainer
+from moee_topics.encode.models import carving, distillation, fourbit
+from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.encode.models.distillation import DistilSettings, Trainer
+from moee_topics.encode.models.passages import Texts
 from moee_topics.errors import InputError, ResourceError
 
 
@@ -61,9 +63,11 @@ def test_distillation_brings_the_mixture_nearer_to_its_parent(tmp_path: Path) ->
     assert all(torch.equal(one.student.state_dict()[name], weight) for name, weight in matrices.items())
 
 
-@pytest.mark.parametrize("round_after", [2.0, 0.5])
-def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path, round_after: float) -> None:
-    settings = replace(TRAINING, round_after=round_after)
+@pytest.mark.parametrize(
+    "changes", [{}, {"four_bits": True, "round_after": 0.5}, {"pairs": 0.5}, {"pairs": 1.0, "four_bits": True}]
+)
+def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path, changes: dict[str, float]) -> None:
+    settings = replace(TRAINING, **changes)
     whole = trainer(tmp_path / "whole", settings)
     whole.run(lambda numbers: None)
 
@@ -84,14 +88,51 @@ def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path
         assert torch.equal(weight, distillation.undensified(rest.student)[name]), name
 
 
+def test_pairs_are_told_from_all_other_passages_of_a_step() -> None:
+    vectors = torch.eye(6)[[0, 1, 2, 0, 1, 2]] * 3
+    assert distillation.contrast(vectors, 0.05) < 1e-6
+    wrong = distillation.contrast(vectors[[0, 1, 2, 1, 2, 0]], 0.05)
+    assert wrong == pytest.approx(20, abs=1e-3)  # each is at cosine 0 to its own and at 1 to another
+    assert distillation.contrast(torch.ones(6, 4), 0.05) == pytest.approx(math.log(5), abs=1e-5)
+
+
+def test_passages_of_a_text_come_together_in_states_and_routing(tmp_path: Path) -> None:
+    """Texts of few words each: their passages have those in common, which the fresh mixture does not weigh."""
+    rng = np.random.default_rng(3)
+    tokens = np.concatenate([rng.choice(rng.integers(1, VOCABULARY, 6), 40) for _ in range(60)])
+    settings = replace(
+        TRAINING, tokens=40 * 256, rate=1e-3, pair_rate=3e-3, pairs=1.0, pair_lengths=(8,), pair_routing=1.0
+    )
+    one = trainer(tmp_path, settings, Texts(tokens, np.arange(40, 2401, 40)))
+    heard: list[dict[str, float]] = []
+    one.run(heard.append)
+    for name in ("pairs", "routing"):
+        first, last = (np.mean([numbers[name] for numbers in part]) for part in (heard[:5], heard[-5:]))
+        assert last < 0.8 * first, name
+
+
+def test_rounded_weights_are_stored_with_the_scales_they_learned(tmp_path: Path) -> None:
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1, strength=0.3))
+    one = Trainer(
+        model.requires_grad_(True), dense(), texts(), tmp_path, replace(TRAINING, four_bits=True, round_after=0.0)
+    )
+    one.run(lambda numbers: None)
+    assert one.rounding is not None
+    with one.rounding():
+        rounded = {name: weight.clone() for name, weight in distillation.undensified(one.student).items()}
+    exact, scales = distillation.undensified(one.student), one.stored_scales()
+    for name, weight in exact.items():
+        as_stored = fourbit.rounded(weight, scales[name]) if name in scales else weight
+        assert torch.equal(as_stored, rounded[name]), name
+    assert len(scales) == 2 * (4 + 3 + 2)
+
+
 def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:
     trainer(tmp_path).run(lambda numbers: None)
     with pytest.raises(InputError, match="other settings"):
         trainer(tmp_path, replace(TRAINING, rate=0.5)).run(lambda numbers: None)
     with pytest.raises(InputError, match="texts have 100 tokens"):
         trainer(tmp_path / "new", replace(TRAINING, lengths=(100,), batch=200))
-    with pytest.raises(InputError, match="no text to learn from"):
-        distillation.tokenized(tiny_tokenizer(), [])
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
