@@ -19,8 +19,8 @@ from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings
         (
             "distil",
             DistilSettings,
-            {"batch", "lengths", "router_rate", "warm_up", "pooled", "hidden", "middle", "layers", "round_after"}
-            | {"checkpoint_seconds"},
+            {"lengths", "router_rate", "warm_up", "pooled", "hidden", "middle", "layers", "round_after"}
+            | {"pair_lengths", "pair_rate", "temperature", "pair_routing", "pair_middle", "checkpoint_seconds"},
         ),
     ],
 )
