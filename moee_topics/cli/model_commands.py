@@ -143,8 +143,12 @@ def models_distil(
         report = distil_checkpoint(
             source, parent, folder, map(_texts, text), settings, progress=manner.progress.advance
         )
-    line = f"{folder}: {report['steps']} steps, error {report['first']:.3f} -> {report['last']:.3f}"
-    show({"folder": folder, **report}, [line], as_json=manner.as_json)
+    courses = [f"error of {n} {c['first']:.3f} -> {c['last']:.3f}" for n, c in report["errors"].items()]
+    show(
+        {"folder": folder, **report},
+        [f"{folder}: {report['steps']} steps, {', '.join(courses)}"],
+        as_json=manner.as_json,
+    )
 
 
 def _texts(source: str) -> Iterator[str]:

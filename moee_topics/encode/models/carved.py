@@ -96,7 +96,8 @@ def distil_checkpoint(
         progress: told the steps that are done.
 
     Returns:
-        What is in ``distillation.json``: the settings, the steps, and the first and last mean of the main error.
+        What is in ``distillation.json``: the settings, the steps, and of the error of the means and of pairs the first
+        and the last mean of a tenth of its steps.
 
     Raises:
         ModelError: a model is missing, or the mixture was not carved from this parent.
@@ -109,17 +110,22 @@ def distil_checkpoint(
     rows = tokenized(tokenizer, sources)
     work = folder.with_name(f"{folder.name}.distilling")
     trainer = distillation.Trainer(student, dense, rows, work, settings)
-    errors: list[float] = []
+    courses: dict[str, list[float]] = {}
 
     def tell(numbers: dict[str, Any]) -> None:
-        errors.append(float(numbers["pairs" if "pairs" in numbers else "pooled"]))
+        for name in ("pooled", "pairs"):
+            if name in numbers:
+                courses.setdefault(name, []).append(float(numbers[name]))
         progress(int(trainer.done * trainer.steps), trainer.steps, "steps")
 
     trainer.run(tell)
-    # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
-    tenth = max(1, len(errors) // 10)
-    first, last = (round(sum(part) / max(1, len(part)), 4) for part in (errors[:tenth], errors[-tenth:]))
-    report = {"parent": str(parent), "settings": asdict(settings), "steps": trainer.step, "first": first, "last": last}
+    ends: dict[str, dict[str, float]] = {}
+    for name, course in courses.items():
+        # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
+        tenth = max(1, len(course) // 10)
+        first, last = (round(sum(part) / tenth, 4) for part in (course[:tenth], course[-tenth:]))
+        ends[name] = {"first": first, "last": last}
+    report = {"parent": str(parent), "settings": asdict(settings), "steps": trainer.step, "errors": ends}
     with quiet():
         # A fresh mixture, since the student's layers have another form while they learn.
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)

@@ -45,7 +45,7 @@ def test_what_learned_to_bear_four_bits_is_stored_in_four_bits(tmp_path: Path) -
     settings = replace(TRAINING, four_bits=True, round_after=0.0, pairs=0.5)
     for name, sources in (("one", [text]), ("two", [text[:30], text[30:]])):
         report = carved.distil_checkpoint(tmp_path / "mixture", tmp_path / "dense", tmp_path / name, sources, settings)
-        assert report["steps"] == 6
+        assert report["steps"] == 6 and report["errors"].keys() == {"pooled", "pairs"}
     small, large = (sum(p.stat().st_size for p in (tmp_path / n).glob("*.safetensors")) for n in ("one", "mixture"))
     assert small < large / 3
     encoder = MoEEncoder.from_pretrained(tmp_path / "one", dtype="float32", prompt="none", pooling="mean")
