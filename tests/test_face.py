@@ -42,10 +42,18 @@ def test_importing_the_package_and_its_settings_loads_nothing_heavy() -> None:
     )
 
 
-@pytest.mark.parametrize("before", ["", "import moee_topics.run.stages", "from moee_topics.run import predict"])
-def test_run_is_the_function_whatever_was_imported_before(before: str) -> None:
-    fresh(
-        f"{before}\nimport moee_topics\nfrom moee_topics import run\n"
-        "assert callable(run) and callable(moee_topics.run)\n"
-        "import moee_topics.run as room\nassert callable(room.predict) and room.run is not None"
-    )
+ORDERS = """
+import sys
+for before in ("", "import moee_topics.run.stages", "from moee_topics.run import predict"):
+    # As in a new process, but for torch and others, which take ten seconds to import.
+    for name in [name for name in sys.modules if name.split(".")[0] == "moee_topics"]:
+        del sys.modules[name]
+    exec(f"{before}\\nimport moee_topics\\nfrom moee_topics import run")
+    assert callable(run) and callable(moee_topics.run), before
+    exec("import moee_topics.run as room")
+    assert callable(room.predict) and room.run is not None, before
+"""
+
+
+def test_run_is_the_function_whatever_was_imported_before() -> None:
+    fresh(ORDERS)
