@@ -60,7 +60,7 @@ class Embedder:
         load: makes the encoder; called when the first text is missing, and once.
         root: the folder of the stores; None encodes every time and keeps nothing.
         key: what the vectors depend on, where it is known without loading the encoder.
-        progress: hears how far the encoding is.
+        progress: is told how far the encoding is.
         read_only: never write; what the store lacks is encoded for this call alone.
         documents_per_shard: texts that are encoded and written in one go: what a kill can lose.
 

@@ -10,7 +10,7 @@ from moee_topics.errors import Interrupted, ResourceError
 
 
 class Progress:
-    """Listens to the pipeline; this one hears nothing, the command line's draws bars."""
+    """Is told what happens; this one does nothing with it, the command line's draws bars."""
 
     def begin(self, stage: str, what: str) -> None:
         """A stage begins."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from moee_topics.corpus import Corpus, CorpusSettings, Document, Survey, open_corpus, read_table, survey
+from moee_topics.corpus import Corpus, CorpusSettings, Document, Survey, Surveyor, open_corpus, read_table
 from moee_topics.corpus.text_file import TextFile
 from moee_topics.errors import InputError
 
@@ -121,6 +121,14 @@ def refused_lines(path: Path, **settings: Any) -> str:
 
 def rows(path: Path, **settings: Any) -> list[dict[str, Any]]:
     return [dict(row.values) for row in read_table(path, CorpusSettings(str(path), **settings)).rows(None)]
+
+
+def survey(corpus: Corpus) -> Survey:
+    """A corpus counted and fingerprinted in one pass."""
+    surveyor = Surveyor()
+    for _ in surveyor.passing(corpus):
+        pass
+    return surveyor.result(corpus)
 
 
 def surveyed(path: Path, **settings: Any) -> Survey:

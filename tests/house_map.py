@@ -13,7 +13,11 @@ PICTURE = ROOT / "docs" / "house.svg"
 
 FLOORS: list[dict[str, str]] = [
     {"errors": "one exception family", "defaults": "said once for all rooms", "messages": "values in words"},
-    {"embeddings": "the value that crosses the wall", "progress": "who hears of it", "plain_data": "YAML, bounded"},
+    {
+        "embeddings": "the value that crosses the wall",
+        "progress": "what is told at work",
+        "plain_data": "YAML, bounded",
+    },
     {"schema": "plain data to dataclasses"},
     {"corpus": "documents from anywhere"},
     {"store": "the wall on disk, atomic files"},

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moee_topics.evaluate.topic_experts import find_experts
+from moee_topics.evaluate.topic_experts import ExpertSettings, find_experts
 from moee_topics.topics.result import Topic, TopicResult
 
 HOSTILE = (
@@ -70,7 +70,7 @@ def small_run(folder: Path, *, hostile: bool = False, documents: int = 240, seed
     weights = rng.dirichlet(np.full(8, 2.0), (documents, 3))
     for t in range(4):
         weights[topics == t, 2, t] += 0.8
-    find_experts(weights, topics, rng=rng, resamples=20).save(folder / "experts.json")
+    find_experts(weights, topics, rng=rng, settings=ExpertSettings(resamples=20)).save(folder / "experts.json")
     name, source, spoken = bad[0] or "small", bad[0] or "here", bad[1 % len(bad)]
     write_json(folder / "hierarchy.json", [
         {"parent": 4, "left": 0, "right": 1, "distance": 0.5, "name": name},

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from moee_topics.run import UpdatedRun
 
 
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Files or folders of documents [default: the run's own source], and corpus.KEY=VALUE where they are "
+        "to be read otherwise than the run read its own.",
+        metavar="FILE|KEY=VALUE",
+    ),
+]
+PolicyName = Annotated[
+    Literal["assign", "grow", "refit"],
+    typer.Option("--policy", help="Keep all topics, add new ones, or fit again and find the old ones in the new."),
+]
+RemoveMissing = Annotated[bool, typer.Option("--remove-missing", help="Documents that are in none of the sources go.")]
+
+
 @command(
     "moee-topics update runs/posts new.csv",
     "moee-topics update runs/posts new.csv --policy grow",
@@ -27,22 +42,10 @@ if TYPE_CHECKING:
 )
 def update(
     run: RunPath,
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Files or folders of documents [default: the run's own source], and corpus.KEY=VALUE where they are "
-            "to be read otherwise than the run read its own.",
-            metavar="FILE|KEY=VALUE",
-        ),
-    ] = None,
+    sources: Sources = None,
     *,
-    policy: Annotated[
-        Literal["assign", "grow", "refit"],
-        typer.Option(help="Keep all topics, add new ones, or fit again and find the old ones in the new."),
-    ] = "assign",
-    remove_missing: Annotated[
-        bool, typer.Option("--remove-missing", help="Documents that are in none of the sources go.")
-    ] = False,
+    policy: PolicyName = "assign",
+    remove_missing: RemoveMissing = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the version before.")] = False,
     store: Store = None,
     manner: Manner,
@@ -57,25 +60,19 @@ def update(
     from moee_topics.run import undo as undo_update
     from moee_topics.run import update as update_run
 
+    if undo:
+        if sources or remove_missing:
+            raise InputError("--undo takes nothing but the run: it goes back to the version before.")
+        version = undo_update(run, progress=manner.progress)
+        show({"run": run, "version": version}, [f"{run} is at version {version} again."], as_json=manner.as_json)
+        return
     # A file of such a name can still be given, as ./corpus.text=x.
     overrides = [word for word in sources or [] if re.match(r"corpus\.\w+=", word)]
     files = [word for word in sources or [] if word not in overrides]
-    if not undo:
-        updated = update_run(
-            run,
-            files,
-            policy,
-            overrides=overrides,
-            remove_missing=remove_missing,
-            store=store,
-            progress=manner.progress,
-        )
-        show({"run": run, "folder": updated.run.path, **updated.record}, _lines(updated), as_json=manner.as_json)
-        return
-    if sources or remove_missing:
-        raise InputError("--undo takes nothing but the run: it goes back to the version before.")
-    version = undo_update(run, progress=manner.progress)
-    show({"run": run, "version": version}, [f"{run} is at version {version} again."], as_json=manner.as_json)
+    updated = update_run(
+        run, files, policy, overrides=overrides, remove_missing=remove_missing, store=store, progress=manner.progress
+    )
+    show({"run": run, "folder": updated.run.path, **updated.record}, _lines(updated), as_json=manner.as_json)
 
 
 @command("moee-topics diff runs/posts v1 v3")

@@ -14,7 +14,6 @@ from .settings import Quoting as Quoting
 from .sources import open_corpus as open_corpus
 from .surveys import Survey as Survey
 from .surveys import Surveyor as Surveyor
-from .surveys import survey as survey
 from .tables import read_table as read_table
 from .words import SPACELESS as SPACELESS
 from .words import Cut as Cut

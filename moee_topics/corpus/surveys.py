@@ -173,15 +173,3 @@ class Surveyor:
             digest=self._digest.hexdigest(),
             hashes=hashes,
         )
-
-
-def survey(corpus: Corpus) -> Survey:
-    """Counts and fingerprints a corpus in one pass, keeping 16 bytes of each document.
-
-    Raises:
-        InputError: it has no documents, or cannot be read.
-    """
-    surveyor = Surveyor()
-    for _ in surveyor.passing(corpus):
-        pass
-    return surveyor.result(corpus)

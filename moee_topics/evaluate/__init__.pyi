@@ -17,6 +17,7 @@ from .stability import compare_runs as compare_runs
 from .stability import stability_scores as stability_scores
 from .stability import stability_summary as stability_summary
 from .stability import topic_stability as topic_stability
+from .topic_experts import ExpertSettings as ExpertSettings
 from .topic_experts import find_experts as find_experts
 from .topic_experts import gather_routing_weights as gather_routing_weights
 from .topic_scores import SCORES as SCORES

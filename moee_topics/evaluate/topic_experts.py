@@ -32,6 +32,28 @@ Z_MAX = 100.0
 SHUFFLES_OF_LAYERS = 5  # each is a whole pass over a layer, and their mean is all that is shown
 
 
+@dataclass(frozen=True)
+class ExpertSettings:
+    """How sure the experts of a topic must be, and how many are kept.
+
+    Attributes:
+        shuffles: how many shuffles of the topics the control rests on, at least 1/fdr.
+        resamples: bootstrap resamples of a topic's documents for the interval of the lift.
+        fdr: the share of listed pairs that may be chance.
+        least_effect: standard deviations of a document above the corpus from which a pair is listed.
+        experts_per_topic: how many pairs to keep for a topic.
+        documents_per_expert: how many documents to keep for a listed expert.
+    """
+
+    shuffles: int = 40
+    resamples: int = 200
+    fdr: float = 0.05
+    # A large corpus makes sure of differences too small to matter; 0.2 is what Cohen (1988) calls small.
+    least_effect: float = 0.2
+    experts_per_topic: int = 12
+    documents_per_expert: int = 5
+
+
 def gather_routing_weights(blocks: Iterable[Embeddings], documents: int) -> NDArray[np.float16]:
     """Routing weights of a streamed corpus as one (N, L, E) float16 array, 2·N·L·E bytes.
 
@@ -62,20 +84,15 @@ def find_experts(
     *,
     rng: np.random.Generator,
     rows: Sequence[int] | Rows | None = None,
-    shuffles: int = 40,
-    resamples: int = 200,
-    fdr: float = 0.05,
-    least_effect: float = 0.2,
-    experts_per_topic: int = 12,
-    documents_per_expert: int = 5,
+    settings: ExpertSettings | None = None,
 ) -> ExpertReport:
     """Finds the experts of every topic, and how much of the topics each layer's routing carries.
 
     A pair (layer, expert) is listed for a topic when its mean routing weight is above the corpus by more standard
     errors than the control allows. The control shuffles the topics over the documents, which keeps topic sizes and the
     experts' uneven load, and counts how many pairs pass then. The threshold is the lowest at which the expected share
-    of chance among the listed pairs is at most `fdr` (Tusher, Tibshirani and Chu 2001; here with one chance hit more
-    than was seen, so that a corpus of pure noise lists anything in about a share `fdr` of cases only).
+    of chance among the listed pairs is at most ``settings.fdr`` (Tusher, Tibshirani and Chu 2001; here with one chance
+    hit more than was seen, so that a corpus of pure noise lists anything in about a share ``fdr`` of cases only).
 
     Works layer by layer, so that memory beyond the input is about 12·N·E bytes, 8·K·L·E and 16·N per shuffle.
 
@@ -85,29 +102,23 @@ def find_experts(
         topics: (N,) topic of every document. Outliers (-1) count as corpus and are no topic.
         rng: the source of shuffles and resamples.
         rows: (N,) the number of each document in the corpus, where these are not all of it.
-        shuffles: how many shuffles of the topics the control rests on, at least 1/fdr.
-        resamples: bootstrap resamples of a topic's documents for the interval of the lift.
-        fdr: the share of listed pairs that may be chance.
-        least_effect: standard deviations of a document above the corpus from which a pair is listed; a large corpus
-            makes sure of differences too small to matter, and 0.2 is what Cohen (1988) calls small.
-        experts_per_topic: how many pairs to keep for a topic.
-        documents_per_expert: how many documents to keep for a listed expert.
+        settings: how sure and how many; the defaults if None.
 
     Raises:
         InputError: shapes do not fit, the model has no routers, no document has a topic, or too few shuffles.
     """
-    topics = np.asarray(topics)
-    _check(routing_weights, topics, shuffles, fdr)
+    topics, settings = np.asarray(topics), settings or ExpertSettings()
+    _check(routing_weights, topics, settings)
     labels = np.unique(topics[topics != OUTLIERS])
     numbers = np.where(topics == OUTLIERS, OUTLIERS, np.searchsorted(labels, topics))
-    profile = _profile(routing_weights, numbers, len(labels), rng, shuffles)
-    threshold = _threshold(profile, shuffles, fdr)
+    profile = _profile(routing_weights, numbers, len(labels), rng, settings.shuffles)
+    threshold = _threshold(profile, settings)
     topic_experts = []
-    for number, pairs in enumerate(_listed_pairs(profile, threshold, least_effect, experts_per_topic)):
+    for number, pairs in enumerate(_listed_pairs(profile, threshold, settings)):
         of_topic = np.flatnonzero(numbers == number)
         layer, expert = np.divmod(pairs, routing_weights.shape[2])
         values = np.asarray(routing_weights[of_topic[:, None], layer, expert], dtype=np.float32)
-        lifts = _expert_lifts(profile, number, pairs, _bootstrap_interval(values, resamples, rng))
+        lifts = _expert_lifts(profile, number, pairs, _bootstrap_interval(values, settings.resamples, rng))
         passed = 0 if threshold is None else int((_bins(profile.z[number]) >= round(threshold / Z_STEP)).sum())
         lift = profile.means[number] / profile.corpus
         topic_experts.append(TopicExperts(int(labels[number]), int(profile.counts[number]), passed, lifts, lift))
@@ -115,18 +126,18 @@ def find_experts(
         layers=routing_weights.shape[1],
         experts=routing_weights.shape[2],
         documents=len(topics),
-        shuffles=shuffles,
-        fdr=fdr,
+        shuffles=settings.shuffles,
+        fdr=settings.fdr,
         threshold=threshold,
         corpus=profile.corpus,
         topics=topic_experts,
         information=profile.information,
         similarity=_similarity(profile),
-        expert_documents=_heaviest_users(routing_weights, topic_experts, documents_per_expert, rows),
+        expert_documents=_heaviest_users(routing_weights, topic_experts, settings.documents_per_expert, rows),
     )
 
 
-def _check(routing_weights: FloatArray, topics: Rows, shuffles: int, fdr: float) -> None:
+def _check(routing_weights: FloatArray, topics: Rows, settings: ExpertSettings) -> None:
     if routing_weights.ndim != 3 or topics.shape != routing_weights.shape[:1]:
         raise InputError(
             "Experts need routing weights (N, L, E) and one topic for each of the N documents, got "
@@ -136,8 +147,8 @@ def _check(routing_weights: FloatArray, topics: Rows, shuffles: int, fdr: float)
         raise InputError(f"Experts need a model with routers, got routing weights of shape {routing_weights.shape}.")
     if not (topics != OUTLIERS).any():
         raise InputError("Every document is an outlier, so there is no topic to find experts for.")
-    if not 0 < fdr < 1 or shuffles * fdr < 1:
-        raise InputError(f"A share of chance of {fdr} takes at least 1/fdr shuffles, got {shuffles}.")
+    if not 0 < settings.fdr < 1 or settings.shuffles * settings.fdr < 1:
+        raise InputError(f"A share of chance of {settings.fdr} takes at least 1/fdr shuffles, got {settings.shuffles}.")
 
 
 @dataclass(frozen=True)
@@ -191,12 +202,12 @@ def _histogram(z: Floats) -> Rows:
     return np.bincount(_bins(z), minlength=round(Z_MAX / Z_STEP) + 1)
 
 
-def _threshold(profile: _Profile, shuffles: int, fdr: float) -> float | None:
-    """The lowest z at which expected chance hits, one more than seen, are at most `fdr` of the hits."""
+def _threshold(profile: _Profile, settings: ExpertSettings) -> float | None:
+    """The lowest z at which expected chance hits, one more than seen, are at most the share ``fdr`` of the hits."""
     hits = np.cumsum(_histogram(profile.z)[::-1])[::-1]
     # Without the one more, no chance hit in 40 shuffles would be taken for none ever.
-    chance = (np.cumsum(profile.null[::-1])[::-1] + 1) / shuffles
-    good = (hits > 0) & (chance <= fdr * hits)
+    chance = (np.cumsum(profile.null[::-1])[::-1] + 1) / settings.shuffles
+    good = (hits > 0) & (chance <= settings.fdr * hits)
     good[0] = False  # the first bin holds all that is at the mean or below
     return float(np.flatnonzero(good)[0] * Z_STEP) if good.any() else None
 
@@ -208,7 +219,7 @@ def _effects(profile: _Profile) -> Floats:
     return np.asarray((profile.z * scale[:, None, None]).reshape(len(scale), -1))
 
 
-def _listed_pairs(profile: _Profile, threshold: float | None, least_effect: float, limit: int) -> list[Rows]:
+def _listed_pairs(profile: _Profile, threshold: float | None, settings: ExpertSettings) -> list[Rows]:
     """Flat (layer, expert) numbers of every topic's strongest pairs above the threshold, by a cautious lift."""
     if threshold is None:
         return [np.empty(0, dtype=np.int64) for _ in profile.counts]
@@ -216,8 +227,10 @@ def _listed_pairs(profile: _Profile, threshold: float | None, least_effect: floa
     lift, z = (profile.means / profile.corpus).reshape(topics, -1), profile.z.reshape(topics, -1)
     # Two standard errors less than seen: otherwise the lists begin with rare experts whose lift is large and unsure.
     cautious = 1 + (lift - 1) * np.maximum(1 - 2 / np.maximum(z, 1e-6), 0)
-    cautious[(_bins(z).reshape(z.shape) < round(threshold / Z_STEP)) | (_effects(profile) < least_effect)] = -np.inf
-    best = np.argsort(-cautious, axis=1, kind="stable")[:, :limit]
+    cautious[
+        (_bins(z).reshape(z.shape) < round(threshold / Z_STEP)) | (_effects(profile) < settings.least_effect)
+    ] = -np.inf
+    best = np.argsort(-cautious, axis=1, kind="stable")[:, : settings.experts_per_topic]
     return [row[np.isfinite(cautious[topic, row])] for topic, row in enumerate(best)]
 
 

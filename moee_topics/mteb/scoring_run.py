@@ -70,7 +70,7 @@ def score(
         recipe: encoder, tasks and vectors.
         output: folder for results.
         store: root folder of the embeddings; ``output/store`` unless told.
-        progress: hears how far it is.
+        progress: is told how far the work is.
         embedder: where embeddings come from, instead of the recipe's encoder.
 
     Raises:

@@ -69,7 +69,7 @@ def compare(
         recipe: its clustering and STS tasks, its prompts, the first alpha and the seed matter.
         output: folder for ``comparison.*`` and the figures.
         embedder_for: stored embeddings under a prompt.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         InputError: no clustering or STS task, or its data cannot be had.

@@ -81,7 +81,7 @@ def embed(recipe: Recipe, store: Path, *, progress: Progress | None = None) -> E
     Args:
         recipe: its sections corpus and encoder matter.
         store: root folder of the embedding store.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         InputError: the corpus cannot be read.

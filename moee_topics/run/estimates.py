@@ -101,7 +101,7 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         recipe: its sections corpus, encoder and fusion matter.
         store: root folder of the embedding store.
         trial: load the model and time it; never downloads weights for it.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         InputError: the corpus cannot be read.

@@ -36,9 +36,17 @@ from moee_topics.topics import (
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
 """The sections of a recipe that change topics and not embeddings."""
 
-CHAPTER_FAILURES = (ArithmeticError, AttributeError, InputError, LookupError, RuntimeError, TypeError, ValueError)
-"""What upstream raises at data it did not expect: topics of one word, distances below zero by a rounding, a tree of
-topics deeper than Python's stack (a RuntimeError), …"""
+CHAPTER_FAILURES = (
+    ValueError,  # scipy at a distance that is below zero by a rounding; numpy and scikit-learn at an empty array
+    RuntimeError,  # a RecursionError: a tree of topics deeper than Python's stack
+    LookupError,  # pandas and BERTopic look up topics, words and classes that a table of odd data lacks
+    ArithmeticError,  # an OverflowError of times that pandas has no number for; a share of nothing
+    TypeError,  # BERTopic and pandas where a table has a gap instead of the text or number
+    AttributeError,  # … or None instead of a table
+    InputError,  # our own refusals
+)
+"""What a chapter may fail by after a fit of hours, which is worth more: nothing that says the machine has a fault, such
+as a full disk or memory that is out."""
 
 
 class FitStage(Stage):

@@ -37,7 +37,7 @@ def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, pro
         recipe: its own ``fusion.method`` does not matter.
         folders: the run folder of each method.
         store: root folder of the embedding store that all share.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         MoEETopicsError: any of its kinds; see :func:`moee_topics.run.run`.

@@ -44,7 +44,7 @@ def run(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Pr
         recipe: all of it.
         folder: the run's own folder.
         store: root folder of the embedding store, which runs share; ``store`` beside the folder unless told.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         MoEETopicsError: any of its kinds; see the stages.

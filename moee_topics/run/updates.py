@@ -71,7 +71,7 @@ def update(
         overrides: ``corpus.KEY=VALUE`` where the sources are to be read otherwise.
         remove_missing: documents that are in none of the sources go.
         store: root folder of the embeddings; ``store`` beside the run's folder unless told.
-        progress: hears how far it is.
+        progress: is told how far the work is.
 
     Raises:
         InputError: there is no finished run, no such policy, nothing new, or a source that cannot be read.

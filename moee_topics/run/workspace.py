@@ -38,7 +38,7 @@ class Workspace:
         recipe: all of it.
         folder: of the run.
         store: root folder of the embedding store; runs share it.
-        progress: hears how far it is.
+        progress: is told how far the work is.
         may_encode: whether documents may go through the model.
     """
 

@@ -27,8 +27,16 @@ Absent = TypeVar("Absent", default=Never)
 Maker = Literal["run", "report", "update"]
 
 REQUIRED: Any = object()
-# What readers of JSON, Parquet, safetensors and BERTopic's own files raise at bytes that are not theirs.
-DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArrowException, SafetensorError)
+DAMAGE = (
+    OSError,  # a file that is a folder, or on a disk with a bad block
+    ValueError,  # JSON and UTF-8 that are none, numbers where text stands, arrays of another shape
+    LookupError,  # a key that a file of BERTopic lacks, a row beyond the end
+    TypeError,  # BERTopic takes JSON as it comes: a list where it looks up a name,
+    AttributeError,  # or whose items it asks for
+    ArrowException,  # Parquet
+    SafetensorError,
+)
+"""What readers of a run's files raise at bytes that are not what was written."""
 
 
 @dataclass(eq=False)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import EXPECTED, FILES, json_lines, opened, surveyed, table, written
+from corpus_files import EXPECTED, FILES, json_lines, opened, survey, surveyed, table, written
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.corpus import Corpus, CorpusSettings, DocumentList, open_corpus, survey
+from moee_topics.corpus import Corpus, CorpusSettings, DocumentList, open_corpus
 from moee_topics.corpus.document import Document, Record
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT
 from moee_topics.errors import InputError

@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from corpus_files import survey
 
-from moee_topics.corpus import CorpusSettings, open_corpus, survey
+from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.errors import MoEETopicsError
 
 ROWS = [

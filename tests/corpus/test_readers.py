@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import json_lines, opened, refused, written
+from corpus_files import json_lines, opened, refused, survey, written
 
-from moee_topics.corpus import CorpusSettings, Document, open_corpus, survey
+from moee_topics.corpus import CorpusSettings, Document, open_corpus
 
 
 def test_several_text_columns_are_joined_by_line(tmp_path: Path) -> None:

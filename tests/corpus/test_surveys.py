@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import surveyed, table
+from corpus_files import survey, surveyed, table
 
-from moee_topics.corpus import Corpus, CorpusSettings, Document, content_hash, open_corpus, survey
+from moee_topics.corpus import Corpus, CorpusSettings, Document, content_hash, open_corpus
 from moee_topics.corpus.document import Record
 from moee_topics.errors import InputError
 

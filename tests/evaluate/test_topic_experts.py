@@ -12,7 +12,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.expert_report import ExpertReport
-from moee_topics.evaluate.topic_experts import find_experts, gather_routing_weights
+from moee_topics.evaluate.topic_experts import ExpertSettings, find_experts, gather_routing_weights
 
 
 def test_the_first_expert_of_a_topic_is_the_planted_one(report: ExpertReport) -> None:
@@ -31,7 +31,9 @@ def test_pure_noise_lists_nothing_in_about_the_promised_share_of_corpora() -> No
     listed = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        found = find_experts(uneven_routing(rng, 200), rng.integers(0, 8, 200), rng=rng, resamples=1)
+        found = find_experts(
+            uneven_routing(rng, 200), rng.integers(0, 8, 200), rng=rng, settings=ExpertSettings(resamples=1)
+        )
         listed += any(topic.significant for topic in found.topics)
     assert listed <= 4
 
@@ -41,9 +43,9 @@ def test_copies_of_documents_are_no_evidence_when_each_text_is_given_once() -> N
     texts = np.repeat(np.arange(200), 5)
     weights, topics = uneven_routing(rng, 200)[texts], rng.integers(0, 20, 200)[texts]
     rows = first_of_each(texts.tolist())
-    once = find_experts(weights[rows], topics[rows], rows=rows, rng=rng, resamples=1)
+    once = find_experts(weights[rows], topics[rows], rows=rows, rng=rng, settings=ExpertSettings(resamples=1))
     assert sum(topic.significant for topic in once.topics) == 0 and once.documents == 200
-    every = find_experts(weights, topics, rng=rng, resamples=1)
+    every = find_experts(weights, topics, rng=rng, settings=ExpertSettings(resamples=1))
     assert sum(topic.significant for topic in every.topics) > 20
 
 
@@ -106,9 +108,16 @@ def test_a_sure_but_small_difference_counts_and_is_not_listed() -> None:
     rng = np.random.default_rng(0)
     weights, topics = rng.dirichlet(np.full(E, 50), size=(4000, L)), rng.integers(0, 3, 4000)
     weights[topics == 1, 0, 0] *= 1.03
-    found = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1)
+    found = find_experts(
+        weights / weights.sum(-1, keepdims=True), topics, rng=rng, settings=ExpertSettings(resamples=1)
+    )
     assert found.topics[1].significant > 0 and not found.topics[1].experts
-    bold = find_experts(weights / weights.sum(-1, keepdims=True), topics, rng=rng, resamples=1, least_effect=0.02)
+    bold = find_experts(
+        weights / weights.sum(-1, keepdims=True),
+        topics,
+        rng=rng,
+        settings=ExpertSettings(resamples=1, least_effect=0.02),
+    )
     assert (bold.topics[1].experts[0].layer, bold.topics[1].experts[0].expert) == (0, 0)
 
 
@@ -150,7 +159,9 @@ def test_one_topic_and_topics_of_one_document_are_no_accident() -> None:
 )
 def test_bad_input_is_one_clear_error(shape: tuple[int, ...], topics: list[int], shuffles: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        find_experts(np.ones(shape), np.array(topics), rng=np.random.default_rng(0), shuffles=shuffles)
+        find_experts(
+            np.ones(shape), np.array(topics), rng=np.random.default_rng(0), settings=ExpertSettings(shuffles=shuffles)
+        )
 
 
 def test_gathered_blocks_are_the_routing_weights_in_order() -> None:

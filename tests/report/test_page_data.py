@@ -10,7 +10,7 @@ import pytest
 from page_parser import Scripts, unpacked
 from small_run import HOSTILE, bare_run, small_run, write_json
 
-from moee_topics.evaluate.topic_experts import find_experts
+from moee_topics.evaluate.topic_experts import ExpertSettings, find_experts
 from moee_topics.report import write_report
 from moee_topics.report.page_data import alike_in_routing_only, documents_data, embedded_json
 from moee_topics.run_folder import RunFolder
@@ -77,7 +77,7 @@ def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> N
     positions = rng.normal(size=(240, 2)).astype(np.float32)
     ids = [str(i) for i in range(240)]
     TopicResult(ids, ids, topics, np.ones(240, np.float32), positions, info).save(tmp_path)
-    experts = find_experts(weights, topics, rng=rng, resamples=5)
+    experts = find_experts(weights, topics, rng=rng, settings=ExpertSettings(resamples=5))
     pairs = alike_in_routing_only(RunFolder.read(tmp_path), experts)
     assert [(a, b, shared) for a, b, _, shared in pairs] == [(0, 2, 0.0)]  # 1 and 3 share their words
     assert pairs[0][2] > 0.8
