@@ -19,7 +19,7 @@ from moee_topics.encode import EncoderSettings
 from moee_topics.errors import RecipeError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
-from moee_topics.messages import did_you_mean
+from moee_topics.messages import did_you_mean, shortened
 from moee_topics.plain_data import read_yaml
 from moee_topics.report import ReportSettings
 from moee_topics.schema import Section, build
@@ -116,6 +116,8 @@ def find_recipe(name_or_path: str | Path) -> Path:
     Raises:
         RecipeError: there is neither.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise RecipeError(f"A recipe is {shortened(name_or_path)}, expected its name or the path of its file.")
     shipped = {recipe.name: recipe.path for recipe in shipped_recipes()}
     if str(name_or_path) in shipped and not Path(name_or_path).is_file():
         return shipped[str(name_or_path)]

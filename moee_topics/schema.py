@@ -55,6 +55,8 @@ def build(
     Raises:
         RecipeError: a key does not exist, or a value is not of its type or range; every fault is named.
     """
+    if not isinstance(data, Mapping):
+        raise RecipeError(f"{name} is {shortened(data)}, expected a mapping of sections.")
     merged = dict(data)
     for override in overrides:
         merged = _overridden(merged, *parse_override(override))
@@ -93,6 +95,8 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     Raises:
         RecipeError: it is not of that form.
     """
+    if not isinstance(override, str):
+        raise RecipeError(f"{shortened(override)} is no override. Expected text: key=value, such as fusion.alpha=0.5.")
     path, equals, value = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):

@@ -286,3 +286,21 @@ def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
         check=True,
         env={"PYTHONPATH": str(tmp_path / "installed")},
     )
+
+
+@pytest.mark.parametrize("data", [[1, 2], None, 3, "corpus", [("corpus", {})]])
+def test_a_recipe_that_is_no_mapping_is_an_error_of_recipes(data: Any) -> None:
+    with pytest.raises(RecipeError, match="expected a mapping of sections"):
+        parse_recipe(data)
+
+
+@pytest.mark.parametrize("override", [3, None, ("seed", 1), {"seed": 1}])
+def test_an_override_that_is_no_text_is_an_error_of_recipes(override: Any) -> None:
+    with pytest.raises(RecipeError, match="no override"):
+        parse_recipe({"corpus": {"source": "x"}}, [override])
+
+
+@pytest.mark.parametrize("name", [3, None, b"quickstart", ["quickstart"]])
+def test_a_recipe_that_is_called_by_no_text_is_an_error_of_recipes(name: Any) -> None:
+    with pytest.raises(RecipeError, match="expected its name or the path of its file"):
+        load_recipe(name)

@@ -11,6 +11,8 @@ from .rows import Row as Row
 from .settings import MISSING as MISSING
 from .settings import CorpusSettings as CorpusSettings
 from .settings import Quoting as Quoting
+from .sources import COLUMN_KEYS as COLUMN_KEYS
+from .sources import has_columns as has_columns
 from .sources import open_corpus as open_corpus
 from .surveys import Survey as Survey
 from .surveys import Surveyor as Surveyor

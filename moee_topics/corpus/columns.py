@@ -39,7 +39,8 @@ def choose_columns(names: Sequence[str], settings: CorpusSettings, source: str) 
     """The columns the settings name, or those with a usual name.
 
     Raises:
-        InputError: a named column is missing or stands twice, or no column looks like the text.
+        InputError: a named column is missing or stands twice, no column looks like the text, or none like the times
+            whose form is given.
     """
     columns = grow_columns(Columns(), names, settings)
     asked = (settings.text,) if isinstance(settings.text, str) else settings.text or ()
@@ -52,6 +53,12 @@ def choose_columns(names: Sequence[str], settings: CorpusSettings, source: str) 
         raise InputError(
             f"{source} has no column with a usual name for the text ({', '.join(TEXT_NAMES)}). "
             f"Its columns are: {listed(names)}. Name one with corpus.text=COLUMN."
+        )
+    if settings.time_format is not None and columns.timestamp is None:
+        raise InputError(
+            f"{source} has no column with a usual name for times ({', '.join(TIMESTAMP_NAMES)}), so that "
+            f"corpus.time_format would do nothing. Its columns are: {listed(names)}. Name one with "
+            "corpus.timestamp=COLUMN, or leave corpus.time_format out."
         )
     twice = [name for name in columns.all if list(names).count(name) > 1]
     if twice:

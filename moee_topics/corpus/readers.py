@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -80,6 +81,7 @@ class StandardInput:
                 raise InputError("The corpus is standard input (-), but nothing is piped in. Pipe one document a line.")
             with disk_space("Standard input is kept in a temporary file; give a file instead, or pipe it in again."):
                 self._copy = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115 (lives as long as the corpus)
+                weakref.finalize(self, self._copy.close)
                 while block := sys.stdin.buffer.read(1 << 20):
                     self._copy.write(block)
                 self._copy.flush()

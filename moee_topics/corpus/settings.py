@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, with_config
 
 from moee_topics.errors import InputError
+from moee_topics.messages import shortened
 
 Subset = Literal["train", "test", "all"]
 Removable = Literal["headers", "footers", "quotes"]
@@ -85,6 +86,13 @@ class CorpusSettings:
         if self.time_format is not None and not re.search(r"%[YyGcx]", self.time_format):
             raise InputError(  # strptime would take 1900
                 f"corpus.time_format is {self.time_format!r}, which names no year, expected such as '%d/%m/%Y'."
+            )
+        if self.time_format is not None and self.timestamp == "none":
+            raise InputError("corpus.time_format does nothing with corpus.timestamp=none. Leave one of them out.")
+        if isinstance(self.text, tuple) and (not self.text or len(set(self.text)) < len(self.text)):
+            raise InputError(
+                f"corpus.text is {shortened(list(self.text))}, expected one column or more, each once, such as "
+                "[title, abstract]."
             )
 
         pattern = PurePath(self.pattern)

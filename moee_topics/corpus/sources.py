@@ -28,14 +28,31 @@ EXPECTED = (
     f"{', '.join(PACKINGS)}), a folder of text files, or - for standard input"
 )
 
+COLUMN_KEYS = ("text", "id", "label", "timestamp", "time_format")
+
+
+def has_columns(source: str) -> bool:
+    """Whether a source is a table whose columns can be named; one that is not there or not known may be."""
+    if source == "-" or source in NAMED:
+        return False
+    path = Path(source).expanduser()
+    kind = kind_of(path)[0] if os.path.isfile(path) else ""  # noqa: PTH113 (Path.is_file raises on too long a name)
+    return source.startswith("hub:") or not (kind == ".txt" or os.path.isdir(path))  # noqa: PTH112 (the same)
+
 
 def open_corpus(settings: CorpusSettings) -> Corpus:
     """Opens a corpus; nothing is read before it is iterated.
 
     Raises:
-        InputError: there is no such source, or its kind is not known.
+        InputError: there is no such source, its kind is not known, or columns are named and it has none.
     """
     source = settings.source
+    idle = [key for key in COLUMN_KEYS if getattr(settings, key) not in (None, "none")]
+    if idle and not has_columns(source):
+        raise InputError(
+            f"{shortened(source)} has no columns, so that corpus.{', corpus.'.join(idle)} would do nothing. Give a "
+            f"table, or take each text as it is with: {' '.join(f'corpus.{key}=null' for key in idle)}"
+        )
     if source == "-":
         return Corpus("standard input", "standard input", partial(StandardInput().read, settings), settings)
     if source in NAMED:
@@ -47,7 +64,7 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         raise InputError(f"There is no corpus {shortened(source)}. Expected {EXPECTED}.")
     if not path.is_file() and not path.is_dir():  # it is read more than once
         raise InputError(f"{path} is a pipe or a device, which can be read once. Give a file, or - and pipe it in.")
-    read: Callable[[Path, CorpusSettings], Iterator[Record]]
+    read: Callable[[Path, CorpusSettings], Iterator[Record]]  # has_columns() tells the tables among them
     if path.is_dir():
         read = read_folder
     elif kind_of(path)[0] == ".txt":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,19 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+MAGIC: Mapping[bytes, str] = {
+    b"\x1f\x8b": "packed by gzip; call it by .gz at the end",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; call it by .zst at the end",
+    b"\xfd7zXZ\0": "packed by xz; call it by .xz at the end",
+    **{b"BZh%d1AY&SY" % level: "packed by bzip2; call it by .bz2 at the end" for level in range(1, 10)},
+    b"PK\x03\x04": "a zip archive, or a workbook or a document of an office; call it by .zip or .xlsx at the end",
+    b"PAR1\x15": "of Parquet; call it by .parquet at the end",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "of an old office program; save it as .xlsx or .csv",
+    b"SQLite format 3\0": "a database; export a table of it as .csv",
+    b"%PDF-": "a PDF; give its text",
+}
+"""How files begin that hold no text, whatever they are called, with what they are and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +69,13 @@ class TextFile:
         So a form feed, a U+2028 or, in most files, a single CR stays inside its line.
 
         Raises:
-            InputError: a line is too long, or holds bytes that are not in the encoding; both by line.
+            InputError: a line is too long, or holds bytes that are not in the encoding, both by line; or it is no text.
         """
         with self.open() as stream:
             head = stream.read(HEAD)
+        # Before the encoding: what is packed has zero bytes, as UTF-16 has.
+        if what := next((what for magic, what in MAGIC.items() if head.startswith(magic)), None):
+            raise InputError(f"{self.name} is no text. It is {what}.")
         encoding = self._encoding(head)
         first_end = ENDS.search(head.decode(encoding, "ignore"))
         end = "\r" if first_end and first_end[0] == "\r" else "\n"

@@ -127,6 +127,16 @@ class ScoringRun:
         for key, (needed, is_used) in uses.items():
             if getattr(self.section, key) is not None and not is_used:
                 raise InputError(f"score.{key} would do nothing: it is for {needed}. Set that, or leave it out.")
+        in_batches = any(isinstance(column.fusion, BatchFusion) for column in self.columns)
+        idle = {
+            "prompts is for compare, and each text goes through encoder.prompt": bool(self.section.prompts),
+            "batch_size is for score.standardize=reference": (
+                "batch_size" in self.section.model_fields_set and not in_batches
+            ),
+        }
+        # Told and not refused: one recipe is for score and compare, and eval_mteb.py is always given a batch size.
+        for what in [what for what, holds in idle.items() if holds]:
+            progress.note(f"score.{what}: here it does nothing.")
         self.results = Results(output)
         self.alphas = ChosenAlphas(output / "alphas.json")
         file = self.section.development

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import Corpus, CorpusSettings, Document, open_corpus
+from moee_topics.corpus import COLUMN_KEYS, Corpus, CorpusSettings, Document, has_columns, open_corpus
 from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
-from moee_topics.errors import ModelError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest, recipe_section
 from moee_topics.run_folder import RunFolder
@@ -61,9 +61,29 @@ def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Cor
         InputError: the folder holds no finished run, or there is no such source.
         RecipeError: an override is not valid.
     """
-    corpus = recipe_section(RunFolder(folder).current, "corpus")
-    section = {**corpus, "source": source, "label": "none", "timestamp": "none", "limit": None}
-    return open_corpus(build(Reading, {"corpus": section}, overrides, name="predict").corpus)
+    own = recipe_section(RunFolder(folder).current, "corpus")
+    unread = {"label": "none", "timestamp": "none", "time_format": None, "limit": None}
+    return open_like({**own, **unread}, source, overrides, name="predict")
+
+
+def open_like(own: Mapping[str, Any], source: str, overrides: Sequence[str], *, name: str) -> Corpus:
+    """Opens a source the way another one was read; without columns, its texts stand for those of the one column.
+
+    Raises:
+        InputError: there is no such source, or it has no columns and several were joined.
+        RecipeError: an override is not valid; ``name`` begins the message.
+    """
+    section = {**own, "source": source}
+    if not has_columns(source):
+        joined = own.get("text")
+        is_told = any(override.replace(" ", "").startswith("corpus.text=") for override in overrides)
+        if isinstance(joined, list | tuple) and len(joined) > 1 and not is_told:
+            raise InputError(
+                f"A document of this run is {' and '.join(joined)}, and {source} has no columns. Give a table that has "
+                "them, or say that each of its texts is a whole document with: corpus.text=null"
+            )
+        section |= {key: None for key in COLUMN_KEYS if section.get(key) != "none"}
+    return open_corpus(build(Reading, {"corpus": section}, overrides, name=name).corpus)
 
 
 def predict(folder: Path, documents: Iterable[Document], *, device: str | None = None) -> Iterator[PredictedTopic]:

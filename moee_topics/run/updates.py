@@ -12,7 +12,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from moee_topics.corpus import Corpus, DocumentList, open_corpus
+from moee_topics.corpus import Corpus, DocumentList
 from moee_topics.defaults import STORE_NAME
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
@@ -26,11 +26,10 @@ from moee_topics.run.fit_stage import Steps, write_fit
 from moee_topics.run.ledger import Ledger, StageRecord
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy, Update
-from moee_topics.run.predictor import Reading, check_same_encoder, fitted_encoder
+from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like
 from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord
-from moee_topics.schema import build
 from moee_topics.store import atomic_folder, writing_alone
 from moee_topics.topics import MoEEBackend, TopicModel
 
@@ -125,7 +124,7 @@ def sources_like(run: RunFolder, sources: Sequence[str], overrides: Sequence[str
     own = recipe_section(run, "corpus")
     # The run's own limit holds for its own source; new files were brought to be read.
     for section in [{**own, "source": source, "limit": None} for source in sources] or [dict(own)]:
-        yield open_corpus(build(Reading, {"corpus": section}, overrides, name="update").corpus)
+        yield open_like(section, section["source"], overrides, name="update")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from corpus_files import FILES, delimited, json_lines, opened, parquet, refused, written
 
 from moee_topics.corpus import CorpusSettings, Document, open_corpus
+from moee_topics.errors import InputError
 
 
 def test_named_columns_win_over_usual_names(tmp_path: Path) -> None:
@@ -29,6 +30,24 @@ def test_none_switches_a_column_off(tmp_path: Path) -> None:
 def test_usual_names_are_found_whatever_their_case(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", "\ufeffText,Category\nhello,c\n")
     assert list(opened(path)) == [Document("line 2", "hello", "c")]
+
+
+@pytest.mark.parametrize("columns", [(), ("text", "text"), ("text", "label", "text")])
+def test_no_column_or_one_column_twice_is_no_text(columns: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"corpus\.text is .*, expected one column or more, each once"):
+        CorpusSettings("t.csv", text=columns)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
+def test_a_form_of_times_without_a_column_of_times_is_refused(tmp_path: Path, name: str) -> None:
+    rows = [{"text": "red", "day": "31/05/2024"}]
+    content = {"t.csv": delimited(rows, ","), "t.jsonl": json_lines(rows), "t.parquet": parquet(rows)}[name]
+    path = written(tmp_path, name, content)
+    message = refused(path, time_format="%d/%m/%Y")
+    assert "corpus.time_format would do nothing" in message and "corpus.timestamp=COLUMN" in message
+    assert [one.timestamp for one in opened(path, time_format="%d/%m/%Y", timestamp="day")] == ["2024-05-31T00:00:00"]
+    with pytest.raises(InputError, match=r"does nothing with corpus\.timestamp=none"):
+        CorpusSettings("t.csv", time_format="%d/%m/%Y", timestamp="none")
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import gc
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +127,14 @@ def test_an_id_that_is_a_structure_is_refused_by_line(tmp_path: Path, value: Any
     path = written(tmp_path, "t.jsonl", json.dumps({"text": "one", "id": value}))
     assert f"line 1: the id is a {type(value).__name__}" in refused(path)
     assert [document.id for document in documents(path, id="none")] == ["line 1"]
+
+
+def test_the_copy_of_standard_input_is_closed_with_its_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo\n")))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        corpus = open_corpus(CorpusSettings("-"))
+        assert [[one.text for one in corpus] for _ in range(2)] == [["one", "two"]] * 2
+        del corpus
+        gc.collect()
+    assert not [one for one in caught if issubclass(one.category, ResourceWarning)]

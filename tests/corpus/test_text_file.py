@@ -5,11 +5,14 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import lzma
+import re
 import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from corpus_files import TABLE, lines_of, opened, refused, refused_lines, written
+from corpus_files import TABLE, lines_of, opened, parquet, refused, refused_lines, written, zipped
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.txt"])
@@ -93,6 +96,31 @@ def test_a_line_of_hundreds_of_megabytes_is_refused_before_it_is_in_memory(tmp_p
     tracemalloc.stop()
     assert "line 2" in message and "50,000,000 characters" in message
     assert peak < 150_000_000
+
+
+NO_TEXT = {
+    "gzip": (gzip.compress(b"text"), r"packed by gzip; call it by \.gz"),
+    "bzip2": (bz2.compress(b"text"), r"packed by bzip2; call it by \.bz2"),
+    "xz": (lzma.compress(b"text"), r"packed by xz; call it by \.xz"),
+    "zstd": (pa.compress(b"text", "zstd", asbytes=True), r"packed by zstd; call it by \.zst"),
+    "zip": (zipped(b"text", "t.csv"), r"a zip archive, .* call it by \.zip or \.xlsx"),
+    "parquet": (parquet([{"text": "one"}]), r"of Parquet; call it by \.parquet"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), r"save it as \.xlsx or \.csv"),
+    "sqlite": (b"SQLite format 3\0" + bytes(500), "a database"),
+    "pdf": (b"%PDF-1.7\n1 0 obj", "a PDF; give its text"),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.txt", "t.csv.gz"])
+@pytest.mark.parametrize("kind", NO_TEXT)
+def test_a_file_of_another_kind_than_its_name_says_is_called_what_it_is(
+    tmp_path: Path, kind: str, name: str, encoding: str
+) -> None:
+    content, message = NO_TEXT[kind]
+    content = gzip.compress(content) if name.endswith("gz") else content
+    refusal = refused(written(tmp_path, name, content), encoding=encoding)
+    assert re.search(rf"{name} is no text\. It is .*{message}", refusal)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scored_files import recipe, run, unreachable, write_files, write_rows
 from scoring_doubles import HashEncoder
+from tiny_runs import Heard
 
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSettings
@@ -19,6 +20,7 @@ from moee_topics.fuse import Fusion
 from moee_topics.mteb import compare
 from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.score_recipe import ScoreRecipe, parse_score_recipe
+from moee_topics.mteb.scoring_run import ScoringRun
 from moee_topics.mteb.tasks import LocalTask, load, local_task
 from moee_topics.schema import known_keys, section_types
 
@@ -163,6 +165,24 @@ def test_keys_of_the_run_change_what_is_scored_and_shown(tmp_path: Path, monkeyp
     with pytest.raises(InputError, match="STS12"):
         scored(tmp_path, "plain", tasks="STS12")
     assert "STS12" in scored(tmp_path, "plain", tasks="STS12", skip_missing=True)["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("section", "note"),
+    [
+        ({"prompts": ["prompteol"]}, "score.prompts is for compare"),
+        ({"batch_size": 8}, "score.batch_size is for score.standardize=reference"),
+        ({"batch_size": 8, "standardize": ["reference"], "methods": ["concat"]}, None),
+        ({}, None),
+    ],
+)
+def test_a_key_that_is_for_another_command_or_column_is_named(
+    section: dict[str, Any], note: str | None, tmp_path: Path
+) -> None:
+    file, heard = str(write_files(tmp_path)["STS"]), Heard()
+    recipe = parse_score_recipe({"score": {"local": [{"file": file}], **section}})
+    ScoringRun(recipe, tmp_path / "out", Embedder.of(HashEncoder(), tmp_path / "store"), heard)
+    assert [one.partition(",")[0].partition(":")[0] for one in heard.notes] == ([note] if note else [])
 
 
 @pytest.mark.parametrize("key", ["development", "statistics"])

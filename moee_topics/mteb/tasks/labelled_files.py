@@ -76,7 +76,9 @@ class LocalTask:
     quoting: Quoting = CorpusSettings.quoting
 
     def __post_init__(self) -> None:
-        """Refuses a column that nothing would read: most often a misspelt key."""
+        """Refuses a column that nothing would read, most often a misspelt key, and one that would be read twice."""
+        if not self.text or len(set(self.text)) < len(self.text):
+            raise InputError(f"{self.file}: text is {list(self.text)}, expected one column or more, each once.")
         if unknown := sorted(set(self.columns) - set(COLUMN_ROLES)):
             raise InputError(
                 f"{self.file}: {', '.join(unknown)} is no key of a labelled file and no column of a task; the columns "

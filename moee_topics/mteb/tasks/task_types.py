@@ -123,19 +123,24 @@ def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Table:
         InputError: a candidate is marked in two ways for one query, or no query can be ranked.
     """
     candidates: dict[str, dict[str, int]] = {}
+    marks: dict[tuple[str, str], int] = {}
     left_out = 0
     for row in rows:
-        query = candidates.setdefault(text_of(row.values[task.column("query")], place(row, task)), {})
+        asked = text_of(row.values[task.column("query")], place(row, task))
+        query = candidates.setdefault(asked, {})
         for value, relevance in _candidates(row, task, most):
             if is_missing(value):
                 left_out += 1
                 continue
             text = text_of(value, place(row, task))
-            if query.setdefault(text, relevance) != relevance:
+            # White space makes no other candidate of a text; scored twice, one of the two marks would be wrong.
+            pair = " ".join(asked.split()), " ".join(text.split())
+            if marks.setdefault(pair, relevance) != relevance:
                 raise InputError(
-                    f"{place(row, task)}: the candidate {text[:60]!r} is marked both {query[text]} and {relevance} for "
+                    f"{place(row, task)}: the candidate {text[:60]!r} is marked both {marks[pair]} and {relevance} for "
                     "one query."
                 )
+            query[text] = relevance
     usable = {query: texts for query, texts in candidates.items() if any(texts.values()) and not all(texts.values())}
     left_out += sum(len(texts) for query, texts in candidates.items() if query not in usable)
     if not usable:
@@ -169,6 +174,17 @@ def _texts(value: Any, place: str) -> list[Any]:
     return [] if is_missing(value) else value if isinstance(value, list) else [text_of(value, place)]
 
 
+def _scores(value: Any) -> list[Any]:
+    """The numbers of a cell that holds one or a list of them, which a csv file writes as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return []
+    scores = value if isinstance(value, list) else [value]
+    return [number_of(score) if isinstance(score, str) else score for score in scores]
+
+
 def summaries(rows: Sequence[Row], task: LocalTask) -> Table:
     """Machine summaries with the human ones of the same text, and what readers thought of them.
 
@@ -180,10 +196,12 @@ def summaries(rows: Sequence[Row], task: LocalTask) -> Table:
         machine, human = (_texts(row.values[task.column(role)], place(row, task)) for role in SUMMARIES)
         if any(map(is_missing, [*machine, *human])):
             raise InputError(f"{place(row, task)}: a summary is blank. Leave it out, and its relevance.")
-        scores = row.values[task.column("relevance")]
-        numbers = [number_of(score) for score in scores] if isinstance(scores, list) else []
-        if len(machine) != len(numbers) or not all(map(math.isfinite, numbers)):
-            raise InputError(f"{place(row, task)}: there must be one relevance score for each machine summary.")
+        scores = _scores(row.values[task.column("relevance")])
+        if len(scores) != len(machine) or not all(math.isfinite(number_of(score)) for score in scores):
+            raise InputError(
+                f"{place(row, task)}: there must be one relevance score for each machine summary, as a list such as "
+                f"[5, 2.5]: got {shortened(row.values[task.column('relevance')])} for {len(machine)}."
+            )
         table["text"].append(text_of(row.values[task.column("text")], place(row, task)))
         for role, texts in zip(SUMMARIES, (machine, human), strict=True):
             table[role].append([text_of(text, place(row, task)) for text in texts])

@@ -15,6 +15,12 @@ from moee_topics.errors import InputError
 from moee_topics.mteb.tasks import LocalTask, guess_type, load, local_task, read_rows, texts_of
 
 
+@pytest.mark.parametrize("columns", [(), ("title", "title")])
+def test_no_column_or_one_column_twice_is_no_text(columns: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=r"x\.csv: text is .*, expected one column or more, each once"):
+        LocalTask("Clustering", Path("x.csv"), text=columns)
+
+
 def test_every_format_reads_the_same(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -83,6 +83,19 @@ def test_a_candidate_marked_both_ways_is_refused_by_line(tmp_path: Path) -> None
         task_rows(tmp_path, rows, "Reranking")
 
 
+@pytest.mark.parametrize(("query", "candidate"), [("q", "a "), ("q", "\ta"), ("q ", "a"), (" q", "a\n")])
+def test_white_space_makes_no_other_candidate_that_could_be_marked_otherwise(
+    tmp_path: Path, query: str, candidate: str
+) -> None:
+    rows = [{"query": "q", "candidate": "a", "label": 1}, {"query": query, "candidate": candidate, "label": 0}]
+    for kind in ("Reranking", "Retrieval"):
+        with pytest.raises(InputError, match=r"line 2: the candidate .* is marked both 1 and 0"):
+            task_rows(tmp_path, rows, kind)
+    grouped = [{"query": "q", "positive": ["a"], "negative": ["b", "a "]}]
+    with pytest.raises(InputError, match="line 1: the candidate 'a ' is marked both 1 and 0"):
+        task_rows(tmp_path, grouped, "Reranking")
+
+
 def test_a_candidate_that_stands_twice_counts_once(tmp_path: Path) -> None:
     rows = [{"query": "q", "candidate": text, "label": label} for text, label in (("a", 1), ("a", 1), ("b", 0))]
     relevant = load(task_rows(tmp_path, rows, "Reranking")).dataset["default"]["test"]["relevant_docs"]
@@ -145,6 +158,28 @@ def test_candidates_of_queries_that_cannot_be_ranked_are_counted(tmp_path: Path)
     for kind in ("Reranking", "Retrieval"):
         source = task_rows(tmp_path, [{**row, "label": int(row["label"])} for row in rows], kind)
         assert source.left_out == 3 and "r" not in texts_of(source)
+
+
+def summaries_table(path: Path, relevance: str) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "machine_summaries", "human_summaries", "relevance"])
+        writer.writerow(["t", '["a", "b"]', '["c"]', relevance])
+    return path
+
+
+@pytest.mark.parametrize("relevance", ["[1, 2.5]", " [1,2.5] ", '["1", "2.5"]'])
+def test_relevance_in_a_csv_file_is_a_list_as_json(tmp_path: Path, relevance: str) -> None:
+    task = load(local_task(LocalTask("Summarization", summaries_table(tmp_path / "s.csv", relevance))))
+    assert task.dataset["test"]["relevance"] == [[1, 2.5]]
+
+
+@pytest.mark.parametrize("relevance", ["1", "[1]", "1, 2", "[1, 2", "[1, true]", "[1, NaN]", "one", "[[1, 2]]", "{}"])
+def test_relevance_that_is_no_list_of_numbers_is_refused_by_line(tmp_path: Path, relevance: str) -> None:
+    with pytest.raises(
+        InputError, match=r"line 2: there must be one relevance score .* such as \[5, 2\.5\]: got .* 2\."
+    ):
+        local_task(LocalTask("Summarization", summaries_table(tmp_path / "s.csv", relevance)))
 
 
 @pytest.mark.parametrize(
