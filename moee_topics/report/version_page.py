@@ -14,7 +14,7 @@ from moee_topics.report.numerals import as_percent
 from moee_topics.report.template import render, template_text
 from moee_topics.run_folder import VERSIONS, RunFolder, title
 from moee_topics.store import write_text
-from moee_topics.topics import OUTLIERS, Topic, TopicResult
+from moee_topics.topics import OUTLIERS, Topic
 
 WORDS = 10
 MOVED_SHOWN = 500
@@ -111,6 +111,11 @@ def compare_versions(folder: Path, first: int, second: int) -> VersionComparison
     was, now = [topic for _, topic in rows], [int(after.topics[row]) for row, _ in rows]
     of_old, of_new = ({topic.topic: topic for topic in result.topic_info} for result in (before, after))
     lineage = {event["topic"]: event for event in topic_lineage(was, now, of_old, of_new)}
+    moved = [
+        Move(after.ids[row], " ".join(after.texts[row][: 2 * EXCERPT].split())[:EXCERPT], old, new)
+        for (row, old), new in zip(rows, now, strict=True)
+        if old != new
+    ]
     return VersionComparison(
         run=run.name,
         versions=(first, second),
@@ -118,7 +123,7 @@ def compare_versions(folder: Path, first: int, second: int) -> VersionComparison
         added=len(after) - len(rows),
         removed=len(before) - len(rows),
         topics=[_change(topic, of_old, of_new, lineage.get(topic)) for topic in sorted({*of_old, *of_new})],
-        moved=_moves(after, [row for row, _ in rows], was, now),
+        moved=moved,
     )
 
 
@@ -144,14 +149,6 @@ def _change(
         gained if old and new else [],
         lost if old and new else [],
     )
-
-
-def _moves(after: TopicResult, rows: Sequence[int], was: Sequence[int], now: Sequence[int]) -> list[Move]:
-    return [
-        Move(after.ids[row], " ".join(after.texts[row][: 2 * EXCERPT].split())[:EXCERPT], old, new)
-        for row, old, new in zip(rows, was, now, strict=True)
-        if old != new
-    ]
 
 
 def write_versions(folder: Path, comparison: VersionComparison, output: Path | None = None) -> Path:
