@@ -148,9 +148,16 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
     except ValueError as error:
         options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
         overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
+        distinct, copies = len(distinct_rows(X)[0]), ""
+        if distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+            copies = (
+                f", which are copies of {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
+                "hdbscan.min_samples=1. BERTopic says"
+            )
         raise InputError(
-            f"BERTopic could not fit {len(texts)} documents: {error}. It had {' '.join(overrides) or 'the defaults'}, "
-            f"topics.nr_topics={settings.nr_topics}, topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
+            f"BERTopic could not fit {len(texts)} documents{copies}: {error}. It had "
+            f"{' '.join(overrides) or 'the defaults'}, topics.nr_topics={settings.nr_topics}, "
+            f"topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
         ) from error
     model.embedding_model = backend
     mend_bertopic(model, X, settings)

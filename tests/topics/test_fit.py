@@ -212,3 +212,31 @@ def test_words_that_were_asked_for_and_are_in_no_topic_are_named(caplog: pytest.
     assert "no topic" not in caplog.text
     fit(**plain, vectorizer={"vocabulary": ["orbit", "Comet", "space shuttle"]}, ctfidf={"seed_words": ["Orbit"]})
     assert "no topic: ['Orbit', 'Comet', 'space shuttle']" in caplog.text
+
+
+def test_seven_texts_a_hundred_times_each_are_refused_by_their_cause_and_fitted_as_it_says() -> None:
+    texts = [f"alpha {number % 7}" for number in range(700)]
+    vectors = np.random.default_rng(0).normal(size=(7, 16)).astype(np.float32)[np.arange(700) % 7]
+    plain: dict[str, Any] = {"representation": "ctfidf", "umap": {"n_epochs": 20}}
+    with pytest.raises(InputError, match=r"700 documents, which are copies of 7 .*min_cluster_size=2 .*min_samples=1"):
+        fit_topics(texts, vectors, **plain)
+    model = fit_topics(texts, vectors, hdbscan={"min_cluster_size": 2, "min_samples": 1}, **plain)
+    assert len(model.result.topics) == 700 and {word for word, _ in model.result.topic_info[-1].words} == {"alpha"}
+
+
+def test_chinese_documents_have_words_with_a_tokenizer_and_a_warning_without(caplog: pytest.LogCaptureFixture) -> None:
+    themes = (
+        "我们昨天买了面包和面粉，烤箱还没有到。",
+        "汽车的发动机和轮胎都换了新的。",
+        "小提琴和钢琴的音乐会很好听。",
+    )
+    texts = [f"{themes[number % 3]}{number}" for number in range(90)]
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3, 16))[np.arange(90) % 3] + rng.normal(size=(90, 16)) / 20
+    plain: dict[str, Any] = {"representation": "ctfidf", "umap": {"n_epochs": 50}, "hdbscan": {"min_cluster_size": 8}}
+    fitted_words = fit_topics(texts, vectors, tokenizer="jieba", **plain).result.topic_info
+    assert "topics.tokenizer=jieba" not in caplog.text
+    words = {word for topic in fitted_words for word, _ in topic.words}
+    assert {"面包", "轮胎", "钢琴"} <= words
+    fit_topics(texts, vectors, **plain)
+    assert "topics.tokenizer=jieba" in caplog.text
