@@ -25,15 +25,16 @@ install: .venv/.dev ## only the virtual environment in .venv, with everything fo
 demo: .venv/.base ## fit a topic model on real text with the embedded model and write a report
 	$(BIN)/moee-topics run quickstart --output $(RUNS)
 
+# One thread: models of a few thousand parameters gain nothing by two, which beside another process wait for each other.
 test: .venv/.dev ## run the tests
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 
 test-slow: .venv/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
 # As on a processor without AVX-512 and bf16, whatever this one has; in a process of its own, for kernels are chosen once.
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q tests/encode tests/run tests/test_embed.py
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q tests/encode tests/run tests/test_embed.py
 
 check: .venv/.dev ## format, lint and types
 	$(BIN)/ruff format --check .

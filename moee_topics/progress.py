@@ -1,4 +1,4 @@
-"""What the pipeline tells whoever runs it while it works, and how errors of the machine reach the user."""
+"""What a run tells whoever started it while it works, and how errors of the machine reach the user."""
 
 from __future__ import annotations
 

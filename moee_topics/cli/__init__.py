@@ -1,4 +1,4 @@
-"""The command line: one short function per function of the pipeline."""
+"""The command line: one short function for each function of a run."""
 
 from __future__ import annotations
 

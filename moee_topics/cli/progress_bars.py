@@ -1,4 +1,4 @@
-"""What a person sees on stderr while the pipeline works: a bar in a terminal, plain lines elsewhere."""
+"""What a person sees on stderr while a run works: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,9 @@ def mean(states: Tensor, spans: Spans) -> Tensor:
     return torch.stack([states[start : start + length].float().mean(dim=0) for start, length in spread])
 
 
+POOLINGS: Mapping[Pooling, Callable[[Tensor, Spans], Tensor]] = {"last_token": last_token, "mean": mean}
+
+
 def pool(states: Tensor, spans: Spans, pooling: Pooling) -> Tensor:
     """Pools flattened token states (T, D) to document vectors (N, D) float32."""
-    return last_token(states, spans) if pooling == "last_token" else mean(states, spans)
+    return POOLINGS[pooling](states, spans)

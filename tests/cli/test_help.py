@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from moee_topics.cli.app import app
 from moee_topics.cli.score_arguments import read_arguments
 from moee_topics.recipe import Recipe, is_scoring, load_recipe, read_recipe
+from moee_topics.report.exports import EXPORTS
+from moee_topics.run.policies import POLICIES
 from moee_topics.schema import build
 
 
@@ -107,3 +109,12 @@ def test_a_command_has_an_example_and_its_arguments_are_in_capitals(path: tuple[
 @every_page
 def test_help_has_no_wall_of_text(path: tuple[str, ...]) -> None:
     assert all(len(part.splitlines()) <= 7 for part in page(path).partition("Arguments:")[0].split("\n\n")[:3])
+
+
+def test_policies_and_exports_are_those_there_are() -> None:
+    """They are written out in the commands, since importing them would take seconds from every help page."""
+    commands: Any = get_command(app)
+    policy = next(option for option in commands.commands["update"].params if option.name == "policy")
+    assert set(policy.type.choices) == set(POLICIES)
+    also = next(option for option in commands.commands["report"].params if option.name == "also")
+    assert set(also.help.partition(": ")[2].rstrip(".").split(", ")) == set(EXPORTS)

@@ -131,6 +131,7 @@ def test_an_id_that_is_a_structure_is_refused_by_line(tmp_path: Path, value: Any
 
 def test_the_copy_of_standard_input_is_closed_with_its_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo\n")))
+    gc.collect()  # what tests before this one left open is not its matter
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         corpus = open_corpus(CorpusSettings("-"))

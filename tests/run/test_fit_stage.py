@@ -15,6 +15,7 @@ from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
+from moee_topics.recipe import Recipe
 from moee_topics.run import fit_stage, workspace
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.workspace import Workspace
@@ -24,6 +25,17 @@ FILES = {
     "run.json", "stages.json", "topics.parquet", "documents.parquet", "topic_info.json", "scores.json", "model",
     "experts.json", "hierarchy.json", "over_time.json", "per_class.json", "writer.lock", "digests.json",
 }  # fmt: skip
+
+
+def test_every_section_of_a_recipe_changes_the_fit_or_says_why_not() -> None:
+    """A section that is forgotten here could be changed and the old topics would stay."""
+    elsewhere = {
+        "corpus": "its content is in the survey's digest",
+        "encoder": "in the key of the store",
+        "stability": "a stage of its own",
+        "report": "written again at each run",
+    }
+    assert set(Recipe.model_fields) == set(fit_stage.BELOW_THE_WALL) | set(elsewhere)
 
 
 def test_a_run_folder_holds_everything_the_report_reads(finished: Path) -> None:
