@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from moee_topics.corpus.document import Document, Record
+from moee_topics.corpus.document import Document, Parts, Record
 from moee_topics.corpus.markup import without_markup
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT
@@ -89,11 +90,18 @@ class Corpus:
         return not name.strip() or name.strip() in self.settings.missing
 
     def _text(self, record: Record) -> str:
-        text = plain_text(record.text, self.settings.encoding)
-        if text is None or text != text:
-            return ""
-        if not isinstance(text, str):
-            raise self._refused(record, f"the text is a {type(text).__name__}, expected a string.")
+        several = isinstance(record.text, Parts)
+        texts = []
+        for part in record.text if isinstance(record.text, Parts) else (record.text,):
+            text = plain_text(part, self.settings.encoding)
+            if text is None or text != text:  # NaN is unlike itself
+                continue
+            if several and isinstance(text, int | float) and not isinstance(text, bool):
+                text = str(text)  # a year or a number beside the title
+            if not isinstance(text, str):
+                raise self._refused(record, f"the text is a {type(text).__name__}, expected a string.")
+            texts.append(text)
+        text = "\n".join(texts)
         if len(text) > LONGEST_DOCUMENT:
             raise self._refused(
                 record,
@@ -124,12 +132,15 @@ class Corpus:
     def _timestamp(self, record: Record) -> str | None:
         """The time; its column is read no further if its first value shows that a usual name misled us."""
         value, settings, counts = record.timestamp, self.settings, self.counts
+        guessed = settings.timestamp is None and settings.time_format is None
         if counts.not_times is not None or self._is_missing(plain_name(value)):
+            return None
+        if guessed and record.clock and not counts.timestamps and re.fullmatch(r"\d{1,4}(\.0)?", str(value).strip()):
+            counts.not_times = str(value)  # 1430 in a column "time" is half past two, and not the year
             return None
         try:
             return iso_timestamp(value, settings.time_format)
         except (ValueError, OverflowError, OSError) as error:
-            guessed = settings.timestamp is None and settings.time_format is None
             if guessed and not counts.timestamps and not DATE_LIKE.search(str(value)):
                 counts.not_times = str(value)
                 return None

@@ -42,7 +42,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a reader found at one place of its source, not yet checked; with ``left_out``, why it is no document."""
+    """What a reader found at one place of its source, not yet checked.
+
+    Attributes:
+        place: for messages.
+        text: the text, or the :class:`Parts` of it.
+        id, label, timestamp: as they stand there.
+        left_out: why it is no document.
+        clock: whether the times' column is only called "time", as hours of a day are too.
+    """
 
     place: str
     text: object
@@ -50,3 +58,8 @@ class Record:
     label: object = None
     timestamp: object = None
     left_out: str | None = None
+    clock: bool = False
+
+
+class Parts(tuple[object, ...]):
+    """The cells of several columns that make one text."""

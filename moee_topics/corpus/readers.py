@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from moee_topics.corpus.columns import Columns, choose_columns, grow_columns
-from moee_topics.corpus.document import Record
+from moee_topics.corpus.document import Parts, Record
 from moee_topics.corpus.packing import is_hidden
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import read_table
@@ -45,15 +45,14 @@ def read_rows(path: Path, settings: CorpusSettings) -> Iterator[Record]:
 
 def table_record(place: str, row: Mapping[str, Any], columns: Columns) -> Record:
     """One row of a table as a record."""
-    parts = [row.get(column) for column in columns.text]
-    if len(parts) != 1:
-        parts = ["\n".join(str(part) for part in parts if part is not None and part == part)]  # NaN is unlike itself
+    parts = Parts(row.get(column) for column in columns.text)
     return Record(
         place,
-        parts[0],
+        parts[0] if len(parts) == 1 else parts,
         id=row.get(columns.id) if columns.id else None,
         label=row.get(columns.label) if columns.label else None,
         timestamp=row.get(columns.timestamp) if columns.timestamp else None,
+        clock=str(columns.timestamp).lower().strip() == "time",
     )
 
 

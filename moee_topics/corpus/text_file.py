@@ -123,6 +123,11 @@ class TextFile:
     def _encoding(self, head: bytes) -> str:
         encoding = self.settings.encoding
         name = codecs.lookup(encoding).name
+        if name.startswith(("utf-16", "utf-32")) and _is_utf8(head):
+            raise InputError(
+                f"{self.name} is UTF-8, which corpus.encoding={encoding} would read as other letters. Leave "
+                "corpus.encoding out, or give corpus.encoding=utf-8."
+            )
         if name in ("utf-16", "utf-32") and not head.startswith(tuple(mark for mark, _ in BYTE_ORDER_MARKS)):
             return f"{name}-le"  # as Python reads bytes; its decoder of streams would refuse them
         marked = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), None)
@@ -157,6 +162,15 @@ class TextFile:
             finally:
                 text.detach()
         return f"{place}: {seen}. Set corpus.encoding (for example cp1252), or corpus.decoding_errors=replace."
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes are UTF-8 and no UTF-16 or UTF-32, whose spaces and line ends have zero bytes."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # its last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return len(head) > 1 and 0 not in head
 
 
 def _is_plain(head: bytes) -> bool:

@@ -13,6 +13,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpus_files import json_lines, opened, refused, survey, written
 
@@ -23,6 +25,33 @@ def test_several_text_columns_are_joined_by_line(tmp_path: Path) -> None:
     path = written(tmp_path, "t.jsonl", json_lines([{"title": "A", "abstract": "B"}, {"title": "C", "abstract": None}]))
     documents = opened(path, text=("title", "abstract"))
     assert [document.text for document in documents] == ["A\nB", "C"]
+
+
+def test_each_of_several_text_columns_is_read_as_one_alone_would_be(tmp_path: Path) -> None:
+    rows = [{"title": ["one two", "three"], "body": "B"}, {"title": 1984, "body": ["c", "d"]}]
+    path = written(tmp_path, "t.jsonl", json_lines(rows))
+    assert [document.text for document in opened(path, text=("title", "body"))] == ["one two\nthree\nB", "1984\nc d"]
+    table = pa.table({"title": pa.array([b"caf\xc3\xa9"]), "body": pa.array(["B"])})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert [document.text for document in opened(tmp_path / "t.parquet", text=("title", "body"))] == ["café\nB"]
+
+
+@pytest.mark.parametrize(("value", "kind"), [({"k": "v"}, "dict"), (True, "bool"), (["a", 1], "list")])
+def test_a_cell_without_text_among_several_is_refused_by_line(tmp_path: Path, value: Any, kind: str) -> None:
+    path = written(tmp_path, "t.jsonl", json_lines([{"title": "A", "body": "B"}, {"title": value, "body": "B"}]))
+    assert f"line 2: the text is a {kind}, expected a string" in refused(path, text=("title", "body"))
+
+
+@pytest.mark.parametrize("value", [1030, 1430, 1815, "2359", 1815.0, 905])
+def test_the_hour_of_a_day_is_not_taken_for_a_year(tmp_path: Path, value: Any) -> None:
+    path = written(tmp_path, "t.jsonl", json_lines([{"text": "A", "time": value}, {"text": "B", "time": "2024-05-31"}]))
+    assert [document.timestamp for document in opened(path)] == [None, None]
+    assert "called as times are holds none" in " ".join(survey(opened(path)).notes)
+    named = iter(opened(path, timestamp="time"))
+    if len(str(value)) >= 4 and float(value) >= 1000:  # who names the column says that it holds times
+        assert next(document.timestamp for document in named) == f"{int(float(value))}-01-01T00:00:00"
+    path = written(tmp_path, "d.jsonl", json_lines([{"text": "A", "date": 1815}]))
+    assert [document.timestamp for document in opened(path)] == ["1815-01-01T00:00:00"]
 
 
 def test_a_text_file_is_one_document_per_line(tmp_path: Path) -> None:

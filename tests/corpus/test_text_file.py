@@ -50,6 +50,12 @@ def test_an_encoding_is_seen_or_named(tmp_path: Path, content: bytes, settings: 
     assert "".join(lines_of(written(tmp_path, "t.csv", content), **settings)) == TABLE
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("text", ["one\ntwo\n", "\ufeffone\ntwo\n", "naïve café\n" * 20_000, "面包和面粉\n"])
+def test_utf8_is_not_read_as_the_utf16_that_was_named(tmp_path: Path, encoding: str, text: str) -> None:
+    assert "is UTF-8" in refused_lines(written(tmp_path, "t.txt", text.encode()), encoding=encoding)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("text", [TABLE, "文本,标签\n我们昨天买了面包和面粉。,一\n小提琴和钢琴。,二\n" * 20])
 def test_utf16_without_a_mark_is_suggested(tmp_path: Path, encoding: str, text: str) -> None:
