@@ -163,3 +163,20 @@ def test_a_corpus_that_no_topic_can_describe_is_refused_with_the_cause_and_an_ov
     if override.endswith(("+", "null")):
         run = pipeline.run(recipe_of(corpus, tiny_olmoe, override), tmp_path / "run", tmp_path / "store")
         assert all(topic.words for topic in run.ranked_topics)
+
+
+@pytest.mark.slow
+def test_a_thousand_copies_among_three_hundred_texts_give_the_same_topics_twice(
+    tmp_path: Path, tiny_olmoe: Path
+) -> None:
+    """One case users have: 26 % of the topics agreed, or a distance below zero ended the hierarchy."""
+    corpus = write_corpus(tmp_path / "posts.jsonl", 300)
+    first = json.loads(corpus.read_text().splitlines()[0])
+    copies = [json.dumps({**first, "id": f"copy {number}"}) + "\n" for number in range(1000)]
+    corpus.write_text(corpus.read_text() + "".join(copies))
+    recipe = recipe_of(corpus, tiny_olmoe, "hdbscan.min_cluster_size=10")
+    runs = [pipeline.run(recipe, tmp_path / name, tmp_path / "store") for name in ("one", "two")]
+    one, two = (run.result for run in runs)
+    assert one.topics.tolist() == two.topics.tolist() and len(one.topic_info) > 2
+    assert len(set(one.topics[300:].tolist()) | {int(one.topics[0])}) == 1, "copies are in one topic"
+    assert all(run.hierarchy for run in runs)
