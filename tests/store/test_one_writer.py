@@ -16,6 +16,7 @@ WRITERS = {
 }
 ELSEWHERE = {
     "encode/models/quantization.py": "a function writes into the folder that its one caller has from atomic_folder",
+    "encode/models/compact_weights.py": "likewise",
     "encode/diagnostics.py": "a model of a few thousand parameters in a temporary folder, for the doctor",
     "mteb/results.py": "a temporary folder for mteb, which writes by itself; what it wrote goes on through here",
 }
