@@ -90,13 +90,13 @@ class Corpus:
         return not name.strip() or name.strip() in self.settings.missing
 
     def _text(self, record: Record) -> str:
-        several = isinstance(record.text, Parts)
+        parts = record.text if isinstance(record.text, Parts) else Parts([record.text])
         texts = []
-        for part in record.text if isinstance(record.text, Parts) else (record.text,):
+        for part in parts:
             text = plain_text(part, self.settings.encoding)
             if text is None or text != text:  # NaN is unlike itself
                 continue
-            if several and isinstance(text, int | float) and not isinstance(text, bool):
+            if len(parts) > 1 and isinstance(text, int | float) and not isinstance(text, bool):
                 text = str(text)  # a year or a number beside the title
             if not isinstance(text, str):
                 raise self._refused(record, f"the text is a {type(text).__name__}, expected a string.")

@@ -39,6 +39,7 @@ BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic
 CHAPTER_FAILURES = (
     ValueError,  # scipy at a distance that is below zero by a rounding; numpy and scikit-learn at an empty array
     RuntimeError,  # a RecursionError: a tree of topics deeper than Python's stack
+    # These were not met; tables of odd data could raise them in code that is not ours.
     LookupError,  # pandas and BERTopic look up topics, words and classes that a table of odd data lacks
     ArithmeticError,  # an OverflowError of times that pandas has no number for; a share of nothing
     TypeError,  # BERTopic and pandas where a table has a gap instead of the text or number

@@ -133,8 +133,9 @@ def distil_checkpoint(
     setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
     fresh.eval().requires_grad_(False)
     with atomic_folder(folder) as unfinished:
-        if trainer.rounding:
-            write_compact(fresh, unfinished, tokenizer, scales=trainer.stored_scales())
+        if settings.four_bits:  # without rounding the way was one step long
+            scales = trainer.stored_scales() if trainer.rounding else None
+            write_compact(fresh, unfinished, tokenizer, scales=scales)
         else:
             fresh.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)

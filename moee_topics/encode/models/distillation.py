@@ -34,10 +34,13 @@ from torch.nn import functional
 from moee_topics.encode.models import fourbit
 from moee_topics.encode.models.passages import Passages, Texts
 from moee_topics.encode.models.settings import DistilSettings
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_path
 
 CHECKPOINT = "state.safetensors"
+
+_NOT_ROUNDED = ("embed_tokens.weight", "mlp.gate.weight")
+"""Embeddings are kept in eight bits; a rounded router would choose other groups, for a few bytes."""
 
 _REFIT_STEPS = 50
 _REFIT_UNTIL = 0.85
@@ -193,9 +196,10 @@ def errors(
     length = last.shape[1]
     pooled = ((last.mean(1) - target.mean(1)) / scales.pooled[length]).square().mean()
     hidden = ((last[:, 1:] - target[:, 1:]) / scales.hidden).square().mean()
-    return {"pooled": pooled, "hidden": hidden} | (
-        {"middle": middle_error(between, targets, scales)} if between else {}
-    )
+    parts = {"pooled": pooled, "hidden": hidden}
+    if between:
+        parts["middle"] = middle_error(between, targets, scales)
+    return parts
 
 
 def middle_error(between: dict[int, Tensor], targets: dict[int, Tensor], scales: Scales) -> Tensor:
@@ -222,13 +226,31 @@ def learning_rate(step: int, done: float, warm_up: int) -> float:
     return min(1.0, (step + 1) / max(1, warm_up)) * (0.05 + 0.475 * (1 + float(np.cos(np.pi * min(1.0, done)))))
 
 
+def check_four_bits(model: nn.Module, settings: DistilSettings) -> None:
+    """Refuses what cannot be stored as it learned.
+
+    Raises:
+        InputError: the matrices do not learn, and would be rounded all the same.
+        ModelError: a matrix has rows that blocks do not divide.
+    """
+    if settings.learn != "all":
+        raise InputError(
+            f"four_bits rounds the matrices, which learn={settings.learn!r} is to leave as they are. Give one of both."
+        )
+    for name, weight in model.named_parameters():
+        if weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK and not name.endswith(_NOT_ROUNDED):
+            raise ModelError(
+                f"{name} has rows of {weight.shape[-1]} weights, and four bits are stored in blocks of "
+                f"{fourbit.BLOCK}. Learn without four_bits, or carve groups whose size is a multiple of it."
+            )
+
+
 class Rounding:
     """Weights as they are in four bits while a step is computed; their gradients go to the exact ones."""
 
     def __init__(self, model: nn.Module, scales: dict[str, Tensor] | None = None) -> None:
-        # A rounded router would choose other groups, which costs more than its few bytes save.
-        matrices = {n: p for n, p in model.named_parameters() if p.dim() == 2 and p.requires_grad}
-        self.weights = {name: weight for name, weight in matrices.items() if not name.endswith("mlp.gate.weight")}
+        matrices = {n: p for n, p in model.named_parameters() if p.dim() == 2}
+        self.weights = {name: weight for name, weight in matrices.items() if not name.endswith(_NOT_ROUNDED)}
         self.scales = scales or {}
         if not scales:
             self.fit_scales()
@@ -265,6 +287,8 @@ class Trainer:
         self.settings, self.folder, self.texts = settings, folder, texts
         self.device = next(student.parameters()).device
         self.student, self.teacher = student, Outputs(teacher, settings.layers)
+        if settings.four_bits:
+            check_four_bits(student, settings)
         densify(student)
         student.embed_tokens.requires_grad_(False)
         if settings.learn == "routers_and_norms":
@@ -292,9 +316,8 @@ class Trainer:
         ):
             # Spread over their blocks the scales go the way of the weights they belong to.
             spread = undensified(self.student)
-        kept = ("embed_tokens.weight", "mlp.gate.weight")
-        matrices = {n: w for n, w in spread.items() if w.dim() >= 2 and not n.endswith(kept)}
-        return {name: spread[..., :: fourbit.BLOCK].reshape(-1).half() for name, spread in matrices.items()}
+        matrices = {n: w for n, w in spread.items() if w.dim() >= 2 and not n.endswith(_NOT_ROUNDED)}
+        return {name: spread[..., :: fourbit.BLOCK].reshape(-1).half().cpu() for name, spread in matrices.items()}
 
     @property
     def steps(self) -> int:
@@ -334,8 +357,6 @@ class Trainer:
         began = time.monotonic()
         s = self.settings
         if s.four_bits and self.rounding is None and self.done >= s.round_after:
-            # Weights that bear rounding are bad without it (error 0.31 for 0.08, benchmarks/LOG.md): keep the others.
-            self.save("before_rounding.safetensors")
             self.rounding = Rounding(self.student)
         elif self.rounding and self.step % _REFIT_STEPS == 0 and self.done < _REFIT_UNTIL:
             self.rounding.fit_scales()
@@ -372,8 +393,6 @@ class Trainer:
         """Weight and value of the errors of pairs, of means and of routing, and of the layers between."""
         assert self.scales is not None
         s = self.settings
-        with torch.no_grad():
-            _, targets = self.teacher(ids)
         with logits_of(self.student) as logits:
             last, between = self.outputs(ids)
         parts = {"pairs": (1.0, contrast(last.mean(1), s.temperature))}
@@ -383,6 +402,8 @@ class Trainer:
             center, deviation = routing.mean(0).detach(), routing.std(0).detach().clamp_min(1e-6)
             parts["routing"] = (s.pair_routing, contrast((routing - center) / deviation, s.temperature))
         if s.pair_middle and between:
+            with torch.no_grad():
+                _, targets = self.teacher(ids)
             parts["middle"] = (s.pair_middle, middle_error(between, targets, self.scales))
         return parts
 
@@ -394,7 +415,7 @@ class Trainer:
         done = (self.done - (1 - s.pairs)) / s.pairs
         return s.pair_rate * learning_rate(self.step - self.pairs_from, done, s.warm_up)
 
-    def save(self, name: str = CHECKPOINT) -> None:
+    def save(self) -> None:
         """Writes weights, optimizer and place, so that a kill at any moment leaves a whole checkpoint.
 
         Raises:
@@ -415,7 +436,7 @@ class Trainer:
             "pairs_from": self.pairs_from,
             "settings": asdict(self.settings),
         }
-        with atomic_path(self.folder / name) as unfinished:
+        with atomic_path(self.folder / CHECKPOINT) as unfinished:
             contiguous = {key: value.contiguous() for key, value in tensors.items()}
             save_file(contiguous, unfinished, metadata={"place": json.dumps(place)})
 

@@ -44,15 +44,17 @@ class Texts:
         """
         if not 0 <= settings.pairs <= 1:
             raise InputError(f"pairs is a share of the way from 0 to 1, got {settings.pairs}.")
-        needs = [(length, settings.batch // length) for length in settings.lengths if settings.pairs < 1]
-        if settings.pairs:
-            needs += [(2 * length, settings.batch // (2 * length)) for length in settings.pair_lengths]
-        for least, count in needs:
+        # Also where all of the way is pairs: deviations are measured on texts of these lengths.
+        needs = [(length, settings.batch // length, 1) for length in settings.lengths]
+        if settings.pairs:  # one pair alone has nothing to be told from
+            needs += [(2 * length, settings.batch // (2 * length), 2) for length in settings.pair_lengths]
+        for least, count, fewest in needs:
             long = int((self.sizes >= least).sum())
-            if long < count or count < 1:
+            if long < count or count < fewest:
                 raise InputError(
                     f"Only {long} of the {len(self.ends)} texts have {least} tokens; a step of {settings.batch} "
-                    f"takes {count}. Give more or longer texts, smaller lengths or another batch."
+                    f"takes {count}, and {fewest} at least. Give more or longer texts, smaller lengths or another "
+                    "batch."
                 )
 
     def order(self, least: int, source: int | None, seed: Sequence[int]) -> Iterator[int]:

@@ -16,7 +16,7 @@ from moee_topics.encode.models import carving, distillation, fourbit
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.distillation import DistilSettings, Trainer
 from moee_topics.encode.models.passages import Texts
-from moee_topics.errors import InputError, ResourceError
+from moee_topics.errors import InputError, ModelError, ResourceError
 
 
 def texts(count: int = 40) -> Texts:
@@ -25,9 +25,11 @@ def texts(count: int = 40) -> Texts:
     return Texts(rng.integers(1, VOCABULARY, int(sizes.sum())), np.cumsum(sizes))
 
 
-def trainer(folder: Path, settings: DistilSettings = TRAINING, given: Texts | None = None) -> Trainer:
+def trainer(
+    folder: Path, settings: DistilSettings = TRAINING, given: Texts | None = None, shape: CarveSettings = SETTINGS
+) -> Trainer:
     donor = dense()
-    model, _ = carving.carve(donor, rows(), replace(SETTINGS, strength=0.3))
+    model, _ = carving.carve(donor, rows(), replace(shape, strength=0.3))
     return Trainer(model.requires_grad_(True), donor, given or texts(), folder, settings)
 
 
@@ -67,8 +69,8 @@ def test_distillation_brings_the_mixture_nearer_to_its_parent(tmp_path: Path) ->
     "changes", [{}, {"four_bits": True, "round_after": 0.5}, {"pairs": 0.5}, {"pairs": 1.0, "four_bits": True}]
 )
 def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path, changes: dict[str, float]) -> None:
-    settings = replace(TRAINING, **changes)
-    whole = trainer(tmp_path / "whole", settings)
+    settings, shape = replace(TRAINING, **changes), CarveSettings(groups=2, group_size=24, active=1)
+    whole = trainer(tmp_path / "whole", settings, shape=shape)
     whole.run(lambda numbers: None)
 
     class Stop(Exception):
@@ -79,8 +81,8 @@ def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path
             raise Stop
 
     with pytest.raises(Stop):
-        trainer(tmp_path / "parts", settings).run(stop)
-    rest = trainer(tmp_path / "parts", settings)
+        trainer(tmp_path / "parts", settings, shape=shape).run(stop)
+    rest = trainer(tmp_path / "parts", settings, shape=shape)
     rest.run(lambda numbers: None)
 
     assert rest.step == whole.step == 6
@@ -125,6 +127,15 @@ def test_rounded_weights_are_stored_with_the_scales_they_learned(tmp_path: Path)
         as_stored = fourbit.rounded(weight, scales[name]) if name in scales else weight
         assert torch.equal(as_stored, rounded[name]), name
     assert len(scales) == 2 * (4 + 3 + 2)
+
+
+def test_four_bits_are_refused_where_weights_could_not_be_stored_as_they_learned(tmp_path: Path) -> None:
+    """Before anything is learned: blocks that do not divide rows would mix scales, or end in an error of torch."""
+    with pytest.raises(ModelError, match="rows of 12 weights"):
+        trainer(tmp_path, replace(TRAINING, four_bits=True))
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1, strength=0.3))
+    with pytest.raises(InputError, match="learn='routers_and_norms'"):
+        Trainer(model, dense(), texts(), tmp_path, replace(TRAINING, four_bits=True, learn="routers_and_norms"))
 
 
 def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def test_half_of_the_stretches_begin_a_text() -> None:
         ({"lengths": (100,)}, "texts have 100 tokens"),
         ({"pairs": 1.5}, "from 0 to 1, got 1.5"),
         ({"pairs": 0.5, "pair_lengths": (30,)}, "texts have 60 tokens"),
-        ({"pairs": 1.0, "pair_lengths": (8,), "batch": 8}, "a step of 8 takes 0"),
+        ({"pairs": 1.0, "lengths": (100,)}, "texts have 100 tokens"),
+        ({"lengths": (8,), "batch": 7}, "a step of 7 takes 0, and 1 at least"),
+        ({"pairs": 1.0, "lengths": (8,), "pair_lengths": (8,), "batch": 16}, "a step of 16 takes 1, and 2 at least"),
     ],
 )
 def test_texts_that_cannot_fill_a_step_are_refused(changes: dict[str, object], message: str) -> None:
