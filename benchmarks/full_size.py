@@ -64,15 +64,15 @@ def prove(folder: Path, texts: list[str], threads: int) -> dict[str, Any]:
     """Loads in nf4, encodes, saves quantized; each with its time and memory."""
     import torch
 
-    from moee_topics.encode import MoEEncoder, quantization
+    from moee_topics.encode import MoEEncoder, check_quantized, save_quantized
 
     torch.set_num_threads(threads)
     encoder, loading = workers.timed(lambda: MoEEncoder.from_pretrained(folder, quantize="nf4", device="cpu"), "cpu")
     after_loading = workers.anonymous_bytes()
     embeddings, encoding = workers.timed(lambda: encoder.encode(texts), "cpu")
     saved = folder.with_name(f"{folder.name}-nf4")
-    _, saving = workers.timed(lambda: quantization.save_quantized(encoder.model, saved, encoder.tokenizer), "cpu")
-    report = quantization.check_quantized(encoder.model, "nf4")
+    _, saving = workers.timed(lambda: save_quantized(encoder.model, saved, encoder.tokenizer), "cpu")
+    report = check_quantized(encoder.model, "nf4")
     return {
         "tensor_bytes": report.tensor_bytes,
         "bytes_per_expert_weight": report.bytes_per_expert_weight,

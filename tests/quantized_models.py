@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
-from moee_topics.encode.models import blockwise, deepseek, experts, quantization
+from moee_topics.encode.models import bitsandbytes_blocks, bitsandbytes_quantizer, deepseek, experts
 from moee_topics.encode.settings import Kind
 
 SMALL = {
@@ -75,7 +75,9 @@ def make_checkpoint(family: str, folder: Path) -> Path:
 
 @cache
 def load(folder: Path, kind: Kind, dtype: torch.dtype = torch.float32) -> Any:
-    return AutoModel.from_pretrained(folder, quantization_config=quantization.BlockwiseConfig(kind), dtype=dtype)
+    return AutoModel.from_pretrained(
+        folder, quantization_config=bitsandbytes_quantizer.BlockwiseConfig(kind), dtype=dtype
+    )
 
 
 def expanded_state(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -84,7 +86,9 @@ def expanded_state(model: torch.nn.Module) -> dict[str, Tensor]:
     for path, module in model.named_modules():
         for name, shape in getattr(module, "quantized_shapes", {}).items():
             parts, kind = experts.quantized_parts(module, name), module.quantized_kind
-            weight = blockwise.dequantize(parts[""], blockwise.scales(parts, kind), kind, torch.float32)
+            weight = bitsandbytes_blocks.dequantize(
+                parts[""], bitsandbytes_blocks.scales(parts, kind), kind, torch.float32
+            )
             state[f"{path}.{name}"] = weight.view(shape)
     return state
 

@@ -16,7 +16,7 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import experts, loading, quantization
+from moee_topics.encode.models import bitsandbytes_quantizer, experts, loading
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -79,7 +79,7 @@ def eight_bit(folder: Path) -> Check:
 def _quantized(folder: Path, kind: Quantize) -> Check:
     """The experts' forward beside the sum written out, relative to its largest value."""
     model, _ = loading.load_model(EncoderSettings(str(folder), quantize=kind))
-    report = quantization.check_quantized(model, kind)
+    report = bitsandbytes_quantizer.check_quantized(model, kind)
     layer = next(module for _, module in experts.experts_modules(model))
     up, down = (experts.Matrices(layer, name, torch.float32).all() for name in experts.weight_names(layer))
     states = torch.randn(9, model.config.hidden_size, generator=torch.Generator().manual_seed(0)).to(up.device)

@@ -15,8 +15,8 @@ WRITERS = {
     *("to_csv", "to_parquet", "to_excel", "copyfile", "copy2", "copytree", "dump", "touch"),
 }
 ELSEWHERE = {
-    "encode/models/quantization.py": "a function writes into the folder that its one caller has from atomic_folder",
-    "encode/models/compact_weights.py": "likewise",
+    "encode/models/bitsandbytes_quantizer.py": "writes into the folder that its one caller has from atomic_folder",
+    "encode/models/int4_checkpoint.py": "likewise",
     "encode/diagnostics.py": "a model of a few thousand parameters in a temporary folder, for the doctor",
     "mteb/results.py": "a temporary folder for mteb, which writes by itself; what it wrote goes on through here",
 }

@@ -1,10 +1,10 @@
 from .attention import PACKED as PACKED
 from .attention import packed_segments as packed_segments
+from .bitsandbytes_quantizer import check_quantized as check_quantized
+from .bitsandbytes_quantizer import save_quantized as save_quantized
 from .cards import ModelCard as ModelCard
 from .cards import describe as describe
 from .cards import supported_families as supported_families
-from .carved import carve_checkpoint as carve_checkpoint
-from .carved import distil_checkpoint as distil_checkpoint
 from .checkpoint import identity as identity
 from .checkpoint import quantized_as as quantized_as
 from .checkpoint import weights_are_here as weights_are_here
@@ -20,8 +20,8 @@ from .loading import device_of as device_of
 from .loading import load_config as load_config
 from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
-from .quantization import check_quantized as check_quantized
-from .quantization import save_quantized as save_quantized
+from .mixture_checkpoints import carve_checkpoint as carve_checkpoint
+from .mixture_checkpoints import distil_checkpoint as distil_checkpoint
 from .settings import CALIBRATION_TOKENS as CALIBRATION_TOKENS
 from .settings import CarveSettings as CarveSettings
 from .settings import DistilSettings as DistilSettings

@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moee_topics.encode.models import fourbit
+from moee_topics.encode.models import int4_blocks
 from moee_topics.encode.models.passages import Passages, Texts
 from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError, ModelError
@@ -238,10 +238,10 @@ def check_four_bits(model: nn.Module, settings: DistilSettings) -> None:
             f"four_bits rounds the matrices, which learn={settings.learn!r} is to leave as they are. Give one of both."
         )
     for name, weight in model.named_parameters():
-        if weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK and not name.endswith(_NOT_ROUNDED):
+        if weight.dim() >= 2 and weight.shape[-1] % int4_blocks.BLOCK and not name.endswith(_NOT_ROUNDED):
             raise ModelError(
                 f"{name} has rows of {weight.shape[-1]} weights, and four bits are stored in blocks of "
-                f"{fourbit.BLOCK}. Learn without four_bits, or carve groups whose size is a multiple of it."
+                f"{int4_blocks.BLOCK}. Learn without four_bits, or carve groups whose size is a multiple of it."
             )
 
 
@@ -257,12 +257,12 @@ class Rounding:
 
     def fit_scales(self) -> None:
         """Looks for the scales anew: weights that learn for long leave the grid they began on."""
-        self.scales = {name: fourbit.block_scales(weight) for name, weight in self.weights.items()}
+        self.scales = {name: int4_blocks.block_scales(weight) for name, weight in self.weights.items()}
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Rounds, and puts the exact weights back."""
-        rounded = {name: fourbit.rounded(weight.data, self.scales[name]) for name, weight in self.weights.items()}
+        rounded = {name: int4_blocks.rounded(weight.data, self.scales[name]) for name, weight in self.weights.items()}
         with self.shown(rounded):
             yield
 
@@ -312,12 +312,12 @@ class Trainer:
         """The scale of each block of the rounded weights, under the names that the mixture's class saves."""
         assert self.rounding is not None
         with self.rounding.shown(
-            {n: s.float().repeat_interleave(fourbit.BLOCK) for n, s in self.rounding.scales.items()}
+            {n: s.float().repeat_interleave(int4_blocks.BLOCK) for n, s in self.rounding.scales.items()}
         ):
             # Spread over their blocks the scales go the way of the weights they belong to.
             spread = undensified(self.student)
         matrices = {n: w for n, w in spread.items() if w.dim() >= 2 and not n.endswith(_NOT_ROUNDED)}
-        return {name: spread[..., :: fourbit.BLOCK].reshape(-1).half().cpu() for name, spread in matrices.items()}
+        return {name: spread[..., :: int4_blocks.BLOCK].reshape(-1).half().cpu() for name, spread in matrices.items()}
 
     @property
     def steps(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
 
-from moee_topics.encode.models import blockwise
+from moee_topics.encode.models import bitsandbytes_blocks
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
@@ -58,7 +58,7 @@ class Matrices(Sequence[Tensor]):
         if self._kind is not None:
             parts = quantized_parts(experts, name)
             self._shape = experts.quantized_shapes[name]
-            self._absmax = blockwise.scales(parts, self._kind).view(self._shape[0], -1)
+            self._absmax = bitsandbytes_blocks.scales(parts, self._kind).view(self._shape[0], -1)
             self._weight = self._weight.view(self._shape[0], -1)
 
     def __len__(self) -> int:
@@ -67,19 +67,19 @@ class Matrices(Sequence[Tensor]):
     def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
         if self._kind is None:
             return self._weight[index]
-        flat = blockwise.dequantize(self._weight[index], self._absmax[index], self._kind, self._dtype)
+        flat = bitsandbytes_blocks.dequantize(self._weight[index], self._absmax[index], self._kind, self._dtype)
         return flat.view(self._shape[1:])
 
     def all(self) -> Tensor:
         """Every matrix, shape (experts, rows, columns)."""
         if self._kind is None:
             return self._weight
-        flat = blockwise.dequantize(self._weight.view(-1), self._absmax.view(-1), self._kind, self._dtype)
+        flat = bitsandbytes_blocks.dequantize(self._weight.view(-1), self._absmax.view(-1), self._kind, self._dtype)
         return flat.view(self._shape)
 
 
 def quantized_parts(module: nn.Module, name: str) -> dict[str, Tensor]:
-    """Ending -> tensor of a quantized weight of a module, see ``blockwise.stored_as``."""
+    """Ending -> tensor of a quantized weight of a module, see ``bitsandbytes_blocks.stored_as``."""
     return {
         parameter.removeprefix(name): value
         for parameter, value in module.named_parameters(recurse=False)

@@ -23,7 +23,15 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
-from moee_topics.encode.models import attention, checkpoint, compact_weights, deepseek, experts, memory, quantization
+from moee_topics.encode.models import (
+    attention,
+    bitsandbytes_quantizer,
+    checkpoint,
+    deepseek,
+    experts,
+    int4_checkpoint,
+    memory,
+)
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
 from moee_topics.errors import InputError, ModelError
@@ -65,8 +73,8 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     memory.own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
     memory.give_back()
-    if kind := quantization.stored_kind(model.config):
-        quantization.check_quantized(model, kind)
+    if kind := bitsandbytes_quantizer.stored_kind(model.config):
+        bitsandbytes_quantizer.check_quantized(model, kind)
     if place.type == "cpu":
         experts.use(model)
     return model, load_tokenizer(name, revision=settings.revision)
@@ -75,15 +83,15 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
 def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:
     """The model of a configuration with the weights of its files, none of which is missing."""
     name = settings.model
-    quantizer = quantization.quantization_config(config, settings.quantize, name)
-    packed = compact_weights.is_compact(config)
+    quantizer = bitsandbytes_quantizer.quantization_config(config, settings.quantize, name)
+    packed = int4_checkpoint.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
     with ONE_AT_A_TIME, checkpoint_errors(name), quiet():
         model, info = model_class.from_pretrained(
             None if packed else resolve(name),
             config=config,
-            state_dict=compact_weights.read_compact(Path(resolve(name)), dtype) if packed else None,
+            state_dict=int4_checkpoint.read_compact(Path(resolve(name)), dtype) if packed else None,
             dtype=dtype,
             revision=settings.revision,
             trust_remote_code=False,

@@ -12,7 +12,7 @@ import torch
 from carved_models import SETTINGS, TRAINING, dense, rows, states
 from tiny_models import VOCABULARY
 
-from moee_topics.encode.models import carving, distillation, fourbit
+from moee_topics.encode.models import carving, distillation, int4_blocks
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.distillation import DistilSettings, Trainer
 from moee_topics.encode.models.passages import Texts
@@ -124,7 +124,7 @@ def test_rounded_weights_are_stored_with_the_scales_they_learned(tmp_path: Path)
         rounded = {name: weight.clone() for name, weight in distillation.undensified(one.student).items()}
     exact, scales = distillation.undensified(one.student), one.stored_scales()
     for name, weight in exact.items():
-        as_stored = fourbit.rounded(weight, scales[name]) if name in scales else weight
+        as_stored = int4_blocks.rounded(weight, scales[name]) if name in scales else weight
         assert torch.equal(as_stored, rounded[name]), name
     assert len(scales) == 2 * (4 + 3 + 2)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from moee_topics.encode.models import experts
-from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.models.bitsandbytes_blocks import KINDS
 from moee_topics.encode.models.loading import load_model
 from moee_topics.encode.settings import EncoderSettings, Kind
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carving, compact_weights, fourbit
+from moee_topics.encode.models import carving, int4_blocks, int4_checkpoint
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.errors import ModelError
 
@@ -19,7 +19,7 @@ from moee_topics.errors import ModelError
 def test_a_compact_folder_loads_as_what_was_rounded(tmp_path: Path) -> None:
     model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
     (tmp_path / "compact").mkdir()
-    compact_weights.write_compact(model, tmp_path / "compact", tiny_tokenizer())
+    int4_checkpoint.write_compact(model, tmp_path / "compact", tiny_tokenizer())
     texts = ["Space probes orbit planets", "the goalie saves the puck and the court heard"]
     for dtype in ("bfloat16", "float32"):
         encoder = MoEEncoder.from_pretrained(tmp_path / "compact", dtype=dtype, prompt="none", pooling="mean")
@@ -28,14 +28,14 @@ def test_a_compact_folder_loads_as_what_was_rounded(tmp_path: Path) -> None:
 
     for name, weight in model.state_dict().items():
         rounded = weight.dim() >= 2 and not name.endswith("gate.weight") and "embed" not in name
-        wanted = fourbit.rounded(weight, fourbit.block_scales(weight)) if rounded else weight
+        wanted = int4_blocks.rounded(weight, int4_blocks.block_scales(weight)) if rounded else weight
         assert (encoder.model.state_dict()[name] - wanted).abs().max() < (1e-6 if rounded else 0.01), name
 
 
 def test_a_compact_folder_that_is_broken_is_refused(tmp_path: Path) -> None:
     model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
     (tmp_path / "compact").mkdir()
-    compact_weights.write_compact(model, tmp_path / "compact", tiny_tokenizer())
+    int4_checkpoint.write_compact(model, tmp_path / "compact", tiny_tokenizer())
     path = next((tmp_path / "compact").glob("*.safetensors"))
     stored = load_file(path)
     name = next(name for name in stored if name.endswith(".scales"))

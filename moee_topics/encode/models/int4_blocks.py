@@ -1,4 +1,4 @@
-"""Matrices in four bits on disk: blocks of 24 weights, each a whole number from -8 to 7 times the scale of its block.
+"""Matrices in four bits on disk, as ``pocket`` has: whole numbers from -8 to 7 times the scale of their block of 24.
 
 A scale is a signed float16: the largest weight of a block is near -8 times it, and the scale that loses least is looked
 for around that. 4.67 bits a weight. Embeddings are kept in eight bits with a scale for each row. Nothing but torch is

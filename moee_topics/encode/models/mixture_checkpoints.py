@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from moee_topics.encode.models import carving, distillation, donors
-from moee_topics.encode.models.compact_weights import write_compact
+from moee_topics.encode.models.int4_checkpoint import write_compact
 from moee_topics.encode.models.loading import load_tokenizer, quiet
 from moee_topics.encode.models.passages import tokenized
 from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings

@@ -1,7 +1,8 @@
-"""Checkpoints whose matrices are in four bits and whose embeddings are in eight, expanded while they are loaded.
+"""Checkpoints that are small on disk alone: matrices in four bits, embeddings in eight, expanded while they are loaded.
 
-A folder in hub layout but for the weights files: ``NAME.codes`` and ``NAME.scales`` stand for a matrix (``fourbit``),
-all else is as it is. config.json says so under ``moee_topics_weights``. At work the model is one in 16 or 32 bits.
+A folder in hub layout but for the weights files: ``NAME.codes`` and ``NAME.scales`` stand for a matrix
+(``int4_blocks``), all else is as it is. config.json says so under ``moee_topics_weights``. At work the model is one in
+16 or 32 bits.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from moee_topics.encode.models import fourbit
+from moee_topics.encode.models import int4_blocks
 from moee_topics.errors import ModelError
 from moee_topics.store import write_text
 
 MARK = "moee_topics_weights"
-FORMAT = f"int4-blocks-of-{fourbit.BLOCK}"
+FORMAT = f"int4-blocks-of-{int4_blocks.BLOCK}"
 _SHARD = "45MB"  # git hosts complain of files above 50 MB
 
 
@@ -57,10 +58,10 @@ def write_compact(
     stored: dict[str, Tensor] = {}
     for name, weight in model.state_dict().items():
         if name in embeddings:  # looked up, not multiplied, and the first thing every error goes through: eight bits
-            codes, steps = fourbit.pack_rows(weight)
-        elif weight.dim() >= 2 and weight.shape[-1] % fourbit.BLOCK == 0 and not name.endswith("mlp.gate.weight"):
-            steps = scales[name] if scales and name in scales else fourbit.block_scales(weight)
-            codes = fourbit.pack(weight, steps).view(*weight.shape[:-1], -1)
+            codes, steps = int4_blocks.pack_rows(weight)
+        elif weight.dim() >= 2 and weight.shape[-1] % int4_blocks.BLOCK == 0 and not name.endswith("mlp.gate.weight"):
+            steps = scales[name] if scales and name in scales else int4_blocks.block_scales(weight)
+            codes = int4_blocks.pack(weight, steps).view(*weight.shape[:-1], -1)
         else:
             stored[name] = weight.half() if weight.is_floating_point() and weight.dim() > 1 else weight
             continue
@@ -92,10 +93,12 @@ def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
             if plain == name:
                 weights[name] = codes
             elif codes.dtype == torch.int8:
-                weights[plain] = fourbit.unpack_rows(codes, stored[f"{plain}.scales"].view(-1), dtype)
+                weights[plain] = int4_blocks.unpack_rows(codes, stored[f"{plain}.scales"].view(-1), dtype)
             else:
                 shape = (*codes.shape[:-1], codes.shape[-1] * 2)  # two codes a byte
-                weights[plain] = fourbit.unpack(codes.reshape(-1), stored[f"{plain}.scales"].reshape(-1), shape, dtype)
+                weights[plain] = int4_blocks.unpack(
+                    codes.reshape(-1), stored[f"{plain}.scales"].reshape(-1), shape, dtype
+                )
         return weights
     # Codes without their scales are a KeyError, scales of other blocks a RuntimeError.
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:

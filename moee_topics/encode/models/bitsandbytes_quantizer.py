@@ -1,4 +1,4 @@
-"""Quantization of a whole mixture while it is loaded: linear layers, shared experts and the routed experts.
+"""Quantization of a whole mixture to nf4 or int8 while it is loaded, its routed experts too (``quantize`` of a recipe).
 
 ``BitsAndBytesConfig(load_in_4bit=True)`` of transformers 5 replaces ``nn.Linear`` only, and the routed experts, which
 hold nine tenths of the weights, are no longer linear layers: they stay in 16 bit without a word. This module registers
@@ -24,8 +24,8 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from moee_topics.encode.models import blockwise, experts, memory
-from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.models import bitsandbytes_blocks, experts, memory
+from moee_topics.encode.models.bitsandbytes_blocks import KINDS
 from moee_topics.encode.settings import Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
@@ -62,11 +62,11 @@ class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
             raise ModelError(f"The quantization {kind!r} is not known. Known are: {', '.join(KINDS)}.")
         self.quant_method = METHOD
         self.kind = kind
-        self.block = saved.get("block", blockwise.BLOCK)
-        if self.block != blockwise.BLOCK:
+        self.block = saved.get("block", bitsandbytes_blocks.BLOCK)
+        if self.block != bitsandbytes_blocks.BLOCK:
             raise ModelError(
-                f"This checkpoint was quantized in blocks of {self.block}; this version reads {blockwise.BLOCK}. "
-                "Quantize the original checkpoint again."
+                f"This checkpoint was quantized in blocks of {self.block}; this version reads "
+                f"{bitsandbytes_blocks.BLOCK}. Quantize the original checkpoint again."
             )
 
 
@@ -140,7 +140,7 @@ def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
         return False
     if weight.dim() == 3:
         return not isinstance(module, nn.modules.conv._ConvNd) and weight.shape[-2] > 1
-    return weight.dim() == 2 and "Expert" in type(module).__name__ and min(weight.shape) >= blockwise.BLOCK
+    return weight.dim() == 2 and "Expert" in type(module).__name__ and min(weight.shape) >= bitsandbytes_blocks.BLOCK
 
 
 class QuantizedLinear(nn.Module):
@@ -161,7 +161,7 @@ class QuantizedLinear(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Of (..., in) the product (..., out)."""
         parts, kind = experts.quantized_parts(self, "weight"), self.quantized_kind
-        weight = blockwise.dequantize(parts[""], blockwise.scales(parts, kind), kind, states.dtype)
+        weight = bitsandbytes_blocks.dequantize(parts[""], bitsandbytes_blocks.scales(parts, kind), kind, states.dtype)
         return functional.linear(states, weight.view(self.out_features, self.in_features), self.bias)
 
 
@@ -170,7 +170,7 @@ def hold_quantized(module: Any, names: list[str], kind: Kind) -> None:
     shapes = {name: tuple(getattr(module, name).shape) for name in names}
     for name, shape in shapes.items():
         device = getattr(module, name).device
-        for ending, (length, dtype) in blockwise.stored_as(kind, math.prod(shape)).items():
+        for ending, (length, dtype) in bitsandbytes_blocks.stored_as(kind, math.prod(shape)).items():
             empty = torch.empty(length, dtype=dtype, device=device)
             setattr(module, name + ending, nn.Parameter(empty, requires_grad=False))
     module.quantized_shapes, module.quantized_kind = shapes, kind
@@ -182,7 +182,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
         """Needs bitsandbytes."""
-        blockwise.bitsandbytes()
+        bitsandbytes_blocks.bitsandbytes()
 
     def update_device_map(self, device_map: dict[str, Any] | None) -> dict[str, Any] | None:
         """Quantizes on the GPU if there is one and no other place was named."""
@@ -210,7 +210,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         for name, module in list(model.named_modules()):
             if type(module) is not nn.Linear or module in plain or in_fp32 & set(name.split(".")):
                 continue
-            if blockwise.quantizable(module.weight.shape):  # some gates are no whole number of blocks
+            if bitsandbytes_blocks.quantizable(module.weight.shape):  # some gates are no whole number of blocks
                 model.set_submodule(name, QuantizedLinear(module, kind))
         experts.use(model)
 
@@ -242,7 +242,7 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
         return {
             name + ending: nn.Parameter(tensor, requires_grad=False)
             for name, weight in input_dict.items()
-            for ending, tensor in blockwise.quantize(
+            for ending, tensor in bitsandbytes_blocks.quantize(
                 weight[0] if isinstance(weight, list) else weight, self.kind
             ).items()
         }

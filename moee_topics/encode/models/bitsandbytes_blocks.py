@@ -1,4 +1,4 @@
-"""Weights in 4 or 8 bits: blocks of 64 values that share one scale, by the functions of bitsandbytes.
+"""Weights in nf4 or int8, in memory, of any mixture: blocks of 64 values by the functions of bitsandbytes.
 
 A quantized tensor is kept as plain tensors under names that differ in their ending, so that safetensors can hold them:
 

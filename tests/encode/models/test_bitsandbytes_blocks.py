@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.models import blockwise
-from moee_topics.encode.models.blockwise import KINDS
+from moee_topics.encode.models import bitsandbytes_blocks
+from moee_topics.encode.models.bitsandbytes_blocks import KINDS
 from moee_topics.encode.settings import Kind
 from moee_topics.errors import ModelError
 
@@ -21,7 +21,7 @@ NF4 = [
 
 def plain_dequantize(parts: dict[str, Tensor], kind: Kind) -> Tensor:
     """Written out: the codes of each block times the scale of the block."""
-    absmax = blockwise.scales(parts, kind)[:, None]
+    absmax = bitsandbytes_blocks.scales(parts, kind)[:, None]
     if kind == "int8":
         return parts[""].view(-1, 64).float() * absmax / 127
     codes = torch.stack([parts[""] >> 4, parts[""] & 15], dim=-1).view(-1, 64)
@@ -33,8 +33,8 @@ def plain_dequantize(parts: dict[str, Tensor], kind: Kind) -> Tensor:
 def test_dequantize_equals_the_plain_one_also_for_odd_last_dimensions(kind: Kind, columns: int) -> None:
     torch.manual_seed(columns)
     weight = torch.randn(4, 64, columns)
-    parts = blockwise.quantize(weight, kind)
-    expanded = blockwise.dequantize(parts[""], blockwise.scales(parts, kind), kind, torch.float32)
+    parts = bitsandbytes_blocks.quantize(weight, kind)
+    expanded = bitsandbytes_blocks.dequantize(parts[""], bitsandbytes_blocks.scales(parts, kind), kind, torch.float32)
     torch.testing.assert_close(expanded, plain_dequantize(parts, kind), atol=1e-6, rtol=1e-6)
     assert (expanded.view_as(weight) - weight).norm() / weight.norm() < {"nf4": 0.1, "int8": 0.01}[kind]
 
@@ -45,7 +45,7 @@ def test_every_nf4_code_is_the_nearest_value() -> None:
     blocks = weight.view(-1, 64)
     scaled = blocks / blocks.abs().amax(dim=1, keepdim=True)
     nearest = (scaled[..., None] - torch.tensor(NF4)).abs().min(dim=-1).values
-    codes = blockwise.quantize(weight, "nf4")[""]
+    codes = bitsandbytes_blocks.quantize(weight, "nf4")[""]
     chosen = torch.tensor(NF4)[torch.stack([codes >> 4, codes & 15], dim=-1).view(-1, 64).long()]
     torch.testing.assert_close((scaled - chosen).abs(), nearest, atol=1e-3, rtol=0)
 
@@ -53,17 +53,17 @@ def test_every_nf4_code_is_the_nearest_value() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_have_the_lengths_and_types_that_stored_as_says(kind: Kind) -> None:
     weight = torch.randn(3, 64, 80)
-    parts = blockwise.quantize(weight, kind)
+    parts = bitsandbytes_blocks.quantize(weight, kind)
     layout = {ending: (len(part), part.dtype) for ending, part in parts.items()}
-    assert layout == blockwise.stored_as(kind, weight.numel())
+    assert layout == bitsandbytes_blocks.stored_as(kind, weight.numel())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_of_zeros_stays_zero(kind: Kind) -> None:
     weight = torch.randn(64, 64)
     weight[3] = 0
-    parts = blockwise.quantize(weight, kind)
-    expanded = blockwise.dequantize(parts[""], blockwise.scales(parts, kind), kind, torch.float32)
+    parts = bitsandbytes_blocks.quantize(weight, kind)
+    expanded = bitsandbytes_blocks.dequantize(parts[""], bitsandbytes_blocks.scales(parts, kind), kind, torch.float32)
     assert torch.isfinite(expanded).all()
     assert not expanded.view(64, 64)[3].any()
 
@@ -71,10 +71,10 @@ def test_a_block_of_zeros_stays_zero(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_matrix_that_is_no_whole_number_of_blocks_is_refused(kind: Kind) -> None:
     with pytest.raises(ModelError, match="multiple of 64"):
-        blockwise.quantize(torch.randn(4, 3, 40), kind)
+        bitsandbytes_blocks.quantize(torch.randn(4, 3, 40), kind)
 
 
 def test_without_bitsandbytes_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(ModelError, match="pip install bitsandbytes, or use quantize: none"):
-        blockwise.quantize(torch.randn(64, 64), "int8")
+        bitsandbytes_blocks.quantize(torch.randn(64, 64), "int8")
