@@ -15,8 +15,8 @@ from moee_topics.cli.stdout import show_tables
 from moee_topics.defaults import STORE_NAME
 
 if TYPE_CHECKING:
-    from moee_topics.mteb import ScoreRecipe, Table
-    from moee_topics.report import MethodsComparison
+    from moee_topics.mteb import ScoreRecipe
+    from moee_topics.report import MethodsComparison, TextTable
 
 COMPARISON = RUNS / "comparison"
 KEY = "fusion.method="
@@ -26,7 +26,7 @@ class Result(NamedTuple):
     """What a comparison found: its JSON, its tables and its page."""
 
     data: Any
-    tables: Sequence[Table]
+    tables: Sequence[TextTable]
     page: Path
 
 
@@ -155,9 +155,9 @@ def methods_of_a_corpus(arguments: ScoreArguments, output: Path | None, store: P
     return Result({"page": page, **comparison.to_json()}, method_tables(comparison), page)
 
 
-def method_tables(comparison: MethodsComparison) -> list[Table]:
+def method_tables(comparison: MethodsComparison) -> list[TextTable]:
     """Topics and scores of each method, and how far every two agree."""
-    from moee_topics.mteb import Table
+    from moee_topics.report import TextTable
 
     methods = list(comparison.runs)
     better = {None: "", True: "higher", False: "lower"}
@@ -168,8 +168,8 @@ def method_tables(comparison: MethodsComparison) -> list[Table]:
         for (method, run), line in zip(comparison.runs.items(), comparison.ami, strict=True)
     ]
     return [
-        Table("Topics and scores of each method", ["measure", "better", *methods], rows, best),
-        Table("Agreement of every two methods (AMI)", ["method", "topics", *methods], agreement),
+        TextTable("Topics and scores of each method", ["measure", "better", *methods], rows, best),
+        TextTable("Agreement of every two methods (AMI)", ["method", "topics", *methods], agreement),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from moee_topics.mteb import Table
+    from moee_topics.report import TextTable
 
 
 def print_json(data: Any) -> None:
@@ -27,7 +27,7 @@ def show(data: Any, lines: Iterable[str], *, as_json: bool) -> None:
         typer.echo(line)
 
 
-def show_tables(data: Any, tables: Sequence[Table], page: Any, *, as_json: bool) -> None:
+def show_tables(data: Any, tables: Sequence[TextTable], page: Any, *, as_json: bool) -> None:
     """Tables and where their page is, or their JSON."""
     if as_json:
         print_json(data)
@@ -38,10 +38,10 @@ def show_tables(data: Any, tables: Sequence[Table], page: Any, *, as_json: bool)
         typer.echo(f"Page: {page}")
 
 
-def print_table(table: Table) -> None:
+def print_table(table: TextTable) -> None:
     """A table, drawn in a terminal and Markdown elsewhere."""
     if not sys.stdout.isatty():
-        from moee_topics.mteb import to_markdown
+        from moee_topics.report import to_markdown
 
         typer.echo(to_markdown(table))
         return

@@ -14,8 +14,7 @@ from moee_topics.cli.stdout import show, show_tables
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moee_topics.mteb import Table
-    from moee_topics.report import VersionComparison
+    from moee_topics.report import TextTable, VersionComparison
     from moee_topics.run import UpdatedRun
 
 
@@ -104,9 +103,9 @@ def _number(version: str) -> int:
     return int(version.removeprefix("v"))
 
 
-def _table(comparison: VersionComparison) -> Table:
+def _table(comparison: VersionComparison) -> TextTable:
     """The topics to which something happened, and what."""
-    from moee_topics.mteb import Table
+    from moee_topics.report import TextTable
 
     rows = [
         (str(topic.topic), topic.name, ", ".join(topic.events), f"{topic.before:,}", f"{topic.after:,}")
@@ -118,7 +117,7 @@ def _table(comparison: VersionComparison) -> Table:
         f"{comparison.documents:,} documents in both, {comparison.added:,} came, {comparison.removed:,} went, "
         f"{len(comparison.moved):,} moved to another topic"
     )
-    return Table(
+    return TextTable(
         f"{comparison.run}: v{first} and v{second}", ("nr", "topic", "event", "before", "now"), rows, notes=(facts,)
     )
 

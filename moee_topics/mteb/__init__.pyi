@@ -1,5 +1,3 @@
-from .board import Table as Table
-from .board import to_markdown as to_markdown
 from .fusion_encoder import MTEBEncoder as MTEBEncoder
 from .fusion_encoder import load_mteb_encoder as load_mteb_encoder
 from .score_page import write as write

@@ -1,14 +1,14 @@
-"""Scores of tasks and vectors as one table, for the terminal, Markdown, HTML and JSON."""
+"""Scores of tasks and vectors, and the table of them."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from moee_topics.mteb.tasks import SHUFFLED
+from moee_topics.report import TextTable
 
 Scores = Mapping[str, float]
 CHANCE_CORRECTED = ("ami", "ari")
@@ -88,26 +88,7 @@ class Board:
         }
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of text: the best number of a row is at ``best``.
-
-    Attributes:
-        title: above it.
-        headers: of the columns; the first two are text, the others numbers.
-        rows: cells.
-        best: of each row, the index of its best cell, or None.
-        notes: below it.
-    """
-
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    best: Sequence[int | None] = ()
-    notes: Sequence[str] = ()
-
-
-def summary(board: Board) -> Table:
+def summary(board: Board) -> TextTable:
     """Task by method, in percent, with AMI and ARI below each clustering task and means by type at the end."""
     rows: list[list[str]] = []
     best: list[int | None] = []
@@ -123,7 +104,7 @@ def summary(board: Board) -> Table:
     for name, values in means(board).items():
         _add(rows, best, [name, "mean of main scores"], values)
     skipped = [f"Not scored: {name}. {why}" for name, why in board.skipped.items()]
-    return Table("Scores in percent", ["task", "score", *board.variants], rows, best, [*board.notes, *skipped])
+    return TextTable("Scores in percent", ["task", "score", *board.variants], rows, best, [*board.notes, *skipped])
 
 
 def _shown(task: TaskScores) -> list[str]:
@@ -156,56 +137,3 @@ def means(board: Board) -> dict[str, list[float]]:
     if len(types) > 1:
         shown["all types (mean)"] = [sum(column) / len(types) for column in zip(*by_type.values(), strict=True)]
     return shown
-
-
-def to_markdown(table: Table) -> str:
-    """The table as GitHub Markdown, the best number of a row in bold."""
-    lines = [f"### {_plain(table.title)}", "", "| " + " | ".join(map(_plain, table.headers)) + " |"]
-    lines.append("|" + "|".join("---" if i < 2 else "--:" for i in range(len(table.headers))) + "|")
-    for row, top in _with_best(table):
-        cells = [f"**{_plain(cell)}**" if i == top else _plain(cell) for i, cell in enumerate(row)]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {_plain(note)}" for note in table.notes)]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _plain(text: str) -> str:
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
-
-
-def _with_best(table: Table) -> list[tuple[Sequence[str], int | None]]:
-    best = table.best or [None] * len(table.rows)
-    return list(zip(table.rows, best, strict=True))
-
-
-def to_html(title: str, tables: Sequence[Table], figures: Sequence[str] = ()) -> str:
-    """One page that opens without a network; every text is escaped, figures are our own SVG."""
-    sections = []
-    for table in tables:
-        head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
-        rows = []
-        for row, top in _with_best(table):
-            kinds = ["", "", *(' class="number best"' if i == top else ' class="number"' for i in range(2, len(row)))]
-            cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-            rows.append("<tr>" + "".join(cells) + "</tr>")
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-        sections.append(
-            f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
-            "<tbody>" + "\n".join(rows) + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
-        )
-    body = "\n".join([*sections, *(f"<figure>{figure}</figure>" for figure in figures)])
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style></head>\n'
-        f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
-    )
-
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;"
-    "background:#fff}div{overflow-x:auto}table{border-collapse:collapse}th,td{padding:.25rem .75rem;"
-    "border-bottom:1px solid #d6d6d6;text-align:left}.number{text-align:right;font-variant-numeric:tabular-nums}"
-    ".best{font-weight:700}li{color:#444}figure{margin:2rem 0}svg{max-width:100%;height:auto}"
-    "@media (prefers-color-scheme:dark){body{background:#16181c;color:#eee}li{color:#bbb}th,td{border-color:#444}"
-    "figure{background:#fff;padding:1rem}}"
-)

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 from moee_topics.errors import InputError
 from moee_topics.fuse import METHODS
-from moee_topics.mteb.board import Board, Table, TaskScores, percent
+from moee_topics.mteb.board import Board, TaskScores, percent
 from moee_topics.mteb.board_columns import Column
 from moee_topics.mteb.score_recipe import PAPER_TASKS, PublishedSection
 from moee_topics.recipe import recipes_folder
+from moee_topics.report import TextTable
 
 LABEL_ARITHMETIC = {
     ("sum", "Clustering"): (
@@ -119,7 +120,7 @@ def rows_to_json(rows: Sequence[PaperRow], where: PublishedSection) -> dict[str,
     return {**where.model_dump(), "rows": [asdict(row) for row in rows]}
 
 
-def paper_table(rows: Sequence[PaperRow], where: PublishedSection) -> Table:
+def paper_table(rows: Sequence[PaperRow], where: PublishedSection) -> TextTable:
     """Ours, published and the difference for each column, a mark on the unsound, and means of the types at the end."""
     labels = list(dict.fromkeys(row.column for row in rows))
     tasks = list(dict.fromkeys((row.task, row.type) for row in rows))
@@ -136,7 +137,7 @@ def paper_table(rows: Sequence[PaperRow], where: PublishedSection) -> Table:
     missing = sorted({task for tasks_ in PAPER_TASKS.values() for task in tasks_} - {task for task, _ in tasks})
     if missing:
         notes.append(f"Not scored, so not compared: {', '.join(missing)}.")
-    return Table(f"{where.model}, prompt {where.prompt}: beside the paper", headers, body, (), notes)
+    return TextTable(f"{where.model}, prompt {where.prompt}: beside the paper", headers, body, (), notes)
 
 
 def _cells(rows: Sequence[PaperRow | None], reasons: Mapping[str, str]) -> list[str]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moee_topics.mteb.board import Board, Table, summary, to_html, to_markdown
+from moee_topics.mteb.board import Board, summary
 from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.paper import beside_the_paper, paper_table, rows_to_json
 from moee_topics.mteb.score_recipe import ScoreRecipe
+from moee_topics.report import TextTable, to_html, to_markdown
 from moee_topics.store import write_json, write_text
 
 
@@ -25,7 +26,7 @@ class Written:
     """
 
     data: dict[str, Any]
-    tables: Sequence[Table]
+    tables: Sequence[TextTable]
     page: Path
 
 
@@ -42,7 +43,7 @@ def write(board: Board, recipe: ScoreRecipe, output: Path) -> Written:
 
 
 def write_files(
-    output: Path, stem: str, data: Any, tables: Sequence[Table], title: str, figures: Sequence[str] = ()
+    output: Path, stem: str, data: Any, tables: Sequence[TextTable], title: str, figures: Sequence[str] = ()
 ) -> Path:
     """Writes ``stem`` as .json, .md and .html into a folder; the page is the last of them."""
     write_json(output / f"{stem}.json", data)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from moee_topics.mteb.board import Table
 from moee_topics.mteb.tasks import TaskSource, texts_of
+from moee_topics.report import TextTable
 
 CHARACTERS_PER_TOKEN = 4.0
 
@@ -91,7 +91,7 @@ def _first_texts(column: Mapping[str, Any], limit: int | None) -> tuple[int, int
     return texts, different, int(column["total_text_length"] * texts / count)
 
 
-def estimate_table(estimates: Sequence[TaskEstimate]) -> Table:
+def estimate_table(estimates: Sequence[TaskEstimate]) -> TextTable:
     """The estimates as a table with a sum; texts that tasks share are encoded once but counted in each."""
     rows = [[e.name, e.type, *_numbers(e)] for e in estimates]
     if len(estimates) > 1:
@@ -99,7 +99,7 @@ def estimate_table(estimates: Sequence[TaskEstimate]) -> Table:
         rows.append(["all", "", *_numbers(TaskEstimate("all", "", **sums, exact=False))])
     headers = ["task", "type", "texts", "different", "characters", "tokens about", "store MB"]
     notes = ["Tokens are taken for a quarter of the characters; the prompt comes on top of each text."]
-    return Table("What is to be encoded", headers, rows, (), notes)
+    return TextTable("What is to be encoded", headers, rows, (), notes)
 
 
 _SUMMED = ("texts", "unique", "characters", "tokens", "store_bytes")

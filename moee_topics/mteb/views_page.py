@@ -12,13 +12,14 @@ from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.evaluate import first_of_each
 from moee_topics.fuse import RAW, Fusion
-from moee_topics.mteb.board import Table, percent
+from moee_topics.mteb.board import percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
 from moee_topics.mteb.views import ClusterComparison, PairComparison, compare_clusters, compare_pairs
 from moee_topics.progress import Progress, resumable
+from moee_topics.report import TextTable
 from moee_topics.store import make_folder, write_text
 
 EmbedderFor = Callable[[str], Embedder]
@@ -52,7 +53,7 @@ class Comparison:
     """
 
     data: dict[str, Any]
-    tables: Sequence[Table]
+    tables: Sequence[TextTable]
     page: Path
 
 
@@ -145,7 +146,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[Table]:
+def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[TextTable]:
     """Agreement of clusters, their AMI, ARI and V-measure with the labels, and choices of alpha."""
     agreements = [
         [task.task, f"{a.first} and {a.second}", *(f"{getattr(a.agreement, name):.2f}" for name in AGREEMENT_FIELDS)]
@@ -161,13 +162,13 @@ def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[Table]:
     alphas = [[task.task, a.criterion, f"{a.alpha:g}", percent(a.ami)] for task in tasks for a in task.alphas]
     headers = ["task", "views", "AMI", "NMI", "Jaccard", "exact match"]
     return [
-        Table("Agreement of clusters", headers, agreements, notes=AGREEMENT_NOTES),
-        Table("Clusters and labels, in percent", ["task", "score", *views], labels, notes=LABEL_NOTES),
-        Table("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
+        TextTable("Agreement of clusters", headers, agreements, notes=AGREEMENT_NOTES),
+        TextTable("Clusters and labels, in percent", ["task", "score", *views], labels, notes=LABEL_NOTES),
+        TextTable("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
     ]
 
 
-def pair_tables(tasks: Sequence[PairComparison]) -> list[Table]:
+def pair_tables(tasks: Sequence[PairComparison]) -> list[TextTable]:
     """Correlations of similarities across prompts, with the known scores, and the errors of two views."""
     kinds, views = ("HS-HS", "RW-RW", "RW-HS"), list(tasks[0].spearman)
     means = [
@@ -192,9 +193,9 @@ def pair_tables(tasks: Sequence[PairComparison]) -> list[Table]:
     error_notes = [f"A pair is right if its rank is within {threshold:.0%} of all ranks of its score's rank."]
     error_headers = ["task", "views", *ERROR_FIELDS.values()]
     return [
-        Table("Mean Spearman of similarities across prompts", ["task", "what", *kinds], means, notes=MEAN_NOTES),
-        Table("Spearman with the known scores, in percent", ["task", "prompt", *views], gold),
-        Table("Errors of the two views, in percent of the pairs", error_headers, errors, notes=error_notes),
+        TextTable("Mean Spearman of similarities across prompts", ["task", "what", *kinds], means, notes=MEAN_NOTES),
+        TextTable("Spearman with the known scores, in percent", ["task", "prompt", *views], gold),
+        TextTable("Errors of the two views, in percent of the pairs", error_headers, errors, notes=error_notes),
     ]
 
 

@@ -9,6 +9,9 @@ from .methods_page import MethodsComparison as MethodsComparison
 from .methods_page import write_methods as write_methods
 from .report_page import write_report as write_report
 from .settings import ReportSettings as ReportSettings
+from .text_table import TextTable as TextTable
+from .text_table import to_html as to_html
+from .text_table import to_markdown as to_markdown
 from .version_page import VersionComparison as VersionComparison
 from .version_page import compare_versions as compare_versions
 from .version_page import write_versions as write_versions

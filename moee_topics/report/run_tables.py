@@ -7,10 +7,10 @@ from typing import Any
 
 from moee_topics.run_folder import RunFolder, title
 
-Table = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 
-def topic_table(run: RunFolder) -> Table:
+def topic_table(run: RunFolder) -> Rows:
     """One row per topic, the outliers last."""
     every = [*run.ranked_topics, *([run.outliers] if run.outliers else [])]
     return [
@@ -25,7 +25,7 @@ def topic_table(run: RunFolder) -> Table:
     ]
 
 
-def document_table(run: RunFolder) -> Table:
+def document_table(run: RunFolder) -> Rows:
     """One row per document, in the order of the corpus."""
     names = {topic.topic: title(topic) for topic in run.result.topic_info}
     result = run.result
@@ -42,7 +42,7 @@ def document_table(run: RunFolder) -> Table:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def expert_table(run: RunFolder) -> Table:
+def expert_table(run: RunFolder) -> Rows:
     """One row per topic and expert that stands out for it."""
     if run.experts is None:
         return []
@@ -53,7 +53,7 @@ def expert_table(run: RunFolder) -> Table:
     ]
 
 
-def tables_of(run: RunFolder) -> dict[str, Table]:
+def tables_of(run: RunFolder) -> dict[str, Rows]:
     """Every table of a run that has rows, by name."""
     tables = {"topics": topic_table(run), "documents": document_table(run), "experts": expert_table(run)}
     return {name: table for name, table in tables.items() if table}

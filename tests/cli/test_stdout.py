@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from moee_topics.cli.stdout import fact_lines, show, show_tables
-from moee_topics.mteb import Table
+from moee_topics.report import TextTable
 
-TABLE = Table("Scores", ["task", "score"], [["STS12", "0.5"]], [1])
+TABLE = TextTable("Scores", ["task", "score"], [["STS12", "0.5"]], [1])
 
 
 def test_one_thing_is_lines_or_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:

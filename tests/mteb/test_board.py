@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 
-from moee_topics.mteb.board import Board, TaskScores, summary, to_html, to_markdown
+from moee_topics.mteb.board import Board, TaskScores, summary
 from moee_topics.mteb.charts import heatmap
+from moee_topics.report import to_html, to_markdown
 
 HOSTILE = "<script>alert(1)</script> | a"
 

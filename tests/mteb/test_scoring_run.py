@@ -18,8 +18,9 @@ from scoring_doubles import HashEncoder
 
 from moee_topics.errors import InputError, Interrupted
 from moee_topics.fuse import Fusion
-from moee_topics.mteb.board import summary, to_markdown
+from moee_topics.mteb.board import summary
 from moee_topics.mteb.score_recipe import parse_score_recipe
+from moee_topics.report import to_markdown
 
 pytest.importorskip("mteb")
 

@@ -30,14 +30,14 @@ from moee_topics.mteb.tasks.task_types import (
     GROUPED_ROLES,
     OF_QUERIES,
     PROTOCOLS,
-    Table,
+    Columns,
     needed_columns,
     reranking_layout,
     retrieval_layout,
 )
 from moee_topics.run_folder import is_plain_name
 
-Splits = Mapping[str, Table]
+Splits = Mapping[str, Columns]
 
 
 def local_task(spec: LocalTask) -> TaskSource:
@@ -110,7 +110,7 @@ def _rows_of_known_labels(test: Sequence[Row], train: Sequence[Row], spec: Local
     return tested
 
 
-def _with_numbered_labels(splits: Splits, spec: LocalTask) -> dict[str, Table]:
+def _with_numbered_labels(splits: Splits, spec: LocalTask) -> dict[str, Columns]:
     """Labels as numbers from 0 on, the same in all splits: mteb takes a label of -1 for a missing one."""
     column = "label" if "label" in splits["test"] else "labels"
     names = sorted({label for table in splits.values() for label in table[column]})

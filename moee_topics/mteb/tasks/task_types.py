@@ -15,7 +15,7 @@ from moee_topics.errors import InputError
 from moee_topics.messages import shortened
 from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, is_missing, label_of, number_of, text_of
 
-Table = dict[str, list[Any]]
+Columns = dict[str, list[Any]]
 SUMMARIES = ("machine_summaries", "human_summaries")
 LARGEST_SAMPLE = 16_384
 """Documents of one clustering: mteb's own limit for a bootstrap sample."""
@@ -39,9 +39,9 @@ class Protocol:
     base: str
     main_score: str
     roles: tuple[str, ...]
-    table: Callable[[Sequence[Row], LocalTask], Table]
+    table: Callable[[Sequence[Row], LocalTask], Columns]
     has_documents: bool = False
-    options: Callable[[Table, LocalTask], Mapping[str, Any]] = lambda table, task: {}
+    options: Callable[[Columns, LocalTask], Mapping[str, Any]] = lambda table, task: {}
 
 
 def place(row: Row, task: LocalTask) -> str:
@@ -49,7 +49,7 @@ def place(row: Row, task: LocalTask) -> str:
     return f"{task.file}, {row.place}"
 
 
-def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> Table:
+def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> Columns:
     """Documents and their labels, under mteb's names for the two."""
     return {
         text: [" ".join(text_of(row.values[column], place(row, task)) for column in task.text) for row in rows],
@@ -57,7 +57,7 @@ def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) ->
     }
 
 
-def clustering_options(table: Table, task: LocalTask) -> Mapping[str, Any]:
+def clustering_options(table: Columns, task: LocalTask) -> Mapping[str, Any]:
     """The whole file is embedded, and ten bootstrap samples are clustered."""
     size = min(LARGEST_SAMPLE, len(table["labels"]))
     return {
@@ -67,7 +67,7 @@ def clustering_options(table: Table, task: LocalTask) -> Mapping[str, Any]:
     }
 
 
-def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
     """Pairs with a score of their similarity.
 
     Raises:
@@ -85,7 +85,7 @@ def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
     return {**_pairs(rows, task), "score": scores}
 
 
-def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
     """Pairs that are alike (1) or not (0).
 
     Raises:
@@ -97,7 +97,7 @@ def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Table:
     return {**_pairs(rows, task), "labels": labels}
 
 
-def _pairs(rows: Sequence[Row], task: LocalTask) -> Table:
+def _pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
     sides = ("sentence1", "sentence2")
     return {side: [text_of(row.values[task.column(side)], place(row, task)) for row in rows] for side in sides}
 
@@ -114,7 +114,7 @@ def _relevance(row: Row, task: LocalTask, *, most: int) -> int:
     raise InputError(f"{place(row, task)}: the label is {shortened(value)}; {expected}.")
 
 
-def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Table:
+def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Columns:
     """Queries with their candidates and relevance; those without a relevant and another one cannot be ranked.
 
     Candidates without a text, and those of queries that cannot be ranked, are counted as left out.
@@ -185,13 +185,13 @@ def _scores(value: Any) -> list[Any]:
     return [number_of(score) if isinstance(score, str) else score for score in scores]
 
 
-def summaries(rows: Sequence[Row], task: LocalTask) -> Table:
+def summaries(rows: Sequence[Row], task: LocalTask) -> Columns:
     """Machine summaries with the human ones of the same text, and what readers thought of them.
 
     Raises:
         InputError: a summary is blank, a row has not one relevance for each machine summary, or all of it are the same.
     """
-    table: Table = {role: [] for role in PROTOCOLS["Summarization"].roles}
+    table: Columns = {role: [] for role in PROTOCOLS["Summarization"].roles}
     for row in rows:
         machine, human = (_texts(row.values[task.column(role)], place(row, task)) for role in SUMMARIES)
         if any(map(is_missing, [*machine, *human])):
@@ -267,7 +267,7 @@ def needed_columns(kind: LocalType, task: LocalTask, columns: Sequence[str]) -> 
 OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
 
 
-def reranking_layout(table: Table) -> dict[str, Any]:
+def reranking_layout(table: Columns) -> dict[str, Any]:
     """Each query with its own candidates, in mteb's layout of a reranking task."""
     queries, corpus, relevant, ranked = [], [], {}, {}
     for i, (query, texts) in enumerate(zip(table["query"], table["candidates"], strict=True)):
@@ -279,7 +279,7 @@ def reranking_layout(table: Table) -> dict[str, Any]:
     return {"queries": queries, "corpus": corpus, "relevant_docs": relevant, "top_ranked": ranked}
 
 
-def retrieval_layout(table: Table) -> dict[str, Any]:
+def retrieval_layout(table: Columns) -> dict[str, Any]:
     """All candidates as one corpus in which each query searches; equal texts are one document."""
     ids = {
         text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in table["candidates"] for text in texts))
