@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNS ?= runs
 
-.PHONY: help install demo test test-slow test-avx2 check format map bench clean
+.PHONY: help install demo test test-slow test-avx2 test-gpu check format map bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -35,6 +35,9 @@ test-slow: .venv/.dev ## run the tests that take minutes
 # As on a processor without AVX-512 and bf16, whatever this one has; in a process of its own, for kernels are chosen once.
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
 	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q tests/encode tests/run tests/test_embed.py
+
+test-gpu: .venv/.dev ## run what is about a GPU, on a machine that has one
+	MOEE_TOPICS_TEST_GPU=1 $(BIN)/python -m pytest -q tests/encode/test_gpu.py
 
 check: .venv/.dev ## format, lint and types
 	$(BIN)/ruff format --check .

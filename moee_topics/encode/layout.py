@@ -43,17 +43,23 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
     probes = [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
     first, second, other = probes
     alone = [_states(model, [probe])[0] for probe in probes]
+    # Other row counts are other kernels: three copies side by side differ from one by rounding alone. In bfloat16 that
+    # is up to a sixth of the states of a model of thirty layers, whose packed rows are as right as those of others.
+    rounding = 1e-4 if alone[0].dtype == torch.float32 else 0.1
+    tolerance = min(0.5, max(rounding, 3 * _difference(_states(model, [second] * 3)[0], alone[1])))
     try:
         model.set_attn_implementation(PACKED)
         # The second document behind two different first ones: also against itself, which rounding hides far less.
         one, two = (_states(model, [before, second], packed=True) for before in (first, other))
-        if _same(one[0], alone[0]) and _same(one[1], alone[1]) and _same(one[1], two[1], strictness=0.1):
+        # The same kernels at the same place: no rounding excuses that neighbours are seen.
+        apart = _difference(one[1], two[1]) <= rounding / 10
+        if apart and all(_difference(*pair) <= tolerance for pair in zip(one, alone, strict=False)):
             return "packed"
     except (NotImplementedError, ValueError, TypeError, RuntimeError, AttributeError):
         pass  # whatever stops a model from running packed, it runs padded
     model.set_attn_implementation(own_attention)
     padded = _states(model, [first, second])
-    return "padded" if _same(padded[0], alone[0]) and _same(padded[1], alone[1]) else "alone"
+    return "padded" if all(_difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
 
 
 def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = False) -> list[Tensor]:
@@ -63,11 +69,10 @@ def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = Fals
     return [states[start : start + length] for start, length in zip(pack.starts, pack.lengths, strict=True)]
 
 
-def _same(one: Tensor, other: Tensor, *, strictness: float = 1.0) -> bool:
-    """Whether states differ by no more than rounding does; two runs of the same kernels can be held to less."""
-    rounding = 1e-4 if one.dtype == torch.float32 else 0.1  # relative to the largest value; bfloat16 has 8 bits
+def _difference(one: Tensor, other: Tensor) -> float:
+    """How far states are from others, as a share of these."""
     one, other = one.float(), other.float()
-    return bool((one - other).abs().max() <= rounding * strictness * other.abs().max())
+    return float((one - other).norm() / other.norm())
 
 
 @torch.inference_mode()

@@ -110,7 +110,9 @@ def is_mostly_active(experts: Any, k: int) -> bool:
     """Whether a token goes through half of the experts or more, as in carved models, and nothing stands between."""
     # Then one product with all of them is faster than gathering rows for each: 16 of 24 experts of 48 neurons take 0.6
     # of the time.
-    is_plain = not (experts.has_bias or experts.is_transposed or experts.has_post_expert_norm)
+    is_plain = experts.is_concatenated and not (
+        experts.has_bias or experts.is_transposed or experts.has_post_expert_norm
+    )
     return is_plain and 2 * k >= len(Matrices(experts, "down_proj", torch.float32))
 
 
@@ -119,11 +121,15 @@ def _all_at_once(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k
     """Every expert for every token; what was not chosen has the weight 0."""
     up, down = (Matrices(experts, name, hidden_states.dtype).all() for name in weight_names(experts))
     count, width = down.shape[0], down.shape[2]
-    weights = torch.zeros(len(hidden_states), count, dtype=torch.float32)
-    weights.scatter_(1, top_k_index, top_k_weights.float())
-    output = functional.linear(hidden_states, up.flatten(0, 1)).view(len(hidden_states), count, -1)
-    activated = (_activated(experts, output) * weights[:, :, None]).to(hidden_states.dtype)
-    return activated.view(-1, count * width) @ down.transpose(1, 2).reshape(count * width, -1)
+    if experts.has_gate:
+        # All gates before all others: on the 48 neurons of one expert at a time the activation takes six times as long.
+        up = up.view(count, 2, width, -1).transpose(0, 1)
+    activated = _activated(experts, functional.linear(hidden_states, up.reshape(-1, up.shape[-1])))
+    # In the dtype of the states: a product in float32 and its way back take eight times as long.
+    weights = torch.zeros(len(hidden_states), count, dtype=hidden_states.dtype)
+    weights.scatter_(1, top_k_index, top_k_weights.to(hidden_states.dtype))
+    activated.view(-1, count, width).mul_(weights[:, :, None])
+    return activated @ down.transpose(1, 2).reshape(count * width, -1)
 
 
 @torch.no_grad()

@@ -74,7 +74,10 @@ def test_a_cpu_has_no_such_kernel() -> None:
     assert not attention.has_kernel(torch.device("cpu"), torch.bfloat16, 64)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("head_size", [64, 128])
-def test_the_kernel_of_this_gpu_agrees_with_the_loop(head_size: int) -> None:
-    assert attention.has_kernel(torch.device("cuda", 0), torch.bfloat16, head_size)
+def test_a_kernel_of_an_older_torch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def older(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        raise AssertionError("its arguments do not fit")
+
+    monkeypatch.setattr(varlen, "varlen_attn", older)
+    monkeypatch.setattr(torch, "randn", lambda *size, device, dtype: torch.zeros(*size, dtype=dtype))
+    assert not attention.has_kernel.__wrapped__(torch.device("cuda", 0), torch.bfloat16, 64)

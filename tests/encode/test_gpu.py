@@ -1,0 +1,46 @@
+"""A GPU gives what the processor gives; skipped where there is none (`make test-gpu`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoders import assert_close, assert_same_bits, documents, encoder_of
+from numpy.typing import NDArray
+
+from moee_topics.encode.models import attention
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize("head_size", [64, 128])
+def test_the_kernel_of_this_gpu_agrees_with_the_loop(head_size: int) -> None:
+    assert attention.has_kernel(torch.device("cuda", 0), torch.bfloat16, head_size)
+
+
+def test_float32_is_that_of_the_processor(tiny_olmoe: Path) -> None:
+    by_gpu, by_cpu = (encoder_of(tiny_olmoe, device=device).encode(documents(24)) for device in ("cuda", "cpu"))
+    assert_close(by_gpu, by_cpu, 1e-3)
+
+
+@pytest.mark.parametrize(("quantize", "least"), [("none", 0.995), ("int8", 0.99), ("nf4", 0.99)])
+def test_sixteen_bits_and_fewer_are_near_those_of_the_processor(
+    tiny_qwen2_moe: Path, quantize: str, least: float
+) -> None:
+    options = {"dtype": "bfloat16", "quantize": quantize}
+    by_gpu, by_cpu = (
+        encoder_of(tiny_qwen2_moe, device=device, **options).encode(documents(24)) for device in ("cuda", "cpu")
+    )
+    assert cosines(by_gpu.hidden_states, by_cpu.hidden_states).mean() > least
+
+
+def test_the_same_pack_gives_the_same_bits(tiny_olmoe: Path) -> None:
+    encoder = encoder_of(tiny_olmoe, device="cuda", dtype="bfloat16")
+    assert_same_bits(encoder.encode(documents(24)), encoder.encode(documents(24)))
+
+
+def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
