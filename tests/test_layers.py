@@ -25,6 +25,7 @@ ROADS = {
     "corpus/test_mutated_files.py": "damaged files through every reader",
     "encode/models/test_hostile_folders.py": "folders of models that attack, through every loader",
     "encode/models/test_mutated_checkpoints.py": "damaged checkpoints through every loader",
+    "encode/test_gpu.py": "a GPU beside the processor, from text to vector",
     "golden/test_golden.py": "what 0.1.0 wrote, through all rooms",
     "mteb/tasks/test_mutated_labelled_files.py": "damaged files through every task type",
     "mteb/test_score_effects.py": "every key of a scoring recipe",
