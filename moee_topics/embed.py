@@ -63,6 +63,7 @@ class Embedder:
         progress: is told how far the encoding is.
         read_only: never write; what the store lacks is encoded for this call alone.
         documents_per_shard: texts that are encoded and written in one go: what a kill can lose.
+        part: name of this writer, where several fill one store at once; see :meth:`EmbeddingStore.open`.
 
     Attributes:
         encoded: texts that went through the encoder so far.
@@ -77,11 +78,13 @@ class Embedder:
         progress: Progress | None = None,
         read_only: bool = False,
         documents_per_shard: int | None = None,
+        part: str = "",
     ) -> None:
         self.root = root
         self.progress = progress or Progress()
         self.read_only = read_only
         self.encoded = 0
+        self._part = part
         self._load = load
         self._key = key
         self._documents_per_shard = documents_per_shard or DOCUMENTS_PER_SHARD
@@ -203,7 +206,7 @@ class Embedder:
         """Encodes and writes what the store lacks, and returns how many there were."""
         if self.root is None or self.read_only:
             return 0
-        with self._lock, EmbeddingStore.open(self.root, self.key, writable=True) as store:
+        with self._lock, EmbeddingStore.open(self.root, self.key, writable=True, part=self._part) as store:
             self._tell_damage(store)
             # Damaged files go: their names come again only where the same documents make up a shard again.
             store.drop([*store.damaged, *(self._store.damaged if self._store else ())])

@@ -23,7 +23,7 @@ FLOORS: list[dict[str, str]] = [
     {"store": "the wall on disk, atomic files"},
     {"encode": "text to hidden states and routing: torch"},
     {"embed": "encodes what the store lacks"},
-    {"fuse": "one vector from both"},
+    {"fuse": "one vector from both", "distributed": "the same embedding on many machines"},
     {"topics": "BERTopic: fit, predict, rework", "evaluate": "scores, agreement, experts"},
     {"run_folder": "every file of a run"},
     {"report": "one HTML file, tables, figures"},

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
@@ -21,6 +24,26 @@ COMMANDS = sorted(set(re.findall(r"^moee-topics (\w+)", README, flags=re.MULTILI
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_exists(command: str) -> None:
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def cluster_commands() -> list[str]:
+    """The commands of docs/cluster.md in any of its scripts, each on one line."""
+    blocks = re.findall(
+        r"```(?:bash|yaml)\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line[line.index("moee-topics ") :] for line in lines if re.search(r"(^|[\s\"'])moee-topics \w", line)]
+
+
+@pytest.mark.parametrize("line", cluster_commands())
+def test_every_command_for_clusters_is_one_with_the_options_it_has(line: str) -> None:
+    words = shlex.split(line.partition(" #")[0].rstrip("\"'& "))[1:]
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
+    command.make_context(command.name, [word.replace("$SLURM_ARRAY_TASK_ID", "1") for word in words])
 
 
 def test_every_recipe_of_the_readme_ships() -> None:
@@ -70,7 +93,7 @@ def test_every_place_for_a_change_names_one_file_and_one_test_and_what_is_in_the
                 assert re.search(rf"^{name}\b", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE), name
 
 
-@pytest.mark.parametrize("document", ["docs/reliability.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["docs/reliability.md", "docs/cluster.md", "CONTRIBUTING.md"])
 def test_every_test_and_script_that_a_document_names_is_there(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     names = re.findall(r"(?:tests|benchmarks)/[\w./-]*\w", text)

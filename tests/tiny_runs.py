@@ -79,7 +79,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in {"run.json", "stages.json", "digests.json", "writer.json", "writer.lock"}
+        if path.is_file() and path.name not in {"run.json", "stages.json", "digests.json"}
+        if not path.name.startswith("writer")
     }
 
 

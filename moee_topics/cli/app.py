@@ -56,8 +56,8 @@ groups = {
         help="List, inspect, quantize and make mixture-of-experts models.",
     ),
     "store": group_of(
-        [model_commands.store_ls, model_commands.store_verify],
-        help="List stores of embeddings and verify them.",
+        [model_commands.store_ls, model_commands.store_verify, model_commands.store_merge],
+        help="List stores of embeddings, verify and merge them.",
     ),
 }
 for name, group in groups.items():

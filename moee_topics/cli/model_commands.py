@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moee_topics.cli.options import RUNS, Json, Manner, Offline, StorePath, command
+from moee_topics.cli.options import RUNS, Json, Manner, Offline, Quiet, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import STORE_NAME
 from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Kind
@@ -221,6 +221,30 @@ def store_verify(
     ]
     show(damages, lines or ["Every shard is whole."], as_json=as_json)
     raise typer.Exit(4 if damages and not drop else 0)
+
+
+@command("moee-topics store merge store store-1 store-2 store-3", name="merge")
+def store_merge(
+    target: Annotated[Path, typer.Argument(help="Folder of embeddings, new or not.", metavar="TARGET")],
+    sources: Annotated[list[Path], typer.Argument(help="Others of the same settings.", metavar="SOURCE")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Copy the embeddings of other stores into one.
+
+    The others stay as they are. Exits with 4 if one has damaged files, which are named and left out.
+    """
+    from moee_topics.store import merge_stores
+
+    progress = Manner(quiet=quiet).progress
+    progress.begin("merge", str(target))
+    merged = merge_stores(target, sources, progress=progress)
+    damages = [{"folder": folder, **asdict(damage)} for result in merged for folder, damage in result.damaged]
+    entries = [{"folder": m.folder, "documents": m.documents, "new": m.new} for m in merged]
+    lines = [f"{entry['folder']}: {entry['documents']:,} documents, {entry['new']:,} of them new" for entry in entries]
+    lines += [f"{damage['folder']}/{damage['name']}: {damage['reason']}, left out" for damage in damages]
+    show({"stores": entries, "damaged": damages}, lines, as_json=as_json)
+    raise typer.Exit(4 if damages else 0)
 
 
 def _open_all(root: Path, *, writable: bool = False) -> Iterator[EmbeddingStore]:

@@ -77,30 +77,43 @@ def estimate(
     show(asdict(needs), [needs.to_text()], as_json=manner.as_json)
 
 
-@command("moee-topics embed quickstart --output store", "moee-topics run quickstart --store store")
+@command(
+    "moee-topics embed quickstart --output store",
+    "moee-topics embed quickstart --output store --shard 3/16",
+    "moee-topics run quickstart --store store",
+)
 def embed(
     choice: Choice,
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", envvar=STORE_VARIABLE, help="Folder of the embeddings.")
     ] = RUNS / STORE_NAME,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Encode one of N shares of the documents.", metavar="I/N")
+    ] = None,
     dry_run: DryRun = False,
     manner: Manner,
 ) -> None:
-    """Encode the documents that the store lacks, and nothing more."""
+    """Encode the documents that the store lacks, and nothing more.
+
+    With --shard several machines fill one store at once, or each its own, which store merge then joins.
+    """
+    from moee_topics.distributed import WHOLE, Share
     from moee_topics.run import embed as embed_corpus
     from moee_topics.run import plan as plan_recipe
 
-    recipe = choice.load()
+    recipe, share = choice.load(), WHOLE if shard is None else Share.parse(shard)
     if dry_run:
         # This command is the first stage of a run, whose plan it therefore shares.
-        stage = plan_recipe(recipe, output, output, progress=manner.progress)[0]
+        stage = plan_recipe(recipe, output, output, share=share, progress=manner.progress)[0]
         show(asdict(stage), [f"{stage.name}: {stage.action}, {stage.reason}"], as_json=manner.as_json)
         return
-    encoded = embed_corpus(recipe, output, progress=manner.progress)
+    encoded = embed_corpus(recipe, output, share=share, progress=manner.progress)
     facts = {"store": encoded.folder, "encoded": encoded.encoded, **encoded.survey.to_json(), **asdict(encoded.counts)}
+    facts |= {} if share is WHOLE else {"share": str(share), "unique_of_share": encoded.unique}
+    of_share = "" if share is WHOLE else f"{encoded.unique:,} different ones in share {share}, "
     line = (
-        f"{encoded.survey.documents:,} documents, {encoded.encoded:,} encoded now; "
+        f"{encoded.survey.documents:,} documents, {of_share}{encoded.encoded:,} encoded now; "
         f"{encoded.counts.documents_cut:,} were cut, {encoded.counts.tokens_lost:,} tokens lost."
     )
     show(facts, [str(encoded.folder), line], as_json=manner.as_json)

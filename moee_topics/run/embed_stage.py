@@ -7,29 +7,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moee_topics.corpus import Document, Survey
+from moee_topics.distributed import WHOLE, Share
 from moee_topics.embed import DOCUMENTS_PER_SHARD
 from moee_topics.encode import TokenCounts
-from moee_topics.errors import StoreError
+from moee_topics.errors import InputError, StoreError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.store import key_digest
+from moee_topics.store import differences, key_digest, stored_keys
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A corpus that is in the store as a whole.
+    """A corpus, or a share of one, that is in the store as a whole.
 
     Attributes:
         survey: the corpus.
-        counts: its tokens.
+        unique: its different documents, of the share where a share was encoded.
+        counts: their tokens.
         encoded: documents that went through the model this time.
         folder: where its shards are.
     """
 
     survey: Survey
+    unique: int
     counts: TokenCounts
     encoded: int
     folder: Path
@@ -50,9 +53,9 @@ class EmbedStage(Stage):
 
     def reason(self, work: Workspace, *, done: bool) -> str:
         """How many documents are missing; a new run of stored documents has their tokens to count."""
-        missing, stored = work.missing(), f"all {work.survey.unique:,} documents are stored"
+        missing, stored = work.missing(), f"all {len(work.hashes):,} documents are stored"
         if missing:
-            return f"{missing:,} of {work.survey.unique:,} documents are not stored"
+            return f"{missing:,} of {len(work.hashes):,} documents are not stored"
         return stored if done else f"{stored}, only their tokens are counted"
 
     def run(self, work: Workspace) -> Outcome:
@@ -66,14 +69,14 @@ class EmbedStage(Stage):
             what = f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. Encode the rest"
             if work.key is None:
                 key = f"model {encoder.model!r}, prompt {encoder.prompt!r}, …"
-                what = f"The store {work.store} holds nothing encoded like this ({key}). Encode"
+                what = f"The store {work.store} holds nothing encoded like this ({nearest_key(work) or key}). Encode"
             raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
         encoded = encode_corpus(work)
         line = f"{encoded.encoded:,} documents encoded, {encoded.survey.unique - encoded.encoded:,} were stored"
         return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded})
 
 
-def embed(recipe: Recipe, store: Path, *, progress: Progress | None = None) -> Encoded:
+def embed(recipe: Recipe, store: Path, *, share: Share = WHOLE, progress: Progress | None = None) -> Encoded:
     """Encodes the documents of a recipe's corpus that the store lacks; weights are loaded only if there are any.
 
     Killed at any moment and started again, it goes on where it was and ends with the same bytes.
@@ -81,24 +84,41 @@ def embed(recipe: Recipe, store: Path, *, progress: Progress | None = None) -> E
     Args:
         recipe: its sections corpus and encoder matter.
         store: root folder of the embedding store.
+        share: only these documents; several shares may be encoded into one store at once.
         progress: is told how far the work is.
 
     Raises:
-        InputError: the corpus cannot be read.
+        InputError: the corpus cannot be read, or changed while it was read.
         ModelError: the model cannot be loaded.
-        StoreError: another process writes to the store.
+        StoreError: another process writes to the store, or a share meets other settings there.
         ResourceError: memory or disk do not suffice.
         Interrupted: stopped by the user; run it again to go on.
     """
     with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
-        return encode_corpus(Workspace(recipe, store, store, progress or Progress()))
+        work = Workspace(recipe, store, store, progress or Progress(), share=share)
+        encoded = encode_corpus(work)
+        if lost := len(
+            work.embedder.missing(work.hashes)
+        ):  # a fit would see it, and after this command there may be none
+            raise InputError(
+                f"{work.corpus.source} changed while it was read: {lost:,} of its documents were not there any more "
+                "when they were to be encoded. What is stored is right. Run the same command again."
+            )
+        return encoded
+
+
+def nearest_key(work: Workspace) -> str:
+    """How the settings of a recipe differ from the nearest that something is stored with, empty where nothing is."""
+    expected = work.encoder.expected
+    keys = ({name: key.get(name) for name in expected} for key in stored_keys(work.store))
+    return min((differences(key, expected) for key in keys), key=lambda words: words.count(" there, "), default="")
 
 
 def encode_corpus(work: Workspace) -> Encoded:
-    """Encodes what is missing of a corpus, and counts the tokens of all of it, in one reading."""
+    """Encodes what is missing of a corpus or its share, and counts the tokens of all of that, in one reading."""
     survey = work.survey
-    work.progress.begin("embed", f"{work.recipe.encoder.model}, {survey.unique:,} documents")
-    missing = work.embedder.missing(survey.hash_list())
+    work.progress.begin("embed", f"{work.recipe.encoder.model}, {len(work.hashes):,} documents")
+    missing = work.embedder.missing(work.hashes)
     stored_counts, before = TokenCounts(), work.encoder.counts
 
     def passing() -> Iterator[Document]:
@@ -110,7 +130,7 @@ def encode_corpus(work: Workspace) -> Encoded:
         for document, content, repeated in zip(work.passing(), survey.hash_list(), survey.repeated, strict=False):
             if content in missing:
                 yield document
-            elif not repeated:
+            elif not repeated and content in work.hashes:
                 stored.append(document.text)
                 if len(stored) >= DOCUMENTS_PER_SHARD:
                     stored_counts += work.encoder.count(stored)
@@ -119,4 +139,4 @@ def encode_corpus(work: Workspace) -> Encoded:
 
     encoded = work.embedder.ensure(passing(), len(missing))
     counts = stored_counts + work.encoder.counts - before
-    return Encoded(survey, counts, encoded, work.store / key_digest(work.embedder.key))
+    return Encoded(survey, len(work.hashes), counts, encoded, work.store / key_digest(work.embedder.key))

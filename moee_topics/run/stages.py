@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from moee_topics.defaults import STORE_NAME
+from moee_topics.distributed import WHOLE, Share
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
@@ -66,15 +67,21 @@ def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Pr
 
 
 def plan(
-    recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None
+    recipe: Recipe,
+    folder: Path,
+    store: Path | None = None,
+    *,
+    share: Share = WHOLE,
+    progress: Progress | None = None,
 ) -> list[StagePlan]:
-    """What :func:`run` would do, without doing it; the corpus is read and counted.
+    """What :func:`run` would do, or :func:`embed` with a share, without doing it; the corpus is read and counted.
 
     Raises:
         MoEETopicsError: the recipe or the corpus cannot be used.
     """
     check(recipe)
     work = _workspace(recipe, folder, store, progress)
+    work.share = share
     _spare_updates(work)
     return _go_through(STAGES, work, only_plan=True)
 

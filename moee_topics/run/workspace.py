@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus
+from moee_topics.distributed import WHOLE, Share
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
@@ -40,6 +41,7 @@ class Workspace:
         store: root folder of the embedding store; runs share it.
         progress: is told how far the work is.
         may_encode: whether documents may go through the model.
+        share: the documents that are encoded, the others are left to other machines.
     """
 
     recipe: Recipe
@@ -47,6 +49,7 @@ class Workspace:
     store: Path
     progress: Progress = field(default_factory=Progress)
     may_encode: bool = True
+    share: Share = WHOLE
     _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -128,11 +131,16 @@ class Workspace:
     @cached_property
     def embedder(self) -> Embedder:
         """Gives the embeddings of the documents."""
-        return Embedder(self.encoder, self.store, key=self.key, progress=self.progress)
+        return Embedder(self.encoder, self.store, key=self.key, progress=self.progress, part=self.share.part)
+
+    @cached_property
+    def hashes(self) -> dict[bytes, None]:
+        """The content hashes of the share, each once and in order."""
+        return dict.fromkeys(filter(self.share.holds, self.survey.hash_list()))
 
     def missing(self) -> int:
         """How many different documents the store lacks: all of them, where nothing was ever encoded like this."""
-        return self.survey.unique if self.key is None else len(self.embedder.missing(self.survey.hash_list()))
+        return len(self.hashes if self.key is None else self.embedder.missing(self.hashes))
 
     def word_embedder(self) -> Embedder:
         """Gives the embeddings of words and keeps them too, so that fitting again needs no model."""

@@ -8,11 +8,14 @@ from .files import remove_leftovers as remove_leftovers
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_text as write_text
+from .key_file import differences as differences
 from .key_file import stored_keys as stored_keys
 from .keys import JSON as JSON
 from .keys import content_hash as content_hash
 from .keys import key_digest as key_digest
 from .lock import writing_alone as writing_alone
+from .merge import MergedStore as MergedStore
+from .merge import merge_stores as merge_stores
 from .shard import DamagedShard as DamagedShard
 from .shard import Shard as Shard
 from .shard import write_shard as write_shard

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from moee_topics.errors import StoreError
 from moee_topics.store.files import write_json
 from moee_topics.store.hash_table import HashTable, hash_array
-from moee_topics.store.keys import HASH_BYTES, JSON
+from moee_topics.store.keys import AS_IN_0_1_0, HASH_BYTES, JSON
 from moee_topics.store.shard import FORMAT, SHARD_NAME, Damage, DamagedShard, Shard, ShardFile
 
 logger = logging.getLogger(__name__)
 
-AS_IN_0_1_0 = {"sort_keys": True, "ensure_ascii": True}  # how its key.json and index.json are written
 Layout = dict[str, tuple[int, ...]]
 
 
@@ -97,7 +96,8 @@ class Inventory:
         self.names.append(shard.name)
         self._table.add(hash_array(hashes), len(self.names) - 1)
         self.damaged = [other for other in self.damaged if other.name != shard.name]
-        self.save_index()
+        if self.writable:
+            self.save_index()
 
     def drop(self, names: Iterable[str]) -> list[Path]:
         """Forgets shards, but for those that another writer has made again, and gives the files to be deleted."""
@@ -127,10 +127,16 @@ class Inventory:
                 f"Shard {name} of {self.folder} was damaged after the store was opened: {damage}. Open it again."
             ) from damage
 
-    def save_index(self) -> None:
-        """Writes the index, which can always be made again from the shards."""
+    def save_index(self, *, beside_others: bool = False) -> None:
+        """Writes the index, which can always be made again from the shards.
+
+        Args:
+            beside_others: keep what other writers have put there since.
+        """
+        entries = {**self._read_index(), **self.shards} if beside_others else self.shards
         shards = [
-            {name: value for name, value in asdict(shard).items() if value or name != "xxh3"} for shard in self.sorted()
+            {name: value for name, value in asdict(entries[shard]).items() if value or name != "xxh3"}
+            for shard in sorted(entries)
         ]
         write_json(self.folder / "index.json", {"format": FORMAT, "shards": shards}, **AS_IN_0_1_0)
 

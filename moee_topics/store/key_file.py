@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.errors import StoreError
-from moee_topics.store.keys import JSON, key_digest, plain
+from moee_topics.messages import shortened
+from moee_topics.store.files import make_folder, write_json
+from moee_topics.store.keys import AS_IN_0_1_0, JSON, key_digest, plain
+from moee_topics.store.lock import lock_writer, unlock_writer
 from moee_topics.store.shard import Damage, ShardFile
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,41 @@ def check_key(folder: Path, key: Mapping[str, JSON]) -> bool:
     if named != plain(key):
         raise StoreError(f"{path} holds another key than its folder stands for. Delete the folder or that file.")
     return True
+
+
+def claim(root: Path, key: Mapping[str, JSON]) -> None:
+    """Makes the folder of a key in a store that several processes are about to fill.
+
+    Raises:
+        StoreError: something is stored there under another key, or another process has the store for a minute.
+    """
+    make_folder(root)
+    # Nodes of a cluster begin at once and may differ in what they take for granted, such as the type of the numbers.
+    lock = lock_writer(root, seconds=60.0)
+    try:
+        for other in stored_keys(root):
+            if other != plain(key):
+                raise StoreError(
+                    f"{root} holds embeddings that were made with other settings ({differences(other, key)}), and all "
+                    "shares of a corpus need the same. Name them in the recipe, or take another folder with --output."
+                )
+        folder = root / key_digest(key)
+        make_folder(folder)
+        if not check_key(folder, key):
+            write_key(folder, key)
+    finally:
+        unlock_writer(root, lock)
+
+
+def write_key(folder: Path, key: Mapping[str, JSON]) -> None:
+    """Writes ``key.json``."""
+    write_json(folder / "key.json", plain(key), **AS_IN_0_1_0)
+
+
+def differences(there: Mapping[str, JSON], here: Mapping[str, JSON]) -> str:
+    """The entries in which two keys differ, in words."""
+    names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    return ", ".join(f"{name} {shortened(there.get(name))} there, {shortened(here.get(name))} here" for name in names)
 
 
 def stored_keys(root: Path) -> list[dict[str, Any]]:

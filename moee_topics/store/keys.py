@@ -12,6 +12,7 @@ from moee_topics.corpus import HASH_BYTES as HASH_BYTES
 from moee_topics.corpus import content_hash as content_hash
 from moee_topics.errors import StoreError
 
+AS_IN_0_1_0 = {"sort_keys": True, "ensure_ascii": True}  # how its key.json and index.json are written
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -12,10 +13,10 @@ from filelock import BaseFileLock
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, StoreError
-from moee_topics.store.files import disk_errors, make_folder, remove_leftovers, write_json
+from moee_topics.store.files import disk_errors, make_folder, remove_leftovers
 from moee_topics.store.hash_table import hash_array
-from moee_topics.store.inventory import AS_IN_0_1_0, Inventory
-from moee_topics.store.key_file import check_key
+from moee_topics.store.inventory import Inventory, Layout
+from moee_topics.store.key_file import check_key, claim, write_key
 from moee_topics.store.keys import JSON, canonical, key_digest, plain
 from moee_topics.store.lock import lock_writer, unlock_writer
 from moee_topics.store.shard import DamagedShard, Shard, arrays_of, check_lengths, write_shard
@@ -34,22 +35,31 @@ class EmbeddingStore:
         key: what the vectors depend on.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, JSON], lock: BaseFileLock | None) -> None:
+    def __init__(self, folder: Path, key: Mapping[str, JSON], lock: BaseFileLock | None, part: str = "") -> None:
         self.folder = folder
         self.key = key
         self._lock = lock
+        self._part = part
         self._mutex = threading.RLock()
-        self._inventory = Inventory(folder, key, writable=lock is not None)
+        self._inventory = Inventory(folder, key, writable=lock is not None and not part)
 
     @classmethod
-    def open(cls, root: Path, key: Mapping[str, JSON], *, writable: bool = False) -> EmbeddingStore:
+    def open(cls, root: Path, key: Mapping[str, JSON], *, writable: bool = False, part: str = "") -> EmbeddingStore:
         """Opens the store of a key below ``root``, for one writer or any number of readers.
 
         Every shard's size and header are checked, and a shard that the index does not know is read through and taken
         in.
 
+        Args:
+            root: folder of the stores.
+            key: what the vectors depend on.
+            writable: whether documents are to be written.
+            part: name of a writer that leaves place for others of other names, whose documents should differ. It
+                writes shards and their lines in the index, and leaves damaged files alone.
+
         Raises:
-            StoreError: another process writes, the folder holds another key, or there is nothing to read.
+            StoreError: another process writes, the folder holds another key, or there is nothing to read; or the store
+                holds any other key, where several write.
             ResourceError: the disk is full.
         """
         folder = Path(root) / key_digest(key)
@@ -63,14 +73,18 @@ class EmbeddingStore:
             return cls(folder, key, None)
         if folder.is_symlink():
             raise StoreError(f"{folder} is a link, and what it points to is not written. Put the folder itself there.")
+        if part:
+            claim(Path(root), key)
         make_folder(folder)
-        lock = lock_writer(folder)
+        lock = lock_writer(folder, part)
         try:
-            remove_leftovers(folder)
             if not check_key(folder, key):
-                write_json(folder / "key.json", plain(key), **AS_IN_0_1_0)
-            store = cls(folder, key, lock)
-            store._inventory.save_index()
+                write_key(folder, key)
+            if not part:  # other parts are at work, and in containers they may have this process's number
+                remove_leftovers(folder)
+            store = cls(folder, key, lock, part)
+            if not part:
+                store._inventory.save_index()
         except BaseException:
             unlock_writer(folder, lock)
             raise
@@ -162,13 +176,29 @@ class EmbeddingStore:
                 return
             part, contents = embeddings[new], [hashes[row] for row in new]
             layout = {name: array.shape[1:] for name, array in arrays_of(part).items()}
-            if self._inventory.shards and layout != self._inventory.layout:
-                raise StoreError(
-                    f"The store {self.folder} holds documents of the shapes {self._inventory.layout}, got {layout}. "
-                    "Something that vectors depend on is missing from the key."
-                )
+            self._require_layout(layout)
             shard = write_shard(self.folder, self.key, part, [ids[row] for row in new], contents)
             self._inventory.add(shard, layout, contents)
+            if self._part:
+                lock = lock_writer(self.folder, "index", seconds=60.0)  # held for milliseconds by each
+                try:
+                    self._inventory.save_index(beside_others=True)
+                finally:
+                    unlock_writer(self.folder, lock)
+
+    def take_in(self, shard: Shard) -> None:
+        """Indexes a shard that another process has put into the folder with :func:`write_shard`, or that was copied.
+
+        Raises:
+            StoreError: the store was opened for reading, or the file is not there, not whole, or of another key.
+        """
+        with self._mutex:
+            self._require_writable()
+            file = self._inventory.file(shard.name)
+            if file.key != plain(self.key) or file.shard != replace(shard, xxh3=""):
+                raise StoreError(f"{file.path} is another shard than the one that was written. Encode it again.")
+            self._require_layout(file.layout)
+            self._inventory.add(shard, file.layout, [content for _, content in file.documents()])
 
     def read(self, hashes: Sequence[bytes]) -> Embeddings:
         """The embeddings of some documents in the order of their hashes, (n, ...) in float16.
@@ -208,10 +238,13 @@ class EmbeddingStore:
     def drop(self, damaged: Iterable[DamagedShard]) -> None:
         """Deletes damaged shards, so that nothing but encoding their documents again is left to do.
 
-        A shard that another writer has made again in the meantime is taken in.
+        A shard that another writer has made again in the meantime is taken in. A writer of a part leaves them: another
+        part may be at just that.
         """
         with self._mutex:
             self._require_writable()
+            if self._part:
+                return
             for file in self._inventory.drop({shard.name for shard in damaged}):
                 with disk_errors(file):
                     file.unlink(missing_ok=True)
@@ -224,6 +257,13 @@ class EmbeddingStore:
             (self.folder / "index.json").unlink(missing_ok=True)
             self._inventory.load()
             self._inventory.save_index()
+
+    def _require_layout(self, layout: Layout) -> None:
+        if self._inventory.shards and layout != self._inventory.layout:
+            raise StoreError(
+                f"The store {self.folder} holds documents of the shapes {self._inventory.layout}, got {layout}. "
+                "Something that vectors depend on is missing from the key."
+            )
 
     def _require_writable(self) -> None:
         if self._lock is None:

@@ -40,3 +40,16 @@ def test_a_store_is_listed_verified_and_mended(finished: Path, tmp_path: Path) -
     assert broken.exit_code == 4 and [damage["name"] for damage in json.loads(broken.stdout)] == [shard.name]
     assert call("store", "verify", store, "--drop").exit_code == 0 and not shard.exists()
     assert call("store", "verify", store).exit_code == 0
+
+
+def test_stores_are_merged_and_damage_in_one_is_told(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    shares = [tmp_path / str(number) for number in (1, 2)]
+    for share in shares:
+        call("embed", recipe, "--output", share, "--shard", f"{share.name}/2")
+    merged = json.loads(call("store", "merge", tmp_path / "all", *shares, "--json").stdout)
+    assert [(entry["documents"], entry["new"]) for entry in merged["stores"]] == [(64, 64)] and not merged["damaged"]
+    assert call("embed", recipe, "--output", tmp_path / "all", "--json").stdout.count('"encoded": 0') == 1
+    shard = next(shares[1].glob("*/shard-*"))
+    shard.write_bytes(shard.read_bytes()[:-3])
+    broken = call("store", "merge", tmp_path / "rest", *shares)
+    assert broken.exit_code == 4 and f"{shard.name}: " in broken.stdout and "left out" in broken.stdout

@@ -115,3 +115,23 @@ def test_predict_reads_new_files_as_the_run_read_its_own(tmp_path: Path, recipe:
     refused = call("predict", tmp_path / "runs" / "joined", only_titles)
     assert refused.exit_code == 4 and "abstract" in refused.stderr
     assert call("predict", tmp_path / "runs" / "joined", only_titles, "corpus.text=title").exit_code == 0
+
+
+def test_embed_encodes_a_share_and_says_how_much_is_left(tmp_path: Path, recipe: Path) -> None:
+    planned = json.loads(
+        call("embed", recipe, "--output", tmp_path / "store", "--shard", "1/4", "--dry-run", "--json").stdout
+    )
+    facts = [
+        json.loads(call("embed", recipe, "--output", tmp_path / "store", "--shard", f"{n}/4", "--json").stdout)
+        for n in (1, 2)
+    ]
+    assert planned["reason"] == f"{facts[0]['encoded']} of {facts[0]['encoded']} documents are not stored"
+    assert [fact["share"] for fact in facts] == ["1/4", "2/4"]
+    rest = 64 - sum(fact["unique_of_share"] for fact in facts)
+    assert (
+        f"{rest} of 64 documents are not stored" in call("embed", recipe, "-o", tmp_path / "store", "--dry-run").stdout
+    )
+    said = call("embed", recipe, "-o", tmp_path / "store", "--shard", "3/4").stdout
+    assert "different ones in share 3/4" in said
+    refused = call("embed", recipe, "-o", tmp_path / "store", "--shard", "0/4")
+    assert refused.exit_code == 4 and "expected I/N" in refused.stderr

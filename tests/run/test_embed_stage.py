@@ -7,19 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_runs import DOCUMENTS, Heard, contents, recipe_of, stopped_after, write_corpus
 
 from moee_topics import embed
 from moee_topics import run as pipeline
 from moee_topics.corpus import content_hash, document
+from moee_topics.distributed import Share
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.errors import InputError, Interrupted, ModelError, ResourceError, StoreError
 from moee_topics.run import workspace
-from moee_topics.run.embed_stage import encode_corpus
+from moee_topics.run.embed_stage import EmbedStage, encode_corpus
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
-from moee_topics.store import EmbeddingStore
+from moee_topics.store import EmbeddingStore, merge_stores
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -113,3 +115,76 @@ def test_too_little_memory_says_what_to_change(
     monkeypatch.setattr(MoEEncoder, "encode", fail)
     with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch"):
         pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
+
+
+def test_shares_in_one_store_or_merged_are_the_whole(corpus: Path, tiny_olmoe: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(corpus, tiny_olmoe)
+    alone = pipeline.embed(recipe, tmp_path / "alone")
+    parts = [pipeline.embed(recipe, tmp_path / "one", share=Share(number, 3)) for number in (2, 1, 3)]
+    for number in (1, 2, 3):
+        pipeline.embed(recipe, tmp_path / str(number), share=Share(number, 3))
+    merge_stores(tmp_path / "merged", [tmp_path / str(number) for number in (1, 2, 3)])
+    whole = EmbeddingStore.open(tmp_path / "alone", json.loads((parts[0].folder / "key.json").read_text()))
+    assert sum(part.unique for part in parts) == sum(part.encoded for part in parts) == DOCUMENTS
+    assert sum(part.counts.tokens for part in parts) == alone.counts.tokens
+    hashes = [content for _, content in whole.documents()]
+    for root in (tmp_path / "one", tmp_path / "merged"):
+        shared = EmbeddingStore.open(root, whole.key)
+        assert sorted(shared.documents()) == sorted(whole.documents())
+        # In other packs sums are added in another order, which float16 mostly rounds away.
+        np.testing.assert_allclose(shared.read(hashes).hidden_states, whole.read(hashes).hidden_states, atol=2e-3)
+    assert contents(tmp_path / "one" / whole.folder.name) == contents(tmp_path / "merged" / whole.folder.name)
+    assert pipeline.embed(recipe, tmp_path / "one").encoded == 0
+
+
+def test_a_share_that_is_killed_goes_on_where_it_was(
+    corpus: Path, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, share = recipe_of(corpus, tiny_olmoe), Share(1, 2)
+    pipeline.embed(recipe, tmp_path / "whole", share=share)
+    with monkeypatch.context() as patch:
+        stopped_after(20, patch)
+        with pytest.raises(Interrupted, match="run the same command again"):
+            pipeline.embed(recipe, tmp_path / "killed", share=share)
+    again = pipeline.embed(recipe, tmp_path / "killed", share=share)
+    assert again.encoded == again.unique - 16
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_corpus_that_changes_while_it_is_read_is_told_and_what_is_stored_is_right(
+    tmp_path: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "MOST_CHARACTERS_KEPT", 0)  # as a corpus that is too large for it
+    path, before = write_corpus(tmp_path / "posts.jsonl", 20), embed.Embedder.missing
+
+    def changing(*arguments: Any) -> Any:
+        write_corpus(path, 25, first=7)
+        return before(*arguments)
+
+    monkeypatch.setattr(embed.Embedder, "missing", changing)
+    with pytest.raises(InputError, match=r"changed while it was read: \d+ of its documents were not there"):
+        pipeline.embed(recipe_of(path, tiny_olmoe), tmp_path / "store", share=Share(1, 2))
+    encoded = pipeline.embed(recipe_of(path, tiny_olmoe), tmp_path / "store", share=Share(1, 2))
+    assert encoded.unique > encoded.encoded, "what was stored is used"
+
+
+def test_a_node_without_the_model_says_so_and_leaves_the_store_alone(corpus: Path, tmp_path: Path) -> None:
+    for model in (tmp_path / "nowhere", "someone/never-downloaded"):
+        with pytest.raises(ModelError):
+            pipeline.embed(recipe_of(corpus, Path(model)), tmp_path / "store", share=Share(1, 2))
+    assert not (tmp_path / "store").exists()
+
+
+def test_shares_of_other_settings_are_refused_and_a_run_without_the_model_names_the_difference(
+    corpus: Path, tiny_olmoe: Path, tmp_path: Path
+) -> None:
+    pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path / "store", share=Share(1, 2))
+    other = recipe_of(corpus, tiny_olmoe, "encoder.max_tokens=16")
+    with pytest.raises(StoreError, match=r"max_tokens 32 there, 16 here"):
+        pipeline.embed(other, tmp_path / "store", share=Share(2, 2))
+    for recipe, message in (
+        (other, r"nothing encoded like this \(max_tokens 32 there, 16 here\)"),
+        (recipe_of(corpus, tiny_olmoe), r"of 80 documents are not in the store"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            EmbedStage().run(Workspace(recipe, tmp_path / "run", tmp_path / "store", may_encode=False))

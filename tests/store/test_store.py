@@ -367,3 +367,52 @@ def test_a_root_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="could not be written"):
         EmbeddingStore.open(tmp_path / "file", KEY, writable=True)
+
+
+PART = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import stores as t
+number = int(sys.argv[3])
+with t.EmbeddingStore.open(t.Path(sys.argv[2]), t.KEY, writable=True, part=f"share-{number}-of-4") as store:
+    t.fill(store, t.texts(40)[number - 1 :: 4], 2)
+"""
+
+
+def test_four_processes_fill_one_store_at_once_and_its_index_knows_every_shard(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PART, str(Path(__file__).parents[1]), str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(number)]) for number in range(1, 5)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert_reads(tmp_path, texts(40))
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    index = (folder / "index.json").read_bytes()
+    assert len(json.loads(index)["shards"]) == 20
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        store.rebuild_index()
+    assert (folder / "index.json").read_bytes() == index, "as one that is made from the shards"
+
+
+def test_a_part_leaves_damaged_files_and_encodes_their_documents_again(tmp_path: Path) -> None:
+    folder = make(tmp_path, texts(20))
+    victim, before = shard_paths(folder)[1], snapshot(folder)
+    victim.write_bytes(victim.read_bytes()[:-3])
+    with EmbeddingStore.open(tmp_path, KEY, writable=True, part="share-1-of-2") as store:
+        store.drop(store.damaged)
+        assert victim.exists() and fill(store, texts(20)) == STEP
+    assert {name: data for name, data in snapshot(folder).items() if "writer" not in name} == {
+        name: data for name, data in before.items() if "writer" not in name
+    }
+
+
+def test_a_shard_of_another_process_is_taken_in_if_it_is_what_was_said(tmp_path: Path) -> None:
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        shard = write_shard(store.folder, KEY, encode(texts(3)), texts(3), hashes_of(texts(3)))
+        other = write_shard(store.folder, {"model": "other"}, encode(texts(2, 5)), texts(2, 5), hashes_of(texts(2, 5)))
+        assert len(store) == 0
+        store.take_in(shard)
+        assert_reads(tmp_path, texts(3))
+        with pytest.raises(StoreError, match="another shard"):
+            store.take_in(other)
+        (store.folder / shard.name).unlink()
+        with pytest.raises(StoreError, match="cannot be read"):
+            store.take_in(shard)

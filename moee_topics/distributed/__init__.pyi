@@ -1,0 +1,2 @@
+from .share import WHOLE as WHOLE
+from .share import Share as Share

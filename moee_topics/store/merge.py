@@ -1,0 +1,103 @@
+"""Several stores of one way of encoding become one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moee_topics.errors import InputError, StoreError
+from moee_topics.progress import Progress
+from moee_topics.store.files import atomic_path
+from moee_topics.store.key_file import differences, stored_keys
+from moee_topics.store.keys import JSON, key_digest
+from moee_topics.store.shard import DamagedShard, Shard, ShardFile
+from moee_topics.store.store import EmbeddingStore
+
+
+@dataclass(frozen=True)
+class MergedStore:
+    """What became of the stores of one key.
+
+    Attributes:
+        folder: of the target.
+        documents: that it holds now.
+        new: those of them that it did not hold before.
+        damaged: shards of the sources that were left out, each after the folder it is in.
+    """
+
+    folder: Path
+    documents: int
+    new: int
+    damaged: list[tuple[Path, DamagedShard]]
+
+
+def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | None = None) -> list[MergedStore]:
+    """Copies what other stores hold into one; the others stay as they are.
+
+    A shard whose documents the target lacks keeps its bytes. Stopped at any moment and begun again, it goes on where
+    it was. Every byte of the sources is read.
+
+    Args:
+        target: root folder of a store; a new one is made.
+        sources: root folders of others.
+        progress: is told how many shards have been looked at.
+
+    Returns:
+        An entry for each way of encoding.
+
+    Raises:
+        InputError: a source holds nothing, or is the target.
+        StoreError: the stores were not encoded alike, or another process writes to the target.
+        ResourceError: the disk is full.
+    """
+    keys = {key_digest(key): key for key in stored_keys(target)}
+    for source in sources:
+        if source.resolve() == target.resolve():
+            raise InputError(f"{source} cannot be merged into itself. Name the others alone.")
+        keys_of_source = stored_keys(source)
+        if not keys_of_source:
+            raise InputError(f"{source} holds no embeddings. Expected the --output of moee-topics embed.")
+        keys = keys or {key_digest(key): key for key in keys_of_source}
+        for key in keys_of_source:
+            if key_digest(key) not in keys:
+                nearest = min(
+                    (differences(other, key) for other in keys.values()), key=lambda words: words.count(" there, ")
+                )
+                raise StoreError(
+                    f"{source} was not encoded like what it is to be merged into ({nearest}). Nothing was changed. "
+                    "Merge it into a folder of its own."
+                )
+    return [_merge_key(target, sources, key, progress or Progress()) for key in keys.values()]
+
+
+def _merge_key(target: Path, sources: Sequence[Path], key: Mapping[str, JSON], progress: Progress) -> MergedStore:
+    folders = [source / key_digest(key) for source in sources]
+    parts = [EmbeddingStore.open(folder.parent, key) for folder in folders if folder.is_dir()]
+    damaged: list[tuple[Path, DamagedShard]] = []
+    done, total = 0, sum(len(part.shards) for part in parts)
+    with EmbeddingStore.open(target, key, writable=True) as store:
+        before = len(store)
+        for part in parts:
+            damaged += [(part.folder, shard) for shard in part.verify()]
+            for shard in part.shards:
+                _copy(part, shard, store)
+                done += 1
+                progress.advance(done, total, "shards")
+        return MergedStore(store.folder, len(store), len(store) - before, damaged)
+
+
+def _copy(part: EmbeddingStore, shard: Shard, store: EmbeddingStore) -> None:
+    """Puts the documents of a shard that another store lacks into it."""
+    file = ShardFile.open(part.folder / shard.name)
+    ids, hashes = zip(*file.documents(), strict=True)
+    missing = store.missing(hashes)
+    if len(missing) == len(hashes):
+        with atomic_path(store.folder / shard.name, size=shard.bytes) as temporary:
+            shutil.copyfile(file.path, temporary)
+        store.take_in(shard)
+    elif missing:  # shards of stores that were filled in other orders overlap
+        rest: Any = [hashes[row] for row in missing]
+        store.write(part.read(rest), [ids[row] for row in missing], rest)
