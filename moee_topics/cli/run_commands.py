@@ -61,19 +61,37 @@ def run(choice: Choice, places: Places, *, dry_run: DryRun = False, manner: Mann
     show(data, [f"{folder}  (embeddings in {places.store_folder})", *lines], as_json=manner.as_json)
 
 
-@command("moee-topics estimate 20newsgroups", "moee-topics estimate quickstart --no-trial")
+@command(
+    "moee-topics estimate 20newsgroups",
+    "moee-topics estimate quickstart --no-trial",
+    "moee-topics estimate quickstart --machines 16 --price 1.80",
+)
 def estimate(
     choice: Choice,
     *,
     trial: Annotated[bool, typer.Option(help="Load the model and time a few documents.")] = True,
+    machines: Annotated[
+        int | None, typer.Option(min=1, help="Also hours of so many machines like this one.", metavar="N")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Of a machine's hour, in any currency.")] = None,
     output: Output = RUNS,
     store: Store = None,
     manner: Manner,
 ) -> None:
-    """Say what a run will need: tokens, memory, disk and time."""
+    """Say what a run will need: tokens, memory, disk and time.
+
+    With --machines 200 documents are timed, and it says on what its hours rest.
+    """
     from moee_topics.run import estimate as estimate_recipe
 
-    needs = estimate_recipe(choice.load(), store or output / STORE_NAME, trial=trial, progress=manner.progress)
+    needs = estimate_recipe(
+        choice.load(),
+        store or output / STORE_NAME,
+        trial=trial,
+        machines=machines,
+        price_per_hour=price,
+        progress=manner.progress,
+    )
     show(asdict(needs), [needs.to_text()], as_json=manner.as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from moee_topics.corpus import Document, Survey
+from moee_topics.distributed import Fleet
 from moee_topics.encode import TokenCounts, weights_are_here
-from moee_topics.errors import ModelError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import peak_memory_bytes
@@ -18,6 +20,7 @@ from moee_topics.run.workspace import Workspace
 
 SAMPLED_DOCUMENTS = 512
 TRIAL_DOCUMENTS = 64
+TRIAL_FOR_MACHINES = 200  # one second too many in a small trial is hours of a hundred machines
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,31 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class MachinesEstimate:
+    """What many machines would need, each with a share.
+
+    Attributes:
+        machines: how many.
+        hours: until the last is done.
+        machine_hours: of all together.
+        cost: of those, in the currency of the price; None without one.
+        assumptions: under which this holds, a sentence each.
+    """
+
+    machines: int
+    hours: float
+    machine_hours: float
+    cost: float | None
+    assumptions: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """One fact a line, for people."""
+        cost = "" if self.cost is None else f", {self.cost:,.2f} in all"
+        hours = f"about {self.hours:.2f} h on {self.machines:,}, {self.machine_hours:.2f} machine hours{cost}"
+        return [f"machines        {hours}", *(f"  assumed       {sentence}" for sentence in self.assumptions)]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a run would need.
 
@@ -55,6 +83,7 @@ class Estimate:
         device: where the model would run.
         trial: a few documents through the model, None where it was not asked for or its weights are not here.
         encode_seconds: for what is not stored, from the trial.
+        machines: the same on several machines, where that was asked for and a trial was made.
     """
 
     documents: int
@@ -70,6 +99,7 @@ class Estimate:
     device: str
     trial: Trial | None
     encode_seconds: float | None
+    machines: MachinesEstimate | None = None
 
     def to_text(self) -> str:
         """One fact a line, for people."""
@@ -91,24 +121,44 @@ class Estimate:
                 f"speed           {self.trial.tokens_per_second:,.0f} tokens per second (measured)",
                 f"time to encode  about {f'{seconds:.0f} s' if seconds < 120 else minutes}",
             ]
+        if self.machines is not None:
+            lines += self.machines.lines()
         return "\n".join(lines)
 
 
-def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progress | None = None) -> Estimate:
+def estimate(
+    recipe: Recipe,
+    store: Path,
+    *,
+    trial: bool = True,
+    machines: int | None = None,
+    price_per_hour: float | None = None,
+    progress: Progress | None = None,
+) -> Estimate:
     """Counts the corpus, counts the tokens of a sample, and times a few documents.
 
     Args:
         recipe: its sections corpus, encoder and fusion matter.
         store: root folder of the embedding store.
         trial: load the model and time it; never downloads weights for it.
+        machines: that would encode a share each; the trial is then of 200 documents.
+        price_per_hour: of one machine.
         progress: is told how far the work is.
 
     Raises:
-        InputError: the corpus cannot be read.
+        InputError: the corpus cannot be read, there are no machines, or a price without machines.
         ModelError: the model's configuration or tokenizer cannot be read.
     """
+    if machines is None and price_per_hour is not None:
+        raise InputError("A price is that of a machine. Say of how many, such as --machines 16.")
+    if machines is not None and (machines < 1 or not 0 <= (price_per_hour or 0) < math.inf):
+        raise InputError(
+            f"{machines} machines at {price_per_hour} an hour cannot be. Expected 1 or more, at 0 or more."
+        )
     work = Workspace(recipe, store, store, progress or Progress())
+    started = time.perf_counter()
     survey, settings = work.survey, recipe.encoder
+    read_seconds = time.perf_counter() - started
     sample = sample_documents(work.passing(), survey, SAMPLED_DOCUMENTS)
     counts = sum((work.encoder.count([document.text]) for document in sample), TokenCounts())
     card = work.encoder.card
@@ -118,9 +168,16 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         )
     stored = survey.unique - work.missing()
     # Weights are never downloaded for a trial: an estimate is asked for before somebody decides on gigabytes.
-    speed = time_trial(work, sample) if trial and weights_are_here(settings.model) else None
+    most = TRIAL_DOCUMENTS if machines is None else TRIAL_FOR_MACHINES
+    speed = time_trial(work, sample, most) if trial and weights_are_here(settings.model) else None
     dimensions = recipe.fusion.dimensions(card.hidden_size, card.layers * card.experts)
     tokens = round(counts.tokens / len(sample) * survey.unique)
+    unstored = survey.unique - stored
+    several = None
+    if speed and machines:
+        fleet = Fleet(machines, speed.tokens_per_second, speed.load_seconds, read_seconds, price_per_hour)
+        device = f"{settings.model} on {work.encoder.device}"
+        several = on_machines(fleet, speed, unstored, tokens * unstored / survey.unique, device)
     return Estimate(
         documents=survey.documents,
         unique=survey.unique,
@@ -136,7 +193,24 @@ def estimate(recipe: Recipe, store: Path, *, trial: bool = True, progress: Progr
         device=work.encoder.device,
         trial=speed,
         encode_seconds=tokens * (1 - stored / survey.unique) / speed.tokens_per_second if speed else None,
+        machines=several,
     )
+
+
+def on_machines(fleet: Fleet, trial: Trial, documents: int, tokens: float, device: str) -> MachinesEstimate:
+    """What a fleet takes for documents that are not stored, and on what that rests."""
+    share = fleet.largest_share(documents)
+    assumptions = (
+        f"every machine is as this one: {device}, {fleet.tokens_per_second:,.0f} tokens per second, measured on "
+        f"{trial.documents // 2} documents after {trial.documents // 2} to warm up",
+        f"{documents:,} documents of {tokens / max(1, documents):,.0f} tokens are to be encoded, and those of a share "
+        f"are as long as others; the largest share has about {share:,}",
+        f"each machine loads the model in {fleet.load_seconds:.1f} s and reads the whole corpus in "
+        f"{fleet.read_seconds:.1f} s, as this one did",
+        "all begin at once, none waits for a disk, a network or a queue, and a machine costs until its share is done",
+    )
+    hours, cost = fleet.seconds(documents, tokens) / 3600, fleet.cost(tokens)
+    return MachinesEstimate(fleet.machines, hours, fleet.machine_hours(tokens), cost, assumptions)
 
 
 def sample_documents(documents: Iterable[Document], survey: Survey, most: int) -> list[Document]:
@@ -146,9 +220,10 @@ def sample_documents(documents: Iterable[Document], survey: Survey, most: int) -
     return list(islice(islice(documents, 0, None, step), most))
 
 
-def time_trial(work: Workspace, sample: Sequence[Document]) -> Trial:
+def time_trial(work: Workspace, sample: Sequence[Document], most: int = TRIAL_DOCUMENTS) -> Trial:
     """Loads the model and sends a few of the documents through it."""
-    texts = [document.text for document in sample[:: max(1, len(sample) // TRIAL_DOCUMENTS)]][:TRIAL_DOCUMENTS]
+    count = min(most, len(sample))
+    texts = [sample[place * len(sample) // count].text for place in range(count)]  # as evenly spread as the sample
     work.progress.begin("trial", f"{work.encoder.settings.model}, {len(texts)} documents")
     started = time.perf_counter()
     encoder = work.encoder()

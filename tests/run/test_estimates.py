@@ -10,7 +10,7 @@ import pytest
 
 from moee_topics import run as pipeline
 from moee_topics.encode import weights_are_here
-from moee_topics.errors import ModelError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.run.estimates import Estimate, estimate, sample_documents
 from moee_topics.run.workspace import Workspace
@@ -76,3 +76,25 @@ def test_a_model_without_configuration_is_refused(recipe: Recipe, tmp_path: Path
     encoder = replace(recipe.encoder, model=str(tmp_path))
     with pytest.raises(ModelError):
         estimate(recipe.model_copy(update={"encoder": encoder}), tmp_path, trial=False)
+
+
+def test_machines_take_less_time_and_say_on_what_that_rests(recipe: Recipe, tmp_path: Path) -> None:
+    needs = estimate(recipe, tmp_path, machines=4, price_per_hour=3.0)
+    several, trial = needs.machines, needs.trial
+    assert several is not None and trial is not None and trial.documents == needs.documents, "not only 64"
+    assert several.cost == pytest.approx(3 * several.machine_hours) and several.hours < several.machine_hours
+    assert 4 * several.hours * 3600 >= needs.encode_seconds  # type: ignore[operator]
+    said = needs.to_text()
+    assert "machine hours" in said and said.count("  assumed ") == 4
+    assert f"{trial.tokens_per_second:,.0f} tokens per second, measured on" in said and recipe.encoder.model in said
+
+
+def test_machines_of_nothing_are_refused_and_without_a_trial_nothing_is_said_of_them(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--machines 16"):
+        estimate(recipe, tmp_path, price_per_hour=1.0)
+    for machines, price in ((0, None), (-3, 1.0), (2, -1.0), (2, float("nan")), (2, float("inf"))):
+        with pytest.raises(InputError, match="Expected 1 or more"):
+            estimate(recipe, tmp_path, machines=machines, price_per_hour=price)
+    assert estimate(recipe, tmp_path, trial=False, machines=4).machines is None
