@@ -6,7 +6,7 @@
 
 Rows have unit length; "z" means each dimension brought to mean 0 and deviation 1 over the corpus first. The lexical
 block is TF-IDF + SVD(100) beside the standardized hidden states at weight 1; the sums have alpha 0.25. The control
-shuffles the experts of each layer anew for every document. Prints JSON.
+shuffles the experts of each layer anew for every document. --documents 0 takes all. Prints JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import adjusted_mutual_info_score
 
 from moee_topics.corpus import CorpusSettings, open_corpus
-from moee_topics.encode import MoEEncoder
+from moee_topics.embed import Embedder
+from moee_topics.embeddings import Embeddings
+from moee_topics.encode import EncoderSettings, EncoderSource
 
 REMOVED = ("headers", "footers", "quotes")
 
@@ -42,12 +44,12 @@ def standardized(rows: np.ndarray) -> np.ndarray:
 
 def ami(rows: np.ndarray, classes: np.ndarray, seeds: int) -> dict[str, float]:
     """Mean and deviation over the seeds, times 100."""
-    found = [
+    by_seed = [
         100
         * adjusted_mutual_info_score(classes, KMeans(classes.max() + 1, n_init=1, random_state=seed).fit_predict(rows))
         for seed in range(seeds)
     ]
-    return {"ami": round(float(np.mean(found)), 1), "sd": round(float(np.std(found)), 1)}
+    return {"ami": round(float(np.mean(by_seed)), 1), "sd": round(float(np.std(by_seed)), 1)}
 
 
 def lexical(texts: list[str]) -> np.ndarray:
@@ -74,9 +76,13 @@ def labelled(source: str, documents: int, **reading: Any) -> tuple[list[str], np
     return list(texts), np.unique(labels, return_inverse=True)[1]
 
 
-def scores(model: str, texts: list[str], classes: np.ndarray, *, tokens: int, seeds: int) -> dict[str, Any]:
-    encoder = MoEEncoder.from_pretrained(model, require_routers=False, prompt="none", pooling="mean", max_tokens=tokens)
-    encoded = encoder.encode(texts)
+def scores(
+    model: str, texts: list[str], classes: np.ndarray, *, tokens: int, seeds: int, store: Path | None
+) -> dict[str, Any]:
+    settings = EncoderSettings(model, prompt="none", pooling="mean", max_tokens=tokens)
+    source = EncoderSource(settings, require_routers=False)
+    embedder = Embedder(source, store, key=source.stored_key(store) if store else None)
+    encoded = Embeddings.concatenate(list(embedder.blocks(texts)))
     hidden, words = encoded.hidden_states.astype(np.float32), lexical(texts)
     read = {"tfidf": words, "hidden_raw": unit(hidden), "hidden_z": standardized(hidden)}
     read["hidden_z_and_tfidf"] = np.hstack([read["hidden_z"], words])
@@ -101,6 +107,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=2500)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--store", type=Path, help="folder that keeps the vectors")
     asked = parser.parse_args()
     if asked.corpus == "20newsgroups":
         reading: dict[str, Any] = {"subset": asked.subset, "remove": REMOVED}
@@ -110,7 +117,7 @@ def main() -> None:
     if asked.model == "all-MiniLM-L6-v2":
         found: dict[str, Any] = {"vectors": ami(minilm(texts), classes, asked.seeds)}
     else:
-        found = scores(asked.model, texts, classes, tokens=asked.tokens, seeds=asked.seeds)
+        found = scores(asked.model, texts, classes, tokens=asked.tokens, seeds=asked.seeds, store=asked.store)
     capabilities = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
     versions = {
         "torch": torch.__version__,
@@ -118,6 +125,7 @@ def main() -> None:
         "machine": platform.machine(),
         "cpu": capabilities,
     }
+    del asked.store
     asked.corpus, asked.model = (name.rpartition("/")[2] for name in (asked.corpus, asked.model))
     print(json.dumps({**vars(asked), "documents": len(texts), "versions": versions, "scores": found}, indent=2))
 
