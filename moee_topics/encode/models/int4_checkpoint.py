@@ -91,7 +91,7 @@ def read_compact(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
         for name in [name for name in stored if not name.endswith(".scales")]:
             codes, plain = stored[name], name.removesuffix(".codes")
             if plain == name:
-                weights[name] = codes
+                weights[name] = codes.clone()  # what lies in a mapped file keeps all of its pages in memory
             elif codes.dtype == torch.int8:
                 weights[plain] = int4_blocks.unpack_rows(codes, stored[f"{plain}.scales"].view(-1), dtype)
             else:

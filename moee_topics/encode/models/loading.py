@@ -70,14 +70,16 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
         _check_size(loader, config, Path(resolve(name)))
     model = _with_weights(loader, settings, config, dtype)
     model = model if loader is AutoModel else model.get_decoder()
-    memory.own_memory(model)
+    if not int4_checkpoint.is_compact(config):  # whose weights were expanded, each into memory of its own
+        memory.own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
-    memory.give_back()
     if kind := bitsandbytes_quantizer.stored_kind(model.config):
         bitsandbytes_quantizer.check_quantized(model, kind)
     if place.type == "cpu":
         experts.use(model)
-    return model, load_tokenizer(name, revision=settings.revision)
+    tokenizer = load_tokenizer(name, revision=settings.revision)
+    memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
+    return model, tokenizer
 
 
 def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carving, int4_blocks, int4_checkpoint
+from moee_topics.encode.models import carving, int4_blocks, int4_checkpoint, load_model
 from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import ModelError
 
 
@@ -48,3 +49,13 @@ def test_a_compact_folder_that_is_broken_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"broken")
     with pytest.raises(ModelError, match="damaged"):
         MoEEncoder.from_pretrained(tmp_path / "compact")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
+def test_a_compact_folder_is_not_mapped_any_more_once_it_is_loaded(tmp_path: Path) -> None:
+    """The 3 kB of the embedded model's buffers once kept the 75 MB of its files in memory."""
+    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1))
+    int4_checkpoint.write_compact(model, tmp_path, tiny_tokenizer())
+    loaded, _ = load_model(EncoderSettings(str(tmp_path), dtype="float32"))
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+    assert any("e_score_correction_bias" in name for name, _ in loaded.named_buffers())
