@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
-from tiny_models import VOCABULARY
+from tiny_models import VOCABULARY, tiny_tokenizer
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
 from moee_topics.encode.models.settings import CarveSettings, DistilSettings
@@ -33,6 +35,13 @@ def dense(kind: str = "llama", **changes: object) -> torch.nn.Module:
             if parameter.dim() == 1:  # norms of 1 and biases of 0 would hide that they are carried over
                 torch.nn.init.uniform_(parameter, 0.5, 1.5)
     return made
+
+
+def save_donor(folder: Path, **changes: object) -> Path:
+    """A tiny dense decoder in hub layout, without head."""
+    dense(**changes).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
 
 
 def rows(count: int = 24, length: int = 32) -> list[list[int]]:

@@ -279,13 +279,29 @@ def test_the_wheel_holds_recipes_and_the_embedded_model(tmp_path: Path) -> None:
     assert {*pocket, "moee_topics/py.typed"} <= names
     assert wheel.stat().st_size < 80_000_000 and max(path.stat().st_size for path in POCKET.iterdir()) < 50_000_000
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "recipes/"))]
+    # The weights are of another's model, whose licence asks for its text, its notice and what was changed.
+    assert {f"moee_topics/encode/models/pocket/{name}" for name in ("LICENSE", "MODEL_CARD.md")} <= names
+    assert {"LICENSE", "NOTICE"} <= {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
     subprocess.run(
-        [sys.executable, "-c", "from moee_topics.recipe import load_recipe; load_recipe('quickstart')"],
+        [sys.executable, "-c", WITH_THE_WHEEL],
         cwd=tmp_path,
         check=True,
         env={"PYTHONPATH": str(tmp_path / "installed")},
     )
+
+
+WITH_THE_WHEEL = """
+import socket
+socket.socket.connect = socket.getaddrinfo = None  # whoever asks the network fails
+import moee_topics
+assert "installed" in moee_topics.__file__
+from moee_topics import MoEEncoder
+from moee_topics.recipe import load_recipe
+load_recipe("quickstart")
+embeddings = MoEEncoder.from_pretrained("pocket").encode(["A probe orbits a planet."])
+assert embeddings.hidden_states.shape == (1, 576)
+"""
 
 
 @pytest.mark.parametrize("data", [[1, 2], None, 3, "corpus", [("corpus", {})]])

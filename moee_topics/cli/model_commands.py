@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +75,12 @@ TextSource = Annotated[
     str,
     typer.Option("--text", help="Texts of any topics: file, folder or hub:NAME.", metavar="SOURCE"),
 ]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out", help="Texts of evaluation, whose near-copies are not read; repeatable.", metavar="SOURCE"
+    ),
+]
 
 
 @command(
@@ -91,23 +98,35 @@ def models_carve(
     vocabulary: Annotated[
         int, typer.Option("--vocabulary", min=0, help="Keep the first so many tokens; 0 keeps all.")
     ] = 0,
+    leave_out: LeaveOut = None,
     settings: CarveSettings,
     manner: Manner,
 ) -> None:
     """Carve a dense decoder into a mixture of experts.
 
     The neurons of each feed-forward layer are split into a shared group and routed ones, by what they do on the
-    texts. Nothing is trained.
+    texts. Nothing is trained; --least-squares fits what is left to the whole.
+
+    Each layer that is done is kept, and the same command goes on with the next.
     """
     from moee_topics.encode import carve_checkpoint
+    from moee_topics.progress import resumable
 
     manner.progress.begin("carve", source)
-    report = carve_checkpoint(
-        source, folder, _texts(text), settings, tokens=tokens, vocabulary=vocabulary, progress=manner.progress.advance
-    )
+    with resumable("The same command goes on with the layers that are not done."):
+        report = carve_checkpoint(
+            source,
+            folder,
+            _texts(text),
+            settings,
+            tokens=tokens,
+            vocabulary=vocabulary,
+            held_out=chain.from_iterable(map(_texts, leave_out or [])),
+            progress=manner.progress.advance,
+        )
     cost, cosine = report["megaflops_per_token"], report["pooled_cosine"]
     line = f"{folder}: {cost} MFLOP a token, cosine to the dense model {cosine:.3f} (standardized means of texts)"
-    show({"folder": folder, **report}, [line], as_json=manner.as_json)
+    show({"folder": folder, **report}, [line, *_left_out(report)], as_json=manner.as_json)
 
 
 @command(
@@ -124,6 +143,7 @@ def models_distil(
         typer.Option("--text", help="Texts of any topics: file, folder or hub:NAME; repeatable.", metavar="SOURCE"),
     ],
     *,
+    leave_out: LeaveOut = None,
     settings: DistilSettings,
     manner: Manner,
 ) -> None:
@@ -141,14 +161,26 @@ def models_distil(
     manner.progress.begin("distil", source)
     with resumable("The same command goes on from its last checkpoint."):
         report = distil_checkpoint(
-            source, parent, folder, map(_texts, text), settings, progress=manner.progress.advance
+            source,
+            parent,
+            folder,
+            map(_texts, text),
+            settings,
+            held_out=chain.from_iterable(map(_texts, leave_out or [])),
+            progress=manner.progress.advance,
         )
     courses = [f"error of {n} {c['first']:.3f} -> {c['last']:.3f}" for n, c in report["errors"].items()]
     show(
         {"folder": folder, **report},
-        [f"{folder}: {report['steps']} steps, {', '.join(courses)}"],
+        [f"{folder}: {report['steps']} steps, {', '.join(courses)}", *_left_out(report)],
         as_json=manner.as_json,
     )
+
+
+def _left_out(report: dict[str, Any]) -> list[str]:
+    """The line that says how many texts were left out, where there were any."""
+    numbers = report["left_out"] if isinstance(report["left_out"], list) else [report["left_out"]]
+    return [f"{' + '.join(map(str, numbers))} near-copies of evaluation texts left out"] if any(numbers) else []
 
 
 def _texts(source: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from .files import disk_errors as disk_errors
 from .files import make_folder as make_folder
 from .files import read_json as read_json
 from .files import refuse_existing as refuse_existing
+from .files import refuse_too_small as refuse_too_small
 from .files import remove_leftovers as remove_leftovers
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json

@@ -148,6 +148,21 @@ def refuse_existing(folder: Path) -> None:
         raise InputError(f"The folder {folder} exists already. Name a new one, or delete it first.")
 
 
+def refuse_too_small(path: Path, size: int) -> None:
+    """Asked before the hours whose result, of ``size`` bytes, is to be written at ``path``.
+
+    Raises:
+        ResourceError: the disk has less room.
+    """
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise ResourceError(
+            f"The disk is too full for {path}: about {size:,} bytes are needed, {free:,} are free in {folder}. Make "
+            "room, or name another disk."
+        )
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and those above it, each known to the disk as part of the one above.
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+from carved_models import save_donor
 from command_line import call
 
 
@@ -53,3 +62,120 @@ def test_stores_are_merged_and_damage_in_one_is_told(finished: Path, recipe: Pat
     shard.write_bytes(shard.read_bytes()[:-3])
     broken = call("store", "merge", tmp_path / "rest", *shares)
     assert broken.exit_code == 4 and f"{shard.name}: " in broken.stdout and "left out" in broken.stdout
+
+
+@pytest.fixture
+def texts_file(tmp_path: Path) -> Path:
+    """A file of a text a line, each long enough for the longest passage that a distillation reads."""
+    rng = random.Random(0)
+    words = [f"{subject}{number}" for subject in ("rocket", "goalie", "onion", "tulip") for number in range(9)]
+    lines = [" ".join([f"number {line}", *rng.choices(words, k=150)]) for line in range(100)]
+    (tmp_path / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path / "texts.txt"
+
+
+CARVE = ("--groups", "6", "--group-size", "12", "--active", "3", "--tokens", "2000", "--json")
+DISTIL = ("--tokens", "12288", "--json")
+
+
+def test_a_donor_is_carved_and_taught_and_what_is_left_out_is_counted(tmp_path: Path, texts_file: Path) -> None:
+    source = save_donor(tmp_path / "dense")
+    held_out = tmp_path / "evaluation.txt"
+    held_out.write_text("\n".join(texts_file.read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8")
+    options = ("--text", texts_file, "--leave-out", held_out)
+    made = call("models", "carve", source, tmp_path / "moe", *options, "--least-squares", *CARVE)
+    assert made.exit_code == 0, made.output
+    report = json.loads(made.stdout)
+    assert report["left_out"] == 2 and report["settings"]["least_squares"] is True
+    taught = call("models", "distil", tmp_path / "moe", source, tmp_path / "better", *options, "--tokens", "4096")
+    assert taught.exit_code == 0, taught.output
+    assert "2 steps" in taught.stdout and "2 near-copies of evaluation texts left out" in taught.stdout
+    assert call("models", "carve", source, tmp_path / "moe", *options, *CARVE).exit_code == 4
+
+
+def test_the_same_commands_go_on_after_they_were_interrupted(
+    tmp_path: Path, texts_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each in its middle; what comes out is the same to the bit as without."""
+    from moee_topics.cli import model_commands
+    from moee_topics.encode.models import carving, distillation
+
+    source = save_donor(tmp_path / "dense")
+    # A checkpoint after every step, and not every five minutes.
+    monkeypatch.setattr(
+        model_commands, "replace", lambda settings, **new: replace(settings, checkpoint_seconds=0, **new)
+    )
+    cut, learn = carving.cut_layer, distillation.Trainer._learn
+
+    def cut_but_the_last(*arguments: Any, seed: int) -> Any:
+        if seed == 1:
+            raise KeyboardInterrupt
+        return cut(*arguments, seed=seed)
+
+    def learn_but_the_last(trainer: Any, ids: Any) -> Any:
+        if trainer.step == 4:
+            raise KeyboardInterrupt
+        return learn(trainer, ids)
+
+    for name in ("whole", "parts"):
+        moe, better = tmp_path / f"{name}-moe", tmp_path / f"{name}-better"
+        first = ("models", "carve", source, moe, "--text", texts_file, *CARVE)
+        second = ("models", "distil", moe, source, better, "--text", texts_file, *DISTIL)
+        if name == "parts":
+            with monkeypatch.context() as patch:
+                patch.setattr(carving, "cut_layer", cut_but_the_last)
+                stopped = call(*first)
+                assert stopped.exit_code == 6 and "goes on with the layers" in stopped.output
+        assert call(*first).exit_code == 0
+        if name == "parts":
+            with monkeypatch.context() as patch:
+                patch.setattr(distillation.Trainer, "_learn", learn_but_the_last)
+                stopped = call(*second)
+                assert stopped.exit_code == 6 and "goes on from its last checkpoint" in stopped.output
+            assert (tmp_path / "parts-better.distilling").is_dir()
+        assert call(*second).exit_code == 0
+    for folder in ("moe", "better"):
+        weights = [(tmp_path / f"{name}-{folder}" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+        assert weights[0] == weights[1], folder
+    assert not [path.name for path in tmp_path.iterdir() if path.suffix in (".carving", ".distilling", ".tmp")]
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from moee_topics.cli import model_commands
+from moee_topics.cli.app import app
+from moee_topics.encode.models import carving, distillation
+model_commands.replace = lambda settings, **new: replace(settings, checkpoint_seconds=0, **new)
+cut, learn = carving.cut_layer, distillation.Trainer._learn
+def cut_layer(*arguments, seed):
+    if seed == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cut(*arguments, seed=seed)
+def _learn(trainer, ids):
+    if trainer.step == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return learn(trainer, ids)
+carving.cut_layer, distillation.Trainer._learn = cut_layer, _learn
+app(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="no such signal")
+def test_commands_that_were_killed_go_on_as_if_they_were_not(tmp_path: Path, texts_file: Path) -> None:
+    source = save_donor(tmp_path / "dense")
+    for name in ("whole", "parts"):
+        moe, better = tmp_path / f"{name}-moe", tmp_path / f"{name}-better"
+        for command in (
+            ("models", "carve", source, moe, "--text", texts_file, *CARVE),
+            ("models", "distil", moe, source, better, "--text", texts_file, *DISTIL),
+        ):
+            if name == "parts":
+                arguments = [sys.executable, "-c", KILLED, *map(str, command)]
+                assert subprocess.run(arguments, capture_output=True).returncode == -signal.SIGKILL
+                assert not command[3 + (command[1] == "distil")].exists()
+            assert call(*command).exit_code == 0
+    for folder in ("moe", "better"):
+        weights = [(tmp_path / f"{name}-{folder}" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+        assert weights[0] == weights[1], folder

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from moee_topics.store import (
     files,
     make_folder,
     read_json,
+    refuse_too_small,
     remove_leftovers,
     write_bytes,
     write_json,
@@ -279,3 +281,11 @@ def test_writing_alone_clears_what_killed_writers_left(tmp_path: Path) -> None:
 def test_a_name_that_no_disk_takes_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is too long for the name of a file"):
         write_text(tmp_path / ("x" * 300) / "a.json", "{}")
+
+
+def test_a_disk_without_room_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_too_small(tmp_path / "not" / "yet" / "there", 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=4096 if place == tmp_path else 0))
+    refuse_too_small(tmp_path / "new", 4096)
+    with pytest.raises(ResourceError, match=r"about 4,097 bytes are needed, 4,096 are free in .* Make room"):
+        refuse_too_small(tmp_path / "new", 4097)

@@ -25,6 +25,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
+from moee_topics.encode.models.finished_layers import FinishedLayers
+from moee_topics.encode.models.least_squares import fit_down_projections
 from moee_topics.encode.models.settings import CarveSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import InputError, ModelError
@@ -89,6 +91,11 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
         raise InputError(f"decorrelate is 0 or more, got {settings.decorrelate}.")
     if not 0 < settings.strength <= 1:
         raise InputError(f"strength is above 0 and at most 1, got {settings.strength}.")
+    if not isinstance(settings.active, int):
+        raise InputError(
+            f"active is one number for all layers, got {settings.active!r}: the router of every layer of Glm4MoeModel, "
+            "which is written, reads the same num_experts_per_tok. dense_layers keeps the first layers whole."
+        )
     if not 1 <= settings.active <= settings.groups or not 0 <= settings.dense_layers < config.num_hidden_layers:
         raise InputError(
             f"active must be 1 to {settings.groups} groups and dense_layers below {config.num_hidden_layers}; given "
@@ -101,6 +108,7 @@ def carve(
     rows: Sequence[Sequence[int]],
     settings: CarveSettings,
     *,
+    finished: FinishedLayers | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[PreTrainedModel, list[LayerCut]]:
     """Cuts every feed-forward layer of a dense decoder.
@@ -109,7 +117,8 @@ def carve(
         dense: the base model without head, in float32.
         rows: token ids of the calibration texts, one row a text.
         settings: the shape.
-        progress: called with the layers done and their number.
+        finished: layers of the same carving that were cut before, to which the others are added.
+        progress: called with the layers done and their number; by least squares each is done twice.
 
     Returns:
         The mixture, and the cut of each layer that was carved.
@@ -117,6 +126,7 @@ def carve(
     Raises:
         ModelError: the donor is of a kind that cannot be carved.
         InputError: the settings do not fit it, or the calibration text is too short.
+        ResourceError: the disk of the finished layers is full.
     """
     check_settings(dense.config, settings)
     for index, layer in enumerate(getattr(dense, "layers", [])):
@@ -131,12 +141,28 @@ def carve(
             f"The calibration text has {tokens} tokens; at least {2 * neurons} are needed for {neurons} neurons, and "
             "ten times as many are better. Give a longer text."
         )
-    inputs, first = feed_forward_inputs(dense, rows)
-    cuts = []
-    for index in range(settings.dense_layers, dense.config.num_hidden_layers):
-        cuts.append(cut_layer(dense.layers[index].mlp, inputs[index].float(), first, settings, seed=index))
-        progress(len(cuts), dense.config.num_hidden_layers - settings.dense_layers)
-    return assemble(dense, cuts, settings), cuts
+    finished = finished or FinishedLayers()
+    layers = range(settings.dense_layers, dense.config.num_hidden_layers)
+    steps = len(layers) * (1 + settings.least_squares)
+    cuts: list[LayerCut] = []
+    inputs: list[Tensor] = []
+    for index in layers:
+        if stored := finished.read(f"cut-{index:04}"):
+            cut = LayerCut(**stored)
+        else:
+            if not inputs:  # which take as long as reading the text does: not if every layer was cut before
+                inputs, first = feed_forward_inputs(dense, rows)
+            cut = cut_layer(dense.layers[index].mlp, inputs[index].float(), first, settings, seed=index)
+            finished.write(f"cut-{index:04}", vars(cut))
+        cuts.append(cut)
+        progress(len(cuts), steps)
+    model = assemble(dense, cuts, settings)
+    if settings.least_squares:
+        del inputs
+        fit_down_projections(
+            model, dense, rows, finished=finished, progress=lambda done: progress(len(layers) + done, steps)
+        )
+    return model, cuts
 
 
 @torch.no_grad()

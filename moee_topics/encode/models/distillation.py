@@ -435,6 +435,7 @@ class Trainer:
             "seconds": self.seconds,
             "pairs_from": self.pairs_from,
             "settings": asdict(self.settings),
+            "texts": self.texts.digest,
         }
         with atomic_path(self.folder / CHECKPOINT) as unfinished:
             contiguous = {key: value.contiguous() for key, value in tensors.items()}
@@ -444,7 +445,7 @@ class Trainer:
         """Takes up the checkpoint of the folder if there is one.
 
         Raises:
-            InputError: it is damaged, or was written with other settings.
+            InputError: it is damaged, or was written with other settings or texts.
         """
         path = self.folder / CHECKPOINT
         if not path.exists():
@@ -460,6 +461,11 @@ class Trainer:
         if place["settings"] != json.loads(json.dumps(asdict(self.settings))):  # JSON has no tuples
             raise InputError(
                 f"The checkpoint in {self.folder} was written with other settings ({place['settings']}). Use those, or "
+                "another folder."
+            )
+        if place.get("texts", self.texts.digest) != self.texts.digest:
+            raise InputError(
+                f"The checkpoint in {self.folder} was written with other texts, or in another order. Use those, or "
                 "another folder."
             )
         self._take({key: tensor.to(self.device) for key, tensor in tensors.items()})

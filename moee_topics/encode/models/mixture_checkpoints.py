@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModel, PreTrainedModel
 
 from moee_topics.encode.models import carving, distillation, donors
+from moee_topics.encode.models.finished_layers import FinishedLayers
 from moee_topics.encode.models.int4_checkpoint import write_compact
 from moee_topics.encode.models.loading import load_tokenizer, quiet
 from moee_topics.encode.models.passages import tokenized
 from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
+from moee_topics.encode.models.shingles import HeldOut
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import ModelError
-from moee_topics.store import atomic_folder, refuse_existing, write_json
+from moee_topics.store import atomic_folder, refuse_existing, refuse_too_small, write_json
 
 _COMPARED = 32
 """Texts whose means are compared with the dense model's; the first it was carved by, so the number is optimistic."""
@@ -35,9 +38,10 @@ def carve_checkpoint(
     *,
     tokens: int = CALIBRATION_TOKENS,
     vocabulary: int = 0,
+    held_out: Iterable[str] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
 ) -> dict[str, Any]:
-    """Carves a dense decoder and writes the mixture.
+    """Carves a dense decoder and writes the mixture; goes on with the layers that an interrupted call left to do.
 
     Args:
         source: hub name, folder or ``.gguf`` file.
@@ -46,6 +50,7 @@ def carve_checkpoint(
         settings: the shape.
         tokens: how many to look at.
         vocabulary: keep the first so many tokens of the vocabulary; 0 for all.
+        held_out: texts the mixture will be judged on; what is a near-copy of one is left out.
         progress: told the layers that are done.
 
     Returns:
@@ -54,23 +59,36 @@ def carve_checkpoint(
     Raises:
         ModelError: the model is missing, broken, or of a kind that cannot be carved.
         InputError: the folder exists, the groups do not divide the neurons, or the texts are too short.
-        ResourceError: the disk is full.
+        ResourceError: the disk is full, or will be.
     """
-    refuse_existing(Path(folder))
+    folder = Path(folder)
+    refuse_existing(folder)
     dense, tokenizer = donors.load_donor(source)
     carving.check_settings(dense.config, settings)
     if vocabulary:
         tokenizer = donors.cut_vocabulary(dense, tokenizer, vocabulary)
-    rows = carving.calibration_rows(tokenizer, texts, tokens=tokens)
-    model, cuts = carving.carve(dense, rows, settings, progress=lambda done, of: progress(done, of, "layers"))
+    # The mixture, and beside it while it is made the changes of its down projections, which are a third of it.
+    refuse_too_small(folder, (1 + settings.least_squares) * _bytes(dense))
+    apart = HeldOut(held_out)
+    rows = carving.calibration_rows(tokenizer, apart.apart(texts), tokens=tokens)
+    work = folder.with_name(f"{folder.name}.carving")
+    model, cuts = carving.carve(
+        dense,
+        rows,
+        settings,
+        finished=FinishedLayers.of(work, dense, rows, settings),
+        progress=lambda done, of: progress(done, of, "layers"),
+    )
     report = {
         "donor": str(source),
         "vocabulary": vocabulary,
+        "left_out": apart.left_out,
         "settings": asdict(settings),
         "megaflops_per_token": round(carving.megaflops(model.config), 1),
         "pooled_cosine": carving.pooled_cosine(model, dense, rows[:_COMPARED]),
     }
-    carving.write_carved(Path(folder), model, tokenizer, cuts, report)
+    carving.write_carved(folder, model, tokenizer, cuts, report)
+    shutil.rmtree(work, ignore_errors=True)
     return report
 
 
@@ -81,6 +99,7 @@ def distil_checkpoint(
     sources: Iterable[Iterable[str]],
     settings: DistilSettings,
     *,
+    held_out: Iterable[str] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, unit: None,
 ) -> dict[str, Any]:
     """Teaches a carved mixture and writes what it learned; goes on from the checkpoint of an interrupted call.
@@ -93,21 +112,33 @@ def distil_checkpoint(
         folder: the new folder.
         sources: texts of each source; where there are several, most pairs of a step are of one of them.
         settings: how long and how hard.
+        held_out: texts the mixture will be judged on; what is a near-copy of one is not learned from.
         progress: told the steps that are done.
 
     Returns:
-        What is in ``distillation.json``: the settings, the steps, and of the error of the means and of pairs the first
-        and the last mean of a tenth of its steps.
+        What is in ``distillation.json``: the settings, the texts of each source and those left out, the steps, and of
+        the error of the means and of pairs the first and the last mean of a tenth of its steps.
 
     Raises:
         ModelError: a model is missing, or the mixture was not carved from this parent.
-        InputError: the folder exists, there is too little text, or a checkpoint was made with other settings.
-        ResourceError: the disk is full.
+        InputError: the folder exists, there is too little text, or a checkpoint was made with other settings or texts.
+        ResourceError: the disk is full, or will be.
     """
     folder = Path(folder)
     refuse_existing(folder)
     student, tokenizer, dense = _mixture_and_parent(source, parent)
-    rows = tokenized(tokenizer, sources)
+    # A checkpoint has two moments of each weight beside it, and is written anew before the old one goes.
+    refuse_too_small(folder, 6 * _bytes(student))
+    apart, left_out = HeldOut(held_out), list[int]()
+
+    def learned() -> Iterator[Iterable[str]]:
+        for texts in sources:
+            before = apart.left_out
+            yield apart.apart(texts)
+            left_out.append(apart.left_out - before)
+
+    rows = tokenized(tokenizer, learned())
+    assert rows.sources is not None
     work = folder.with_name(f"{folder.name}.distilling")
     trainer = distillation.Trainer(student, dense, rows, work, settings)
     courses: dict[str, list[float]] = {}
@@ -125,7 +156,14 @@ def distil_checkpoint(
         tenth = max(1, len(course) // 10)
         first, last = (round(sum(part) / tenth, 4) for part in (course[:tenth], course[-tenth:]))
         ends[name] = {"first": first, "last": last}
-    report = {"parent": str(parent), "settings": asdict(settings), "steps": trainer.step, "errors": ends}
+    report = {
+        "parent": str(parent),
+        "settings": asdict(settings),
+        "texts": np.bincount(rows.sources, minlength=len(left_out)).tolist(),
+        "left_out": left_out,
+        "steps": trainer.step,
+        "errors": ends,
+    }
     with quiet():
         # A fresh mixture, since the student's layers have another form while they learn.
         fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
@@ -142,6 +180,12 @@ def distil_checkpoint(
         write_json(unfinished / "distillation.json", report)
     shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+def _bytes(model: PreTrainedModel) -> int:
+    """What the weights of a model take, in float32."""
+    numbers: int = sum(weight.numel() for weight in model.parameters())
+    return 4 * numbers
 
 
 def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:

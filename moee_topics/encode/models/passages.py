@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,14 @@ class Texts:
         """Tokens of each text."""
         sizes: NDArray[Any] = self.ends - self.starts
         return sizes
+
+    @property
+    def digest(self) -> str:
+        """What tells these texts, in their order, from others."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.tokens, self.ends, self.sources):
+            digest.update(np.ascontiguousarray(part, np.int64).data)
+        return digest.hexdigest()
 
     def check(self, settings: DistilSettings) -> None:
         """Refuses texts of which too few are as long as a step of the settings needs them.

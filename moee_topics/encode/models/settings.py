@@ -24,7 +24,8 @@ class CarveSettings:
     groups: Annotated[int, Field(ge=1, description="Routed groups of neurons in each layer.")] = 24
     # What the groups leave is shared, and must be a whole number of groups.
     group_size: Annotated[int, Field(ge=1, description="Neurons of a group; the rest is shared.")] = 48
-    active: Annotated[int, Field(ge=1, description="Groups that each token goes through.")] = 16
+    # One number for all layers: Glm4MoeModel has no place for more (docs/decisions/11).
+    active: Annotated[int, Field(ge=1, description="Groups that each token goes through, in every layer.")] = 16
     dense_layers: Annotated[int, Field(ge=0, description="First layers that stay dense.")] = 0
     # "kmeans": neurons that are active together share a group, which keeps the hidden states nearest to the donor's.
     # "spread": they go to different ones, whose routing tells texts apart better: that of SmolLM2-135M on 2,500 arXiv
@@ -38,6 +39,8 @@ class CarveSettings:
     # Near 0 every chosen group counts fully; 1e-6 with every group active is the dense model to 1e-5. Much below 1e-5
     # float32 no longer tells close logits apart after the sigmoid.
     strength: Annotated[float, Field(description="Scale of the router's logits.")] = 1e-4
+    # For active groups that count fully, as at a small strength: a distillation begins with others, and learns itself.
+    least_squares: Annotated[bool, Field(description="Fit down projections to what idle groups leave out.")] = False
     seed: Annotated[int, Field(description="Seed of the grouping.")] = 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tiny_models import tiny_tokenizer
 from transformers import AutoModel
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carving
+from moee_topics.encode.models import carving, int4_blocks, int4_checkpoint, load_model
+from moee_topics.encode.models.settings import CarveSettings
+from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
 
@@ -115,18 +118,61 @@ def test_a_carved_checkpoint_is_an_ordinary_mixture(tmp_path: Path) -> None:
         carving.write_carved(tmp_path / "carved", model, tiny_tokenizer(), cuts, {})
 
 
-def test_an_embedding_does_not_depend_on_its_pack(tmp_path: Path) -> None:
-    model, cuts = carving.carve(dense(), rows(), SETTINGS)
-    carving.write_carved(tmp_path / "carved", model, tiny_tokenizer(), cuts, {})
-    texts = ["Space probes orbit planets", "the goalie saves the puck and the court heard", "a farmer sleeps"]
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stored_in", ["32 bits", "4 bits"])
+def test_an_embedding_depends_on_its_text_alone(tmp_path: Path, dtype: str, stored_in: str) -> None:
+    """Not on the pack it is encoded in, nor on when: a model that is loaded again gives the same to the bit."""
+    donor, texts = (
+        dense(),
+        ["Space probes orbit planets", "the goalie saves the puck and the court heard", "a farmer sleeps"],
+    )
+    model, cuts = carving.carve(donor, rows(), CarveSettings(groups=2, group_size=24, active=1))
+    if stored_in == "4 bits":
+        tmp_path.joinpath("carved").mkdir()
+        int4_checkpoint.write_compact(model, tmp_path / "carved", tiny_tokenizer())
+    else:
+        carving.write_carved(tmp_path / "carved", model, tiny_tokenizer(), cuts, {})
+    encoder, again = (
+        MoEEncoder.from_pretrained(tmp_path / "carved", dtype=dtype, prompt="none", pooling="mean") for _ in range(2)
+    )
+    together, repeated = encoder.encode(texts), again.encode(texts)
+    assert np.array_equal(together.hidden_states, repeated.hidden_states)
+    assert np.array_equal(together.router_logits, repeated.router_logits)
+    for position, text in enumerate(texts):
+        alone = encoder.encode([text])
+        np.testing.assert_allclose(together.hidden_states[position], alone.hidden_states[0], atol=2e-5)
+        np.testing.assert_allclose(together.router_logits[position], alone.router_logits[0], atol=2e-5, rtol=1e-4)
 
-    encoder = MoEEncoder.from_pretrained(tmp_path / "carved", dtype="float32", prompt="none", pooling="mean")
-    together = encoder.encode(texts)
-    alone = [encoder.encode([text]) for text in texts]
 
-    for position, one in enumerate(alone):
-        np.testing.assert_allclose(together.hidden_states[position], one.hidden_states[0], atol=2e-5)
-        np.testing.assert_allclose(together.router_logits[position], one.router_logits[0], atol=2e-5)
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_with_every_group_active_what_is_stored_is_the_donor_in_as_many_bits(
+    tmp_path: Path, dtype: str, most: float
+) -> None:
+    """In 4 bits too: each weight that the mixture rounds is rounded in the donor, in the blocks it is stored in."""
+    donor = dense()
+    shape = CarveSettings(groups=2, group_size=24, active=2, strength=1e-6)
+    model, cuts = carving.carve(donor, rows(), shape)
+    carving.write_carved(tmp_path / "plain", model, tiny_tokenizer(), cuts, {})
+    (tmp_path / "compact").mkdir()
+    int4_checkpoint.write_compact(model, tmp_path / "compact", tiny_tokenizer())
+    rounded = copy.deepcopy(donor)
+    rounded.embed_tokens.weight.data = int4_blocks.unpack_rows(
+        *int4_blocks.pack_rows(donor.embed_tokens.weight), torch.float32
+    )
+    for layer, cut in zip(rounded.layers, cuts, strict=True):
+        order = torch.cat([cut.shared, cut.groups.flatten()])
+        for weight in (getattr(layer.self_attn, f"{name}_proj").weight for name in "qkvo"):
+            weight.data = int4_blocks.rounded(weight, int4_blocks.block_scales(weight))
+        for name, weight in ((name, getattr(layer.mlp, f"{name}_proj").weight) for name in ("gate", "up", "down")):
+            # Blocks of a down projection are neurons of one group.
+            blocks = weight.data[:, order].contiguous() if name == "down" else weight.data
+            value = int4_blocks.rounded(blocks, int4_blocks.block_scales(blocks))
+            weight.data = value[:, order.argsort()].contiguous() if name == "down" else value
+    for folder, parent in (("plain", donor), ("compact", rounded)):
+        loaded, _ = load_model(EncoderSettings(str(tmp_path / folder), dtype=dtype))
+        with torch.no_grad():
+            lost = states(loaded, rows(1)[0]).float() - states(parent, rows(1)[0])
+        assert lost.abs().max() <= most * max(1.0, float(states(parent, rows(1)[0]).abs().max())), folder
 
 
 @pytest.mark.parametrize(
@@ -137,6 +183,7 @@ def test_an_embedding_does_not_depend_on_its_pack(tmp_path: Path) -> None:
         ({"group_size": 0}, InputError, "do not divide"),
         ({"strength": 0.0}, InputError, "strength is"),
         ({"active": 7}, InputError, "active must be"),
+        ({"active": (3, 2)}, InputError, "active is one number for all layers"),
         ({"dense_layers": 2}, InputError, "dense_layers"),
     ],
 )

@@ -142,6 +142,8 @@ def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:
     trainer(tmp_path).run(lambda numbers: None)
     with pytest.raises(InputError, match="other settings"):
         trainer(tmp_path, replace(TRAINING, rate=0.5)).run(lambda numbers: None)
+    with pytest.raises(InputError, match="other texts"):
+        trainer(tmp_path, given=texts(41)).run(lambda numbers: None)
     with pytest.raises(InputError, match="texts have 100 tokens"):
         trainer(tmp_path / "new", replace(TRAINING, lengths=(100,), batch=200))
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from carved_models import dense
+from carved_models import SHAPE, dense, save_donor
+from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from moee_topics.encode.models import donors
 from moee_topics.errors import InputError, ModelError
@@ -37,3 +39,27 @@ def test_a_cut_vocabulary_splits_into_tokens_that_were_there() -> None:
         donors.cut_vocabulary(dense(), tokenizer, 100)
     with pytest.raises(ModelError, match="no BPE"):
         donors.cut_vocabulary(dense(), object(), 300)
+
+
+def test_a_donor_that_lacks_a_weight_or_holds_it_in_another_shape_is_refused(tmp_path: Path) -> None:
+    path = save_donor(tmp_path / "dense") / "model.safetensors"
+    whole = load_file(path)
+    name = next(name for name in whole if name.endswith("1.mlp.down_proj.weight"))
+    lacking = {key: weight for key, weight in whole.items() if key != name}
+    for weights, message in (
+        (lacking, "lacks 1 weights"),
+        ({**lacking, name: whole[name][:, :7].contiguous()}, "dense"),
+    ):
+        save_file(weights, path, metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=message):
+            donors.load_donor(tmp_path / "dense")
+
+
+def test_tied_weights_are_the_embeddings(tmp_path: Path) -> None:
+    donor = LlamaForCausalLM(LlamaConfig(**SHAPE, tie_word_embeddings=True))
+    donor.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    model, _ = donors.load_donor(tmp_path)
+    assert torch.equal(model.embed_tokens.weight, donor.model.embed_tokens.weight)
+    assert not model.config.tie_word_embeddings, "a base model has no head to tie them to"

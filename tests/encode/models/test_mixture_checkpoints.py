@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from carved_models import SETTINGS, TRAINING, dense
+from carved_models import SETTINGS, TRAINING, dense, save_donor
+from failing_disks import fail_from
 from tiny_models import tiny_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import mixture_checkpoints
+from moee_topics.encode.models import carving, mixture_checkpoints
 from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.errors import InputError, ModelError
+from moee_topics.errors import InputError, ModelError, ResourceError
 
 
 def test_from_a_dense_folder_to_a_mixture_that_learned(tmp_path: Path) -> None:
@@ -64,3 +71,92 @@ def test_only_what_distillation_computes_is_distilled(tmp_path: Path) -> None:
         mixture_checkpoints.distil_checkpoint(
             tmp_path / "mixture", tmp_path / "dense", tmp_path / "new", [text], TRAINING
         )
+
+
+SENTENCES = [f"Space probes orbit distant planets {i} and the farmer sleeps while the goalie scores" for i in range(60)]
+
+
+def test_a_carving_that_was_stopped_goes_on_with_the_next_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_donor(tmp_path / "dense")
+    whole = carved_into(tmp_path / "whole", source)
+    cut, numbers = carving.cut_layer, list[int]()
+
+    def counted(*arguments: Any, seed: int) -> Any:
+        numbers.append(seed)
+        if len(numbers) == 2:
+            raise KeyboardInterrupt
+        return cut(*arguments, seed=seed)
+
+    monkeypatch.setattr(carving, "cut_layer", counted)
+    with pytest.raises(KeyboardInterrupt):
+        carved_into(tmp_path / "parts", source)
+    assert not (tmp_path / "parts").exists() and (tmp_path / "parts.carving").is_dir()
+    assert carved_into(tmp_path / "parts", source) == whole and numbers == [0, 1, 1]
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "carving.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense", "parts", "whole"]
+
+
+def carved_into(folder: Path, source: Path) -> dict[str, Any]:
+    return mixture_checkpoints.carve_checkpoint(source, folder, SENTENCES, SETTINGS, tokens=1000)
+
+
+def test_near_copies_of_held_out_texts_are_counted_and_not_read(tmp_path: Path) -> None:
+    source = save_donor(tmp_path / "dense")
+    secret = "A goalie from the far north of the country saved every shot of that long winter evening"
+    texts = [*SENTENCES[:30], secret.upper(), *SENTENCES[30:], f"{secret}, they said"]
+    report = mixture_checkpoints.carve_checkpoint(
+        source, tmp_path / "mixture", texts, SETTINGS, tokens=100_000, held_out=[secret]
+    )
+    plain = mixture_checkpoints.carve_checkpoint(source, tmp_path / "plain", SENTENCES, SETTINGS, tokens=100_000)
+    assert report == plain | {"left_out": 2} and plain["left_out"] == 0
+    sources = [texts, SENTENCES, [secret]]
+    learned = mixture_checkpoints.distil_checkpoint(
+        tmp_path / "mixture", source, tmp_path / "learned", sources, TRAINING, held_out=[secret]
+    )
+    assert learned["left_out"] == [2, 0, 1] and learned["texts"] == [60, 60, 0]
+
+
+def test_what_cannot_end_well_is_refused_before_any_layer_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = save_donor(tmp_path / "dense")
+    monkeypatch.setattr(carving, "feed_forward_inputs", None)
+    new = tmp_path / "new"
+    with pytest.raises(InputError, match="do not divide"):
+        mixture_checkpoints.carve_checkpoint(source, new, SENTENCES, replace(SETTINGS, group_size=7))
+    with pytest.raises(InputError, match=r"has \d+ tokens"):
+        mixture_checkpoints.carve_checkpoint(source, new, ["a farmer sleeps"], SETTINGS)
+    with pytest.raises(InputError, match="exists already"):
+        mixture_checkpoints.carve_checkpoint(source, source, SENTENCES, SETTINGS)
+    with pytest.raises(InputError, match="cannot be cut to 10 tokens"):
+        mixture_checkpoints.carve_checkpoint(source, new, SENTENCES, SETTINGS, vocabulary=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(9, 8, 1))
+        with pytest.raises(ResourceError, match=r"too full for .*new: about \d+,\d+ bytes are needed, 1 are free"):
+            mixture_checkpoints.carve_checkpoint(source, new, SENTENCES, SETTINGS)
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]")))
+    words.save_pretrained(source)
+    with pytest.raises(ModelError, match="this one is no BPE"):
+        mixture_checkpoints.carve_checkpoint(source, new, SENTENCES, SETTINGS, vocabulary=300)
+    for folder, changes in (
+        ("biases", {"mlp_bias": True}),
+        ("window", {"kind": "qwen2", "use_sliding_window": True, "sliding_window": 8}),
+    ):
+        with pytest.raises(ModelError, match="cannot be carved"):
+            mixture_checkpoints.carve_checkpoint(save_donor(tmp_path / folder, **changes), new, SENTENCES, SETTINGS)
+    assert not new.exists()
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = save_donor(tmp_path / "dense")
+    with monkeypatch.context() as patch:
+        fail_from(patch, 3, errno.ENOSPC)  # after both layers
+        with pytest.raises(ResourceError, match="disk is full"):
+            carved_into(tmp_path / "new", source)
+    assert not (tmp_path / "new").exists() and len(list((tmp_path / "new.carving").rglob("cut-*"))) == 2
+    monkeypatch.setattr(carving, "cut_layer", None)
+    carved_into(tmp_path / "new", source)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dense", "new"]
