@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from bag_of_words import BagOfWords, themed_corpus
 
+from moee_topics.corpus import Document
 from moee_topics.fuse import Fusion
 from moee_topics.topics import TopicModel, fit_topics
 from moee_topics.topics.backend import MoEEBackend
@@ -33,8 +34,9 @@ def vectors() -> np.ndarray:
 
 
 def fit(**options: Any) -> TopicModel:
-    given = {"backend": backend(), "labels": LABELS, "timestamps": TIMESTAMPS, **options}
-    return fit_topics(DOCUMENTS, vectors(), **given)
+    rows = zip(DOCUMENTS, LABELS, TIMESTAMPS, strict=True)
+    documents = [Document(str(row), text, label, time) for row, (text, label, time) in enumerate(rows)]
+    return fit_topics(documents, vectors(), **{"backend": backend(), **options})
 
 
 @cache

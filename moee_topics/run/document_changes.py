@@ -55,6 +55,7 @@ def document_changes(result: TopicResult, sources: Iterable[Corpus], *, remove_m
     after, in_sources = {document.id: document for document in before}, set[str]()
     for corpus in sources:
         ids_of_text: dict[str, list[str]] = {}
+        # Reversed, so that pop() below gives the first of several copies.
         for document in reversed(before):
             ids_of_text.setdefault(document.text, []).append(document.id)
         nameless = 0  # of this source so far: the count of its pass grows with each, before it is given
@@ -71,6 +72,7 @@ def document_changes(result: TopicResult, sources: Iterable[Corpus], *, remove_m
             after[document.id] = document
             in_sources.add(document.id)
     row_of = {document.id: row for row, document in enumerate(before)}
+    # A dict keeps the place of a key that is set again: who stays keeps the order of the rows.
     documents = [document for document in after.values() if not remove_missing or document.id in in_sources]
     old_rows = [row_of.get(document.id, -1) for document in documents]
     same = [row >= 0 and before[row].text == new.text for row, new in zip(old_rows, documents, strict=True)]

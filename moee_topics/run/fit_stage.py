@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics import __version__
+from moee_topics.corpus import Document
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Score, find_experts, first_of_each, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
@@ -37,13 +38,14 @@ BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic
 """The sections of a recipe that change topics and not embeddings."""
 
 CHAPTER_FAILURES = (
-    ValueError,  # scipy at a distance that is below zero by a rounding; numpy and scikit-learn at an empty array
+    # scipy at a distance that is below zero by a rounding, numpy and scikit-learn at an empty array, and pandas at
+    # times that lie further apart than it counts: 1700 and 2260 with nanoseconds among them.
+    ValueError,
     RuntimeError,  # a RecursionError: a tree of topics deeper than Python's stack
-    # These were not met; tables of odd data could raise them in code that is not ours.
-    LookupError,  # pandas and BERTopic look up topics, words and classes that a table of odd data lacks
-    ArithmeticError,  # an OverflowError of times that pandas has no number for; a share of nothing
-    TypeError,  # BERTopic and pandas where a table has a gap instead of the text or number
-    AttributeError,  # … or None instead of a table
+    # Not met, but written so in hierarchical_topics of BERTopic 0.17.4: words_per_topic[0] of a merged topic without
+    # documents, and a loop over what get_topic gives for a topic without words, which is False.
+    LookupError,
+    TypeError,
     InputError,  # our own refusals
 )
 """What a chapter may fail by after a fit of hours, which is worth more: nothing that says the machine has a fault, such
@@ -74,35 +76,26 @@ class FitStage(Stage):
         steps = Steps(work.progress)
         for file in (*self.optional_outputs, RunFolder.refits):
             file.remove(work.run)  # of another fit, which this one may not write again
+        model, fusion = self.topics_of(work, steps)
+        RunFolder.result.write(work.run, model.result)
+        work.run.write_model(model, fusion, self.encoder_of(work))
+        write_chapters(work, model, steps)
+        outliers, dimensions = int((model.result.topics == OUTLIERS).sum()), model.voters.vectors.shape[1]
+        line = f"{model.result.topic_count} topics, {outliers:,} documents in none"
+        return Outcome(line, {"steps": steps.seconds, "dimensions": dimensions, "left_out": steps.left_out})
+
+    def topics_of(self, work: Workspace, steps: Steps) -> tuple[TopicModel, Fusion]:
+        """The topic model of the documents, and the fusion that made their vectors."""
         documents = work.documents()
-        texts = [document.text for document in documents]
         with steps.step("fuse", work.recipe.fusion.label):
-            fusion, vectors = fused(work, texts)
-        labels = [document.label or "" for document in documents]
-        timestamps = [document.timestamp or "" for document in documents]
+            fusion, vectors = fused(work, [document.text for document in documents])
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
-            model = fit_topics(
-                texts,
-                vectors,
-                work.fit_settings(),
-                backend=MoEEBackend(work.word_embedder(), fusion),
-                ids=[document.id for document in documents],
-                labels=labels if any(labels) else None,
-                timestamps=timestamps if any(timestamps) else None,
-            )
+            return fit_documents(work, documents, fusion, vectors), fusion
+
+    def encoder_of(self, work: Workspace) -> EncoderRecord:
+        """The encoder that new documents need."""
         # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
-        options, key = asdict(work.recipe.encoder), dict(sorted(work.embedder.key.items()))
-        return write_fit(work, model, fusion, {"options": options, "key": key}, steps)
-
-
-def write_fit(work: Workspace, model: TopicModel, fusion: Fusion, encoder: EncoderRecord, steps: Steps) -> Outcome:
-    """Saves a topic model with all that new documents need, and works out what follows from its topics."""
-    RunFolder.result.write(work.run, model.result)
-    work.run.write_model(model, fusion, encoder)
-    write_chapters(work, model, steps)
-    outliers, dimensions = int((model.result.topics == OUTLIERS).sum()), model.voters.vectors.shape[1]
-    line = f"{model.result.topic_count} topics, {outliers:,} documents in none"
-    return Outcome(line, {"steps": steps.seconds, "dimensions": dimensions, "left_out": steps.left_out})
+        return {"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))}
 
 
 def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.float32]]:
@@ -112,6 +105,13 @@ def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.flo
     hashes = work.survey.hash_list()
     fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes), texts)
     return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes), texts)
+
+
+def fit_documents(
+    work: Workspace, documents: Sequence[Document], fusion: Fusion, vectors: NDArray[np.float32]
+) -> TopicModel:
+    """Topics of documents by their vectors (N, d), as the recipe asks."""
+    return fit_topics(documents, vectors, work.fit_settings(), backend=MoEEBackend(work.word_embedder(), fusion))
 
 
 class Steps:

@@ -13,18 +13,17 @@ from scipy.linalg import orthogonal_procrustes
 
 from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.run.document_changes import DocumentChanges
-from moee_topics.run.fit_stage import fused
+from moee_topics.run.fit_stage import fit_documents, fused
 from moee_topics.run.workspace import Workspace
 from moee_topics.topics import (
     NEW,
     OUTLIERS,
-    MoEEBackend,
     TopicModel,
     TopicResult,
     Voters,
     crowded_documents,
+    document_columns,
     far_documents,
-    fit_topics,
     grown_topics,
     matched_topics,
     places_on_map,
@@ -72,12 +71,6 @@ class Update:
         voters = Voters.fit(self.X[stayed], topics, seed=self.model.settings.seed)
         return replace(voters, rows=stayed[voters.rows])
 
-    def columns(self) -> dict[str, list[str] | None]:
-        """Labels and times of all documents, None where there are none at all."""
-        labels = [document.label or "" for document in self.changes.documents]
-        times = [document.timestamp or "" for document in self.changes.documents]
-        return {"labels": labels if any(labels) else None, "timestamps": times if any(times) else None}
-
 
 def assign(update: Update) -> tuple[TopicModel, Fusion]:
     """New documents get the topic that their nearest old ones vote for; old ones keep theirs."""
@@ -105,16 +98,8 @@ def refit(update: Update) -> tuple[TopicModel, Fusion]:
     """Fits all documents again, and gives every topic that was there before its old id, name and side of the map."""
     work, old = update.work, update.model
     documents = update.changes.documents
-    texts = [document.text for document in documents]
-    fusion, X = fused(work, texts)
-    new = fit_topics(
-        texts,
-        X,
-        work.fit_settings(),
-        backend=MoEEBackend(work.word_embedder(), fusion),
-        ids=[document.id for document in documents],
-        **update.columns(),
-    )
+    fusion, X = fused(work, [document.text for document in documents])
+    new = fit_documents(work, documents, fusion, X)
     stayed = np.flatnonzero(~update.is_new)
     rows = update.changes.rows[stayed]
     matches = matched_topics(
@@ -170,13 +155,12 @@ def _assigned(update: Update) -> TopicResult:
         of_rows[~is_new] = places[~is_new]
         places[is_new] = places_on_map(update.voters, of_rows, update.X[is_new])
     return TopicResult(
-        ids=[document.id for document in changes.documents],
         texts=[document.text for document in changes.documents],
         topics=topics,
         probabilities=sure,
         positions=places,
         topic_info=(),
-        **update.columns(),
+        **document_columns(changes.documents, size),
     )
 
 

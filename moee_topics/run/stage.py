@@ -50,6 +50,7 @@ class Stage(ABC):
         inputs = self.inputs(work)
         if inputs is None or work.ledger.done(self.name, inputs) is None:
             return False
+        # The record is newer than the files, but somebody may have deleted or changed some since.
         is_there = all(file.exists(work.run) for file in self.outputs)
         return is_there and work.run.whole([*self.outputs, *self.optional_outputs])
 

@@ -83,7 +83,7 @@ def plan(
     work = _workspace(recipe, folder, store, progress)
     work.share = share
     _spare_updates(work)
-    return _go_through(STAGES, work, only_plan=True)
+    return go_through(STAGES, work, only_plan=True)
 
 
 def check(recipe: Recipe) -> None:
@@ -117,7 +117,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
             _spare_updates(work)
         with work.writing():
-            _go_through(stages, work)
+            go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
         if work.run.history is not None:
             current = work.run.history["current"]
@@ -139,7 +139,7 @@ def _spare_updates(work: Workspace) -> None:
         )
 
 
-def _go_through(stages: Sequence[Stage], work: Workspace, *, only_plan: bool = False) -> list[StagePlan]:
+def go_through(stages: Sequence[Stage], work: Workspace, *, only_plan: bool = False) -> list[StagePlan]:
     """Every stage in its order: not asked for and taken away, done and skipped, or run; a plan only says which."""
     plans = []
     for stage in stages:
@@ -162,7 +162,8 @@ def _go_through(stages: Sequence[Stage], work: Workspace, *, only_plan: bool = F
 def _do(stage: Stage, work: Workspace) -> None:
     work.ledger.begin(stage.name)
     # What was made of the last result of this stage goes first: a run that is cut off must not show both.
-    for later in STAGES[STAGES.index(stage) + 1 :] if stage.outputs else ():
+    later_stages = STAGES[[one.name for one in STAGES].index(stage.name) + 1 :]
+    for later in later_stages if stage.outputs else ():
         work.ledger.begin(later.name)
         later.drop(work)
     started = time.perf_counter()

@@ -14,7 +14,6 @@ import numpy as np
 
 from moee_topics.corpus import Corpus, DocumentList
 from moee_topics.defaults import STORE_NAME
-from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.evaluate import topic_lineage
 from moee_topics.progress import Progress, resumable
@@ -22,16 +21,17 @@ from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.report import topic_colours
 from moee_topics.run.document_changes import DocumentChanges, document_changes
 from moee_topics.run.embed_stage import EmbedStage
-from moee_topics.run.fit_stage import Steps, write_fit
-from moee_topics.run.ledger import Ledger, StageRecord
+from moee_topics.run.ledger import Ledger
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
-from moee_topics.run.policies import POLICIES, Policy, Update
+from moee_topics.run.policies import POLICIES, Policy
 from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like
 from moee_topics.run.report_stage import write_page_again
+from moee_topics.run.stages import go_through
+from moee_topics.run.version_stage import VersionStage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord
 from moee_topics.store import atomic_folder, writing_alone
-from moee_topics.topics import MoEEBackend, TopicModel
+from moee_topics.topics import TopicResult
 
 RESUME = "The last version is as it was, and what was encoded is kept: run the same command again."
 
@@ -88,9 +88,10 @@ def update(
         record = _new_record(history, policy, corpora, changes)
         with atomic_folder(run.version(record["version"]).path) as new:
             work = _workspace(parent, new, store or folder.parent / STORE_NAME, changes, progress)
-            model = _write_version(work, parent, changes, history["next_topic"], record)
+            result = _write_version(work, parent, changes, history["next_topic"], record)
         record["seconds"] = round(time.perf_counter() - started, 3)
-        next_topic = max(history["next_topic"], int(model.result.topics.max()) + 1)
+        # Never one that was used, also not by a version that was undone: it may stand in somebody's notes.
+        next_topic = max(history["next_topic"], int(result.topics.max()) + 1)
         holds: History = {**history, "current": record["version"], "next_topic": next_topic}
         # Until here nothing but an unused folder has changed; from here on readers are given the new version.
         RunFolder.history.write(run, {**holds, "versions": [*history["versions"], record]})
@@ -192,38 +193,25 @@ def _workspace(parent: RunFolder, folder: Path, store: Path, changes: DocumentCh
     work = Workspace(recipe.model_copy(update={"encoder": encoder}), folder, store, progress)
     # In the place of the recipe's own corpus, which is by now only a part of the documents.
     work.corpus = DocumentList.of(changes.documents, f"{parent.name}, updated")
-    work.embedder = Embedder(work.encoder, store, key=work.key, progress=progress)
     check_same_encoder(encoder.model, parent.encoder["key"], work.embedder.key)
     return work
 
 
 def _write_version(
     work: Workspace, parent: RunFolder, changes: DocumentChanges, next_topic: int, record: VersionRecord
-) -> TopicModel:
+) -> TopicResult:
     """Writes all of a run's files for its documents as they are now, and completes the record."""
-    policy = POLICIES[cast(Policy, record["policy"])]
-    steps, run, started = Steps(work.progress), work.run, time.perf_counter()
-    encoded = EmbedStage().run(work)
-    record["encoded"] = encoded.facts["encoded"]
-    embedding = round(time.perf_counter() - started, 3)
-    work.progress.end("embed", embedding, encoded.line)
-    work.ledger.finish(StageRecord("embed", "", embedding, facts=encoded.facts))
-    with steps.step(record["policy"], f"{changes.added:,} new documents, {changes.changed:,} with another text"):
-        RunFolder.model.check(parent)  # parent.model would have no backend, and words must be embedded again
-        backend = MoEEBackend(work.word_embedder(), parent.fusion)
-        before = TopicModel.load(RunFolder.model.path(parent), backend)
-        old = before.result
-        model, fusion = policy(Update(work, before, parent.fusion, changes, next_topic))
-    fitted = write_fit(work, model, fusion, parent.encoder, steps)
+    stage = VersionStage(parent, changes, cast(Policy, record["policy"]), next_topic)
+    go_through((EmbedStage(), stage), work)
+    before, after = parent.result, work.run.result
     stayed = np.flatnonzero(changes.rows >= 0)
-    pair = old.topics[changes.rows[stayed]], model.result.topics[stayed]
-    ids = ([topic.topic for topic in result.topic_info] for result in (old, model.result))
+    pair = before.topics[changes.rows[stayed]], after.topics[stayed]
+    ids = ([topic.topic for topic in result.topic_info] for result in (before, after))
     record["lineage"] = [dict(event) for event in topic_lineage(*pair, *ids)]
-    record["topics"] = model.result.topic_count
-    work.ledger.finish(StageRecord("fit", "", time.perf_counter() - started - embedding, facts=fitted.facts))
+    record["topics"], record["encoded"] = after.topic_count, work.ledger.facts("embed")["encoded"]
     write_manifest(work, finished=True)
     colours = {str(topic): colour for topic, colour in topic_colours(parent).items()}
     # The folder's own name is v2 or v3, and its colours would follow the sizes of its topics.
     about = {"name": parent.name, "created": record["created"], "update": {**record, "colours": colours}}
-    RunFolder.manifest.write(run, {**run.manifest, **about})
-    return model
+    RunFolder.manifest.write(work.run, {**work.run.manifest, **about})
+    return after

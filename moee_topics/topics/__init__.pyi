@@ -21,6 +21,7 @@ from .result import OUTLIERS as OUTLIERS
 from .result import RESULT_FILES as RESULT_FILES
 from .result import Topic as Topic
 from .result import TopicResult as TopicResult
+from .result import document_columns as document_columns
 from .settings import HDBSCAN_DEFAULTS as HDBSCAN_DEFAULTS
 from .settings import FitSettings as FitSettings
 from .settings import OutlierReduction as OutlierReduction

@@ -47,6 +47,7 @@ def describe(
             name = "outliers"
         elif topic in zeroshot:
             name = str(model.zeroshot_topic_list[zeroshot[topic]])
+        # What a language model wrote is a name. It is kept beside the words: in their place no score could be computed.
         elif aspects.get("llm"):
             name = str(aspects["llm"][0][0])
         else:
@@ -72,6 +73,7 @@ def representative_rows(
 
     members = np.flatnonzero(topics == topic)
     members = members[np.argsort(-strength[members], kind="stable")][:MOST_MEMBERS]
+    # BERTopic's rows of c-TF-IDF stand in the order of the topics, -1 first.
     at = int(np.searchsorted(np.unique(topics), topic))
     bags = model.ctfidf_model.transform(model.vectorizer_model.transform([texts[row] for row in members.tolist()]))
     # Of counts, not of vectors: a reader looks for the words of the topic in them.

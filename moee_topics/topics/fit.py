@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from moee_topics.corpus import Document
 from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, ModelError, NoTopicsError
 from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
@@ -18,7 +19,7 @@ from moee_topics.topics.descriptions import describe, strengths
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.model import TopicModel
-from moee_topics.topics.result import OUTLIERS, TopicResult
+from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
 from moee_topics.topics.settings import FitSettings, check_names, check_upstream, representations
 from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.voters import Voters, centroids
@@ -30,14 +31,11 @@ MANY_DOCUMENTS = 500
 
 
 def fit_topics(
-    documents: Sequence[str],
+    documents: Sequence[str] | Sequence[Document],
     X: ArrayLike,
     settings: FitSettings | None = None,
     *,
     backend: Any | None = None,
-    ids: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None,
-    timestamps: Sequence[str] | None = None,
     positions: ArrayLike | None = None,
     **options: Any,
 ) -> TopicModel:
@@ -47,14 +45,11 @@ def fit_topics(
     KeyBERTInspired. The same documents, vectors and seed give the same model.
 
     Args:
-        documents: N texts.
+        documents: N texts, or documents whose ids, labels and times the result keeps; they never influence the fit.
         X: (N, d) their vectors, as ``Fusion.transform`` gives them.
         settings: what decides the topics; the defaults if None.
         backend: embeds words and topic names into the same space as X (``MoEEBackend``). Needed for "keybert", "mmr",
             guided and zero-shot topics.
-        ids: N names of the documents, their row numbers by default.
-        labels: N classes; they never influence the fit.
-        timestamps: N ISO 8601 times, for topics over time.
         positions: (N, 2) the document map, where it is made already or nobody looks at it; a second UMAP makes it
             otherwise.
         options: fields of :class:`FitSettings` that replace those of the settings, such as ``representation="mmr"``.
@@ -68,24 +63,19 @@ def fit_topics(
     check_names("fit_topics", options, [item.name for item in fields(FitSettings)])
     settings = replace(settings or FitSettings(), **options)
     texts, vectors = checked_documents(documents, X)
-    names = [str(row) for row in range(len(texts))] if ids is None else list(ids)
     places = None if positions is None else np.asarray(positions, dtype=np.float32)
-    columns = {"ids": names, "labels": labels, "timestamps": timestamps, "positions": places}
-    for name, column in columns.items():
-        if column is not None and len(column) != len(texts):
-            raise InputError(f"{name} needs one entry per document: got {len(column)} for {len(texts)} documents.")
+    if places is not None and len(places) != len(texts):
+        raise InputError(f"positions needs one entry per document: got {len(places)} for {len(texts)} documents.")
     model = fit_bertopic(texts, vectors, settings, backend)
     topics = np.asarray(model.topics_, dtype=np.int64)
     strength = strengths(model, topics)
     result = TopicResult(
-        ids=names,
         texts=texts,
         topics=topics,
         probabilities=strength,
         positions=document_map(vectors, settings, model.umap_model) if places is None else places,
         topic_info=describe(model, texts, topics, strength),
-        labels=None if labels is None else list(labels),
-        timestamps=None if timestamps is None else list(timestamps),
+        **document_columns(documents, len(texts)),
     )
     topic_model = TopicModel(model, result, settings, Voters.fit(vectors, topics, seed=settings.seed), vectors)
     if settings.outliers is not None:
@@ -93,13 +83,17 @@ def fit_topics(
     return topic_model
 
 
-def checked_documents(documents: Sequence[str], X: ArrayLike) -> tuple[list[str], NDArray[np.float32]]:
-    """The documents as a list and their vectors in float32.
+def checked_documents(
+    documents: Sequence[str] | Sequence[Document], X: ArrayLike
+) -> tuple[list[str], NDArray[np.float32]]:
+    """The texts as a list and their vectors in float32.
 
     Raises:
-        InputError: not one finite vector for each string, or too few that differ.
+        InputError: not one finite vector for each text, or too few that differ.
     """
-    texts, vectors = list(plain_texts(documents)), np.asarray(X)
+    are_documents = isinstance(documents, list | tuple) and all(isinstance(one, Document) for one in documents)
+    column = [document.text for document in documents] if are_documents else documents  # type: ignore[union-attr]
+    texts, vectors = list(plain_texts(column)), np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
     if len(texts) < FEWEST_DOCUMENTS:
@@ -146,22 +140,27 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
             "topics.representation."
         ) from error
     except ValueError as error:
-        options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
-        overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
-        distinct, copies = len(distinct_rows(X)[0]), ""
-        if distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
-            copies = (
-                f", which are copies of {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
-                "hdbscan.min_samples=1. BERTopic says"
-            )
-        raise InputError(
-            f"BERTopic could not fit {len(texts)} documents{copies}: {error}. It had "
-            f"{' '.join(overrides) or 'the defaults'}, topics.nr_topics={settings.nr_topics}, "
-            f"topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
-        ) from error
+        raise InputError(upstream_refusal(len(texts), len(distinct_rows(X)[0]), settings, error)) from error
     model.embedding_model = backend
     mend_bertopic(model, X, settings)
     return model
+
+
+def upstream_refusal(documents: int, distinct: int, settings: FitSettings, error: ValueError) -> str:
+    """What is said where BERTopic or what it calls does not take the documents or the settings."""
+    options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
+    overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
+    copies = ""
+    if distinct < documents:  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+        copies = (
+            f", which are copies of {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
+            "hdbscan.min_samples=1. BERTopic says"
+        )
+    return (
+        f"BERTopic could not fit {documents} documents{copies}: {error}. It had "
+        f"{' '.join(overrides) or 'the defaults'}, topics.nr_topics={settings.nr_topics}, "
+        f"topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
+    )
 
 
 def mend_bertopic(model: Any, X: NDArray[np.float32], settings: FitSettings) -> None:

@@ -55,6 +55,7 @@ def word_cosines(first: Sequence[Words], second: Sequence[Words]) -> NDArray[np.
         weights = np.zeros((len(topics), len(places)))
         for row, words in enumerate(topics):
             for word, weight in words:
+                # Weights of KeyBERT are cosines, which may be below zero.
                 weights[row, places[word]] = max(float(np.nan_to_num(weight)), 0.0)
         return np.asarray(weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-12))
 

@@ -72,6 +72,7 @@ def topic_words(result: TopicResult, topics: Sequence[int] | None = None, *, top
         raise InputError("There are no topics to show.")
     columns = min(4, len(infos))
     height = -(-len(infos) // columns)
+    # Plotly reads titles and labels as a part of HTML, and words come from other people's texts.
     titles = [f"{info.topic}: {html.escape(info.name)[:28]}" for info in infos]
     figure = make_subplots(height, columns, subplot_titles=titles, horizontal_spacing=0.1)
     for place, info in enumerate(infos):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from moee_topics.corpus import Document
 from moee_topics.defaults import OUTLIERS as OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.store import atomic_path, read_json, write_text
@@ -88,6 +89,17 @@ class Topic:
         cells = "".join(f"<tr><th>{html.escape(name)}</th>{_cell(_joined(words))}</tr>" for name, words in rows)
         title = f"Topic {self.topic}: {self.name}, {self.count:,} documents"
         return f"<p><b>{html.escape(title)}</b></p><table>{cells}</table>"
+
+
+def document_columns(documents: Iterable[str] | Iterable[Document], size: int) -> dict[str, Any]:
+    """Ids, labels and times of so many documents, None where none has one; of bare texts their row numbers."""
+    rows = [document for document in documents if isinstance(document, Document)]
+    labels, times = ([getattr(row, name) or "" for row in rows] for name in ("label", "timestamp"))
+    return {
+        "ids": [row.id for row in rows] or [str(number) for number in range(size)],
+        "labels": labels if any(labels) else None,
+        "timestamps": times if any(times) else None,
+    }
 
 
 @dataclass(frozen=True)
@@ -217,6 +229,7 @@ class TopicResult:
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
         with atomic_path(folder / DOCUMENTS_FILE) as temporary:
             pq.write_table(documents, temporary, compression="zstd")
+        # A NaN is no JSON: Python alone would read the file again.
         info = json.dumps([topic.to_json() for topic in self.topic_info], indent=1, allow_nan=False)
         write_text(folder / INFO_FILE, info)
 
@@ -263,6 +276,7 @@ class TopicResult:
                 labels=table.get("label"),
                 timestamps=table.get("timestamp"),
             )
+        # How damage shows in runs of 0.1.0, which have no digests.
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise InputError(f"The topic model in {folder} is damaged ({error}). Fit it again.") from error
 

@@ -389,6 +389,7 @@ def check_together(sections: HasUpstream, outlier_strategy: str | None = None, t
         "topics.outliers.strategy=probabilities needs bertopic.calculate_probabilities=true": (
             outlier_strategy == "probabilities" and not sections.bertopic.get("calculate_probabilities", False)
         ),
+        # A count and a share can be compared only where the documents are counted.
         "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
         **_without_effect(sections, tokenizer),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from tiny_runs import DOCUMENTS, Heard, recipe_of, write_corpus
 
 from moee_topics import run as pipeline
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ResourceError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
+from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run import fit_stage, workspace
-from moee_topics.run.fit_stage import FitStage
+from moee_topics.run.fit_stage import FitStage, Steps
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 
@@ -92,6 +94,24 @@ CHAPTERS = {
     "over_time": ("topics_over_time",),
     "per_class": ("topics_per_class",),
 }
+
+
+@pytest.mark.parametrize("error", [ValueError(), RecursionError(), KeyError(0), TypeError(), InputError("no times")])
+def test_a_chapter_is_left_out_by_what_odd_data_makes_libraries_raise(error: Exception) -> None:
+    heard = Heard()
+    steps = Steps(heard)
+    steps.chapter("hierarchy", partial(raise_, error))
+    assert steps.left_out == {"hierarchy": f"{type(error).__name__}: {error}"} and "'hierarchy'" in heard.notes[0]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "full"), MemoryError(), AssertionError(), ResourceError("full")])
+def test_a_chapter_that_fails_by_the_machine_or_by_a_fault_of_ours_ends_the_run(fault: Exception) -> None:
+    with pytest.raises(type(fault)):
+        Steps(Progress()).chapter("hierarchy", partial(raise_, fault))
+
+
+def raise_(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

@@ -8,6 +8,7 @@ import pytest
 from bag_of_words import THEMES, BagOfWords, theme_of, themed_corpus
 from fitted_topics import DOCUMENTS, LABELS, TIMESTAMPS, backend, fit, fitted, vectors
 
+from moee_topics.corpus import Document
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
 from moee_topics.topics import FitSettings, OutlierReduction, fit_topics
@@ -34,6 +35,16 @@ def test_rows_of_the_result_are_the_documents_in_their_order() -> None:
     assert list(result.timestamps or []) == TIMESTAMPS
     assert result.positions.shape == (len(DOCUMENTS), 2)
     assert result.topics.tolist() == fitted().model.topics_
+
+
+def test_documents_bring_their_ids_labels_and_times_and_bare_texts_have_row_numbers() -> None:
+    places = np.zeros((len(DOCUMENTS), 2))
+    named = [Document(f"d{row}", text, label=LABELS[row]) for row, text in enumerate(DOCUMENTS)]
+    result = fit_topics(named, vectors(), representation="ctfidf", positions=places).result
+    bare = fit_topics(DOCUMENTS, vectors(), representation="ctfidf", positions=places).result
+    assert list(result.ids) == [document.id for document in named] and list(result.labels or []) == LABELS
+    assert bare.ids[:2] == ["0", "1"] and bare.labels is None and result.timestamps is bare.timestamps is None
+    assert list(result.texts) == list(bare.texts) and np.array_equal(result.topics, bare.topics)
 
 
 def test_positions_that_are_given_are_kept_and_change_no_topic() -> None:
@@ -107,8 +118,6 @@ def test_keyword_arguments_reach_upstream() -> None:
         ({"vectorizer": {"token_pattern": "xyzzy"}}, "finds no words"),
         ({"hdbscan": {"min_cluster_size": 170}}, "all 172 documents are outliers"),
         ({"backend": None}, "backend=MoEEBackend"),
-        ({"labels": ["one"]}, "labels needs one entry"),
-        ({"ids": ["one"]}, "ids needs one entry"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_with_the_reason(options: dict[str, Any], message: str) -> None:
@@ -124,6 +133,8 @@ def test_what_cannot_be_fitted_is_refused_with_the_reason(options: dict[str, Any
         (["a"] * 4, np.ones((4, 3)), "at least 5 documents"),
         (["a"] * 9 + [None], np.ones((10, 3)), "Document 9 is of type NoneType"),
         (["a"] * 10, np.full((10, 3), np.nan), "NaN or infinity"),
+        ([Document("x", "a")] * 9, np.ones((10, 3)), "One vector per document"),
+        ([Document("x", "a")] * 9 + ["a"], np.ones((10, 3)), "Document 0 is of type"),
     ],
 )
 def test_bad_documents_and_vectors_are_refused(documents: list[Any], X: np.ndarray, message: str) -> None:
