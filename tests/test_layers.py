@@ -27,6 +27,7 @@ ROADS = {
     "encode/models/test_mutated_checkpoints.py": "damaged checkpoints through every loader",
     "encode/test_gpu.py": "a GPU beside the processor, from text to vector",
     "golden/test_golden.py": "what 0.1.0 wrote, through all rooms",
+    "golden/test_pocket.py": "the embedded model through all rooms",
     "mteb/tasks/test_mutated_labelled_files.py": "damaged files through every task type",
     "mteb/test_score_effects.py": "every key of a scoring recipe",
     "report/test_report_browser.py": "the page in a browser, where its scripts run",

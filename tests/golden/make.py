@@ -1,7 +1,9 @@
-"""Wrote what lies here, with version 0.1.0 of the package: ``PYTHONPATH=CHECKOUT_OF_0.1.0:tests python make.py``.
+"""Wrote ``golden.json``, ``fused.safetensors`` and ``store`` with version 0.1.0: no other version can, nor should.
+
+    PYTHONPATH=CHECKOUT_OF_0.1.0:tests python tests/golden/make.py
 
 Nothing here depends on a model or on the processor: the encoder is a double whose answer is known by eye, and PCA takes
-the place of UMAP.
+the place of UMAP. What the embedded model gives today is written by ``write.py``.
 """
 
 from __future__ import annotations
