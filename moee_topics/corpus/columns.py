@@ -60,6 +60,7 @@ def choose_columns(names: Sequence[str], settings: CorpusSettings, source: str) 
             f"corpus.time_format would do nothing. Its columns are: {listed(names)}. Name one with "
             "corpus.timestamp=COLUMN, or leave corpus.time_format out."
         )
+    # A spreadsheet may have two; a reader by name would take the last one without a word.
     twice = [name for name in columns.all if list(names).count(name) > 1]
     if twice:
         raise InputError(f"{source} has more than one column {twice[0]!r}. Give each a name of its own.")
@@ -71,6 +72,7 @@ def grow_columns(columns: Columns, names: Sequence[str], settings: CorpusSetting
 
     A line of JSON brings its own names, so that labels may begin after a million lines.
     """
+    # Reversed: of names that differ in case or white space alone the first is to stay.
     first_of_usual = {str(name).lower().strip(): name for name in reversed(names)}
 
     def column(role: str, usual: Sequence[str]) -> str | None:

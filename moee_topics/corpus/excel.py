@@ -86,8 +86,8 @@ def _refuse_merged(path: Path, needed: Mapping[str, int], top: int) -> None:
     with zipfile.ZipFile(path) as parts, parts.open(_sheet(path)._worksheet_path) as part:
         before = b""
         while block := part.read(BLOCK):  # openpyxl 3.1 does not tell them of a sheet that it streams
-            for found in re.finditer(rb'mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"', before + block):
-                cells = found[1].decode()
+            for match in re.finditer(rb'mergeCell ref="([A-Z]+\d+:[A-Z]+\d+)"', before + block):
+                cells = match[1].decode()
                 left, first, right, last = utils.range_boundaries(cells)
                 columns = range(left + (first == last), right + 1)
                 if last > top and (covered := [name for name, i in needed.items() if i + 1 in columns]):

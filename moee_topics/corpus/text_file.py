@@ -139,9 +139,12 @@ class TextFile:
         if name != "utf-8":
             return encoding
         zeros = head.count(0)
+        text = head.replace(b"\0", b"").decode("utf-8", "replace")[:-1]  # the last character may be cut
+        # Control characters, zero bytes aside; the high bytes of UTF-16 are none such.
+        is_plain = re.search("[\x01-\x08\x0e-\x1f\x7f\ufffd]", text) is None
         # Spaces and line ends have a zero byte in UTF-16, also between letters of other scripts. A few zero bytes in
         # what else is plain text are a fault of its writer, and no reason to read all of it as something else.
-        if marked is None and zeros > len(head) / 100 and (zeros > len(head) / 4 or not _is_plain(head)):
+        if marked is None and zeros > len(head) / 100 and (zeros > len(head) / 4 or not is_plain):
             guess = "utf-16-le" if head[1::2].count(0) >= zeros / 2 else "utf-16-be"
             raise InputError(f"{self.name} holds zero bytes, as UTF-16 does. Set corpus.encoding={guess}.")
         return marked or encoding
@@ -171,9 +174,3 @@ def _is_utf8(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return len(head) > 1 and 0 not in head
-
-
-def _is_plain(head: bytes) -> bool:
-    """Whether bytes are UTF-8 without control characters, zero bytes aside; the high bytes of UTF-16 are none such."""
-    text = head.replace(b"\0", b"").decode("utf-8", "replace")[:-1]  # the last character may be cut
-    return re.search("[\x01-\x08\x0e-\x1f\x7f\ufffd]", text) is None

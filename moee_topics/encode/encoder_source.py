@@ -93,6 +93,7 @@ class EncoderSource:
 
     def stored_key(self, root: Path) -> dict[str, Any] | None:
         """The key under which this encoder has stored in the store ``root`` before; None if never."""
+        # A part of the key is enough: what only loaded weights say (layers, experts, width) is not needed to find it.
         return next((key for key in stored_keys(root) if self.expected.items() <= key.items()), None)
 
     @cached_property

@@ -64,6 +64,7 @@ def topic_lineage(
 def _shares(topics: Topics) -> list[tuple[int, float]]:
     """The topics that hold a fifth of some documents or more, the largest first."""
     numbers, counts = np.unique(topics, return_counts=True)
+    # At least one: a topic may hold none of the documents that both versions have.
     shares = zip(numbers.tolist(), (counts / max(1, len(topics))).tolist(), strict=True)
     parts = [(topic, round(share, 4)) for topic, share in shares if topic != OUTLIERS and share >= FIFTH]
     return sorted(parts, key=lambda part: (-part[1], part[0]))

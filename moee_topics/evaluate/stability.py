@@ -153,6 +153,7 @@ def _on_common_documents(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The topics of two fits on the documents both saw, in the same order; where texts are given, each text once."""
     a, b = np.asarray(first.topics), np.asarray(second.topics)
+    # Fits of all documents must be of one length; bootstraps saw parts, which may be of any.
     if first.rows is None and second.rows is None:
         a, b = same_length(a, b)
     rows_a = np.arange(len(a)) if first.rows is None else np.asarray(first.rows)

@@ -110,6 +110,7 @@ class Evidence:
         if self.labels is None:
             return None
         labelled = [row for row, label in enumerate(self.labels) if label not in (None, "")]
+        # Each text once: copies agree with themselves, and at five of each random labels had an AMI of 0.26.
         rows = [labelled[i] for i in first_of_each(self.texts[row] for row in labelled)]
         return [self.labels[row] for row in rows], np.asarray(self.topics)[rows]
 

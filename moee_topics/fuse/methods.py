@@ -46,6 +46,7 @@ def weighted_sum(blocks: Blocks, alpha: float) -> Matrix:
     zero: its cosine with anything counts as 0.
     """
     hidden, routing = blocks
+    # The square root, since a dot product has the weight of both its vectors.
     return np.concatenate([unit_rows(hidden), np.float32(np.sqrt(alpha)) * unit_rows(routing)], axis=1)
 
 

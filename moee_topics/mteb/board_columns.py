@@ -41,6 +41,7 @@ class Statistics:
             InputError: the file is missing or holds no fusion.
         """
         saved = Fusion.load(path)
+        # With its content, since results are found again by this name and another fusion may come to lie in the file.
         name = f"{path.stem}-{hashlib.blake2b(path.read_bytes(), digest_size=4).hexdigest()}"
         return cls(name, name, saved)
 
@@ -135,6 +136,7 @@ class ChosenAlphas:
 
     def remember(self, key: str, alpha: float) -> None:
         """Writes it down."""
+        # At once and not at the end: a run that is cut off chooses no alpha twice.
         self._alphas[key] = alpha
         with Digests(self._path.parent).changing(self._path):
             write_json(self._path, dict(sorted(self._alphas.items())))

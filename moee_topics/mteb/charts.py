@@ -68,6 +68,7 @@ class _Scale(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> _Scale:
         low, high = (min(values), max(values)) if values else (0.0, 1.0)
+        # Of equal values too a scale must have a height, by which heights are divided.
         margin = 0.06 * ((high - low) or 1.0)
         return cls(low - margin, high + margin)
 
@@ -80,6 +81,7 @@ def _box(x: float, values: NDArray[np.float64], scale: _Scale) -> str:
     reach = 1.5 * (third - first)
     near = values[(values >= first - reach) & (values <= third + reach)]
     low, high, middle = scale(float(near.min())), scale(float(near.max())), x + BOX_WIDTH / 2
+    # A pixel at least: of equal values the box would be there and not be seen.
     height = max(1.0, scale(first) - scale(third))
     parts = [
         f'<line x1="{middle}" x2="{middle}" y1="{low:.1f}" y2="{high:.1f}" stroke="#444"/>',

@@ -95,6 +95,7 @@ def doubt(cell: Cell, task_type: str) -> str | None:
     if why := LABEL_ARITHMETIC.get((cell.method, task_type)):
         return why
     numbers = published()
+    # A prompt changes every vector: two results that agree to the last digit are one that was printed twice.
     both = {numbers.get(cell._replace(prompt=prompt)) for prompt in ("none", "prompteol")}
     return SAME_TWICE if len(both) == 1 else None
 
@@ -153,6 +154,7 @@ def _cells(rows: Sequence[PaperRow | None], reasons: Mapping[str, str]) -> list[
 
 def _mean(rows: Sequence[PaperRow], needed: int) -> PaperRow | None:
     """The mean over all data sets of a type, marked if one of its numbers is unsound; None where some are missing."""
+    # The paper's mean is of all data sets of the type; a mean of some beside it would look like a difference.
     if len(rows) != needed:
         return None
     ours, theirs = (sum(values) / needed for values in zip(*((r.ours, r.published) for r in rows), strict=True))

@@ -105,7 +105,14 @@ class ScoreRecipe(Section):
         section = data.get("score")
         if not isinstance(section, dict):
             return data
-        score = {key: _listed(value) if key in LISTS else value for key, value in section.items()}
+        score = dict(section)
+        for key, value in section.items():
+            if key not in LISTS or value is None or value == AUTO:
+                continue
+            if isinstance(value, str) and "{text}" not in value:  # the commas of a prompt's template are its own
+                score[key] = [read_yaml(part, f"{part!r} in a list") for part in value.split(",")]
+            elif not isinstance(value, list | tuple):
+                score[key] = [value]
         if score.get("prompts") == ["all"]:
             # The paper compares its nine prompts, the bare text aside.
             score["prompts"] = [name for name in PROMPTS if name != "none"]
@@ -165,13 +172,6 @@ class ScoreRecipe(Section):
         if twice := sorted({source.name for source in sources if names[source.name.casefold()] > 1}):
             raise RecipeError(f"Two tasks are called {', '.join(twice)}; give local files names of their own.")
         return sources
-
-
-def _listed(value: Any) -> Any:
-    """A list from one value, or from several by comma; the commas of a prompt's template are its own."""
-    if isinstance(value, str) and value != AUTO and "{text}" not in value:
-        return [read_yaml(part, f"{part!r} in a list") for part in value.split(",")]
-    return value if value is None or value == AUTO or isinstance(value, list | tuple) else [value]
 
 
 def local_file(value: Any) -> Any:

@@ -120,6 +120,7 @@ def compare_clusters(
         )
     vectors = views_of(embeddings, fusion)
     clusters = {name: k_means(matrix, count, seed) for name, matrix in vectors.items()}
+    # How far two views agree can be read only beside how far one agrees with itself under another seed.
     clusters["HS again"], clusters["RW again"] = (k_means(vectors[view], count, seed + 1) for view in ("HS", "RW"))
     pairs = [*AGREED, ("HS", "HS again"), ("RW", "RW again")]
     agreements = [ViewAgreement(a, b, clustering_agreement(clusters[a], clusters[b])) for a, b in pairs]

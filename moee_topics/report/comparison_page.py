@@ -120,6 +120,7 @@ def write_compared(comparison: Comparison, output: Path) -> Path:
     """:func:`write_comparison` of two runs that have been compared."""
     first, second = comparison.first, comparison.second
     names = (first.name, second.name)
+    # Two runs of one recipe in two folders bear one name, and a page must tell them apart.
     if first.name == second.name:
         names = (f"{first.name} (1)", f"{second.name} (2)")
     page = render(

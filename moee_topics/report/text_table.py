@@ -38,6 +38,7 @@ def to_markdown(table: TextTable) -> str:
 
 
 def _plain(text: str) -> str:
+    # Most renderers of Markdown let HTML through, and a bar or a line break would begin another cell or row.
     return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 

@@ -106,6 +106,7 @@ def compare_versions(folder: Path, first: int, second: int) -> VersionComparison
     # Version 1 lies in the folder itself, of which read() would give the version that holds.
     old, new = (RunFolder.read(run.version(number).path) if number > 1 else run for number in (first, second))
     before, after = old.result, new.result
+    # By id and not by place: an update may drop documents and brings new ones.
     topic_before = dict(zip(before.ids, before.topics.tolist(), strict=True))
     rows = [(row, topic_before[name]) for row, name in enumerate(after.ids) if name in topic_before]
     was, now = [topic for _, topic in rows], [int(after.topics[row]) for row, _ in rows]
@@ -138,10 +139,11 @@ def _change(
     if old and new:
         events += ["grown"] if new.count > old.count else ["shrunk"] if new.count < old.count else []
         events += ["words"] if topic != OUTLIERS and (gained or lost) else []
-    known = new or old
+    # A topic that is gone is called as it was called last.
+    latest = new or old
     return TopicChange(
         topic,
-        title(known) if known else "",
+        title(latest) if latest else "",
         events,
         old.count if old else 0,
         new.count if new else 0,

@@ -282,21 +282,19 @@ def _put_in_place(new: Path, path: Path) -> None:
     """Gives a file or folder its name; a folder that had the name before has ``new``'s from then on."""
     if new.is_file():
         new.replace(path)
-    elif path.is_symlink() or not path.exists():
+        return
+    if path.is_symlink() or not path.exists():
         path.unlink(missing_ok=True)
         new.rename(path)
-    elif not _exchange(new, path):
+        return
+    # Both names swapped in one step (2, RENAME_EXCHANGE) where the system can: Linux since 3.15, on most file systems.
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None or rename(-100, os.fsencode(new), -100, os.fsencode(path), 2) != 0:
         # Without an exchange a crash between the two renames leaves no folder of this name; a run then fits again.
         aside = new.with_name(f"old-{new.name}")
         path.rename(aside)
         new.rename(path)
         aside.rename(new)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swaps two names in one step where the system can: Linux since 3.15, on most of its file systems."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return rename is not None and rename(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -62,6 +62,7 @@ class EmbeddingStore:
                 holds any other key, where several write.
             ResourceError: the disk is full.
         """
+        # A folder for each key: two models, prompts or poolings in one root can never be taken for each other.
         folder = Path(root) / key_digest(key)
         if not writable:
             if not folder.is_dir():
@@ -85,6 +86,7 @@ class EmbeddingStore:
             store = cls(folder, key, lock, part)
             if not part:
                 store._inventory.save_index()
+        # Ctrl-C included: with the lock held nobody could write, and this process could not try again.
         except BaseException:
             unlock_writer(folder, lock)
             raise
@@ -178,6 +180,7 @@ class EmbeddingStore:
             layout = {name: array.shape[1:] for name, array in arrays_of(part).items()}
             self._require_layout(layout)
             shard = write_shard(self.folder, self.key, part, [ids[row] for row in new], contents)
+            # After the file is whole: killed in between, the next writer finds a shard that the index does not know.
             self._inventory.add(shard, layout, contents)
             if self._part:
                 lock = lock_writer(self.folder, "index", seconds=60.0)  # held for milliseconds by each
@@ -212,6 +215,7 @@ class EmbeddingStore:
             layout = self._inventory.layout or {"hidden_states": (0,), "router_logits": (0, 0)}
             names = list(self._inventory.names)
         out = {name: np.empty((len(hashes), *shape), dtype=np.float16) for name, shape in layout.items()}
+        # Shard by shard and not hash by hash: the rows of one file are gathered in one go.
         for shard in np.unique(shards):
             file = self._inventory.file(names[shard])
             places = np.flatnonzero(shards == shard)

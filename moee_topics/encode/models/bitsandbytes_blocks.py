@@ -76,11 +76,14 @@ def quantize(weight: Tensor, kind: Kind) -> dict[str, Tensor]:
             f"multiple of {BLOCK}. Use quantize: none for this model."
         )
     matrices = weight if weight.dim() == 3 else weight[None]
-    quantize_matrix = _quantize_nf4 if kind == "nf4" else _quantize_int8
-    codes, absmax = zip(*(quantize_matrix(matrix.contiguous()) for matrix in matrices), strict=True)
-    parts = {"": torch.cat(codes), "_absmax": torch.cat(absmax)}
     if kind == "int8":
-        return parts
+        by_row = bitsandbytes().functional.int8_vectorwise_quant
+        codes, absmax, _ = zip(
+            *(by_row(matrix.reshape(-1, BLOCK).to(torch.float16)) for matrix in matrices), strict=True
+        )
+        return {"": torch.cat(codes).view(-1), "_absmax": torch.cat(absmax)}
+    codes, absmax = zip(*(_quantize_nf4(matrix.contiguous()) for matrix in matrices), strict=True)
+    parts = {"": torch.cat(codes), "_absmax": torch.cat(absmax)}
     # The scales themselves in 8 bits: 0.4 bits a weight less. Their mean is taken off, since all are positive.
     offset = parts["_absmax"].mean()
     code = _dynamic_code(offset.device)
@@ -143,11 +146,6 @@ def _quantize_nf4(matrix: Tensor) -> tuple[Tensor, Tensor]:
         wide[absmax == 0] = _ZERO << 4  # the kernel divides by the scale
     first, second = wide.view(-1, 2).unbind(1)
     return first.bitwise_and(0xF0).bitwise_or_(second >> 4), absmax
-
-
-def _quantize_int8(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    codes, absmax, _ = bitsandbytes().functional.int8_vectorwise_quant(matrix.view(-1, BLOCK).to(torch.float16))
-    return codes.view(-1), absmax
 
 
 @lru_cache

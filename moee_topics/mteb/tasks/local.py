@@ -72,7 +72,10 @@ def local_task(spec: LocalTask) -> TaskSource:
     rows_left_out = sum(len(parts[split]) - len(whole[split]) for split in parts)
     if PROTOCOLS[kind].has_documents:
         tables = _with_numbered_labels(tables, spec)
-    name = spec.name or _name_of_file(spec, kind)
+    stem = re.sub(r"\.(jsonl|csv|tsv|parquet)(\.gz)?$", "", spec.file.name)
+    size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""  # as mteb calls titles and texts
+    folder_and_file = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{stem}").strip("-")
+    name = spec.name or f"{folder_and_file}-{kind}{size}"
     if not is_plain_name(name):  # mteb calls a file by it
         raise InputError(
             f"A task cannot have the name {shortened(name)}, since its result is a file of that name. Give "
@@ -118,13 +121,6 @@ def _with_numbered_labels(splits: Splits, spec: LocalTask) -> dict[str, Columns]
         raise InputError(f"{spec.file} has one label only ({names[0]}); there is nothing to tell apart.")
     number = {name: i for i, name in enumerate(names)}
     return {split: {**table, column: [number[name] for name in table[column]]} for split, table in splits.items()}
-
-
-def _name_of_file(spec: LocalTask, kind: LocalType) -> str:
-    stem = re.sub(r"\.(jsonl|csv|tsv|parquet)(\.gz)?$", "", spec.file.name)
-    name = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{stem}").strip("-")
-    size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""
-    return f"{name}-{kind}{size}"
 
 
 def _make(name: str, kind: LocalType, splits: Splits, spec: LocalTask) -> Any:
