@@ -25,9 +25,10 @@ install: .venv/.dev ## only the virtual environment in .venv, with everything fo
 demo: .venv/.base ## fit a topic model on real text with the embedded model and write a report
 	$(BIN)/moee-topics run quickstart --output $(RUNS)
 
-# One thread: models of a few thousand parameters gain nothing by two, which beside another process wait for each other.
+# Two processes of one thread: models of a few thousand parameters gain nothing by two threads, which beside another
+# process wait for each other. A file stays in one process, whose tests share their models and what UMAP compiled.
 test: .venv/.dev ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/.dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
