@@ -1,23 +1,30 @@
-"""New files and run folders with bytes changed: each document has its row, or our error says why; never a traceback."""
+"""New files, options and run folders with bytes changed: each document has its row, or our error says why; never a
+traceback. PREDICT_TRIES=10000 asks for as many as the reliability chapter counts."""
 
 from __future__ import annotations
 
+import json
+import os
 import random
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from command_line import call
 from mutations import mutated, mutated_json
 from tiny_runs import as_0_1_0_left_it
 
-from moee_topics import run as pipeline
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.errors import MoEETopicsError
-from moee_topics.run import PredictedTopic, corpus_like
+from moee_topics.run import corpus_like
 from moee_topics.run_folder import RunFolder
 
-SEED = 20261125
+SEED = 20261126
+SLOW_TRIES = int(os.environ.get("PREDICT_TRIES", "2500"))
+KINDS = ("new documents", "folder", "folder without digests", "options")
+ENCODE = MoEEncoder.encode
 OPTIONS = (
     (),
     (),
@@ -26,6 +33,10 @@ OPTIONS = (
     ("corpus.encoding=latin-1",),
     ("corpus.text=body",),
     ("corpus.limit=2",),
+)
+READINGS = (
+    *("corpus.text=text", "corpus.text=[id, text]", "corpus.id=none", "corpus.quoting=csv", "corpus.delimiter=tab"),
+    *("corpus.encoding=cp1252", "corpus.clean=html", "corpus.limit=2", "corpus.missing=[x]", "corpus.pattern=*.txt"),
 )
 
 
@@ -42,47 +53,64 @@ def new_files(corpus: Path, folder: Path) -> dict[str, bytes]:
     }
 
 
-def predictions(run: Path, file: Path, options: tuple[str, ...] = ()) -> list[PredictedTopic]:
-    """All rows of a file, each document of which has one."""
+def predictions(run: Path, file: Path, options: Sequence[str] = ()) -> list[dict[str, Any]] | None:
+    """All rows that the command gives for a file, each document of which has one; None where it refuses."""
+    result = call("predict", run, file, *options, "--json")
+    answer = json.loads(result.stdout)  # a traceback is none
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    if result.exit_code:
+        assert set(answer) == {"error"} and answer["error"]["exit_code"] == result.exit_code in (3, 4, 5, 6)
+        return None
+    rows: list[dict[str, Any]] = answer["predictions"]
     documents = corpus_like(run, str(file), options)
-    rows = list(pipeline.predict(run, documents))
-    assert [row.id for row in rows] == [document.id for document in documents]
+    assert [row["id"] for row in rows] == [document.id for document in documents]
+    assert sum(answer["left_out"].values()) == documents.counts.empty + documents.counts.left_out.total()
     names = {topic.topic: topic.name for topic in RunFolder.read(run).result.topic_info}
-    assert all(row.topic == -1 or row.name == names[row.topic] for row in rows)
+    assert all(row["topic"] == -1 or row["name"] == names[row["topic"]] for row in rows)
     return rows
 
 
-@pytest.mark.parametrize("tries", [30, pytest.param(3_000, marks=pytest.mark.slow)])
+def load_and_encode_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model for all calls, and each list of texts through it once: the files of the model itself are tried in
+    tests/encode/models/test_mutated_checkpoints.py, and the forward would be two thirds of a call."""
+    monkeypatch.setattr(MoEEncoder, "from_settings", cache(MoEEncoder.from_settings))
+    encode = cache(lambda encoder, texts: ENCODE(encoder, texts))
+    monkeypatch.setattr(MoEEncoder, "encode", lambda self, texts: encode(self, tuple(texts)))
+
+
+@pytest.mark.parametrize("tries", [30, pytest.param(SLOW_TRIES, marks=pytest.mark.slow)])
 def test_mutated_calls_of_predict_give_all_rows_or_are_refused(
     root: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int
 ) -> None:
-    # The model's own files are tried in tests/encode/models/test_mutated_checkpoints.py; here it is loaded once.
-    monkeypatch.setattr(MoEEncoder, "from_settings", cache(MoEEncoder.from_settings))
-    rng, outcomes, files, run = random.Random(SEED), Counter[str](), new_files(corpus, tmp_path), root / "run"
+    load_and_encode_once(monkeypatch)
+    outcomes, files, run = Counter[tuple[str, str]](), new_files(corpus, tmp_path), root / "run"
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     clean = {name: predictions(run, tmp_path / name) for name in files}
-    digests = (run / "digests.json").read_bytes()
-    manifest = (run / "run.json").read_bytes()
+    digests, manifest = (run / "digests.json").read_bytes(), (run / "run.json").read_bytes()
     parts = sorted(path for path in run.rglob("*") if path.is_file())
     for attempt in range(tries):
+        # Each try has a seed of its own, so that one that fails is repeated alone.
+        rng, kind, options = random.Random(f"{SEED} {attempt}"), KINDS[attempt % len(KINDS)], list[str]()
         name, part = rng.choice(list(files)), rng.choice(parts)
         before = part.read_bytes()
-        # Every third time the new documents, every third the run's folder, every third a folder without digests.
-        if attempt % 3 == 0:
+        if kind == "new documents":
             (tmp_path / name).write_bytes(mutated(files[name], rng))
+            options = [*rng.choice(OPTIONS)]
+        elif kind == "options":
+            options = [mutated(rng.choice(READINGS).encode(), rng).decode("utf-8", "replace").replace("\0", "")]
+            options = [option for option in options if option and not option.startswith("-")]
         else:
             part.write_bytes(mutated_json(before, rng) if part.suffix == ".json" else mutated(before, rng))
-        if attempt % 3 == 2 and part.name not in ("run.json", "digests.json"):
+        if kind == "folder without digests" and part.name not in ("run.json", "digests.json"):
             as_0_1_0_left_it(run)
-        try:
-            rows = predictions(run, tmp_path / name, rng.choice(OPTIONS) if attempt % 3 == 0 else ())
-            outcomes["read"] += 1
-            assert attempt % 3 != 1 or rows == clean[name], part
-        except MoEETopicsError:
-            outcomes["refused"] += 1
+        rows = predictions(run, tmp_path / name, options)
+        outcomes[kind, "refused" if rows is None else "read"] += 1
+        assert kind != "folder" or rows in (None, clean[name]), (attempt, part)
         (tmp_path / name).write_bytes(files[name])
         (run / "digests.json").write_bytes(digests)
         (run / "run.json").write_bytes(manifest)
         part.write_bytes(before)
-    assert outcomes["read"] and outcomes["refused"]
+    assert {kind for kind, _ in outcomes} == set(KINDS) and {outcome for _, outcome in outcomes} == {"read", "refused"}
+    assert outcomes.total() == tries
+    print(f"{tries:,} calls of predict: {dict(outcomes)}")
