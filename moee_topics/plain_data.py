@@ -74,6 +74,30 @@ def read_yaml(text: str, what: str) -> Any:
         raise RecipeError(f"{what} is not YAML of a recipe: {' '.join(str(error).split())}") from error
 
 
+def read_typed(text: str, what: str) -> Any:
+    """The value of ``key=value`` as a person types it: brackets and quotation marks are YAML, the rest is one scalar.
+
+    In a file ``*.md`` is an alias, ``# 1`` a comment, ``- `` a list and ``a: b`` a mapping. Nobody who types one of
+    them behind an equals sign means that, and a comment would be null without a word.
+
+    Raises:
+        RecipeError: it begins as a list, a mapping or quoted text and does not end as one; ``what`` begins the message.
+    """
+    if text.isspace():  # a tab or a space is a delimiter
+        return text
+    text = text.strip()
+    if text.startswith(("[", "{", '"', "'")):
+        try:
+            return read_yaml(text, what)
+        except RecipeError as error:
+            raise RecipeError(f"{error} If it is text that begins so, quote it: '\"…\"'.") from error
+    loader = _Loader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    if tag.rpartition(":")[2] not in ("bool", "null", "int", "float"):
+        return text
+    return read_yaml(text, what)
+
+
 def check_plain(data: Any, name: str) -> None:
     """Refuses what JSON has no word for, and what is too much: expanded aliases, depth, numbers beyond 64 bits."""
     pending: list[tuple[Any, str, int]] = [(data, "", 0)]  # no recursion: its depth is what is to be refused

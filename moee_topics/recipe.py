@@ -33,7 +33,6 @@ from moee_topics.topics import (
     UpstreamSections,
     VectorizerArguments,
     check_together,
-    check_words,
 )
 
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        check_together(self, self.topics.outliers.strategy if self.topics.outliers else None, self.topics.tokenizer)
-        check_words(self.topics, self.vectorizer.get("stop_words"), self.bertopic.get("top_n_words"))
+        check_together(self.topics, self)
         return self
 
 

@@ -19,7 +19,7 @@ from typing_extensions import is_typeddict
 
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.messages import did_you_mean, shortened
-from moee_topics.plain_data import check_plain, read_yaml
+from moee_topics.plain_data import check_plain, read_typed
 
 EXTRA = ("extra_forbidden", "unexpected_keyword_argument")
 
@@ -62,35 +62,57 @@ def build(
         merged = _overridden(merged, *parse_override(override))
     check_plain(merged, name)
     merged = model.written_out(merged)
-    text = json.dumps(merged, default=str)
     try:
-        # JSON, because strict there means: lists fill tuples and text fills paths, but true is no 1 and "3" no 3.
-        return model.model_validate_json(text, strict=True)
-    except ValidationError as error:
+        built: Schema = _validated(model, merged)
+        return built
+    except (ValidationError, InputError) as error:
         # A union tells a fault once for each of its types; the first has the value in its narrowest place.
         by_place: dict[str, str] = {}
-        for fault in error.errors():
-            path, text = _fault(model, fault)
-            by_place.setdefault(path, text)
-        faults = list(by_place.values())
-    except InputError as error:
-        # Of a dataclass's __post_init__; pydantic lets it through without its place, so each section is made by itself.
-        faults = []
-        for key, annotation in section_types(model).items():
-            try:
-                TypeAdapter(annotation).validate_json(json.dumps(merged.get(key), default=str), strict=True)
-            except InputError as refusal:
-                faults.append(f"{key}: {refusal}")
-            except ValidationError:  # of a section that is not there, and has its default
-                continue
-        faults = faults or [str(error)]
+        for place, fault in _faults(model, model, merged):
+            by_place.setdefault(place, fault)
+        faults = list(by_place.values()) or [str(error)]
     if len(faults) == 1:
         raise RecipeError(f"{name}: {faults[0]}")
     raise RecipeError(f"{name} has {len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults))
 
 
+def _validated(annotation: Any, data: Any) -> Any:
+    # JSON, because strict there means: lists fill tuples and text fills paths, but true is no 1 and "3" no 3.
+    return TypeAdapter(annotation).validate_json(json.dumps(data, default=str), strict=True)
+
+
+def _faults(model: type[Section], annotation: Any, data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """The place and the sentence of every fault of a section, of the sections inside it first.
+
+    Each section is validated by itself, since pydantic stops at the first InputError of a ``__post_init__``. What says
+    something of several sections together is asked only where each of them is right.
+    """
+    sections = {name: inside for name, inside in section_types(annotation).items() if section_types(inside)}
+    faulty: set[Any] = set()
+    for name, inside in sections.items() if isinstance(data, Mapping) else ():
+        if isinstance(data.get(name), Mapping):
+            for fault in _faults(model, inside, data[name], (*path, name)):
+                faulty.add(name)
+                yield fault
+    for _ in range(2):  # a __post_init__ is asked once the values are of their types, so the second time without those
+        rest = {key: value for key, value in data.items() if key not in faulty} if faulty else data
+        try:
+            _validated(annotation, rest)
+        except InputError as error:
+            yield f"{'.'.join(path)}:", f"{'.'.join(path)}: {error}"
+            return
+        except ValidationError as error:
+            for problem in error.errors():
+                # What is missing was taken out here, and what is wrong together may be so by that.
+                if not (faulty and problem["type"] in ("missing", "value_error")):
+                    yield _fault(model, {**problem, "loc": (*path, *problem["loc"])})
+            faulty = faulty | {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+        if not (isinstance(data, Mapping) and faulty & data.keys()):
+            return
+
+
 def parse_override(override: str) -> tuple[list[str], Any]:
-    """The keys and the value of ``section.key=value``; the value is YAML.
+    """The keys and the value of ``section.key=value``; see :func:`moee_topics.plain_data.read_typed`.
 
     Raises:
         RecipeError: it is not of that form.
@@ -101,7 +123,7 @@ def parse_override(override: str) -> tuple[list[str], Any]:
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
         raise RecipeError(f"{shortened(override)} is no override. Expected key=value, such as fusion.alpha=0.5.")
-    return keys, read_yaml(value, f"The value of {shortened(override)}") if value.strip() else None
+    return keys, read_typed(value, f"The value of {shortened(override)}") if value else None
 
 
 def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
@@ -136,8 +158,10 @@ def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:
     if kind == "value_error":
         return path, f"{path}{': ' if path else ''}{fault['ctx']['error']}"
     expected = describe_type(annotation)
-    number = isinstance(value, int | float) and "text" in expected
-    quote = f" Quote it to make it text: '{path}=\"{value}\"'." if number else ""
+    # YAML 1.1 reads "no" as false; what was typed is gone here, and the word is the likelier.
+    spelt = ("no", "yes")[value] if isinstance(value, bool) else value if isinstance(value, int | float) else "…"
+    structure = isinstance(value, int | float | Mapping | list)
+    quote = f" Quote it to make it text: '{path}=\"{spelt}\"'." if structure and "text" in expected else ""
     return path, f"{path} is {shortened(value)}, expected {expected}.{quote}"
 
 

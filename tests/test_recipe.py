@@ -147,6 +147,50 @@ def test_every_fault_is_named_once() -> None:
     assert "3 faults" in message and len(message.splitlines()) == 4
 
 
+def test_a_fault_of_a_section_hides_no_other_one() -> None:
+    message = refused(
+        *("corpus.encoding=idna", "corpus.delimiter=ab", "corpus.limit=0", "fusion.method=foo", "fusion.alpha=-1"),
+        *("topics.outliers={strategy: embeddings, target_share: 3}", "topics.time_bins=1", "topics.nr_topics=1"),
+        *("topics.representation=zz", "topics.seed_topic_list=[]", "seed=x", "nonsense=3"),
+    )
+    for fault in (
+        *("'idna' is not an encoding", "corpus.delimiter is 'ab'", "corpus.limit is 0", "fusion method 'foo'"),
+        *("fusion.alpha is -1", "topics.outliers.target_share is 3", "topics.time_bins is 1", "topics.nr_topics is 1"),
+        *("no representation 'zz'", "seed_topic_list is a list", "seed is 'x'", "no key nonsense"),
+    ):
+        assert message.count(fault) == 1, fault
+    assert "is missing" not in message  # the corpus is there, and wrong
+
+
+def test_what_is_wrong_together_is_said_in_one_message() -> None:
+    message = refused("umap.metric_kwds={p: 3}", "topics.stop_words=klingon", "ctfidf.seed_multiplier=3")
+    assert all(name in message for name in ("umap.metric_kwds", "stop_words=klingon", "ctfidf.seed_multiplier"))
+    # Half of it may be wrong by the other half: a metric that is misspelt may have been minkowski.
+    assert "metric_kwds" not in refused("umap.metric_kwds={p: 3}", "umap.metric=minkovski")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*.md", "*x", "!tag x", "@x", "%x", "`x", "#5", "a # b", "a: b", "&a", "- a", "-", "|", ">x", "? a", "<<", "=x"],
+)
+def test_what_is_typed_behind_the_equals_sign_is_what_is_read(text: str) -> None:
+    assert parse_override(f"corpus.source={text}") == (["corpus", "source"], text)
+
+
+def test_a_delimiter_may_be_any_character_that_is_typed() -> None:
+    for character in "#|;:,-*!%& \t":
+        assert parse_recipe(SMALL, [f"corpus.delimiter={character}"]).corpus.field_delimiter == character
+    assert parse_recipe(SMALL, ["encoder.prompt=Topic: {text} is"]).encoder.prompt == "Topic: {text} is"
+
+
+def test_text_that_yaml_takes_for_another_value_is_told_to_be_quoted() -> None:
+    assert refused("corpus.label=no").endswith("""Quote it to make it text: 'corpus.label="no"'.""")
+    assert refused("corpus.label=1").endswith("""'corpus.label="1"'.""")
+    assert refused("encoder.prompt={text}").endswith("""'encoder.prompt="…"'.""")
+    assert refused("encoder.prompt={text} in a word").endswith("""quote it: '"…"'.""")
+    assert parse_recipe(SMALL, ['encoder.prompt="{text} in a word"']).encoder.prompt == "{text} in a word"
+
+
 def test_a_recipe_without_corpus_says_what_to_set() -> None:
     assert "corpus is missing. Set corpus.source" in refused(data={})
     assert "corpus.source is missing. Set corpus.source" in refused(data={"corpus": {}})

@@ -72,34 +72,34 @@ class CorpusSettings:
     config: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what would only be found out while reading."""
+        """Refuses what would only be found out while reading; every fault is named."""
+        faults = []
         try:
             "".encode(self.encoding)
             if codecs.lookup(self.encoding).name in ("idna", "punycode"):
                 raise ValueError("it is for the names of hosts")
-        except (LookupError, ValueError) as error:
-            raise InputError(
-                f"{self.encoding!r} is not an encoding of text that Python knows (corpus.encoding)."
-            ) from error
+        except (LookupError, ValueError):
+            faults.append(f"{self.encoding!r} is not an encoding of text that Python knows (corpus.encoding).")
         if self.delimiter is not None and (len(self.field_delimiter) != 1 or self.field_delimiter in '"\r\n'):
-            raise InputError(f"corpus.delimiter is {self.delimiter!r}, expected one character or tab.")
+            faults.append(f"corpus.delimiter is {self.delimiter!r}, expected one character or tab.")
         if self.time_format is not None and not re.search(r"%[YyGcx]", self.time_format):
-            raise InputError(  # strptime would take 1900
+            faults.append(  # strptime would take 1900
                 f"corpus.time_format is {self.time_format!r}, which names no year, expected such as '%d/%m/%Y'."
             )
         if self.time_format is not None and self.timestamp == "none":
-            raise InputError("corpus.time_format does nothing with corpus.timestamp=none. Leave one of them out.")
+            faults.append("corpus.time_format does nothing with corpus.timestamp=none. Leave one of them out.")
         if isinstance(self.text, tuple) and (not self.text or len(set(self.text)) < len(self.text)):
-            raise InputError(
+            faults.append(
                 f"corpus.text is {shortened(list(self.text))}, expected one column or more, each once, such as "
                 "[title, abstract]."
             )
-
         pattern = PurePath(self.pattern)
         if pattern.is_absolute() or ".." in pattern.parts or any("**" in part != "**" for part in pattern.parts):
-            raise InputError(
+            faults.append(
                 f"corpus.pattern is {self.pattern!r}, expected files inside the folder, such as *.md or **/*.txt."
             )
+        if faults:
+            raise InputError(" ".join(faults))
 
     @property
     def field_delimiter(self) -> str:

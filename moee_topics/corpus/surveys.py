@@ -114,6 +114,7 @@ class Survey:
             "duplicate_ids": self.duplicate_ids,
             "left_out": dict(self.left_out),
             "missing_labels": dict(self.missing_labels),
+            "not_times": self.not_times,
             "marked_up": self.marked_up,
             "mean_chars": round(self.characters / self.documents, 1),
             "labels": len(self.label_names) or None,

@@ -60,7 +60,7 @@ class Standardizer:
         """The two blocks, standardized, (N, D) and (N, L * E) in float32; any N, one included.
 
         Raises:
-            InputError: the embeddings have other dimensions than those it was fitted on.
+            InputError: the embeddings have other dimensions than those it was fitted on, or the statistics are damaged.
         """
         return (
             _standardize(embeddings.hidden_states, self.hidden_states, "hidden states"),
@@ -134,8 +134,15 @@ def _standardize(block: FloatArray, moments: Moments | None, name: str) -> Matri
     # A constant dimension becomes 0; a division would make it "not a number".
     factor = np.divide(1.0, moments.scale, out=np.zeros_like(moments.scale), where=moments.scale > 0)
     out = np.empty(block.shape, dtype=np.float32)
-    for start in range(0, len(block), _ROWS):
-        out[start : start + _ROWS] = (block[start : start + _ROWS].astype(np.float64) - moments.mean) * factor
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            for start in range(0, len(block), _ROWS):
+                out[start : start + _ROWS] = (block[start : start + _ROWS].astype(np.float64) - moments.mean) * factor
+    except FloatingPointError as error:
+        # A run of 0.1.0 has no digests, and one flipped bit of an exponent makes a deviation of 1e-300.
+        raise InputError(
+            f"The statistics of the {name} are damaged: by them a document has numbers beyond 32 bits. Fit again."
+        ) from error
     return out
 
 

@@ -27,14 +27,13 @@ from .settings import FitSettings as FitSettings
 from .settings import OutlierReduction as OutlierReduction
 from .settings import StabilitySettings as StabilitySettings
 from .settings import TopicSettings as TopicSettings
+from .settings import check_together as check_together
 from .settings import check_upstream as check_upstream
-from .settings import check_words as check_words
 from .upstream import BertopicArguments as BertopicArguments
 from .upstream import CtfidfArguments as CtfidfArguments
 from .upstream import HdbscanArguments as HdbscanArguments
 from .upstream import UmapArguments as UmapArguments
 from .upstream import UpstreamSections as UpstreamSections
 from .upstream import VectorizerArguments as VectorizerArguments
-from .upstream import check_together as check_together
 from .voters import NEW as NEW
 from .voters import Voters as Voters

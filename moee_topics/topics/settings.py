@@ -18,7 +18,7 @@ from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.messages import shortened
 from moee_topics.schema import build
-from moee_topics.topics.upstream import RepresentationSections, UpstreamSections, check_together
+from moee_topics.topics.upstream import HasUpstream, RepresentationSections, UpstreamSections, faults_together
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Tokenizer = Literal["jieba", "sudachi", "pythainlp"]
@@ -103,21 +103,24 @@ class TopicSettings:
     experts: bool = True
 
     def __post_init__(self) -> None:
-        representations(self)
-        if self.tokenizer is not None:
-            check_choice("tokenizer", self.tokenizer, get_args(Tokenizer))
-        count = self.nr_topics
+        faults, count = [], self.nr_topics
+        try:
+            representations(self)
+            if self.tokenizer is not None:
+                check_choice("tokenizer", self.tokenizer, get_args(Tokenizer))
+        except InputError as error:
+            faults.append(str(error))
         if count is not None and count != "auto" and not (type(count) is int and count >= 2):
-            raise InputError(
+            faults.append(
                 f'nr_topics is "auto" or a whole number from 2 (the outliers count as one topic), got {count!r}.'
             )
         seeds, names = self.seed_topic_list, self.zeroshot_topic_list
         if seeds is not None and (not seeds or any(isinstance(words, str) or not words for words in seeds)):
-            raise InputError(
-                "seed_topic_list is a list of topics, each a list of words, such as [[space, nasa], [god]]."
-            )
+            faults.append("seed_topic_list is a list of topics, each a list of words, such as [[space, nasa], [god]].")
         if names is not None and (isinstance(names, str) or not names):
-            raise InputError("zeroshot_topic_list is a list of topic names, at least one.")
+            faults.append("zeroshot_topic_list is a list of topic names, at least one.")
+        if faults:
+            raise InputError(" ".join(faults))
 
     @property
     def needs_words(self) -> bool:
@@ -233,24 +236,28 @@ def check_upstream(settings: FitSettings) -> None:
     arguments = {name: dict(getattr(settings, name)) for name in UpstreamSections.model_fields}
     try:
         sections = build(UpstreamSections, arguments, name="topic settings")
-        check_together(sections, settings.outliers.strategy if settings.outliers else None)
-        check_words(settings, sections.vectorizer.get("stop_words"), sections.bertopic.get("top_n_words"))
+        check_together(settings, sections)
     except (RecipeError, ValueError) as error:
         raise InputError(str(error)) from error
 
 
-def check_words(settings: TopicSettings, stop_words: Any, top_n_words: int | None) -> None:
-    """Refuses stop words of no language, and arguments of representations that do nothing beside others.
-
-    Args:
-        settings: with the representations.
-        stop_words: of the section vectorizer, which go before those of the settings.
-        top_n_words: of the section bertopic.
+def check_together(settings: TopicSettings, sections: HasUpstream) -> None:
+    """Refuses settings that are right one by one and wrong together.
 
     Raises:
-        ValueError: upstream would take it and not look at it, or would refuse it after hours of encoding.
+        ValueError: upstream would take one of them and not look at it, or would refuse it after hours of encoding.
     """
+    strategy = settings.outliers.strategy if settings.outliers else None
+    faults = faults_together(sections, strategy, settings.tokenizer) + _faults_of_description(settings, sections)
+    if faults:
+        raise ValueError("; ".join(faults) + ".")
+
+
+def _faults_of_description(settings: TopicSettings, sections: HasUpstream) -> list[str]:
+    """Stop words of no language, and arguments of representations that do nothing beside others."""
     faults = []
+    # Those of the vectorizer go before those of the topics.
+    stop_words, top_n_words = sections.vectorizer.get("stop_words"), sections.bertopic.get("top_n_words")
     choice = settings.stop_words if stop_words is None else stop_words
     if isinstance(choice, str) and not re.fullmatch(r"english|auto|[a-z]{2,3}([-_]\w+)?", choice):
         faults.append(
@@ -263,8 +270,7 @@ def check_words(settings: TopicSettings, stop_words: Any, top_n_words: int | Non
     of_words = [arguments for name, arguments in pairs if name != "llm"]
     if top_n_words is not None and of_words and all("top_n_words" in arguments for arguments in of_words):
         faults.append("bertopic.top_n_words does nothing where each representation has top_n_words of its own")
-    if faults:
-        raise ValueError("; ".join(faults) + ".")
+    return faults
 
 
 def _faults_of_words(name: str, arguments: Arguments, top_n_words: int | None) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator, with_config
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from moee_topics.schema import Section, section_types
@@ -224,11 +224,6 @@ class UpstreamSections(Section):
         section, _, name = key.partition(".")
         return INSTEAD.get(section, {}).get(name, "")
 
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        check_together(self)
-        return self
-
 
 @with_config(STRICT)
 class KeybertArguments(TypedDict, total=False):
@@ -366,16 +361,15 @@ def _without_effect(sections: HasUpstream, tokenizer: str | None) -> dict[str, b
     }
 
 
-def check_together(sections: HasUpstream, outlier_strategy: str | None = None, tokenizer: str | None = None) -> None:
-    """Refuses arguments that are right one by one and wrong together.
+def faults_together(
+    sections: HasUpstream, outlier_strategy: str | None = None, tokenizer: str | None = None
+) -> list[str]:
+    """What is right one by one and wrong together: upstream would refuse it, or one of them would have no effect.
 
     Args:
         sections: the arguments.
         outlier_strategy: of the reduction of outliers, where there is one.
         tokenizer: that cuts words, where there is one.
-
-    Raises:
-        ValueError: a combination that upstream would refuse, or that leaves one of them without effect.
     """
     umap, hdbscan, vectorizer = sections.umap, sections.hdbscan, sections.vectorizer
     metric, algorithm = hdbscan.get("metric", "euclidean"), hdbscan.get("algorithm", "best")
@@ -393,5 +387,4 @@ def check_together(sections: HasUpstream, outlier_strategy: str | None = None, t
         "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
         **_without_effect(sections, tokenizer),
     }
-    if faults := [fault for fault, holds in checks.items() if holds]:
-        raise ValueError("; ".join(faults) + ".")
+    return [fault for fault, holds in checks.items() if holds]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from corpus_files import survey, surveyed, table
 
-from moee_topics.corpus import Corpus, CorpusSettings, Document, content_hash, open_corpus
+from moee_topics.corpus import Corpus, CorpusSettings, Document, Survey, content_hash, open_corpus
 from moee_topics.corpus.document import Record
 from moee_topics.errors import InputError
 
@@ -33,6 +34,13 @@ def test_the_survey_counts_and_its_digest_sees_every_change() -> None:
 def test_a_corpus_without_documents_is_refused() -> None:
     with pytest.raises(InputError, match="no documents \\(1 empty"):
         survey(Corpus("s", "s", lambda: iter([Record("1", " ")]), CorpusSettings("s")))
+
+
+def test_the_json_of_a_survey_holds_all_that_it_counted(tmp_path: Path) -> None:
+    whole = surveyed(table(tmp_path / "t.jsonl", [{"text": f"text {i}", "time": 12 + i} for i in range(3)]))
+    assert whole.to_json()["not_times"] == "12"
+    of_hashes = {"characters", "digest", "hashes"}  # the first as a mean, the others beside it in the manifest
+    assert {item.name for item in fields(Survey)} - of_hashes <= set(whole.to_json())
 
 
 def test_markup_in_many_documents_is_noted_and_taken_away(tmp_path: Path) -> None:

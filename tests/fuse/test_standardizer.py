@@ -67,3 +67,12 @@ def test_documents_of_another_model_are_refused() -> None:
         Standardizer.fit([embeddings(5), no_routers()])
     with pytest.raises(InputError, match="at least one document"):
         Standardizer.fit([])
+
+
+def test_damaged_statistics_are_an_error_and_no_endless_numbers() -> None:
+    documents = embeddings(20)
+    standardizer = Standardizer.fit([documents])
+    assert standardizer.hidden_states is not None
+    standardizer.hidden_states.scale[0] = 1e-300  # as one flipped bit of its exponent leaves it
+    with pytest.raises(InputError, match="statistics of the hidden states are damaged"):
+        standardizer.transform(documents)

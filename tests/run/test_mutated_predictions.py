@@ -56,8 +56,9 @@ def new_files(corpus: Path, folder: Path) -> dict[str, bytes]:
 def predictions(run: Path, file: Path, options: Sequence[str] = ()) -> list[dict[str, Any]] | None:
     """All rows that the command gives for a file, each document of which has one; None where it refuses."""
     result = call("predict", run, file, *options, "--json")
-    answer = json.loads(result.stdout)  # a traceback is none
-    assert result.exception is None or isinstance(result.exception, SystemExit)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    answer = json.loads(result.stdout)
     if result.exit_code:
         assert set(answer) == {"error"} and answer["error"]["exit_code"] == result.exit_code in (3, 4, 5, 6)
         return None
