@@ -22,6 +22,7 @@ from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import InputError, MoEETopicsError
 from moee_topics.recipe import Recipe
+from moee_topics.run.idle_keys import NEEDS
 from moee_topics.schema import known_keys, section_types
 from moee_topics.topics import FitSettings, UpstreamSections
 from moee_topics.topics.fit import build_bertopic
@@ -34,6 +35,7 @@ FILES: Mapping[str, bytes] = {
     "b.csv": ROWS.replace(",", ";").encode(),
     "latin.csv": ROWS.replace("rye", "rüe").encode("latin-1"),
     "quoted.csv": b'id,text\n1,"bread"\n2,motor\n',
+    "lines.txt": b"one\ntwo",
     "folder/one.txt": b"one",
     "folder/two.md": b"two",
 }
@@ -96,6 +98,39 @@ def test_a_key_of_the_corpus_reads_other_documents(key: str, documents: Path) ->
     before, name = read(documents, source, options), key.removeprefix("corpus.")
     after = read(documents, value, options) if name == "source" else read(documents, source, {**options, name: value})
     assert before != after and before == read(documents, source, options)
+
+
+# What moee_topics/run/idle_keys.py says of a key, the sources and the files below are asked whether it is so.
+IDLE_READ: Mapping[str, tuple[str, Any]] = {
+    "corpus.id": ("folder", "none"),
+    "corpus.delimiter": ("folder", "|"),
+    "corpus.quoting": ("folder", "none"),
+    "corpus.encoding": (CODE, "cp1252"),
+    "corpus.decoding_errors": (CODE, "replace"),
+    "corpus.missing": ("lines.txt", ("one", "1")),
+    "corpus.pattern": ("quoted.csv", "*.md"),
+    "corpus.subset": ("quoted.csv", "train"),
+    "corpus.remove": ("quoted.csv", ()),
+    "corpus.data_home": ("quoted.csv", Path("elsewhere")),
+    "corpus.packages": ("quoted.csv", ("json",)),
+    "corpus.per_package": ("quoted.csv", 1),
+    "corpus.split": ("quoted.csv", "test"),
+    "corpus.config": ("quoted.csv", "german"),
+}
+
+
+@pytest.mark.parametrize("key", IDLE_READ)
+def test_a_key_that_is_noted_as_idle_reads_the_same_documents(key: str, documents: Path) -> None:
+    (source, value), name = IDLE_READ[key], key.removeprefix("corpus.")
+    options: dict[str, Any] = {"packages": ("json",)} if source == CODE else {}
+    assert read(documents, source, options) == read(documents, source, {**options, name: value})
+
+
+@pytest.mark.parametrize("source", [CODE, "folder/.."])
+def test_no_labels_are_read_where_none_are_asked_for(source: str, documents: Path) -> None:
+    options = {"packages": ("json",), "pattern": "**/*.txt"}
+    assert {document.label for document in read(documents, source, options)} != {None}
+    assert {document.label for document in read(documents, source, {**options, "label": "none"})} == {None}
 
 
 # --- encoder: another key of the store, another device, another batch -------------------------------------------------
@@ -210,6 +245,37 @@ def test_a_key_writes_another_file(key: str, runs: Callable[[tuple[str, ...]], P
         first, second = before.read_bytes(), after.read_bytes()
         # A page holds times, which differ anyway; with fewer documents on its map it is shorter by more than those.
         assert first != second if name != "report.html" else len(second) < len(first) - 500
+
+
+IDLE_WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "fusion.alpha": (("fusion.method=hidden_states",), "5", "topics.parquet"),
+    "fusion.standardize": (
+        ("fusion.method=hidden_states", "fusion.standardize=none"),
+        "routing_weights",
+        "topics.parquet",
+    ),
+    "topics.stop_words": (("vectorizer.stop_words=[orbit]",), "[moon, puck]", "topic_info.json"),
+    "topics.zeroshot_min_similarity": ((), "1.0", "topics.parquet"),
+    "topics.outliers.threshold": (
+        ("topics.outliers={strategy: embeddings, target_share: 0.1}",),
+        "0.9",
+        "topics.parquet",
+    ),
+    "topics.time_bins": (("topics.over_time=false",), "3", "topics.parquet"),
+    "report.map_documents": ((), "3", "topics.parquet"),
+}
+
+
+@pytest.mark.parametrize("key", IDLE_WRITTEN)
+def test_a_key_that_is_noted_as_idle_writes_the_same_file(key: str, runs: Callable[[tuple[str, ...]], Path]) -> None:
+    context, value, name = IDLE_WRITTEN[key]
+    before, after = runs(context), runs((*context, f"{key}={value}"))
+    assert (before / name).read_bytes() == (after / name).read_bytes()
+    assert sorted(path.name for path in before.iterdir()) == sorted(path.name for path in after.iterdir())
+
+
+def test_every_key_that_is_noted_as_idle_is_in_these_tables() -> None:
+    assert {*IDLE_READ, *IDLE_WRITTEN} == {key for need in NEEDS for key in need.keys}
 
 
 def test_a_tokenizer_cuts_other_words(monkeypatch: pytest.MonkeyPatch) -> None:

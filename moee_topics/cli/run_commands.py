@@ -195,10 +195,12 @@ def predict(
     INPUT is read as the run read its own corpus. Each document is one row on stdout: id, topic, name of the topic,
     probability, and fitted, which is true where the fit had the same text. What is left out is told on stderr.
     """
-    from moee_topics.run import corpus_like
+    from moee_topics.run import corpus_like, idle_in_prediction, idle_note
     from moee_topics.run import predict as predict_topics
 
     documents = corpus_like(run, source, overrides or [])
+    if note := idle_note(idle_in_prediction(documents.settings, overrides or []).items()):
+        typer.echo(f"note: {note}", err=True)
     # Row by row, so that a pipe gets the first before the last document is read; what is left out is known at the end.
     rows = (asdict(row) for row in predict_topics(run, documents, device=device))
     if as_json:

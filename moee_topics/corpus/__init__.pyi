@@ -1,6 +1,7 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusCounts as CorpusCounts
 from .corpus import DocumentList as DocumentList
+from .corpus import is_visible as is_visible
 from .corpus import plain_name as plain_name
 from .corpus import plain_text as plain_text
 from .corpus import well_formed as well_formed
@@ -14,6 +15,7 @@ from .settings import Quoting as Quoting
 from .sources import COLUMN_KEYS as COLUMN_KEYS
 from .sources import has_columns as has_columns
 from .sources import open_corpus as open_corpus
+from .sources import source_kind as source_kind
 from .surveys import Survey as Survey
 from .surveys import Surveyor as Surveyor
 from .tables import read_table as read_table

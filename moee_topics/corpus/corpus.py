@@ -15,6 +15,9 @@ from moee_topics.corpus.text_file import LONGEST_DOCUMENT
 from moee_topics.corpus.timestamps import DATE_LIKE, iso_timestamp
 from moee_topics.errors import InputError
 
+LIKELY_YEARS = (1600, 2100)
+"""Of a column that nobody named; named, it may hold those of charters too."""
+
 
 @dataclass
 class CorpusCounts:
@@ -22,13 +25,14 @@ class CorpusCounts:
 
     Attributes:
         documents: documents yielded.
-        empty: records dropped because their text was missing or only white space.
+        empty: records dropped because their text was missing or nothing that can be seen.
         duplicate_ids: documents whose id had been used, and was given a suffix.
         nameless: documents without an id, which are called by their place.
         left_out: other records that are no documents, by reason.
         missing_labels: documents whose label is a word for none, by that word.
         timestamps: documents with a time.
         not_times: the first value of a column that looked like one of times and is not; the column is not read then.
+        text_columns: where the texts stand in a table, named or known by a usual name.
     """
 
     documents: int = 0
@@ -39,6 +43,7 @@ class CorpusCounts:
     missing_labels: Counter[str] = field(default_factory=Counter)
     timestamps: int = 0
     not_times: str | None = None
+    text_columns: tuple[str, ...] = ()
 
 
 @dataclass
@@ -69,7 +74,7 @@ class Corpus:
                 counts.left_out[record.left_out] += 1
                 continue
             text = self._text(record)
-            if not text.strip():
+            if not is_visible(text):
                 counts.empty += 1
                 continue
             if isinstance(record.id, list | dict):
@@ -77,10 +82,11 @@ class Corpus:
                 raise self._refused(
                     record, f"the id is a {kind}, expected a string or number. Number the rows with corpus.id=none."
                 )
-            name = plain_name(record.id)
+            name = plain_name(plain_text(record.id, self.settings.encoding))
             unique, copies = ids.unique(record.place if self._is_missing(name) else name)
             document = Document(unique, text, self._label(record), self._timestamp(record))
             counts.documents += 1
+            counts.text_columns = record.text_columns
             counts.duplicate_ids += copies > 1
             counts.nameless += self._is_missing(name)
             counts.timestamps += document.timestamp is not None
@@ -93,7 +99,14 @@ class Corpus:
         parts = record.text if isinstance(record.text, Parts) else Parts([record.text])
         texts = []
         for part in parts:
-            text = plain_text(part, self.settings.encoding)
+            try:
+                text = plain_text(part, self.settings.encoding, self.settings.decoding_errors)
+            except UnicodeDecodeError as error:
+                raise self._refused(
+                    record,
+                    f"bytes that are not {error.encoding} ({error.reason} at position {error.start}). Set "
+                    "corpus.encoding (for example cp1252), or corpus.decoding_errors=replace.",
+                ) from error
             if text is None or text != text:  # NaN is unlike itself
                 continue
             if len(parts) > 1 and isinstance(text, int | float) and not isinstance(text, bool):
@@ -116,13 +129,15 @@ class Corpus:
         return well_formed(text)
 
     def _label(self, record: Record) -> str | None:
+        if self.settings.label == "none":  # 20 Newsgroups and the docstrings have labels and no column of them
+            return None
         if isinstance(record.label, list | dict):
             kind = type(record.label).__name__
             raise self._refused(
                 record,
                 f"the label is a {kind}, expected one string or number. Switch labels off with corpus.label=none.",
             )
-        label = plain_name(record.label)
+        label = plain_name(plain_text(record.label, self.settings.encoding))
         if not self._is_missing(label):
             return label
         if label:
@@ -137,6 +152,10 @@ class Corpus:
             return None
         if guessed and record.clock and not counts.timestamps and re.fullmatch(r"\d{1,4}(\.0)?", str(value).strip()):
             counts.not_times = str(value)  # 1430 in a column "time" is half past two, and not the year
+            return None
+        year = re.fullmatch(r"(\d{4})(\.0)?", str(value).strip()) if guessed and not counts.timestamps else None
+        if year and not LIKELY_YEARS[0] <= int(year[1]) <= LIKELY_YEARS[1]:
+            counts.not_times = str(value)  # 1200 in a column "timestamp" is twenty minutes
             return None
         try:
             return iso_timestamp(value, settings.time_format)
@@ -198,6 +217,11 @@ class _UniqueIds:
         return unique, copies
 
 
+def is_visible(text: str) -> bool:
+    """Whether a text holds more than white space, marks of byte order, joiners and control characters."""
+    return any(character.isprintable() and character != " " for character in text)
+
+
 def plain_name(value: object) -> str:
     """An id or a label as text; empty where it is missing.
 
@@ -210,10 +234,14 @@ def plain_name(value: object) -> str:
     return well_formed(str(value))
 
 
-def plain_text(value: object, encoding: str = "utf-8") -> object:
-    """The text of a cell that holds one in another form, bytes or a list of words; any other value as it is."""
+def plain_text(value: object, encoding: str = "utf-8", errors: str = "replace") -> object:
+    """The text of a cell that holds one in another form, bytes or a list of words; any other value as it is.
+
+    Raises:
+        UnicodeDecodeError: bytes are not in the encoding, and ``errors`` is "strict".
+    """
     if isinstance(value, bytes):  # parquet files of older writers do not say that their bytes are text
-        value = value.decode(encoding, "replace")
+        value = value.decode(encoding, errors)
     if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         # Words stand beside each other, sentences and paragraphs on lines of their own.
         value = ("\n" if any(" " in part for part in value) else " ").join(value)

@@ -38,6 +38,7 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
 
     def rows(columns: Collection[str] | None) -> Iterator[Row]:
         needed = [(i, name) for i, name in enumerate(header) if columns is None or name in columns]
+        blank, is_begun = list[int](), False
         for number, fields in numbered:
             if len(fields) > len(header):
                 raise InputError(
@@ -48,8 +49,13 @@ def delimited_table(path: Path, settings: CorpusSettings, delimiter: str = "") -
                 raise InputError(
                     f"{path}, line {number}: the header once more, as where two files were joined. Delete that line."
                 )
-            if fields:
-                yield Row(f"line {number}", {name: fields[i] for i, name in needed if i < len(fields)})
+            if not fields:
+                # Of one column it is a row without text, which has to be counted; around all of them it is none.
+                blank += [number] if len(header) == 1 and is_begun else []
+                continue
+            yield from (Row(f"line {at}", {}) for at in blank)
+            blank, is_begun = [], True
+            yield Row(f"line {number}", {name: fields[i] for i, name in needed if i < len(fields)})
 
     return Table(header, rows)
 

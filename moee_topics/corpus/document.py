@@ -50,6 +50,7 @@ class Record:
         id, label, timestamp: as they stand there.
         left_out: why it is no document.
         clock: whether the times' column is only called "time", as hours of a day are too.
+        text_columns: where the text stands in a table.
     """
 
     place: str
@@ -59,6 +60,7 @@ class Record:
     timestamp: object = None
     left_out: str | None = None
     clock: bool = False
+    text_columns: tuple[str, ...] = ()
 
 
 class Parts(tuple[object, ...]):

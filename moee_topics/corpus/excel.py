@@ -32,18 +32,17 @@ def excel_table(path: Path, settings: CorpusSettings) -> Table:
                 if part.file_size > max(LARGEST_PART, 100 * part.compress_size):
                     raise InputError(f"{path} unpacks to {part.file_size / 1e6:,.0f} MB of nothing; save it as csv.")
         numbered = enumerate(_sheet(path).iter_rows(values_only=True), start=1)
-        sheet_rows = ((number, cells) for number, cells in numbered if any(cell is not None for cell in cells))
-        top, header = next(sheet_rows, (1, ()))
+        top, header = next((entry for entry in numbered if any(cell is not None for cell in entry[1])), (1, ()))
     names = [(i, str(name)) for i, name in enumerate(header) if name is not None]
     if not names:
         raise InputError(f"{path} is empty; expected the names of the columns in the first row of the first sheet.")
 
     def rows(columns: Collection[str] | None) -> Iterator[Row]:
         needed = {name: i for i, name in names if columns is None or name in columns}
-        formulas, at = None, 0
+        formulas, at, blank = None, 0, list[int]()
         with _workbook_faults(path):
             _refuse_merged(path, needed, top)
-            for number, cells in sheet_rows:
+            for number, cells in numbered:
                 values = {name: cells[i] for name, i in needed.items() if i < len(cells)}
                 sources: tuple[Any, ...] = ()
                 if None in values.values():  # a gap, or a formula whose value no program has saved
@@ -57,6 +56,12 @@ def excel_table(path: Path, settings: CorpusSettings) -> Table:
                             f"{path}, row {number}: the column {name!r} holds {fault}. Mend it and save the file with "
                             "a spreadsheet program, or save it as csv."
                         )
+                if all(cell is None for cell in cells):
+                    # Of one column it is a row without text, which has to be counted; at the end it is none.
+                    blank += [number] if len(names) == 1 else []
+                    continue
+                yield from (Row(f"row {at}", {}) for at in blank)
+                blank.clear()
                 yield Row(f"row {number}", values)
 
     return Table([name for _, name in names], rows)

@@ -16,7 +16,9 @@ BLOCKS = (
 BLOCK = re.compile(rf"(?=</?(?:{BLOCKS})\b)", re.IGNORECASE)
 MARKUP = re.compile(
     rf"</?(?:a|b|body|code|em|font|html|i|iframe|img|script|span|strong|style|u|{BLOCKS})(?:\s[^<>]*)?/?>"
-    r"|&(?:amp|nbsp|lt|gt|quot|apos|#\d{2,6}|#x[0-9a-f]{2,6});",
+    r"|</[a-z][\w:.-]*\s*>"  # of any other element, such as <nav>, <sup> or the <jats:p> of publishers
+    r"|&(?:amp|nbsp|lt|gt|quot|apos|hellip|bull|copy|euro|szlig|\w(?:acute|grave|uml|circ|tilde|cedil)|[mn]dash"
+    r"|[lr][sda]?quo|#\d{2,6}|#x[0-9a-f]{2,6});",
     re.IGNORECASE,
 )
 

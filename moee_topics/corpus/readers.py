@@ -53,6 +53,7 @@ def table_record(place: str, row: Mapping[str, Any], columns: Columns) -> Record
         label=row.get(columns.label) if columns.label else None,
         timestamp=row.get(columns.timestamp) if columns.timestamp else None,
         clock=str(columns.timestamp).lower().strip() == "time",
+        text_columns=columns.text,
     )
 
 

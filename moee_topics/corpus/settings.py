@@ -94,7 +94,12 @@ class CorpusSettings:
                 "[title, abstract]."
             )
         pattern = PurePath(self.pattern)
-        if pattern.is_absolute() or ".." in pattern.parts or any("**" in part != "**" for part in pattern.parts):
+        if (
+            not pattern.parts
+            or pattern.is_absolute()
+            or ".." in pattern.parts
+            or any("**" in part != "**" for part in pattern.parts)
+        ):
             faults.append(
                 f"corpus.pattern is {self.pattern!r}, expected files inside the folder, such as *.md or **/*.txt."
             )

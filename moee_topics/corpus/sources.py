@@ -31,13 +31,26 @@ EXPECTED = (
 COLUMN_KEYS = ("text", "id", "label", "timestamp", "time_format")
 
 
+def source_kind(source: str) -> str:
+    """What a source is: a name such as "docstrings", "hub", "folder", or the ending of a file (".txt" for lines).
+
+    Empty where it is not there, or its kind is not known.
+    """
+    if source in NAMED:
+        return source
+    if source == "-":
+        return ".txt"
+    if source.startswith("hub:"):
+        return "hub"
+    path = _path(source)
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on too long a name)
+        return "folder"
+    return kind_of(path)[0] if os.path.isfile(path) else ""  # noqa: PTH113 (the same)
+
+
 def has_columns(source: str) -> bool:
     """Whether a source is a table whose columns can be named; one that is not there or not known may be."""
-    if source == "-" or source in NAMED:
-        return False
-    path = Path(source).expanduser()
-    kind = kind_of(path)[0] if os.path.isfile(path) else ""  # noqa: PTH113 (Path.is_file raises on too long a name)
-    return source.startswith("hub:") or not (kind == ".txt" or os.path.isdir(path))  # noqa: PTH112 (the same)
+    return source_kind(source) not in (*NAMED, ".txt", "folder")
 
 
 def open_corpus(settings: CorpusSettings) -> Corpus:
@@ -59,8 +72,9 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         return Corpus(source, source, partial(NAMED[source], settings), settings)
     if source.startswith("hub:"):
         return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings)
-    path = Path(source).expanduser()
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
+    path = _path(source)
+    # An empty name, as an unset variable of a shell gives it, would be the working folder.
+    if not source.strip() or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
         raise InputError(f"There is no corpus {shortened(source)}. Expected {EXPECTED}.")
     if not path.is_file() and not path.is_dir():  # it is read more than once
         raise InputError(f"{path} is a pipe or a device, which can be read once. Give a file, or - and pipe it in.")
@@ -75,3 +89,10 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         endings = "".join(path.suffixes) or "no ending"
         raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")
     return Corpus(source, path.name, partial(read, path, settings), settings)
+
+
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(source)

@@ -34,6 +34,7 @@ class Survey:
         left_out: other records that are no documents, by reason.
         missing_labels: documents whose label is a word for none, by that word.
         not_times: a value of the column that is called as times are and holds none.
+        text_columns: where the texts stand in a table; empty without columns.
         marked_up: documents that hold HTML.
         characters: of all documents.
         label_names: the known classes, sorted; empty without labels.
@@ -50,6 +51,7 @@ class Survey:
     left_out: Mapping[str, int]
     missing_labels: Mapping[str, int]
     not_times: str | None
+    text_columns: tuple[str, ...]
     marked_up: int
     characters: int
     label_names: tuple[str, ...]
@@ -115,6 +117,7 @@ class Survey:
             "left_out": dict(self.left_out),
             "missing_labels": dict(self.missing_labels),
             "not_times": self.not_times,
+            "text_columns": list(self.text_columns) or None,
             "marked_up": self.marked_up,
             "mean_chars": round(self.characters / self.documents, 1),
             "labels": len(self.label_names) or None,
@@ -167,6 +170,7 @@ class Surveyor:
             left_out=corpus.counts.left_out,
             missing_labels=corpus.counts.missing_labels,
             not_times=corpus.counts.not_times,
+            text_columns=corpus.counts.text_columns,
             marked_up=self._marked_up,
             characters=self._characters,
             label_names=tuple(sorted(self._labels)),

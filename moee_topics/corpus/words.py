@@ -7,7 +7,9 @@ from collections.abc import Callable
 import regex
 
 # scikit-learn's \b\w\w+\b with marks: Python's \w holds no vowel signs (category M), so it cuts Hindi, Tamil and Thai.
-WORDS = regex.compile(r"[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]+")
+# The two joiners (U+200C, U+200D) shape letters inside words of Persian, Sinhala, Marathi and Malayalam.
+WORDS = regex.compile(r"[\p{L}\p{N}_](?:[\p{L}\p{M}\p{N}_]|[\u200c\u200d](?=[\p{L}\p{M}\p{N}_]))+")
+SOFT_HYPHEN = "\xad"  # says where a word may be broken at the end of a line, and is no part of it
 SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 CHARACTERS_AT_ONCE = 10_000
 
@@ -16,7 +18,7 @@ Cut = Callable[[str], list[str]]
 
 def words_of(text: str, cut: Cut | None = None) -> list[str]:
     """The words of a text with two characters or more, in their order; ``cut`` parts those without spaces."""
-    runs: list[str] = WORDS.findall(text)
+    runs: list[str] = WORDS.findall(text.replace(SOFT_HYPHEN, ""))
     if cut is None:
         return runs
     words = []

@@ -15,12 +15,13 @@ def plain_texts(texts: Iterable[Any]) -> Iterator[str]:
         InputError: something that is no column of strings; the message has position and type of the first other thing.
     """
     # Iterated, these would give characters, small numbers or the names of columns, which encode without a word.
-    if isinstance(texts, (str, bytes, bytearray, Mapping)) or hasattr(texts, "columns"):
+    # A set has another order in every process, so that nobody would know whose vector is whose.
+    if isinstance(texts, (str, bytes, bytearray, Mapping, set, frozenset)) or hasattr(texts, "columns"):
         raise InputError(
             f"Documents must be a list or a column of strings, got {_shown(texts)}. "
             "Put a single string into a list; of a table, pass the column that holds the texts."
         )
-    if not isinstance(texts, Iterable):
+    if not isinstance(texts, Iterable) or getattr(texts, "shape", None) == ():  # numpy's array of one thing is iterable
         raise InputError(f"Documents must be a list or a column of strings, got {_shown(texts)}.")
     for position, text in enumerate(texts):
         if not isinstance(text, str):

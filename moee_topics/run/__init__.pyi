@@ -3,6 +3,8 @@ from .embed_stage import embed as embed
 from .estimates import estimate as estimate
 from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
+from .idle_keys import idle_in_prediction as idle_in_prediction
+from .idle_keys import idle_note as idle_note
 from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictor as Predictor

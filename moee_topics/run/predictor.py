@@ -61,9 +61,24 @@ def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Cor
         InputError: the folder holds no finished run, or there is no such source.
         RecipeError: an override is not valid.
     """
-    own = recipe_section(RunFolder(folder).current, "corpus")
+    own = own_reading(RunFolder(folder))
     unread = {"label": "none", "timestamp": "none", "time_format": None, "limit": None}
     return open_like({**own, **unread}, source, overrides, name="predict")
+
+
+def own_reading(run: RunFolder) -> dict[str, Any]:
+    """How a run read its corpus: what its recipe says, and the column of the text that it found by a usual name.
+
+    Found again in other files, that may be another column: one called "text" goes before the "body" of the run.
+
+    Raises:
+        InputError: the folder holds no finished run, or its manifest is damaged.
+    """
+    own, facts = dict(recipe_section(run.current, "corpus")), read_manifest(run).get("corpus")
+    columns = facts.get("text_columns") if isinstance(facts, Mapping) else None  # 0.1.0 did not note it
+    if own.get("text") is None and isinstance(columns, list) and has_columns(str(own.get("source"))):
+        own["text"] = columns[0] if len(columns) == 1 else columns
+    return own
 
 
 def open_like(own: Mapping[str, Any], source: str, overrides: Sequence[str], *, name: str) -> Corpus:

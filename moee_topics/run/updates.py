@@ -21,10 +21,11 @@ from moee_topics.recipe import Recipe, parse_recipe
 from moee_topics.report import topic_colours
 from moee_topics.run.document_changes import DocumentChanges, document_changes
 from moee_topics.run.embed_stage import EmbedStage
+from moee_topics.run.idle_keys import idle_note, idle_overrides
 from moee_topics.run.ledger import Ledger
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy
-from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like
+from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like, own_reading
 from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.stages import go_through
 from moee_topics.run.version_stage import VersionStage
@@ -81,7 +82,10 @@ def update(
         raise InputError(f"There is no policy {policy!r}. Choose from {', '.join(get_args(Policy))}.")
     with _changing(folder) as run:
         parent = run.current
-        corpora = list(sources_like(parent, sources, overrides))
+        corpora = list(sources_like(run, sources, overrides))
+        idle = [idle_overrides(corpus.settings, overrides).items() for corpus in corpora]
+        if note := idle_note(set(idle[0]).intersection(*idle[1:]) if idle else ()):
+            progress.note(note)
         changes = document_changes(parent.result, corpora, remove_missing=remove_missing)
         history = run.history or _first_history(run)
         _check_changes(changes, policy, corpora, history["current"])
@@ -122,7 +126,7 @@ def sources_like(run: RunFolder, sources: Sequence[str], overrides: Sequence[str
         InputError: there is no such source.
         RecipeError: an override is not valid.
     """
-    own = recipe_section(run, "corpus")
+    own = own_reading(run)
     # The run's own limit holds for its own source; new files were brought to be read.
     for section in [{**own, "source": source, "limit": None} for source in sources] or [dict(own)]:
         yield open_like(section, section["source"], overrides, name="update")

@@ -17,6 +17,7 @@ from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
+from moee_topics.run.idle_keys import idle_keys, idle_note
 from moee_topics.run.ledger import Ledger
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
@@ -89,7 +90,8 @@ class Workspace:
         self._in_memory = documents if characters <= MOST_CHARACTERS_KEPT else None
         outcome = f"{result.documents:,} documents, {result.unique:,} different"
         self.progress.end("corpus", time.perf_counter() - started, outcome)
-        for note in result.notes:
+        idle = idle_note(idle_keys(self.recipe, result).items())
+        for note in [*result.notes, *([idle] if idle else [])]:
             self.progress.note(note)
         return result
 

@@ -45,5 +45,6 @@ def warn_of_uncut_words(documents: Sequence[str]) -> None:
     if 2 * spaceless > letters:
         logger.warning(
             "Most documents are in a script without spaces, so whole clauses are taken for words. Set "
-            "topics.tokenizer=jieba (Chinese), sudachi (Japanese) or pythainlp (Thai)."
+            "topics.tokenizer=jieba (Chinese), sudachi (Japanese) or pythainlp (Thai); for Lao, Khmer and Burmese, "
+            "give texts that are cut already, with spaces or U+200B between words."
         )

@@ -338,6 +338,11 @@ def _without_effect(sections: HasUpstream, tokenizer: str | None) -> dict[str, b
             not umap.get("densmap"),
         ),
         "hdbscan.{} is for hdbscan.algorithm=prims_kdtree": (hdbscan, ("alpha",), unscaled),
+        "hdbscan.{} is for Boruvka's algorithm, which best and boruvka_kdtree take": (
+            hdbscan,
+            ("approx_min_span_tree", "core_dist_n_jobs"),
+            algorithm.startswith("prims"),
+        ),
         "hdbscan.{} does nothing with hdbscan.cluster_selection_method=leaf": (
             hdbscan,
             ("max_cluster_size", "cluster_selection_epsilon_max"),

@@ -162,8 +162,14 @@ class Voters:
 
     @classmethod
     def load(cls, folder: Path) -> Voters:
-        """Reads what :meth:`save` wrote."""
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            InputError: a vector is not finite, as one flipped bit leaves it where no digest tells.
+        """
         arrays = load_file(folder / FILE)
+        if not np.isfinite(arrays["vectors"]).all():  # its cosine with anything is no number, and would win no vote
+            raise InputError(f"{folder / FILE} is damaged: a vector is not finite. Fit again.")
         return cls(arrays["vectors"], arrays["rows"], arrays["topics"])
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpus_files import EXPECTED, FILES, json_lines, opened, survey, surveyed, table, written
 from hypothesis import given
@@ -157,3 +159,57 @@ def test_a_list_of_documents_is_a_corpus() -> None:
     corpus = DocumentList.of(documents, "memory")
     assert list(corpus) == list(corpus) == documents and corpus.counts.documents == 2
     assert survey(corpus).documents == 2 and corpus.source == "memory"
+
+
+def test_what_cannot_be_seen_is_no_document(tmp_path: Path) -> None:
+    texts = ["one", "\u200b", "\ufeff", " \u200b \u200d", "\x00\x01", "\xa0", "\u2028", "😀", "."]
+    read = survey(opened(written(tmp_path, "t.jsonl", json_lines([{"text": text} for text in texts]))))
+    assert (read.documents, read.empty) == (3, 6)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_blank_line_of_one_column_is_a_row_without_text(tmp_path: Path, name: str) -> None:
+    read = opened(written(tmp_path, name, "text\nalpha\n\n\nbeta\n\n"))
+    assert [(document.id, document.text) for document in read] == [("line 2", "alpha"), ("line 5", "beta")]
+    assert read.counts.empty == 2  # and none at the end, where editors leave one
+
+
+def test_a_row_that_is_blank_between_others_of_several_columns_is_none(tmp_path: Path) -> None:
+    read = opened(written(tmp_path, "t.csv", "text,label\nalpha,a\n\nbeta,b\n"))
+    assert len(list(read)) == 2 and read.counts.empty == 0
+
+
+def test_bytes_of_parquet_are_text_in_ids_and_labels_too(tmp_path: Path) -> None:
+    table_of = {"text": [b"caf\xc3\xa9", b"tea"], "id": [b"a", b"b"], "label": [b"drinks", b"NaN"]}
+    pq.write_table(pa.table(table_of), tmp_path / "t.parquet")
+    assert list(opened(tmp_path / "t.parquet")) == [Document("a", "café", "drinks"), Document("b", "tea")]
+
+
+def test_bytes_of_parquet_that_are_not_in_the_encoding_are_refused_by_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [b"tea", b"caf\xe9"]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"row 1: bytes that are not utf-8 .*at position 3.*corpus\.encoding"):
+        list(opened(tmp_path / "t.parquet"))
+    read = {
+        options: [document.text for document in opened(tmp_path / "t.parquet", **dict([options]))]
+        for options in (("encoding", "cp1252"), ("decoding_errors", "replace"))
+    }
+    assert [texts[1] for texts in read.values()] == ["café", "caf\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_year"), [(1200, False), (1500.0, False), (2101, False), (1650, True), (2024, True)]
+)
+def test_a_number_that_is_no_likely_year_is_no_time_unless_its_column_is_named(
+    tmp_path: Path, value: float, is_year: bool
+) -> None:
+    path = table(tmp_path / "t.jsonl", [{"text": f"t{i}", "timestamp": value} for i in range(3)])
+    assert (surveyed(path).timestamps is not None) == is_year == (surveyed(path).not_times is None)
+    named = surveyed(path, timestamp="timestamp").timestamps
+    assert named is not None and named[0].startswith(f"{value:.0f}-")
+
+
+def test_the_column_of_the_text_is_known_afterwards(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.jsonl", [{"body": "t", "title": "u"}])
+    assert surveyed(path).text_columns == ("body",)
+    assert surveyed(path, text=("title", "body")).text_columns == ("title", "body")
+    assert surveyed(written(tmp_path, "t.txt", "one")).text_columns == ()

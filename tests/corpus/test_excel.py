@@ -43,6 +43,18 @@ def test_a_formula_whose_value_was_not_saved_is_refused_by_row(tmp_path: Path, c
     assert "row 3: the column" in refused(path) and "a formula without its value" in refused(path)
 
 
+@pytest.mark.parametrize("row", [3, 4])
+def test_a_row_of_formulas_alone_is_refused_and_not_left_out(tmp_path: Path, row: int) -> None:
+    rows: list[list[Any]] = [["text", "label"], ["one", "a"], ["two", "b"], ["three", "c"]]
+    rows[row - 1] = ["=A2", "=B2"]
+    assert f"row {row}: the column 'text' holds a formula" in refused(book_of(tmp_path / "t.xlsx", rows=rows))
+
+
+def test_a_blank_row_of_one_column_is_a_row_without_text(tmp_path: Path) -> None:
+    read = opened(book_of(tmp_path / "t.xlsx", rows=[["text"], ["one"], [None], ["two"], [None]]))
+    assert [document.id for document in read] == ["row 2", "row 4"] and read.counts.empty == 1
+
+
 def test_gaps_are_no_formulas_and_columns_that_nobody_reads_may_hold_some(tmp_path: Path) -> None:
     rows = [["id", "text", "more"], [1, "one", None], [None, "two", "=1+1"], [3, None, None], [4, "four", None]]
     read = list(opened(book_of(tmp_path / "t.xlsx", rows=rows)))

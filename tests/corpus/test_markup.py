@@ -18,6 +18,9 @@ from moee_topics.errors import InputError
         ("fish &amp; chips &#233; &nbsp;", "fish & chips é"),
         ("<iframe src=x></iframe>below", "below"),
         ("unclosed <b>bold", "unclosed bold"),
+        ("<nav>home</nav> <sup>2</sup>", "home 2"),
+        ("<jats:italic>E. coli</jats:italic>", "E. coli"),
+        ("the cat&rsquo;s caf&eacute; &mdash;", "the cat’s café —"),
     ],
 )
 def test_markup_is_taken_away(html: str, text: str) -> None:
@@ -25,7 +28,10 @@ def test_markup_is_taken_away(html: str, text: str) -> None:
     assert holds_markup(html) and not holds_markup(text)
 
 
-@pytest.mark.parametrize("text", ["a < b and c > d", "if x<y: pass", "AT&T", "a <word> of mine", "plain"])
+@pytest.mark.parametrize(
+    "text",
+    ["a < b and c > d", "if x<y: pass", "AT&T", "a <word> of mine", "plain", "List<T> a;", "Q&A; R&D;", "a </ b"],
+)
 def test_what_is_no_markup_is_not_taken_for_it(text: str) -> None:
     assert not holds_markup(text)
 

@@ -40,3 +40,9 @@ def test_none_for_a_column_is_right_where_there_are_no_columns(tmp_path: Path) -
 def test_a_file_of_unknown_kind_is_refused(tmp_path: Path) -> None:
     assert ".docx" in refused(written(tmp_path, "t.docx", "x"))
     assert ".parquet.gz" in refused(written(tmp_path, "t.parquet.gz", "x"))
+
+
+@pytest.mark.parametrize("source", ["", " ", "~nobody-of-this-name/a.csv", "a\0b.csv"])
+def test_a_name_of_no_file_is_no_corpus_and_not_the_working_folder(source: str) -> None:
+    with pytest.raises(InputError, match="There is no corpus"):
+        opened(source)

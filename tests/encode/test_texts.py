@@ -60,7 +60,10 @@ def test_what_is_no_string_is_refused_with_position_and_type(other: Any, shown: 
 
 @pytest.mark.parametrize(
     "table",
-    ["one string", b"bytes", {"text": TEXTS}, pd.DataFrame({"text": TEXTS}), pa.table({"text": TEXTS}), None, 3],
+    [
+        *("one string", b"bytes", {"text": TEXTS}, pd.DataFrame({"text": TEXTS}), pa.table({"text": TEXTS}), None, 3),
+        *(set(TEXTS), frozenset(TEXTS), np.array("one string")),
+    ],
 )
 def test_what_would_give_characters_or_names_of_columns_is_refused(table: Any) -> None:
     with pytest.raises(InputError, match="a list or a column of strings"):

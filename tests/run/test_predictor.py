@@ -78,6 +78,23 @@ def reading(finished: Path, folder: Path, **corpus: Any) -> Path:
     return run.path
 
 
+def test_new_files_are_read_from_the_column_that_the_run_found_by_a_usual_name(finished: Path, tmp_path: Path) -> None:
+    run = reading(finished, tmp_path / "run", text=None)
+    folder = RunFolder(run)
+    assert folder.manifest["corpus"]["text_columns"] == ["text"]
+    folder.manifest["corpus"]["text_columns"] = ["body"]  # as of a corpus that had no other of these names
+    RunFolder.manifest.write(folder, folder.manifest)
+    (tmp_path / "new.csv").write_text("text,body\na summary,orbit moon\n")
+    assert [document.text for document in corpus_like(run, str(tmp_path / "new.csv"))] == ["orbit moon"]
+    named = corpus_like(run, str(tmp_path / "new.csv"), ["corpus.text=text"])
+    assert [document.text for document in named] == ["a summary"]
+    (tmp_path / "other.csv").write_text("text\na summary\n")
+    with pytest.raises(InputError, match=r"no column 'body' \(corpus\.text\)"):
+        list(corpus_like(run, str(tmp_path / "other.csv")))
+    (tmp_path / "lines.txt").write_text("orbit moon\n")
+    assert [document.text for document in corpus_like(run, str(tmp_path / "lines.txt"))] == ["orbit moon"]
+
+
 @pytest.mark.parametrize("source", ["-", "new.txt", "new.txt.gz", "folder"])
 def test_a_source_without_columns_is_refused_where_a_run_joined_two(
     finished: Path, tmp_path: Path, source: str

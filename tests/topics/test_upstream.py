@@ -160,6 +160,8 @@ def test_a_wrong_argument_is_an_input_error_for_those_who_write_python() -> None
         ("umap", {"dens_frac": 0.5, "densmap": False}, r"umap\.dens_frac is for umap\.densmap=true"),
         ("hdbscan", {"alpha": 0.5}, r"hdbscan\.alpha is for hdbscan\.algorithm=prims_kdtree"),
         ("hdbscan", {"alpha": 0.5, "algorithm": "boruvka_kdtree"}, r"hdbscan\.alpha is for"),
+        ("hdbscan", {"core_dist_n_jobs": 1, "algorithm": "prims_balltree"}, "n_jobs is for Boruvka's algorithm"),
+        ("hdbscan", {"approx_min_span_tree": False, "algorithm": "prims_kdtree"}, "tree is for Boruvka's algorithm"),
         ("hdbscan", {"max_cluster_size": 9, "cluster_selection_method": "leaf"}, "does nothing with .*leaf"),
         ("hdbscan", {"cluster_selection_epsilon_max": 9.0, "cluster_selection_method": "leaf"}, "does nothing with"),
         ("ctfidf", {"seed_multiplier": 3.0}, r"ctfidf\.seed_multiplier is for ctfidf\.seed_words"),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bag_of_words import THEMES, themed_corpus
 from fitted_topics import LABELS, fitted
 
+from moee_topics.errors import InputError
 from moee_topics.evaluate import prediction_agreement
 from moee_topics.topics import Voters
 
@@ -94,3 +96,11 @@ def test_the_nearest_are_those_of_largest_cosine_and_nobody_is_their_own_neighbo
     places, nearest = voters.nearest(voters.vectors, own=True)
     assert not (places == np.arange(1500)[:, None]).any()
     assert nearest.max(axis=1) == pytest.approx(cosines.max(axis=1), abs=1e-3)
+
+
+def test_voters_that_are_no_numbers_are_told_and_not_left_out_of_the_vote(tmp_path: Path) -> None:
+    voters = Voters.fit(np.eye(8), np.arange(8) % 2)
+    voters.vectors[3, 0] = np.nan
+    voters.save(tmp_path)
+    with pytest.raises(InputError, match="is damaged: a vector is not finite"):
+        Voters.load(tmp_path)

@@ -18,6 +18,7 @@ from moee_topics.corpus import (
     CorpusSettings,
     Quoting,
     Row,
+    is_visible,
     plain_name,
     plain_text,
     read_table,
@@ -128,8 +129,8 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell is null or white space."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Whether a cell is null, or nothing of it can be seen."""
+    return value is None or (isinstance(value, str) and not is_visible(value))
 
 
 def is_missing(value: Any) -> bool:
@@ -147,9 +148,13 @@ def text_of(value: Any, place: str) -> str:
     """A cell as text, as the reader of corpora takes it; numbers too, since a csv file has no others.
 
     Raises:
-        InputError: it is a truth value or a structure, whose spelling in Python would be scored as a text.
+        InputError: it is a truth value or a structure, whose spelling in Python would be scored as a text; or bytes
+            that are not UTF-8.
     """
-    text = plain_text(value)
+    try:
+        text = plain_text(value, errors="strict")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{place}: bytes that are not UTF-8 ({error.reason}). Save the column as text.") from error
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise InputError(f"{place}: the text is a {type(text).__name__}, expected a string.")
     return well_formed(str(text))

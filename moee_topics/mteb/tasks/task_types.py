@@ -124,23 +124,26 @@ def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Columns:
     """
     candidates: dict[str, dict[str, int]] = {}
     marks: dict[tuple[str, str], int] = {}
+    spellings: dict[str, str] = {}
     left_out = 0
     for row in rows:
         asked = text_of(row.values[task.column("query")], place(row, task))
+        # White space makes no other query or candidate of a text: counted twice, one of two marks would be wrong.
+        asked = spellings.setdefault(" ".join(asked.split()), asked)
         query = candidates.setdefault(asked, {})
         for value, relevance in _candidates(row, task, most):
             if is_missing(value):
                 left_out += 1
                 continue
             text = text_of(value, place(row, task))
-            # White space makes no other candidate of a text; scored twice, one of the two marks would be wrong.
-            pair = " ".join(asked.split()), " ".join(text.split())
-            if marks.setdefault(pair, relevance) != relevance:
+            pair = asked, " ".join(text.split())
+            if pair not in marks:
+                query[text] = marks[pair] = relevance
+            elif marks[pair] != relevance:
                 raise InputError(
                     f"{place(row, task)}: the candidate {text[:60]!r} is marked both {marks[pair]} and {relevance} for "
                     "one query."
                 )
-            query[text] = relevance
     usable = {query: texts for query, texts in candidates.items() if any(texts.values()) and not all(texts.values())}
     left_out += sum(len(texts) for query, texts in candidates.items() if query not in usable)
     if not usable:

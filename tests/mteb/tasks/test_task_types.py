@@ -96,8 +96,10 @@ def test_white_space_makes_no_other_candidate_that_could_be_marked_otherwise(
         task_rows(tmp_path, grouped, "Reranking")
 
 
-def test_a_candidate_that_stands_twice_counts_once(tmp_path: Path) -> None:
-    rows = [{"query": "q", "candidate": text, "label": label} for text, label in (("a", 1), ("a", 1), ("b", 0))]
+@pytest.mark.parametrize(("query", "candidate"), [("q", "a"), ("q", " a"), ("q\n", "a"), (" q", "a ")])
+def test_a_candidate_that_stands_twice_counts_once(tmp_path: Path, query: str, candidate: str) -> None:
+    triples = (("q", "a", 1), (query, candidate, 1), (query, "b", 0))
+    rows = [{"query": asked, "candidate": text, "label": label} for asked, text, label in triples]
     relevant = load(task_rows(tmp_path, rows, "Reranking")).dataset["default"]["test"]["relevant_docs"]
     assert relevant == {"q0": {"q0-d0": 1, "q0-d1": 0}}
 
