@@ -80,7 +80,7 @@ def estimate(
 ) -> None:
     """Say what a run will need: tokens, memory, disk and time.
 
-    With --machines 200 documents are timed, and it says on what its hours rest.
+    With --machines, 200 documents are timed, and what the hours assume is said.
     """
     from moee_topics.run import estimate as estimate_recipe
 

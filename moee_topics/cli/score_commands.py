@@ -107,7 +107,7 @@ def compare(
     from moee_topics.recipe import is_scoring, read_recipe
     from moee_topics.run_folder import RunFolder
 
-    # By its manifest a folder of a run is told from a recipe of the same name.
+    # A folder with a manifest is a run; without one the name is that of a recipe.
     folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(arguments or []) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
@@ -147,7 +147,7 @@ def methods_of_a_corpus(arguments: ScoreArguments, output: Path | None, store: P
     output, name = output or RUNS, Path(str(arguments.recipe)).stem
     methods = [word.removeprefix(KEY) for word in arguments.overrides if word.startswith(KEY)]
     recipe = load_recipe(str(arguments.recipe), [word for word in arguments.overrides if not word.startswith(KEY)])
-    # Of a key that is said twice the last one holds, as everywhere.
+    # If a key comes twice, the last value holds, as everywhere.
     folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
     run_methods(recipe, folders, store or output / STORE_NAME, progress=manner.progress)
     page = output / f"{name}-methods" / PAGE

@@ -42,7 +42,7 @@ def lock_writer(folder: Path, part: str = "", *, seconds: float = 0.0) -> BaseFi
     lock = _locked(path, seconds)
     try:
         write_json(path.with_suffix(".json"), {"pid": os.getpid(), "host": socket.gethostname()})
-        # Each is named before it looks for the others, so that of two that begin at once at least one sees the other.
+        # Each writes its name before it looks for others: if two begin at once, at least one of them sees the other.
         for other in [folder / "writer.json"] if part else sorted(folder.glob("writer-*.json")):
             if other.exists():
                 unlock_writer(folder, _locked(other.with_suffix(".lock"), seconds))  # of a process that was killed

@@ -5,7 +5,6 @@ Nothing here loads BERTopic until a keyword argument has to be looked up.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
-from moee_topics.messages import shortened
+from moee_topics.messages import did_you_mean, shortened
 from moee_topics.schema import build
 from moee_topics.topics.upstream import HasUpstream, RepresentationSections, UpstreamSections, faults_together
 
@@ -313,16 +312,10 @@ def check_names(what: str, names: Iterable[str], allowed: Sequence[str]) -> None
     """Refuses names of arguments that do not exist, and says which is nearest."""
     for name in names:
         if name not in allowed:
-            raise InputError(f"{what} takes no argument {name!r}{nearest(name, allowed)}")
+            raise InputError(f"{what} takes no argument {name!r}.{did_you_mean(str(name), allowed)}")
 
 
 def check_choice(what: str, name: str, choices: Sequence[str]) -> None:
     """Refuses a name that is no choice, and says which is nearest."""
     if name not in choices:
-        raise InputError(f"There is no {what} {name!r}{nearest(name, choices)} Known: {', '.join(choices)}.")
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The end of an error message that names the nearest of some names, where one is near."""
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-    return f"; the nearest known is {close[0]!r}." if close else "."
+        raise InputError(f"There is no {what} {name!r}.{did_you_mean(str(name), choices)} Known: {', '.join(choices)}.")

@@ -35,7 +35,7 @@ def test_an_unknown_setting_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("representation", "message"),
     [
-        ("mmr2", "no representation 'mmr2'; the nearest known is 'mmr'. Known: keybert, mmr, pos, ctfidf, llm"),
+        ("mmr2", "no representation 'mmr2'. Did you mean mmr? Known: keybert, mmr, pos, ctfidf, llm"),
         (["keybert", 3], "representation is 3, expected a name"),
         (None, "representation is None, expected a name"),
         ({"mmr": {}, "keybert": {}}, "one name with its arguments"),

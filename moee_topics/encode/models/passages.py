@@ -14,7 +14,7 @@ from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError
 
 _MIXED_SHARE = 0.25
-"""Share of the steps whose pairs come from all sources. In the others a passage is told from its like: harder."""
+"""Share of the steps whose pairs come from all sources. In the others all are of one source, which is harder."""
 
 
 @dataclass
@@ -39,23 +39,23 @@ class Texts:
 
     @property
     def digest(self) -> str:
-        """What tells these texts, in their order, from others."""
+        """A digest of these texts, their order and their sources."""
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.tokens, self.ends, self.sources):
             digest.update(np.ascontiguousarray(part, np.int64).data)
         return digest.hexdigest()
 
     def check(self, settings: DistilSettings) -> None:
-        """Refuses texts of which too few are as long as a step of the settings needs them.
+        """Refuses texts that are too few, or too short, to fill a step.
 
         Raises:
-            InputError: one step could not be filled without a text coming twice, or the share of pairs is none.
+            InputError: a step would hold a text twice, or ``pairs`` is not between 0 and 1.
         """
         if not 0 <= settings.pairs <= 1:
             raise InputError(f"pairs is a share of the way from 0 to 1, got {settings.pairs}.")
-        # Also where all of the way is pairs: deviations are measured on texts of these lengths.
+        # Needed even if every step is one of pairs: deviations are measured on texts of these lengths.
         needs = [(length, settings.batch // length, 1) for length in settings.lengths]
-        if settings.pairs:  # one pair alone has nothing to be told from
+        if settings.pairs:  # a single pair has no other passage to be nearer than
             needs += [(2 * length, settings.batch // (2 * length), 2) for length in settings.pair_lengths]
         for least, count, fewest in needs:
             long = int((self.sizes >= least).sum())
@@ -68,11 +68,11 @@ class Texts:
 
     def order(self, least: int, source: int | None, seed: Sequence[int]) -> Iterator[int]:
         """Texts of at least so many tokens without end, of one source or of all, in a new order at each pass."""
-        fit = self.sizes >= least
+        is_long = self.sizes >= least
         if source is not None:
-            fit &= self.sources == source
+            is_long &= self.sources == source
         for turn in range(1_000_000):
-            yield from np.random.default_rng([*seed, turn]).permutation(np.flatnonzero(fit)).tolist()
+            yield from np.random.default_rng([*seed, turn]).permutation(np.flatnonzero(is_long)).tolist()
 
 
 class Passages:
@@ -83,7 +83,7 @@ class Passages:
         self.seed = settings.seed if seed is None else seed
         self.orders: dict[tuple[int, int | None], Iterator[int]] = {}
         assert texts.sources is not None
-        # A source of which a step cannot be filled is only told from the others.
+        # A source too small to fill a step comes only in steps of all sources.
         longest = 2 * max(settings.pair_lengths)
         enough = settings.batch // (2 * min(settings.pair_lengths))
         self.sources = [

@@ -81,7 +81,7 @@ class DistilSettings:
     four_bits: Annotated[bool, Field(description="Learn weights that bear four bits, and store them so.")] = False
     round_after: float = 0.1
     # The vectors of SmolLM2-135M, carved, went from an AMI of 41.1 (its parent's) to 48.4 on 20 Newsgroups by it.
-    pairs: Annotated[float, Field(ge=0, description="Last share that learns from pairs of passages of a text.")] = 0.0
+    pairs: Annotated[float, Field(ge=0, le=1, description="Last share that learns from pairs of passages.")] = 0.0
     pair_lengths: tuple[int, ...] = (64, 96, 32, 48)
     pair_rate: float = 1.5e-4
     temperature: float = 0.05

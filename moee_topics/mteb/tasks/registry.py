@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from moee_topics.errors import InputError
+from moee_topics.messages import did_you_mean
 from moee_topics.mteb.tasks.cluster_scores import add_cluster_scores
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 
@@ -20,8 +20,7 @@ def hub_task(name: str) -> TaskSource:
     """
     registry: Mapping[str, Any] = mteb("get_tasks")._TASKS_REGISTRY
     if name not in registry:
-        close = difflib.get_close_matches(name, registry, n=3, cutoff=0.4)
-        hint = f" Nearest: {', '.join(close)}." if close else ""
+        hint = did_you_mean(name, registry)
         raise InputError(f"mteb has no task {name!r}.{hint} A local file is given with local, not by name.")
     metadata = registry[name].metadata
     if set(metadata.modalities) != {"text"}:
