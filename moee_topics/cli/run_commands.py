@@ -243,6 +243,8 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
     real = [topic for topic in info if topic.topic >= 0]
     outliers = sum(topic.count for topic in info if topic.topic < 0)
     lines = [f"{len(real)} topics in {corpus['documents']:,} documents, {outliers:,} of them in none."]
+    if cut := corpus["documents_cut"]:
+        lines.append(f"{cut:,} documents were cut at {run.manifest['encoder']['max_tokens']} tokens.")
     for topic in real[:TOPICS_SHOWN]:
         lines.append(f"{topic.topic:>4} {topic.count:>6}  {', '.join(word for word, _ in topic.words[:7])}")
     if len(real) > TOPICS_SHOWN:

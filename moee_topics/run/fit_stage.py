@@ -30,8 +30,10 @@ from moee_topics.topics import (
     TopicModel,
     fit_topics,
     hierarchical_topics,
+    too_few_texts,
     topics_over_time,
     topics_per_class,
+    why_no_words,
 )
 
 BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
@@ -87,8 +89,16 @@ class FitStage(Stage):
     def topics_of(self, work: Workspace, steps: Steps) -> tuple[TopicModel, Fusion]:
         """The topic model of the documents, and the fusion that made their vectors."""
         documents = work.documents()
+        texts = [document.text for document in documents]
         with steps.step("fuse", work.recipe.fusion.label):
-            fusion, vectors = fused(work, [document.text for document in documents])
+            try:
+                fusion, vectors = fused(work, texts)
+            except InputError as error:  # no two share a word; copies and emoji have a cause that says more
+                if cause := too_few_texts(texts):
+                    raise InputError(cause) from error
+                if cause := why_no_words(texts, work.fit_settings()):
+                    raise InputError(f"{cause} fusion.lexical=0") from error
+                raise
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
             return fit_documents(work, documents, fusion, vectors), fusion
 

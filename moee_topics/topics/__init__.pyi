@@ -8,6 +8,8 @@ from .edits import renumber as renumber
 from .edits import replace_documents as replace_documents
 from .fit import check_packages as check_packages
 from .fit import fit_topics as fit_topics
+from .fit import too_few_texts as too_few_texts
+from .fit import why_no_words as why_no_words
 from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics

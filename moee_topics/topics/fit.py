@@ -97,18 +97,46 @@ def checked_documents(
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
     if len(texts) < FEWEST_DOCUMENTS:
-        raise InputError(f"A topic model needs at least {FEWEST_DOCUMENTS} documents, got {len(texts)}.")
+        raise InputError(too_few_texts(texts))
     vectors = vectors.astype(np.float32, copy=False)  # as UMAP would; vectors of another type would be two copies
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
     distinct = len(distinct_rows(vectors)[0])
     if distinct < FEWEST_DOCUMENTS:
-        raise InputError(
-            f"The {len(texts)} documents are copies of {distinct}: a topic model needs at least {FEWEST_DOCUMENTS} "
-            "that differ. Was the right column taken as the text (corpus.text=COLUMN)?"
-        )
+        raise InputError(too_few_texts(texts) or f"{cut_alike(len(set(texts)), distinct)}.")
     return texts, vectors
+
+
+def too_few_texts(texts: Sequence[str]) -> str:
+    """Why there are too few different texts for a topic model; empty where there are enough."""
+    if len(texts) < FEWEST_DOCUMENTS:
+        return f"A topic model needs at least {FEWEST_DOCUMENTS} documents, got {len(texts)}."
+    if (different := len(set(texts))) >= FEWEST_DOCUMENTS:
+        return ""
+    return (
+        f"The {len(texts)} documents are copies of {different}: a topic model needs at least {FEWEST_DOCUMENTS} "
+        "that differ. Was the right column taken as the text (corpus.text=COLUMN)?"
+    )
+
+
+def cut_alike(different: int, distinct: int) -> str:
+    """What is said where different texts have the same vectors."""
+    return (
+        f"{different} different documents have {distinct} different vectors: they begin alike, and only their "
+        "beginning was read. Try a larger encoder.max_tokens, or encoder.long_documents=chunk"
+    )
+
+
+def why_no_words(texts: Sequence[str], settings: FitSettings) -> str:
+    """Why no word of the texts could describe a topic; empty where some can."""
+    from moee_topics.topics.vectorizer import build_vectorizer
+
+    try:
+        build_vectorizer(settings, texts).fit_transform(texts)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings, backend: Any | None) -> Any:
@@ -140,24 +168,26 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
             "topics.representation."
         ) from error
     except ValueError as error:
-        raise InputError(upstream_refusal(len(texts), len(distinct_rows(X)[0]), settings, error)) from error
+        raise InputError(upstream_refusal(texts, len(distinct_rows(X)[0]), settings, error)) from error
     model.embedding_model = backend
     mend_bertopic(model, X, settings)
     return model
 
 
-def upstream_refusal(documents: int, distinct: int, settings: FitSettings, error: ValueError) -> str:
+def upstream_refusal(texts: Sequence[str], distinct: int, settings: FitSettings, error: ValueError) -> str:
     """What is said where BERTopic or what it calls does not take the documents or the settings."""
     options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
     overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
-    copies = ""
-    if distinct < documents:  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+    copies, different = "", len(set(texts))
+    if distinct < different:
+        copies = f": {cut_alike(different, distinct)}. BERTopic says"
+    elif distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
         copies = (
             f", which are copies of {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
             "hdbscan.min_samples=1. BERTopic says"
         )
     return (
-        f"BERTopic could not fit {documents} documents{copies}: {error}. It had "
+        f"BERTopic could not fit {len(texts)} documents{copies}: {error}. It had "
         f"{' '.join(overrides) or 'the defaults'}, topics.nr_topics={settings.nr_topics}, "
         f"topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
     )

@@ -158,6 +158,7 @@ STOP_WORDS = [
 DIGITS = [f"{a} {b}" for a in range(9) for b in range(9)]
 
 
+@pytest.mark.parametrize("lexical", [0, 1])
 @pytest.mark.parametrize(
     ("texts", "cause", "override"),
     [
@@ -174,15 +175,28 @@ DIGITS = [f"{a} {b}" for a in range(9) for b in range(9)]
     ],
 )
 def test_a_corpus_that_no_topic_can_describe_is_refused_with_the_cause_and_an_override_that_helps(
-    tmp_path: Path, tiny_olmoe: Path, texts: list[str], cause: str, override: str
+    tmp_path: Path, tiny_olmoe: Path, texts: list[str], cause: str, override: str, lexical: int
 ) -> None:
     corpus = odd_corpus(tmp_path / "odd.jsonl", texts)
+    if lexical and "hdbscan" in cause:
+        cause, override = "of 7 different documents no two share one", "fusion.lexical=0"
     with pytest.raises(InputError) as refusal:
-        pipeline.run(recipe_of(corpus, tiny_olmoe), tmp_path / "run", tmp_path / "store")
+        pipeline.run(recipe_of(corpus, tiny_olmoe, f"fusion.lexical={lexical}"), tmp_path / "run", tmp_path / "store")
     assert cause in str(refusal.value) and override in str(refusal.value) and "={" not in str(refusal.value)
     if override.endswith(("+", "null")):
-        run = pipeline.run(recipe_of(corpus, tiny_olmoe, override), tmp_path / "run", tmp_path / "store")
+        overrides = [override] + ["fusion.lexical=0"] * ("fusion.lexical=0" in str(refusal.value))
+        run = pipeline.run(
+            recipe_of(corpus, tiny_olmoe, f"fusion.lexical={lexical}", *overrides), tmp_path / "run", tmp_path / "store"
+        )
         assert all(topic.words for topic in run.ranked_topics)
+
+
+def test_texts_that_were_cut_to_the_same_beginning_are_no_copies(tmp_path: Path, tiny_olmoe: Path) -> None:
+    corpus = odd_corpus(
+        tmp_path / "alike.jsonl", [f"{'the same beginning ' * 30} {end} {end * 2}" for end in range(40)]
+    )
+    with pytest.raises(InputError, match=r"40 different documents have 1 different vectors.*encoder\.max_tokens"):
+        pipeline.run(recipe_of(corpus, tiny_olmoe, "encoder.max_tokens=16"), tmp_path / "run", tmp_path / "store")
 
 
 @pytest.mark.slow
