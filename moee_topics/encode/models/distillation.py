@@ -458,7 +458,9 @@ class Trainer:
             raise InputError(
                 f"The checkpoint {path} is damaged ({error}). Delete it, and the distillation starts anew."
             ) from error
-        if place["settings"] != json.loads(json.dumps(asdict(self.settings))):  # JSON has no tuples
+        now = json.loads(json.dumps(asdict(self.settings)))  # JSON has no tuples
+        # How often the place is kept changes nothing that is learned.
+        if place["settings"] | {"checkpoint_seconds": now["checkpoint_seconds"]} != now:
             raise InputError(
                 f"The checkpoint in {self.folder} was written with other settings ({place['settings']}). Use those, or "
                 "another folder."
