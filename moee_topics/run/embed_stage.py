@@ -16,7 +16,7 @@ from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
-from moee_topics.store import differences, key_digest, stored_keys
+from moee_topics.store import fewest_differences, key_digest, stored_keys
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,8 @@ def embed(recipe: Recipe, store: Path, *, share: Share = WHOLE, progress: Progre
     with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
         work = Workspace(recipe, store, store, progress or Progress(), share=share)
         encoded = encode_corpus(work)
-        if lost := len(
-            work.embedder.missing(work.hashes)
-        ):  # a fit would see it, and after this command there may be none
+        # A fit would see it, and after this command there may be none.
+        if lost := len(work.embedder.missing(work.hashes)):
             raise InputError(
                 f"{work.corpus.source} changed while it was read: {lost:,} of its documents were not there any more "
                 "when they were to be encoded. What is stored is right. Run the same command again."
@@ -111,7 +110,7 @@ def nearest_key(work: Workspace) -> str:
     """How the settings of a recipe differ from the nearest that something is stored with, empty where nothing is."""
     expected = work.encoder.expected
     keys = ({name: key.get(name) for name in expected} for key in stored_keys(work.store))
-    return min((differences(key, expected) for key in keys), key=lambda words: words.count(" there, "), default="")
+    return fewest_differences(keys, expected)
 
 
 def encode_corpus(work: Workspace) -> Encoded:

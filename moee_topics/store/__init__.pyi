@@ -9,7 +9,7 @@ from .files import remove_leftovers as remove_leftovers
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_text as write_text
-from .key_file import differences as differences
+from .key_file import fewest_differences as fewest_differences
 from .key_file import stored_keys as stored_keys
 from .keys import JSON as JSON
 from .keys import content_hash as content_hash

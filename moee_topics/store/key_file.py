@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,18 @@ def write_key(folder: Path, key: Mapping[str, JSON]) -> None:
 
 def differences(there: Mapping[str, JSON], here: Mapping[str, JSON]) -> str:
     """The entries in which two keys differ, in words."""
-    names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+    names = _differing(there, here)
     return ", ".join(f"{name} {shortened(there.get(name))} there, {shortened(here.get(name))} here" for name in names)
+
+
+def fewest_differences(there: Iterable[Mapping[str, JSON]], here: Mapping[str, JSON]) -> str:
+    """How the nearest of some keys differs from another, in words; empty if there are none."""
+    nearest = min(there, key=lambda key: len(_differing(key, here)), default=here)
+    return differences(nearest, here)
+
+
+def _differing(there: Mapping[str, JSON], here: Mapping[str, JSON]) -> list[str]:
+    return [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
 
 
 def stored_keys(root: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from moee_topics.errors import InputError, StoreError
 from moee_topics.progress import Progress
 from moee_topics.store.files import atomic_path
-from moee_topics.store.key_file import differences, stored_keys
+from moee_topics.store.key_file import fewest_differences, stored_keys
 from moee_topics.store.keys import JSON, key_digest
 from moee_topics.store.shard import DamagedShard, Shard, ShardFile
 from moee_topics.store.store import EmbeddingStore
@@ -63,9 +63,7 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
         keys = keys or {key_digest(key): key for key in keys_of_source}
         for key in keys_of_source:
             if key_digest(key) not in keys:
-                nearest = min(
-                    (differences(other, key) for other in keys.values()), key=lambda words: words.count(" there, ")
-                )
+                nearest = fewest_differences(keys.values(), key)
                 raise StoreError(
                     f"{source} was not encoded like what it is to be merged into ({nearest}). Nothing was changed. "
                     "Merge it into a folder of its own."
