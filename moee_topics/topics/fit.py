@@ -104,7 +104,11 @@ def checked_documents(
         raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
     distinct = len(distinct_rows(vectors)[0])
     if distinct < FEWEST_DOCUMENTS:
-        raise InputError(too_few_texts(texts) or f"{cut_alike(len(set(texts)), distinct)}.")
+        raise InputError(
+            too_few_texts(texts)
+            or f"{len(set(texts))} different documents have {distinct} different vectors. Where they begin alike and "
+            "only their beginning was read, try a larger encoder.max_tokens, or encoder.long_documents=chunk"
+        )
     return texts, vectors
 
 
@@ -117,14 +121,6 @@ def too_few_texts(texts: Sequence[str]) -> str:
     return (
         f"The {len(texts)} documents are copies of {different}: a topic model needs at least {FEWEST_DOCUMENTS} "
         "that differ. Was the right column taken as the text (corpus.text=COLUMN)?"
-    )
-
-
-def cut_alike(different: int, distinct: int) -> str:
-    """What is said where different texts have the same vectors."""
-    return (
-        f"{different} different documents have {distinct} different vectors: they begin alike, and only their "
-        "beginning was read. Try a larger encoder.max_tokens, or encoder.long_documents=chunk"
     )
 
 
@@ -178,12 +174,11 @@ def upstream_refusal(texts: Sequence[str], distinct: int, settings: FitSettings,
     """What is said where BERTopic or what it calls does not take the documents or the settings."""
     options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
     overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
-    copies, different = "", len(set(texts))
-    if distinct < different:
-        copies = f": {cut_alike(different, distinct)}. BERTopic says"
-    elif distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+    copies = ""
+    if distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+        are = "are copies of" if distinct == len(set(texts)) else "have the vectors of"
         copies = (
-            f", which are copies of {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
+            f", which {are} {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
             "hdbscan.min_samples=1. BERTopic says"
         )
     return (
