@@ -105,7 +105,7 @@ def test_probabilities_reduce_outliers_where_they_were_computed() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strategy": "embedding"}, "'embeddings'"),
+        ({"strategy": "embedding"}, r"Did you mean embeddings\?"),
         ({"target_share": 1.5}, "from 0 to 1"),
         ({"target_share": -1}, "0 to"),
     ],
