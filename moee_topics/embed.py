@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import plain_texts
-from moee_topics.errors import ResourceError
+from moee_topics.errors import InputError, ResourceError
 from moee_topics.progress import Progress
 from moee_topics.store import JSON, DamagedShard, EmbeddingStore, content_hash, key_digest
 
@@ -117,6 +117,16 @@ class Embedder:
         if self._key is None:
             self._key = self.encoder.spec.key()
         return self._key
+
+    def unembedding(self) -> Any:
+        """The directions of the model's unembedding, (D, D), for the filter ``embed_filter``; it may load the model.
+
+        Raises:
+            InputError: the embedder was made of something else than a model's settings.
+        """
+        if not hasattr(self._load, "unembedding"):
+            raise InputError("The filter embed_filter needs a model that is given by its name or path.")
+        return self._load.unembedding()
 
     def release(self) -> None:
         """Lets the encoder's memory go; the next text that is missing loads it again."""

@@ -24,3 +24,10 @@ def fuse(documents: Embeddings, method: str, alpha: float = 1.0) -> np.ndarray:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def cosines_of(rows: np.ndarray) -> np.ndarray:
+    """The cosines of all pairs of different rows."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines: np.ndarray = (unit @ unit.T)[np.triu_indices(len(rows), 1)]
+    return cosines

@@ -197,6 +197,7 @@ WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "fusion.alpha": ((), "5", "topics.parquet"),
     "fusion.standardize": ((), "none", "topics.parquet"),
     "fusion.lexical": ((), "1", "topics.parquet"),
+    "fusion.filters": ((), "[remove_top]", "topics.parquet"),
     "topics.stop_words": ((), "[orbit, moon, puck, oven, disk]", "topic_info.json"),
     "topics.representation": ((), "keybert", "topic_info.json"),
     "topics.nr_topics": ((), "3", "topics.parquet"),

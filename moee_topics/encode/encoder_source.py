@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
 from moee_topics.encode.settings import KEY_OPTIONS, EncoderSettings
 from moee_topics.store import stored_keys
@@ -95,6 +98,15 @@ class EncoderSource:
         """The key under which this encoder has stored in the store ``root`` before; None if never."""
         # A part of the key is enough: what only loaded weights say (layers, experts, width) is not needed to find it.
         return next((key for key in stored_keys(root) if self.expected.items() <= key.items()), None)
+
+    def unembedding(self) -> NDArray[np.float32]:
+        """The right singular vectors of the model's unembedding, (D, D) as rows, the largest singular value first.
+
+        Loads the weights where they are not in memory.
+        """
+        from moee_topics.encode.models import unembedding_directions
+
+        return unembedding_directions(self().model, self.settings.model, self.settings.revision)
 
     @cached_property
     def card(self) -> ModelCard:

@@ -6,6 +6,10 @@ from .alpha import grid_search_alpha as grid_search_alpha
 from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
 from .batch_fusion import BatchFusion as BatchFusion
 from .blocks import raw_blocks as raw_blocks
+from .filters import FILTERS as FILTERS
+from .filters import FilterName as FilterName
+from .filters import Filters as Filters
+from .filters import Unembedding as Unembedding
 from .fusion import RAW as RAW
 from .fusion import Fusion as Fusion
 from .fusion import Standardize as Standardize

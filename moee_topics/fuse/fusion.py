@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
+from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Unembedding, sample_of
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.standardizer import Standardizer
@@ -30,8 +31,9 @@ Standardize = Literal["none", "hidden_states", "routing_weights", "both"]
 class Fusion:
     """How the hidden states and routing weights of a document become one vector.
 
-    A value: it is compared, written into recipes and run folders, and passed on as a whole. Where it standardizes or
-    weighs words, it must be fitted once; afterwards the vector of a document depends on that document alone.
+    A value: it is compared, written into recipes and run folders, and passed on as a whole. Where it filters,
+    standardizes or weighs words, it must be fitted once; afterwards the vector of a document depends on that document
+    alone.
 
     Attributes:
         method: see :mod:`moee_topics.fuse.methods`.
@@ -40,20 +42,25 @@ class Fusion:
             say true for "both" and false for "none".
         lexical: weight of the document's words (TF-IDF and a singular value decomposition, see :class:`Lexical`)
             beside the rest; 0 leaves them out. The dot product of two vectors is cos + lexical * cos of their words.
+        filters: what is taken out of both blocks before they are standardized, in this order; see
+            :mod:`moee_topics.fuse.filters`.
         standardizer: the statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
         lexicon: words and directions, a :class:`Lexical`, once :meth:`fit` has learnt them.
+        filtering: what the filters take out, a :class:`Filters`, once :meth:`fit` has learnt it.
 
     Raises:
-        InputError: an unknown method or block, or a negative weight.
+        InputError: an unknown method, block or filter, or a negative weight.
     """
 
     method: str = "weighted_sum"
     alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     standardize: bool | Standardize = "both"
     lexical: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    filters: tuple[FilterName, ...] = ()
     # Any, since pydantic reads the types of a recipe's sections and knows none for arrays.
     standardizer: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
     lexicon: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
+    filtering: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.standardize, bool):
@@ -66,17 +73,26 @@ class Fusion:
             raise InputError(f"alpha is the weight of the routing weights, 0 or more; got {self.alpha}.")
         if not (math.isfinite(self.lexical) and self.lexical >= 0):
             raise InputError(f"lexical is the weight of the words, 0 or more; got {self.lexical}.")
+        if isinstance(self.filters, str):
+            raise InputError(f"filters is a list of names, such as filters=[{self.filters}]; got {self.filters!r}.")
+        object.__setattr__(self, "filters", tuple(self.filters))  # as a saved fusion and Python callers have lists
+        for name in map(str, self.filters):
+            if name == "standardize":
+                raise InputError("Standardizing has a key of its own: standardize=both, after every filter.")
+            if name not in FILTERS:
+                raise InputError(f"There is no filter {name!r}; there are {', '.join(FILTERS)}.")
 
     @property
     def needs_fit(self) -> bool:
         """Whether statistics or words of a corpus are still missing."""
         unstandardized = self.standardize != "none" and self.standardizer is None
-        return unstandardized or (self.lexical > 0 and self.lexicon is None)
+        unfiltered = bool(self.filters) and self.filtering is None
+        return unstandardized or unfiltered or (self.lexical > 0 and self.lexicon is None)
 
     @property
     def learns(self) -> bool:
         """Whether its vectors depend on a corpus."""
-        return self.standardize != "none" or self.lexical > 0
+        return self.standardize != "none" or self.lexical > 0 or bool(self.filters)
 
     @property
     def needs_routers(self) -> bool:
@@ -90,7 +106,7 @@ class Fusion:
 
     @property
     def label(self) -> str:
-        """A short name for tables, by the paper's names: ``sum 0.5``, ``HS z +words 1``; z is standardized."""
+        """A short name for tables, by the paper's names: ``sum 0.5``, ``HS center z +words 1``; z is standardized."""
         return self._named(f" {self.alpha:g}")
 
     @property
@@ -105,6 +121,7 @@ class Fusion:
         return (
             entry.short_name
             + (alpha if entry.uses_alpha else "")
+            + "".join(f" {name}" for name in self.filters)
             + z
             + (f" +words {self.lexical:g}" * bool(self.lexical))
         )
@@ -118,33 +135,47 @@ class Fusion:
         alpha = self.alpha if self.uses_alpha else Fusion.alpha
         blocks = self._standardized_blocks()
         standardize: Standardize = "both" if len(blocks) == 2 else blocks[0] if blocks else "none"
-        return self._learnt(Fusion(self.method, alpha, standardize, self.lexical), self.standardizer, self.lexicon)
+        plain = Fusion(self.method, alpha, standardize, self.lexical, self.filters)
+        return self._learnt(plain, self.standardizer, self.lexicon, self.filtering)
 
-    def fit(self, blocks: Iterable[Embeddings], texts: Iterable[str] | None = None) -> Fusion:
+    def fit(
+        self,
+        blocks: Iterable[Embeddings],
+        texts: Iterable[str] | None = None,
+        *,
+        unembedding: Unembedding | None = None,
+    ) -> Fusion:
         """The same fusion with the statistics of a corpus, learnt from a stream whatever its cut into blocks.
 
         Args:
             blocks: the embeddings of the corpus.
             texts: its documents, of a fusion that weighs words.
+            unembedding: of the model, for the filter ``embed_filter``; see :data:`Unembedding`.
 
         Raises:
-            InputError: there are no documents, or no texts or words in them, where they are needed.
+            InputError: there are no documents, or no texts or words in them, where they are needed; or no unembedding.
         """
         if not self.learns:
             return self
         lexicon = Lexical.fit(self._needed(texts)) if self.lexical else None
+        filtering: Filters | None = None
+        of_corpus: Iterable[Embeddings | Blocks] = blocks
+        if self.filters:
+            # What follows a filter can be learnt only after it, and a stream is read once.
+            filtering, filtered = Filters.fit(self.filters, sample_of(blocks), unembedding)
+            of_corpus = [filtered]
         if self.standardize == "none":
-            return self._learnt(replace(self), None, lexicon)
+            return self._learnt(replace(self), None, lexicon, filtering)
         standardizer = Standardizer.fit(
-            blocks,
+            of_corpus,
             hidden_states=self.standardize in ("hidden_states", "both"),
             routing_weights=self.standardize in ("routing_weights", "both"),
         )
-        return self._learnt(replace(self), standardizer, lexicon)
+        return self._learnt(replace(self), standardizer, lexicon, filtering)
 
     def with_alpha(self, alpha: float) -> Fusion:
         """The same fusion, with what it has learnt, and another alpha."""
-        return self._learnt(replace(self, alpha=alpha), self.standardizer, self.lexicon)
+        return self._learnt(replace(self, alpha=alpha), self.standardizer, self.lexicon, self.filtering)
 
     def fitted_like(self, other: Fusion) -> Fusion:
         """This fusion with what another one has learnt.
@@ -152,6 +183,12 @@ class Fusion:
         Raises:
             InputError: the other one has not learnt what this one needs.
         """
+        if (self.filters or self.standardize != "none") and self.filters != other.filters:
+            raise InputError(
+                f"{self.label} needs statistics after its own filters, and {other.label} has others. Fit it."
+            )
+        if self.filters and other.filtering is None:
+            raise InputError(f"{self.label} needs filters of a corpus, and {other.label} has not learnt them. Fit it.")
         moments: dict[str, Any] = {}
         for name in ("hidden_states", "routing_weights"):
             # What this fusion leaves as it is stays so, whatever the other one standardizes.
@@ -161,10 +198,11 @@ class Fusion:
         if self.lexical and other.lexicon is None:
             raise InputError(f"{self.label} needs the words of a corpus, and {other.label} has none. Fit it.")
         standardizer = Standardizer(**moments) if any(moments.values()) else None
-        return self._learnt(replace(self), standardizer, other.lexicon if self.lexical else None)
+        filtering = other.filtering if self.filters else None
+        return self._learnt(replace(self), standardizer, other.lexicon if self.lexical else None, filtering)
 
     def blocks(self, embeddings: Embeddings) -> Blocks:
-        """Both blocks as the method is given them, standardized where this fusion says so.
+        """Both blocks as the method is given them, filtered and standardized where this fusion says so.
 
         Raises:
             InputError: it is not fitted, or the embeddings have other dimensions than those it was fitted on.
@@ -172,10 +210,15 @@ class Fusion:
         if self.needs_fit:
             raise InputError(
                 f"This fusion ({self.label}) has not learnt from a corpus yet. Call fit with the embeddings of a "
-                "corpus first, and its texts where it weighs words, or use standardize='none' and lexical=0."
+                "corpus first, and its texts where it weighs words, or use standardize='none', lexical=0 and no "
+                "filters."
             )
         standardizer: Standardizer | None = self.standardizer
-        return raw_blocks(embeddings) if standardizer is None else standardizer.transform(embeddings)
+        filtering: Filters | None = self.filtering
+        filtered = None if filtering is None else filtering.transform(embeddings)
+        if standardizer is not None:
+            return standardizer.transform(embeddings if filtered is None else filtered)
+        return raw_blocks(embeddings) if filtered is None else filtered
 
     def combine(self, blocks: Blocks) -> Matrix:
         """One vector per document, (N, d) in float32, from blocks that :meth:`blocks` gave.
@@ -191,6 +234,8 @@ class Fusion:
 
     def dimensions(self, hidden: int, routing: int) -> int:
         """The most numbers of a vector, where documents have D = ``hidden`` and L * E = ``routing`` of them."""
+        for name in self.filters:
+            hidden = FILTERS[name].width(hidden)
         nothing = np.zeros((1, hidden), np.float32), np.zeros((1, routing), np.float32)
         words = DIMENSIONS if self.lexical else 0
         return int(METHODS[self.method].combine(nothing, self.alpha).shape[1]) + words
@@ -224,6 +269,9 @@ class Fusion:
         """Writes the fusion with its statistics as one safetensors file; equal fusions give equal bytes."""
         settings = {"method": self.method, "alpha": self.alpha, "standardize": self.standardize}
         tensors = {} if self.standardizer is None else self.standardizer.tensors()
+        if self.filters:
+            settings["filters"] = list(self.filters)
+            tensors |= {} if self.filtering is None else self.filtering.tensors()
         if self.lexical:  # without it the bytes are those of version 0.1.0
             settings["lexical"] = self.lexical
             tensors |= {} if self.lexicon is None else self.lexicon.tensors()
@@ -242,15 +290,19 @@ class Fusion:
                 fusion = cls(**json.loads(file.metadata()["fusion"]))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
             standardizer = Standardizer.of_tensors(tensors) if fusion.standardize != "none" and tensors else None
-            return cls._learnt(fusion, standardizer, Lexical.of_tensors(tensors))
+            filtering = Filters.of_tensors(fusion.filters, tensors)
+            return cls._learnt(fusion, standardizer, Lexical.of_tensors(tensors), filtering)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no fusion ({error}). Fit the topic model again.") from error
 
     @staticmethod
-    def _learnt(fusion: Fusion, standardizer: Standardizer | None, lexicon: Lexical | None) -> Fusion:
+    def _learnt(
+        fusion: Fusion, standardizer: Standardizer | None, lexicon: Lexical | None, filtering: Filters | None
+    ) -> Fusion:
         # Frozen for everyone else; what is learnt is no argument of the constructor, so that no recipe can name it.
         object.__setattr__(fusion, "standardizer", standardizer)
         object.__setattr__(fusion, "lexicon", lexicon)
+        object.__setattr__(fusion, "filtering", filtering)
         return fusion
 
 

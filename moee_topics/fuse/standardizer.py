@@ -38,33 +38,35 @@ class Standardizer:
 
     @classmethod
     def fit(
-        cls, blocks: Iterable[Embeddings], *, hidden_states: bool = True, routing_weights: bool = True
+        cls, blocks: Iterable[Embeddings | Blocks], *, hidden_states: bool = True, routing_weights: bool = True
     ) -> Standardizer:
-        """Learns the statistics from a stream of embeddings, whatever its cut into blocks.
+        """Learns the statistics from a stream of embeddings, or of filtered blocks, whatever its cut.
 
         Raises:
             InputError: there are no documents.
         """
         hidden, routing = _RunningMoments(), _RunningMoments()
-        for embeddings in blocks:
+        for block in blocks:
+            of_hidden, of_routing = _both(block)
             if hidden_states:
-                hidden.update(embeddings.hidden_states)
+                hidden.update(of_hidden)
             if routing_weights:
-                routing.update(flat_routing(embeddings))
+                routing.update(of_routing)
         return cls(
             hidden.moments() if hidden_states else None,
             routing.moments() if routing_weights else None,
         )
 
-    def transform(self, embeddings: Embeddings) -> Blocks:
+    def transform(self, embeddings: Embeddings | Blocks) -> Blocks:
         """The two blocks, standardized, (N, D) and (N, L * E) in float32; any N, one included.
 
         Raises:
             InputError: the embeddings have other dimensions than those it was fitted on, or the statistics are damaged.
         """
+        hidden, routing = _both(embeddings)
         return (
-            _standardize(embeddings.hidden_states, self.hidden_states, "hidden states"),
-            _standardize(flat_routing(embeddings), self.routing_weights, "routing weights"),
+            _standardize(hidden, self.hidden_states, "hidden states"),
+            _standardize(routing, self.routing_weights, "routing weights"),
         )
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
@@ -125,6 +127,11 @@ class _RunningMoments:
         self._mean = self._mean + shift * (len(rows) / total)
         self._squares = self._squares + squares + shift**2 * (self._count * len(rows) / total)
         self._count = total
+
+
+def _both(block: Embeddings | Blocks) -> tuple[FloatArray, FloatArray]:
+    """The two blocks in the precision they have: float32 would round what a store of another kind may hold."""
+    return block if isinstance(block, tuple) else (block.hidden_states, flat_routing(block))
 
 
 def _standardize(block: FloatArray, moments: Moments | None, name: str) -> Matrix:

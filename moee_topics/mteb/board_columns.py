@@ -91,7 +91,9 @@ class Column:
         if not self.learns or not isinstance(fusion, Fusion):
             return fusion
         saved = self.statistics.saved
-        return fusion.fitted_like(saved) if saved else fusion.fit(embedder.blocks(texts), texts)
+        if saved:
+            return fusion.fitted_like(saved)
+        return fusion.fit(embedder.blocks(texts), texts, unembedding=embedder.unembedding)
 
 
 def columns_of(recipe: ScoreRecipe) -> list[Column]:

@@ -116,7 +116,9 @@ def model_meta(key: Mapping[str, JSON], fusion: AnyFusion, statistics: str = "")
         experiment["standardize"] = standardize
     if isinstance(fusion, Fusion) and fusion.lexical:
         experiment["lexical"] = fusion.lexical
-    if "standardize" in experiment or "lexical" in experiment:
+    if isinstance(fusion, Fusion) and fusion.filters:
+        experiment["filters"] = "-".join(fusion.filters)
+    if experiment.keys() & {"standardize", "lexical", "filters"}:
         experiment["statistics"] = statistics or "unnamed"
     return mteb_meta.ModelMeta.create_empty(
         overwrites={
@@ -146,9 +148,10 @@ def loader_of(key: Mapping[str, JSON]) -> Any:
         **experiment: Any,
     ) -> MTEBEncoder:
         # What the metadata does not say of a fusion is as in RAW.
-        if experiment.get("standardize", RAW.standardize) != RAW.standardize or experiment.get("lexical"):
+        if experiment.keys() & {"standardize", "lexical", "filters"}:
             raise InputError(
-                "Vectors that are standardized or weigh words need a corpus to learn from; score them with a recipe."
+                "Vectors that are standardized, filtered or weigh words need a corpus to learn from; score them with "
+                "a recipe."
             )
         # The revision that mteb hands back is that of the key, which the key says better: of a folder there is none.
         options = options_of(key)

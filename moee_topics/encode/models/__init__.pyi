@@ -27,3 +27,4 @@ from .settings import CarveSettings as CarveSettings
 from .settings import DistilSettings as DistilSettings
 from .settings import Grouping as Grouping
 from .settings import Learn as Learn
+from .unembedding import unembedding_directions as unembedding_directions
