@@ -9,12 +9,13 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode import plain_texts
+from moee_topics.encode import Reading, View, entry_keys, plain_texts
 from moee_topics.errors import InputError, ResourceError
 from moee_topics.progress import Progress
 from moee_topics.store import JSON, DamagedShard, EmbeddingStore, content_hash, key_digest
@@ -50,8 +51,19 @@ class TextEncoder(Protocol):
         ...
 
 
+class ViewEncoder(TextEncoder, Protocol):
+    """What an embedder needs of an encoder whose key names views."""
+
+    def encode_entries(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
+        """What entries of a store hold of texts, in their order, from one pass."""
+        ...
+
+
 class Embedder:
     """Gives the embeddings of texts, each encoded once and read from the store ever after.
+
+    Where the key names several views, each is in an entry of the store of its own. All that a text lacks of them comes
+    from one pass, and what is there is not made again.
 
     Killed at any moment and started again, it goes on where it was, and the store ends with the same bytes. It may be
     used from several threads.
@@ -89,7 +101,7 @@ class Embedder:
         self._key = key
         self._documents_per_shard = documents_per_shard or DOCUMENTS_PER_SHARD
         self._encoder: TextEncoder | None = None
-        self._store: EmbeddingStore | None = None
+        self._stores: dict[View, EmbeddingStore] = {}
         self._told: set[DamagedShard] = set()
         self._lock = threading.RLock()  # BERTopic's backend may be asked from several threads; one loads and writes
 
@@ -113,7 +125,7 @@ class Embedder:
 
     @property
     def key(self) -> Key:
-        """What the vectors depend on, and the key of the store; asking may load the encoder."""
+        """What the vectors depend on; asking may load the encoder."""
         if self._key is None:
             self._key = self.encoder.spec.key()
         return self._key
@@ -128,6 +140,18 @@ class Embedder:
             raise InputError("The filter embed_filter needs a model that is given by its name or path.")
         return self._load.unembedding()
 
+    @property
+    def keys(self) -> dict[View, Key]:
+        """The key of each entry of the store that is filled or, by a reader, read."""
+        keys: dict[View, Key] = dict(entry_keys(self.key))
+        if self.root is not None and not self.read_only:
+            return keys
+        return {entry: keys[entry] for entry in self._reading.read_entries}
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading.of_key(self.key)
+
     def release(self) -> None:
         """Lets the encoder's memory go; the next text that is missing loads it again."""
         self._encoder = None
@@ -140,12 +164,13 @@ class Embedder:
         """
         hashes = list(hashes)
         with self._lock:
-            store = self._opened()
-            if store is None:
+            stores = self._opened()
+            if len(stores) < len(self.keys):
                 return dict.fromkeys(hashes)
-            missing = dict.fromkeys(hashes[row] for row in store.missing(hashes))
-            self._tell_damage(store)
-            return missing
+            rows = sorted({row for store in stores.values() for row in store.missing(hashes)})
+            for store in stores.values():
+                self._tell_damage(store)
+            return dict.fromkeys(hashes[row] for row in rows)
 
     def ensure(self, documents: Iterable[Document], total: int | None = None) -> int:
         """Encodes the documents that the store lacks, shard by shard, and returns how many there were.
@@ -185,7 +210,7 @@ class Embedder:
         texts = list(plain_texts(texts))
         if self.root is None:
             for start in range(0, len(texts), rows):
-                yield self._encode(texts[start : start + rows])
+                yield self._reading.joined(self._encode(texts[start : start + rows], [*self.keys]))
             return
         hashes = [content_hash(text) for text in texts]
         missing = self.missing(hashes)
@@ -203,10 +228,13 @@ class Embedder:
         Raises:
             StoreError: some are not stored.
         """
-        store = self._opened()
-        if store is None:
-            store = EmbeddingStore.open(self.root or Path(), self.key)  # says what is missing
-        yield from store.read_blocks(hashes, rows)
+        stores, reading, keys = self._opened(), self._reading, entry_keys(self.key)
+        entries = reading.read_entries
+        for entry in entries:
+            if entry not in stores:
+                EmbeddingStore.open(self.root or Path(), keys[entry])  # says what is missing
+        for parts in zip(*(stores[entry].read_blocks(hashes, rows) for entry in entries), strict=True):
+            yield reading.joined(dict(zip(entries, parts, strict=True)))
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """The embeddings of texts in their order, all at once."""
@@ -216,38 +244,65 @@ class Embedder:
         """Encodes and writes what the store lacks, and returns how many there were."""
         if self.root is None or self.read_only:
             return 0
-        with self._lock, EmbeddingStore.open(self.root, self.key, writable=True, part=self._part) as store:
-            self._tell_damage(store)
-            # Damaged files go: their names come again only where the same documents make up a shard again.
-            store.drop([*store.damaged, *(self._store.damaged if self._store else ())])
+        with self._lock, ExitStack() as open_stores:
+            stores = {entry: open_stores.enter_context(self._writable(entry)) for entry in self.keys}
             done = 0
-            for shard in self._shards(store, texts):
-                self._tell_damage(store)
-                embeddings = self._encode([text.text for text in shard], done, total)
+            for shard in self._shards([*stores.values()], texts):
+                contents = [text.content for text in shard]
+                # A view that is there already is not made again, and its bytes are not touched.
+                lacking = [entry for entry, store in stores.items() if store.missing(contents)]
+                for store in stores.values():
+                    self._tell_damage(store)
+                found = self._encode([text.text for text in shard], lacking, done, total)
                 if done == 0:  # hours before the disk is full, and after the first shard has said what a document takes
-                    _check_disk(store.folder, total or len(shard), embeddings)
-                store.write(embeddings, [text.id for text in shard], [text.content for text in shard])
+                    sample = sum(part.stored_bytes for part in found.values()) / len(shard)
+                    _check_disk(self.root, total or len(shard), sample)
+                for entry, part in found.items():
+                    stores[entry].write(part, [text.id for text in shard], contents)
                 done += len(shard)
-            store.drop(store.damaged)
-            self._store = store  # it knows the new shards, and reading goes on when its lock is given back
+            for store in stores.values():
+                store.drop(store.damaged)
+            self._stores = stores  # they know the new shards, and reading goes on when their locks are given back
         return done
 
-    def _encode(self, texts: Sequence[str], done: int = 0, total: int | None = None) -> Embeddings:
-        parts = []
-        for start in range(0, len(texts), DOCUMENTS_PER_CALL):
-            parts.append(self.encoder.encode(texts[start : start + DOCUMENTS_PER_CALL]))
-            self.encoded += len(parts[-1])
-            self.progress.advance(done + start + len(parts[-1]), total or done + len(texts))
-        return Embeddings.concatenate(parts)
+    def _writable(self, entry: View) -> EmbeddingStore:
+        """An entry of the store, without the shards of it that are damaged."""
+        keys = self.keys
+        store = EmbeddingStore.open(
+            self.root or Path(), keys[entry], writable=True, part=self._part, beside=[*keys.values()]
+        )
+        self._tell_damage(store)
+        # Damaged files go: their names come again only where the same documents make up a shard again.
+        known = self._stores.get(entry)
+        store.drop([*store.damaged, *(known.damaged if known else ())])
+        return store
 
-    def _shards(self, store: EmbeddingStore, texts: Iterable[Text]) -> Iterator[list[Text]]:
+    def _encode(
+        self, texts: Sequence[str], entries: Sequence[View], done: int = 0, total: int | None = None
+    ) -> dict[View, Embeddings]:
+        parts: dict[View, list[Embeddings]] = {entry: [] for entry in entries}
+        for start in range(0, len(texts), DOCUMENTS_PER_CALL):
+            some = texts[start : start + DOCUMENTS_PER_CALL]
+            for entry, part in self._pass(some, entries).items():
+                parts[entry].append(part)
+            self.encoded += len(some)
+            self.progress.advance(done + start + len(some), total or done + len(texts))
+        return {entry: Embeddings.concatenate(found) for entry, found in parts.items()}
+
+    def _pass(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
+        if "views" in self.key:
+            return cast(ViewEncoder, self.encoder).encode_entries(texts, entries)
+        (entry,) = entries
+        return {entry: self.encoder.encode(texts)}
+
+    def _shards(self, stores: Sequence[EmbeddingStore], texts: Iterable[Text]) -> Iterator[list[Text]]:
         """What must be encoded, each text once, in groups that become one shard each."""
         # Where a group ends depends on the documents alone, so that a store filled after a kill has the same bytes.
         shard: list[Text] = []
         characters = 0
         seen: set[bytes] = set()  # here alone repeated texts are dropped on their way to the store
         for text in texts:
-            if text.content in seen or text.content in store:
+            if text.content in seen or all(text.content in store for store in stores):
                 continue
             seen.add(text.content)
             shard.append(text)
@@ -260,7 +315,7 @@ class Embedder:
 
     def _with_unstored(self, hashes: Sequence[bytes], new: Mapping[bytes, str], rows: int) -> Iterator[Embeddings]:
         """Stored and freshly encoded embeddings together, the fresh ones rounded as the store would round them."""
-        fresh = self._encode(list(new.values())).rounded()
+        fresh = self._reading.joined(self._encode(list(new.values()), [*self.keys])).rounded()
         stored_hashes = [content for content in dict.fromkeys(hashes) if content not in new]
         parts = [fresh, *(self.stored_blocks(stored_hashes) if stored_hashes else ())]
         row_of = {content: row for row, content in enumerate([*new, *stored_hashes])}
@@ -268,11 +323,12 @@ class Embedder:
         for start in range(0, len(hashes), rows):
             yield everything[[row_of[content] for content in hashes[start : start + rows]]]
 
-    def _opened(self) -> EmbeddingStore | None:
-        """The store for reading, None while there is none."""
-        if self._store is None and self.root is not None and (self.root / key_digest(self.key)).is_dir():
-            self._store = EmbeddingStore.open(self.root, self.key)
-        return self._store
+    def _opened(self) -> dict[View, EmbeddingStore]:
+        """The entries of the store for reading, those that there are."""
+        for entry, key in self.keys.items():
+            if entry not in self._stores and self.root is not None and (self.root / key_digest(key)).is_dir():
+                self._stores[entry] = EmbeddingStore.open(self.root, key)
+        return self._stores
 
     def _tell_damage(self, store: EmbeddingStore) -> None:
         for shard in store.damaged:
@@ -291,11 +347,11 @@ def _those_of(
             yield Text(content, ids[row] if ids else content.hex(), texts[row])
 
 
-def _check_disk(folder: Path, documents: int, sample: Embeddings) -> None:
-    """Whether so many documents like those of a sample will fit; its first shard tells what one needs, exactly."""
-    needed, free = int(documents * sample.stored_bytes / len(sample) * DISK_MARGIN), shutil.disk_usage(folder).free
+def _check_disk(root: Path, documents: int, bytes_per_document: float) -> None:
+    """Whether so many documents will fit, by what those of the first shard take, exactly."""
+    needed, free = int(documents * bytes_per_document * DISK_MARGIN), shutil.disk_usage(root).free
     if needed > free:
         raise ResourceError(
-            f"{documents:,} embeddings need {needed / 1e9:.2f} GB in {folder}, and {free / 1e9:.2f} GB are free. "
+            f"{documents:,} embeddings need {needed / 1e9:.2f} GB in {root}, and {free / 1e9:.2f} GB are free. "
             "Free some, or choose another place with --store."
         )

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from moee_topics.corpus import CorpusSettings
 from moee_topics.defaults import SEED, SEEDS
 from moee_topics.encode import EncoderSettings
-from moee_topics.errors import RecipeError
+from moee_topics.errors import InputError, RecipeError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion
 from moee_topics.messages import did_you_mean, shortened
@@ -67,6 +67,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
+        if self.encoder.routing == "none" and self.fusion.needs_routers:
+            raise InputError(
+                f"encoder.routing is 'none', and fusion.method={self.fusion.method} needs the routers. Use "
+                "fusion.method=hidden_states, or leave encoder.routing out"
+            )
         check_together(self.topics, self)
         return self
 

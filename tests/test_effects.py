@@ -141,6 +141,8 @@ STORED: Mapping[str, tuple[dict[str, Any], Any]] = {
     "encoder.dtype": ({}, "bfloat16"),
     "encoder.prompt": ({}, "prompteol"),
     "encoder.pooling": ({}, "mean"),
+    "encoder.layers": ({}, 1),
+    "encoder.routing": ({}, "mean"),
     "encoder.max_tokens": ({}, 64),
     "encoder.long_documents": ({}, "chunk"),
 }
@@ -157,7 +159,11 @@ def test_a_key_of_the_encoder_stores_other_vectors_in_another_place(
     keys = [EncoderSource(EncoderSettings(**options)).expected for options in (plain, changed)]
     vectors = [MoEEncoder.from_settings(EncoderSettings(**options)).encode(TEXTS) for options in (plain, changed)]
     assert keys[0] != keys[1]
-    assert (vectors[0].hidden_states != vectors[1].hidden_states).any()
+    hidden, logits = (
+        vectors[0].hidden_states != vectors[1].hidden_states,
+        vectors[0].router_logits != vectors[1].router_logits,
+    )
+    assert (logits if key == "encoder.routing" else hidden).any()
 
 
 def test_a_batch_of_other_tokens_is_another_batch(tiny_olmoe: Path) -> None:

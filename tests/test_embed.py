@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from scoring_doubles import HashEncoder
 from moee_topics.corpus import Document
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
+from moee_topics.encode import Reading, View
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import ResourceError, StoreError
 from moee_topics.progress import Progress
@@ -204,3 +208,122 @@ def test_users_of_one_model_in_many_threads_get_their_own_vectors(tiny_olmoe: Pa
 
     with ThreadPoolExecutor(6) as threads:
         assert all(threads.map(work, range(48)))
+
+
+# --- several views: each in an entry of its own -----------------------------------------------------------------------
+
+
+@dataclass
+class ViewsEncoder(HashEncoder):
+    """A :class:`HashEncoder` of several views, which are told apart by a number that is added; remembers its passes."""
+
+    views: Sequence[str] = (
+        "hidden_states@1/mean",
+        "hidden_states@last/mean",
+        "router@all/mean",
+        "router@all/frequency",
+    )
+    passes: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def spec(self) -> Any:
+        key = {**super().spec.key(), "pooling": "mean"}
+        is_usual = list(self.views) == ["hidden_states@last/mean", "router@all/mean"]
+        return SimpleNamespace(key=lambda: key if is_usual else {**key, "views": list(self.views)})
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        reading = Reading.of_key(self.spec.key())
+        return reading.joined(self.encode_entries(texts, reading.read_entries))
+
+    def encode_entries(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
+        self.passes.append(tuple(map(str, entries)))
+        plain = super().encode(texts)
+        return {entry: self._of(entry, plain) for entry in entries}
+
+    def _of(self, entry: View, plain: Embeddings) -> Embeddings:
+        if entry.block == "router":
+            return Embeddings(plain.hidden_states[:, :0], np.abs(plain.router_logits))
+        if entry.layer == "last":
+            return Embeddings(plain.hidden_states, plain.router_logits, plain.router_logits)
+        return Embeddings(plain.hidden_states + int(entry.layer), plain.router_logits[:, :0, :0])
+
+
+USUAL = ("hidden_states@last/mean", "router@all/mean")
+LAST, FIRST, FREQUENCY = "hidden_states@last/mean", "hidden_states@1/mean", "router@all/frequency"
+
+
+def test_several_views_cost_one_pass_and_the_first_of_each_block_is_read(tmp_path: Path) -> None:
+    double = ViewsEncoder()
+    found = Embedder.of(double, tmp_path).embed(TEXTS)
+    assert double.passes == [(FIRST, LAST, FREQUENCY)] and double.seen == TEXTS
+    plain = HashEncoder().encode(TEXTS)
+    np.testing.assert_array_equal(found.hidden_states, (plain.hidden_states + 1).astype(np.float16))
+    np.testing.assert_array_equal(found.router_logits, plain.router_logits.astype(np.float16))
+    swapped = ViewsEncoder(views=(LAST, FREQUENCY, FIRST))
+    found = Embedder.of(swapped, tmp_path).embed(TEXTS)
+    np.testing.assert_array_equal(found.routing_weights, np.abs(plain.router_logits).astype(np.float16))
+    assert swapped.passes == [], "all of them are stored"
+
+
+def test_a_view_that_is_added_is_made_alone_and_changes_no_byte_of_the_others(tmp_path: Path) -> None:
+    Embedder.of(ViewsEncoder(views=USUAL), tmp_path).ensure(DOCUMENTS)
+    before, double = shards(tmp_path), ViewsEncoder()
+    assert Embedder.of(double, tmp_path).ensure(DOCUMENTS, total=8) == 8
+    assert double.passes == [(FIRST, FREQUENCY)]
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert len(whole) == 3 and next(iter(before.values())) in whole.values()
+    assert Embedder.of(double, tmp_path).missing([content_hash(text) for text in TEXTS]) == {}
+    texts = [*TEXTS, "one more"]
+    Embedder.of(double, tmp_path).ensure_texts(texts)
+    assert double.seen[8:] == ["one more"] and len(double.passes[-1]) == 3
+
+
+def test_the_usual_views_among_others_are_stored_in_the_bytes_that_they_have_alone(tmp_path: Path) -> None:
+    Embedder.of(ViewsEncoder(views=USUAL), tmp_path / "alone").ensure(DOCUMENTS)
+    Embedder.of(ViewsEncoder(), tmp_path / "several").ensure(DOCUMENTS)
+    (alone,) = (tmp_path / "alone").rglob("*.safetensors")
+    assert (tmp_path / "several" / alone.relative_to(tmp_path / "alone")).read_bytes() == alone.read_bytes()
+
+
+@pytest.mark.parametrize("written", range(1, 7))
+def test_killed_between_any_two_files_the_views_end_with_the_same_bytes(
+    tmp_path: Path, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Embedder.of(ViewsEncoder(), tmp_path / "whole", documents_per_shard=3).ensure(DOCUMENTS)
+    real, count = EmbeddingStore.write, 0
+
+    def dying(*arguments: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > written:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(EmbeddingStore, "write", dying)
+        Embedder.of(ViewsEncoder(), killed, documents_per_shard=3).ensure(DOCUMENTS)
+    double = ViewsEncoder()
+    Embedder.of(double, killed, documents_per_shard=3).ensure(DOCUMENTS)
+    assert len(double.passes[0]) == 3 - written % 3, "what was written of a shard is not made again"
+    assert {path.relative_to(killed): path.read_bytes() for path in killed.rglob("*.safetensors")} == {
+        path.relative_to(tmp_path / "whole"): path.read_bytes() for path in (tmp_path / "whole").rglob("*.safetensors")
+    }
+
+
+def test_a_reader_and_an_embedder_without_a_store_make_only_the_views_that_are_read(tmp_path: Path) -> None:
+    double = ViewsEncoder()
+    Embedder.of(double).embed(TEXTS)
+    Embedder.of(ViewsEncoder(views=(FIRST, *USUAL)), tmp_path).ensure_texts(TEXTS[:4])
+    mixed = Embedder.of(double, tmp_path, read_only=True).embed(TEXTS)
+    assert double.passes == [(FIRST, LAST), (FIRST, LAST)] and double.seen[8:] == TEXTS[4:]
+    np.testing.assert_array_equal(mixed.hidden_states, ViewsEncoder().encode(TEXTS).rounded().hidden_states)
+
+
+def test_writers_of_parts_may_fill_several_views(tmp_path: Path) -> None:
+    Embedder.of(ViewsEncoder(), tmp_path, part="0-of-2").ensure(DOCUMENTS[:4])
+    Embedder.of(ViewsEncoder(), tmp_path, part="1-of-2").ensure(DOCUMENTS[4:])
+    assert not Embedder.of(ViewsEncoder(), tmp_path).missing([content_hash(text) for text in TEXTS])
+    other = ViewsEncoder(name="another/model")
+    with pytest.raises(StoreError, match="other settings"):
+        Embedder.of(other, tmp_path, part="0-of-2").ensure(DOCUMENTS)

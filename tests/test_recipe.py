@@ -162,6 +162,14 @@ def test_a_fault_of_a_section_hides_no_other_one() -> None:
     assert "is missing" not in message  # the corpus is there, and wrong
 
 
+def test_views_are_written_as_one_or_a_list_and_what_cannot_be_is_refused() -> None:
+    encoder = parse_recipe(SMALL, ["encoder.layers=[0.75, 8-12, last]", "encoder.pooling=weighted_mean"]).encoder
+    assert (encoder.layers, encoder.pooling) == ((0.75, "8-12", "last"), "weighted_mean")
+    assert "encoder.layers has 'lsat'" in refused("encoder.layers=lsat")
+    assert "fusion.method=weighted_sum needs the routers" in refused("encoder.routing=none")
+    assert parse_recipe(SMALL, ["encoder.routing=none", "fusion.method=hidden_states"]).encoder.routing == "none"
+
+
 def test_what_is_wrong_together_is_said_in_one_message() -> None:
     message = refused("umap.metric_kwds={p: 3}", "topics.stop_words=klingon", "ctfidf.seed_multiplier=3")
     assert all(name in message for name in ("umap.metric_kwds", "stop_words=klingon", "ctfidf.seed_multiplier"))

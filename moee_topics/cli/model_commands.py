@@ -222,8 +222,8 @@ def store_ls(store: StorePath = RUNS / STORE_NAME, as_json: Json = False) -> Non
     ]
     lines = (
         f"{entry['folder']}\n  {entry['documents']:,} documents, {entry['bytes'] / 1e6:,.1f} MB: {entry['model']} "
-        f"({entry['revision']}), {entry['quantize']}, {entry['dtype']}, {entry['pooling']}, {entry['prompt']!r}, "
-        f"at most {entry['max_tokens']} tokens"
+        f"({entry['revision']}), {entry['quantize']}, {entry['dtype']}, {entry.get('view', entry['pooling'])}, "
+        f"{entry['prompt']!r}, at most {entry['max_tokens']} tokens"
         for entry in entries
     )
     show(entries, lines, as_json=as_json)

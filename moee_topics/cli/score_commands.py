@@ -114,7 +114,7 @@ def compare(
     else:
         chosen = read_arguments(arguments or [])
         has_corpus = chosen.recipe is not None and not is_scoring(read_recipe(chosen.recipe))
-        compared = methods_of_a_corpus if has_corpus else views_of_tasks
+        compared = methods_of_a_corpus if has_corpus else blocks_of_tasks
         result = compared(chosen, output, store, manner)
     show_tables(result.data, result.tables, result.page, as_json=manner.as_json)
 
@@ -173,13 +173,13 @@ def method_tables(comparison: MethodsComparison) -> list[TextTable]:
     ]
 
 
-def views_of_tasks(arguments: ScoreArguments, output: Path | None, store: Path | None, manner: Manner) -> Result:
+def blocks_of_tasks(arguments: ScoreArguments, output: Path | None, store: Path | None, manner: Manner) -> Result:
     """Hidden states beside routing weights on the tasks of a scoring recipe."""
-    from moee_topics.mteb import compare as compare_views
+    from moee_topics.mteb import compare as compare_blocks
     from moee_topics.mteb import embedders_of
 
     recipe, output = score_recipe(arguments), output or COMPARISON
-    comparison = compare_views(
+    comparison = compare_blocks(
         recipe, output, embedders_of(recipe, store or output / STORE_NAME), progress=manner.progress
     )
     return Result(comparison.data, comparison.tables, comparison.page)

@@ -31,3 +31,6 @@ from .settings import Kind as Kind
 from .settings import Quantize as Quantize
 from .settings import options_of as options_of
 from .texts import plain_texts as plain_texts
+from .views import Reading as Reading
+from .views import View as View
+from .views import entry_keys as entry_keys

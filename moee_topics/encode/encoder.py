@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,17 +15,27 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
+from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_layers
 from moee_topics.encode.layout import choose_layout, last_states, measured_sizes
-from moee_topics.encode.models import ONE_AT_A_TIME, checkpoint_errors, identity, load_model, quantized_as
+from moee_topics.encode.models import (
+    ONE_AT_A_TIME,
+    checkpoint_errors,
+    depth_of,
+    experts_per_token,
+    identity,
+    load_config,
+    load_model,
+    quantized_as,
+)
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
-from moee_topics.encode.router import RouterCapture, find_routers
-from moee_topics.encode.settings import EncoderOptions, EncoderSettings, Pooling, averages
+from moee_topics.encode.router import RouterCapture, find_routers, multi_hot
+from moee_topics.encode.settings import EncoderOptions, EncoderSettings, averages
 from moee_topics.encode.texts import plain_texts
+from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, key_of_reading
 from moee_topics.errors import ModelError
 
 # Documents are sorted by length inside a step: many make packs even, and the token ids of all are in memory.
@@ -46,9 +58,11 @@ class EncoderSpec:
         quantize: what the weights are, which a checkpoint may say itself.
         dtype: what the model runs in.
         prompt: the template, with ``{text}`` where the document goes.
+        pooling: of the hidden states of a document.
         layers: MoE layers, L.
         experts: routed experts of a layer, E.
         hidden_size: D.
+        views: names of all views that are read; empty for the usual two, which ``pooling`` names.
     """
 
     model: str
@@ -56,21 +70,22 @@ class EncoderSpec:
     quantize: str
     dtype: str
     prompt: str
-    pooling: Pooling
+    pooling: str
     max_tokens: int
     long_documents: LongDocuments
     layers: int
     experts: int
     hidden_size: int
+    views: Sequence[str] = ()
 
     @property
-    def averages(self) -> bool:
-        """See :func:`moee_topics.encode.settings.averages`."""
-        return averages(self.pooling, self.long_documents)
+    def reading(self) -> Reading:
+        """The views, and which two of them the blocks of a document are."""
+        return Reading.of_key(self.key())
 
-    def key(self) -> dict[str, str | int]:
-        """The same as plain JSON, for the key of a store."""
-        return dataclasses.asdict(self)
+    def key(self) -> dict[str, Any]:
+        """The same as plain JSON, for the key of a store; without views where they are the usual ones, as in 0.1.0."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "views" or value}
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class MoEEncoder:
 
     def __init__(self, model: Any, tokenizer: Any, spec: EncoderSpec, tokens_per_batch: int | None = None) -> None:
         self.model, self.tokenizer, self.spec = model, tokenizer, spec
-        self.routers = find_routers(model)
+        self.routers, self.layers = find_routers(model), find_layers(model)
         self.prompted = PromptTokenizer(tokenizer, get_prompt(spec.prompt), spec.max_tokens)
         is_small = spec.hidden_size < 1024 and model.device.type == "cpu"
         usual = TOKENS_PER_BATCH_IN_CACHE if is_small else TOKENS_PER_BATCH
@@ -137,9 +152,13 @@ class MoEEncoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
         """:meth:`from_pretrained` of settings that are checked already."""
+        depth = depth_of(load_config(settings.model, revision=settings.revision))
+        reading = settings.reading(depth)  # a layer that does not exist is told before gigabytes are loaded
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
             model, tokenizer = load_model(settings)
             layers, experts, hidden_size = measured_sizes(model)
+            if any(view.block == "hidden_states" and view.layer != LAST for view in reading.views):
+                check_layers(model, find_layers(model), depth, settings.model)
         if not layers and require_routers:
             raise ModelError(
                 f"The model {settings.model!r} ({model.config.model_type}) has no routers: it is no mixture of "
@@ -153,12 +172,12 @@ class MoEEncoder:
             quantize=quantized_as(model.config),
             dtype=str(model.dtype).removeprefix("torch."),
             prompt=settings.template,
-            pooling=settings.pooling,
             max_tokens=settings.max_tokens,
             long_documents=settings.long_documents,
             layers=layers,
             experts=experts,
             hidden_size=hidden_size,
+            **key_of_reading(reading),
         )
         with checkpoint_errors(settings.model):  # it tokenizes and runs for the first time
             return cls(model, tokenizer, spec, settings.tokens_per_batch)
@@ -194,11 +213,24 @@ class MoEEncoder:
         Raises:
             InputError: a document is not a string.
         """
+        reading = self.spec.reading
+        return reading.joined(self.encode_entries(texts, reading.read_entries))
+
+    def encode_entries(self, texts: str | Iterable[str], entries: Sequence[View]) -> dict[View, Embeddings]:
+        """What the entries of a store hold of documents, in their order, from one pass of each.
+
+        Args:
+            texts: one document, or any iterable of them.
+            entries: of :attr:`Reading.entries`. The pass ends after the last layer that one of them needs.
+
+        Raises:
+            InputError: a document is not a string.
+        """
         documents = list(plain_texts([texts] if isinstance(texts, str) else texts))
         unique = list(dict.fromkeys(documents))
         steps = range(0, max(1, len(unique)), DOCUMENTS_PER_STEP)
-        parts = [self._encode_unique(unique[at : at + DOCUMENTS_PER_STEP]) for at in steps]
-        return self._repeated(Embeddings.concatenate(parts), unique, documents)
+        parts = [self._encode_unique(unique[at : at + DOCUMENTS_PER_STEP], entries) for at in steps]
+        return self._repeated(_concatenated(parts), unique, documents)
 
     def encode_stream(self, texts: Iterable[str], documents_per_step: int = DOCUMENTS_PER_STEP) -> Iterator[Embeddings]:
         """Encodes documents step by step, in their order, in memory that does not grow with their number.
@@ -210,19 +242,22 @@ class MoEEncoder:
         Raises:
             InputError: a document is not a string.
         """
-        stream = plain_texts(texts)
+        reading, stream = self.spec.reading, plain_texts(texts)
         while step := list(islice(stream, documents_per_step)):
             unique = list(dict.fromkeys(step))
-            yield self._repeated(self._encode_unique(unique), unique, step)
+            yield reading.joined(self._repeated(self._encode_unique(unique, reading.read_entries), unique, step))
 
-    def _repeated(self, embeddings: Embeddings, unique: list[str], documents: list[str]) -> Embeddings:
+    def _repeated(
+        self, parts: Mapping[View, Embeddings], unique: list[str], documents: list[str]
+    ) -> dict[View, Embeddings]:
         """The embeddings of different texts, once for each document that has such a text."""
         with ONE_AT_A_TIME:  # += reads and writes, and another thread may encode
             self.report += EncodingReport(documents=len(documents))
         row = {text: i for i, text in enumerate(unique)}
-        return embeddings[np.array([row[text] for text in documents], dtype=np.intp)]
+        rows = np.array([row[text] for text in documents], dtype=np.intp)
+        return {entry: embeddings[rows] for entry, embeddings in parts.items()}
 
-    def _encode_unique(self, texts: list[str]) -> Embeddings:
+    def _encode_unique(self, texts: list[str], entries: Sequence[View]) -> dict[View, Embeddings]:
         """Embeddings of different texts, in their order."""
         sequences = self.prompted.sequences(texts, self.spec.long_documents)
         with ONE_AT_A_TIME:
@@ -234,17 +269,24 @@ class MoEEncoder:
             pad_id=self._pad_id,
         )
         # Those of no documents come first, so that nothing encoded has the shapes of everything else.
-        scores = np.zeros((0, self.spec.layers, self.spec.experts), np.float32)
-        averaged = scores if self.routers and self.spec.averages else None
-        none = Embeddings(np.zeros((0, self.spec.hidden_size), np.float32), scores, averaged)
-        vectors = Embeddings.concatenate([none, *(self.forward(pack) for pack in packs)])
-        planned = np.array([row for pack in packs for row in pack.rows], dtype=np.intp)
-        vectors = vectors[planned.argsort()]
-        return vectors if len(sequences) == len(texts) else mean_of_chunks(vectors, sequences, len(texts))
+        nothing = {entry: self._of_no_documents(entry) for entry in entries}
+        found = _concatenated([nothing, *(self.forward(pack, entries) for pack in packs)])
+        order = np.array([row for pack in packs for row in pack.rows], dtype=np.intp).argsort()
+        found = {entry: vectors[order] for entry, vectors in found.items()}
+        if len(sequences) == len(texts):
+            return found
+        return {entry: mean_of_chunks(vectors, sequences, len(texts)) for entry, vectors in found.items()}
+
+    def _of_no_documents(self, entry: View) -> Embeddings:
+        width = 0 if entry.block == "router" else self.spec.hidden_size
+        has_routers = entry.block == "router" or entry.layer == LAST
+        scores = np.zeros((0, self.spec.layers, self.spec.experts) if has_routers else (0, 0, 0), np.float32)
+        averaged = has_routers and entry.pooling != FREQUENCY and averages(entry.pooling, self.spec.long_documents)
+        return Embeddings(np.zeros((0, width), np.float32), scores, scores if self.routers and averaged else None)
 
     @torch.inference_mode()
-    def forward(self, pack: Pack) -> Embeddings:
-        """Embeddings of the sequences of one pack.
+    def forward(self, pack: Pack, entries: Sequence[View]) -> dict[View, Embeddings]:
+        """What the entries of a store hold of the sequences of one pack.
 
         Raises:
             ModelError: the tokenizer is of another model, or a vector is not finite.
@@ -255,26 +297,58 @@ class MoEEncoder:
                 f"The tokenizer of {self.spec.model!r} gives token {last}, and the model has {rows}: they "
                 "do not belong together. Download both again, or take out what was added to the tokenizer."
             )
-        spans = Spans.of(pack.starts, pack.lengths, self.model.device)
-
-        def pooled(states: Tensor) -> Tensor:
-            return pool(states, spans, self.spec.pooling)
-
+        inner = [self.prompted.own_tokens(ids) for ids in pack.sequences]
+        spans = Spans.of(pack.starts, pack.lengths, self.model.device, inner)
+        whole = [entry for entry in entries if entry.layer == LAST or entry.block == "router"]
+        between = [entry for entry in entries if entry not in whole]
         # One pass at a time, not one step: another thread's short question waits for seconds, not for a corpus.
-        with ONE_AT_A_TIME, RouterCapture(self.routers, pooled, self.spec.pooling == "mean") as capture:
-            hidden = pooled(last_states(self.model, pack)).cpu().numpy()
-        if not np.isfinite(hidden).all():
-            raise ModelError(
-                f"The model {self.spec.model!r} gives vectors that are not finite in {self.spec.dtype}. Its weights "
-                "are damaged, or its numbers leave that type: try dtype float32, or download it again."
+        with ONE_AT_A_TIME, ExitStack() as hooks:
+            routers = {entry: hooks.enter_context(self._router_capture(entry, spans)) for entry in whole}
+            layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole))
+            states = layers.run(lambda: last_states(self.model, pack))
+            hidden = {entry: pooled.cpu().numpy() for entry, pooled in layers.pooled.items()}
+            if states is not None:
+                ends = [entry for entry in whole if entry.layer == LAST]
+                hidden |= {entry: pool(states, spans, entry.pooling).cpu().numpy() for entry in ends}
+        for entry, vectors in hidden.items():
+            self._check_finite(entry, vectors)
+        return {entry: self._embeddings(entry, hidden.get(entry), routers.get(entry), pack) for entry in entries}
+
+    def _router_capture(self, entry: View, spans: Spans) -> RouterCapture:
+        """Hooks that pool the scores of all routers as an entry keeps them."""
+        if entry.pooling != FREQUENCY:
+            return RouterCapture(
+                self.routers, partial(pool, spans=spans, pooling=entry.pooling), entry.pooling != "last_token"
             )
-        logits, weights = capture.logits(), capture.weights()
+        k = experts_per_token(self.model.config)
+        return RouterCapture(self.routers, lambda scores: pool(multi_hot(scores, k), spans, "mean"), False)
+
+    def _embeddings(
+        self, entry: View, hidden: NDArray[np.float32] | None, capture: RouterCapture | None, pack: Pack
+    ) -> Embeddings:
+        count = len(pack.sequences)
+        if hidden is None:
+            hidden = np.zeros((count, 0), np.float32)
+        logits = None if capture is None else capture.logits()
+        weights = None if capture is None else capture.weights()
         if logits is None:
-            return Embeddings(hidden, np.zeros((len(hidden), 0, 0), np.float32))
-        if weights is None and self.spec.averages:
+            return Embeddings(hidden, np.zeros((count, 0, 0), np.float32))
+        if weights is None and entry.pooling != FREQUENCY and averages(entry.pooling, self.spec.long_documents):
             # Chunks are averaged later, and the mean of their softmaxes is not the softmax of their mean.
             weights = logits.softmax(dim=-1)
         return Embeddings(hidden, logits.cpu().numpy(), None if weights is None else weights.cpu().numpy())
+
+    def _check_finite(self, entry: View, hidden: NDArray[np.float32]) -> None:
+        if not np.isfinite(hidden).all():
+            raise ModelError(
+                f"The model {self.spec.model!r} gives vectors that are not finite in {self.spec.dtype} ({entry}). Its "
+                "weights are damaged, or its numbers leave that type: try dtype float32, or download it again."
+            )
+
+
+def _concatenated(parts: Sequence[Mapping[View, Embeddings]]) -> dict[View, Embeddings]:
+    """The entries of all parts, one after the other."""
+    return {entry: Embeddings.concatenate([part[entry] for part in parts]) for entry in parts[0]}
 
 
 def mean_of_chunks(vectors: Embeddings, sequences: Sequence[TokenSequence], documents: int) -> Embeddings:

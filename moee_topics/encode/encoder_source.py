@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
-from moee_topics.encode.settings import KEY_OPTIONS, EncoderSettings
+from moee_topics.encode.settings import KEY_OPTIONS, EncoderSettings, averages
+from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, entry_of, key_of_reading
 from moee_topics.store import stored_keys
 
 if TYPE_CHECKING:
@@ -77,8 +78,12 @@ class EncoderSource:
 
     @cached_property
     def expected(self) -> dict[str, Any]:
-        """The part of the key that follows from the settings and the files of the model."""
-        from moee_topics.encode.models import default_dtype, identity, load_config, quantized_as
+        """The part of the key that follows from the settings and the files of the model.
+
+        Raises:
+            InputError: a layer does not exist.
+        """
+        from moee_topics.encode.models import default_dtype, depth_of, identity, load_config, quantized_as
 
         settings = self.settings
         config = load_config(settings.model, revision=settings.revision)
@@ -92,12 +97,23 @@ class EncoderSource:
                 "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
                 "prompt": settings.template,
             }
+            | key_of_reading(settings.reading(depth_of(config)))
         )
 
+    @property
+    def reading(self) -> Reading:
+        """The views that are read, and which two of them the blocks of a document are."""
+        return Reading.of_key(self.expected)
+
     def stored_key(self, root: Path) -> dict[str, Any] | None:
-        """The key under which this encoder has stored in the store ``root`` before; None if never."""
-        # A part of the key is enough: what only loaded weights say (layers, experts, width) is not needed to find it.
-        return next((key for key in stored_keys(root) if self.expected.items() <= key.items()), None)
+        """The key under which this encoder has stored a view in the store ``root`` before; None if never."""
+        views = key_of_reading(self.reading)
+        alike = {name: value for name, value in self.expected.items() if name not in views}
+        for key in stored_keys(root):
+            # A part of the key is enough: what only loaded weights say (layers, experts, width) is in what is found.
+            if alike.items() <= key.items() and entry_of(key) in self.reading.entries:
+                return {name: value for name, value in key.items() if name != "view"} | views
+        return None
 
     def unembedding(self) -> NDArray[np.float32]:
         """The right singular vectors of the model's unembedding, (D, D) as rows, the largest singular value first.
@@ -122,9 +138,25 @@ class EncoderSource:
 
     @property
     def bytes_per_document(self) -> int:
-        """What the store keeps of one document in float16: hidden states, router logits and, for means, weights."""
-        scores = self.card.layers * self.card.experts
-        return 2 * (self.card.hidden_size + scores * (2 if self.settings.averages else 1))
+        """What the store keeps of one document in float16, all views together."""
+        return sum(self.bytes_per_view.values())
+
+    @property
+    def bytes_per_view(self) -> dict[str, int]:
+        """What the store keeps of one document in float16, by the name of the view.
+
+        The routers' scores are kept with the last hidden states of the same pooling; of means the weights too.
+        """
+        scores, sizes = self.card.layers * self.card.experts, dict[str, int]()
+        for entry in self.reading.entries:
+            if entry.block == "hidden_states":
+                sizes[str(entry)] = 2 * self.card.hidden_size
+            if entry.layer == LAST:
+                weights = 2 if averages(entry.pooling, self.settings.long_documents) else 1
+                sizes[str(View("router", "all", entry.pooling))] = 2 * scores * weights
+            if entry.pooling == FREQUENCY:
+                sizes[str(entry)] = 2 * scores
+        return sizes
 
     def count(self, texts: Sequence[str]) -> TokenCounts:
         """Tokens of texts, and what would be cut."""

@@ -156,6 +156,7 @@ class PromptTokenizer:
         # Some tokenizers close a text with EOS, which would stand between the prompt's last token and the vector.
         bare, closed = (self._ids(["a"], special=special)[0] for special in (False, True))
         self._ends_with_eos = closed[-1] == tokenizer.eos_token_id != bare[-1]
+        self._beginning, self._ending = self._edges()
         prompt_alone = self._prompted([""])[0]
         stand_ins = (getattr(tokenizer, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id"))
         self.empty = prompt_alone or [next((token for token in stand_ins if token is not None), 0)]
@@ -195,6 +196,22 @@ class PromptTokenizer:
                 sequences.append(self._sequence(i, ids))
                 text = text[max(end, 1) :]  # at least one character, or it would never end
         return sequences
+
+    def own_tokens(self, ids: Sequence[int]) -> tuple[int, int]:
+        """The first and one past the last token of a document's own text, among the ``ids`` of its sequence.
+
+        What stands before and after it are the tokens of the prompt and the special ones of the tokenizer, as far as
+        they are the same as without a document: one that is merged with the text is the text's.
+        """
+        first = _in_common(ids, self._beginning)
+        return first, len(ids) - _in_common(ids[first:][::-1], self._ending[::-1])
+
+    def _edges(self) -> tuple[list[int], list[int]]:
+        """Token ids of what stands before a document, and of what stands after it."""
+        beginning, ending = self._ids([self.prompt.prefix, self.prompt.suffix], special=True)
+        if self._ends_with_eos:  # which is taken off every sequence
+            beginning, ending = beginning[:-1], ending[:-1]
+        return beginning, ending
 
     def _sequence(self, document: int, ids: Sequence[int], lost: int = 0) -> TokenSequence:
         return TokenSequence(tuple(ids), document, max(1, len(ids) - self.prompt_tokens), lost)
@@ -236,3 +253,9 @@ class PromptTokenizer:
         with _TOKENIZING:
             tokens = self.tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False, verbose=False)
         return list(tokens["input_ids"])
+
+
+def _in_common(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many tokens are the same from the beginning on."""
+    pairs = zip(ids, others, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))

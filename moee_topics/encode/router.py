@@ -159,3 +159,9 @@ class RouterCapture:
                 "all MoE layers must run and have the same number of experts."
             )
         return torch.stack(layers, dim=1)
+
+
+def multi_hot(logits: Tensor, k: int) -> Tensor:
+    """(T, E) float32: 1 where an expert is among the k of the highest scores of its token, else 0."""
+    chosen = logits.topk(min(k, logits.shape[-1]), dim=-1).indices
+    return torch.zeros(logits.shape, dtype=torch.float32, device=logits.device).scatter_(-1, chosen, 1.0)

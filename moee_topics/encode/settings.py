@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, cast, get_args
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, ca
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from moee_topics.encode.prompts import LongDocuments, get_prompt
+from moee_topics.encode.views import LAST, Layer, Pooling, Reading, Routing, check_layers, reading_of
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 Kind = Literal["int8", "nf4"]
 Quantize = Literal["none", Kind]
 Dtype = Literal["float32", "bfloat16", "float16"]
-Pooling = Literal["last_token", "mean"]
-
 POCKET = Path(__file__).parent / "models" / "pocket"
 """Folder of the small model that the package carries; its name everywhere is "pocket"."""
 
@@ -29,9 +28,9 @@ def resolve(name_or_path: str | Path) -> str:
     return str(POCKET) if str(name_or_path) == "pocket" else str(name_or_path)
 
 
-def averages(pooling: Pooling, long_documents: LongDocuments) -> bool:
+def averages(pooling: str, long_documents: LongDocuments) -> bool:
     """Whether a vector is the mean of several, whose routing weights are taken before the mean and stored beside."""
-    return pooling == "mean" or long_documents == "chunk"
+    return pooling != "last_token" or long_documents == "chunk"
 
 
 # A mistyped option is an error; left alone, pydantic would take the default without a word.
@@ -48,8 +47,15 @@ class EncoderSettings:
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, or a template with one ``{text}``. By default "prompteol", as in the paper;
             for "pocket", which is small and reads best without, "none".
-        pooling: "last_token", or "mean" over all tokens of the sequence (with a prompt, the prompt's too). By default
-            "last_token"; for "pocket" "mean".
+        layers: whose hidden states are read: "last" (after the final norm), the number of a decoder layer from 1 (0 is
+            what goes into the first), a range such as "8-12", "all", or a share of the depth such as 0.75; or a list
+            of these. All are read in one pass and stored; the first is what a document's hidden states are.
+        pooling: "last_token", or over all tokens of the sequence (with a prompt, the prompt's too) "mean" or
+            "weighted_mean", where later tokens count more; "mean_without_prompt" leaves prompt and special tokens out.
+            Or a list of these, as for ``layers``. By default "last_token"; for "pocket" "mean".
+        routing: the pooling of the routers' scores, where it is not that of the hidden states; or "frequency", the
+            share of the tokens that go to each expert; or a list, as for ``layers``. With "none" no router is read, and
+            the pass ends after the last of ``layers``.
         max_tokens: longest sequence, prompt included.
         long_documents: "truncate" cuts the end of a longer document away; "chunk" encodes all of it in pieces of
             ``max_tokens`` and takes the mean of their vectors, weighted by their document tokens.
@@ -63,7 +69,9 @@ class EncoderSettings:
     device: str | None = None
     # Left out, these two follow from the model: nobody but __post_init__ ever sees the None.
     prompt: str = None  # type: ignore[assignment]
-    pooling: Pooling = None  # type: ignore[assignment]
+    pooling: Pooling | tuple[Pooling, ...] = None  # type: ignore[assignment]
+    layers: Layer | tuple[Layer, ...] = LAST
+    routing: Routing | tuple[Routing, ...] | None = None
     max_tokens: Annotated[int, Field(ge=1)] = 512
     long_documents: LongDocuments = "truncate"
     tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
@@ -72,7 +80,8 @@ class EncoderSettings:
         """Fills in what depends on the model.
 
         Raises:
-            InputError: a prompt that is neither a built-in name nor a template.
+            InputError: a prompt that is neither a built-in name nor a template, a layer that cannot be, an empty list,
+                or "none" beside other ways to read routers.
         """
         small = resolve(self.model) == str(POCKET)
         defaults = {"prompt": "none", "pooling": "mean"} if small else {"prompt": "prompteol", "pooling": "last_token"}
@@ -80,6 +89,17 @@ class EncoderSettings:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         get_prompt(self.prompt)
+        for name in ("layers", "pooling", "routing"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):  # one of a list is that one: both are the same recipe
+                if not value:
+                    raise InputError(f"encoder.{name} is an empty list. Name one or more, or leave it out.")
+                object.__setattr__(self, name, tuple(value) if len(value) > 1 else value[0])
+        check_layers(listed(self.layers))
+        if "none" in (routing := listed(self.routing)) and len(routing) > 1:
+            raise InputError(
+                f"encoder.routing is {list(routing)}: with 'none' no router is read. Leave it or the rest out."
+            )
 
     @classmethod
     def checked(cls, model: str | Path = "pocket", **options: Unpack[EncoderOptions]) -> EncoderSettings:
@@ -94,8 +114,10 @@ class EncoderSettings:
         try:
             settings = _SETTINGS.validate_python({"model": str(model), **typed})
         except ValidationError as error:
-            faults = [f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}" for fault in error.errors()]
-            raise InputError(f"These options of an encoder cannot be: {'; '.join(faults)}.") from error
+            faults: dict[Any, str] = {}  # of each option the first: a union tells a fault once for each of its types
+            for fault in error.errors():
+                faults.setdefault(fault["loc"][0], f"{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}")
+            raise InputError(f"These options of an encoder cannot be: {'; '.join(faults.values())}.") from error
         return settings
 
     @property
@@ -107,10 +129,20 @@ class EncoderSettings:
         """
         return get_prompt(self.prompt).template
 
-    @property
-    def averages(self) -> bool:
-        """See :func:`averages`."""
-        return averages(self.pooling, self.long_documents)
+    def reading(self, depth: int) -> Reading:
+        """The views that are read of a model of so many decoder layers.
+
+        Raises:
+            InputError: a layer does not exist.
+        """
+        return reading_of(
+            listed(self.layers), listed(self.pooling), listed(self.routing), depth=depth, model=self.model
+        )
+
+
+def listed(value: Any) -> tuple[Any, ...]:
+    """One or several as several, None as none."""
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 _SETTINGS = TypeAdapter(EncoderSettings)
@@ -127,7 +159,9 @@ class EncoderOptions(TypedDict, total=False):
     dtype: Dtype | torch.dtype | None
     device: str | torch.device | None
     prompt: str | None
-    pooling: Pooling | None
+    pooling: Pooling | Sequence[Pooling] | None
+    layers: Layer | Sequence[Layer] | None
+    routing: Routing | Sequence[Routing] | None
     max_tokens: int | None
     long_documents: LongDocuments | None
     tokens_per_batch: int | None
@@ -136,13 +170,18 @@ class EncoderOptions(TypedDict, total=False):
 NOT_IN_VECTORS = ("device", "tokens_per_batch")
 """Options that decide where and how fast a model runs, and change no vector."""
 
-KEY_OPTIONS = tuple(field.name for field in fields(EncoderSettings) if field.name not in ("model", *NOT_IN_VECTORS))
+VIEW_OPTIONS = ("layers", "pooling", "routing")
+"""Options that name views; a key names the views themselves."""
+
+KEY_OPTIONS = tuple(
+    field.name for field in fields(EncoderSettings) if field.name not in ("model", *NOT_IN_VECTORS, *VIEW_OPTIONS)
+)
 """Options that vectors depend on, by the names that they have in the key of a store too."""
 
 
 def options_of(key: Mapping[str, Any]) -> EncoderOptions:
     """The options that load the model of a store's key again."""
-    options = {name: key[name] for name in KEY_OPTIONS if key.get(name) is not None}
+    options = {name: key[name] for name in KEY_OPTIONS if key.get(name) is not None} | _view_options(key)
     revision, quantize = str(options.get("revision", "")), options.get("quantize")
     # No commits: the hash of a folder, and what stands for one where the cache of the hub has none.
     if revision.startswith("sha256:") or revision in ("unknown", "none"):
@@ -151,3 +190,17 @@ def options_of(key: Mapping[str, Any]) -> EncoderOptions:
     if quantize is not None and quantize not in get_args(Quantize):
         del options["quantize"]
     return cast(EncoderOptions, options)
+
+
+def _view_options(key: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that name the views of a key."""
+    if "views" not in key:  # its "layers" are the number of those that have routers
+        return {"pooling": key["pooling"]} if "pooling" in key else {}
+    views = Reading.of_key(key).views
+    hidden, routers = ([view for view in views if view.block == block] for block in ("hidden_states", "router"))
+    layers = [view.layer if view.layer == LAST else int(view.layer) for view in hidden]
+    return {
+        "layers": tuple(dict.fromkeys(layers)),
+        "pooling": tuple(dict.fromkeys(view.pooling for view in hidden)),
+        "routing": tuple(view.pooling for view in routers) or "none",
+    }

@@ -1,3 +1,4 @@
+from .block_comparison_page import compare as compare
 from .fusion_encoder import MTEBEncoder as MTEBEncoder
 from .fusion_encoder import load_mteb_encoder as load_mteb_encoder
 from .score_page import write as write
@@ -12,4 +13,3 @@ from .tasks import local_task as local_task
 from .text_counts import estimate_table as estimate_table
 from .text_counts import estimate_tasks as estimate_tasks
 from .text_counts import estimates_to_json as estimates_to_json
-from .views_page import compare as compare

@@ -28,7 +28,7 @@ class Encoded:
         unique: its different documents, of the share where a share was encoded.
         counts: their tokens.
         encoded: documents that went through the model this time.
-        folder: where its shards are.
+        folder: where the shards of its first view are.
     """
 
     survey: Survey
@@ -138,4 +138,6 @@ def encode_corpus(work: Workspace) -> Encoded:
 
     encoded = work.embedder.ensure(passing(), len(missing))
     counts = stored_counts + work.encoder.counts - before
-    return Encoded(survey, len(work.hashes), counts, encoded, work.store / key_digest(work.embedder.key))
+    return Encoded(
+        survey, len(work.hashes), counts, encoded, work.store / key_digest(next(iter(work.embedder.keys.values())))
+    )

@@ -79,6 +79,7 @@ class Estimate:
         tokens_lost: share of document tokens cut away.
         weights_bytes: of the model in the precision asked for.
         store_bytes: of the finished store.
+        view_bytes: of those, what each view takes, by its name.
         fit_memory_bytes: vectors of all documents and UMAP's copy of them, in float32.
         device: where the model would run.
         trial: a few documents through the model, None where it was not asked for or its weights are not here.
@@ -95,6 +96,7 @@ class Estimate:
     tokens_lost: float
     weights_bytes: int
     store_bytes: int
+    view_bytes: dict[str, int]
     fit_memory_bytes: int
     device: str
     trial: Trial | None
@@ -109,6 +111,7 @@ class Estimate:
             f"cut             {self.documents_cut:.1%} of documents lose {self.tokens_lost:.1%} of all tokens",
             f"weights         {self.weights_bytes / 1e9:.2f} GB on {self.device}",
             f"store           {self.store_bytes / 1e9:.3f} GB",
+            *(f"  view          {size / 1e9:.3f} GB {name}" for name, size in self.view_bytes.items()),
             f"memory to fit   {self.fit_memory_bytes / 1e9:.2f} GB for vectors and UMAP",
         ]
         if self.trial is None or self.encode_seconds is None:
@@ -188,6 +191,7 @@ def estimate(
         tokens_lost=counts.tokens_lost / max(1, counts.tokens_lost + counts.tokens),
         weights_bytes=card.memory[settings.quantize],
         store_bytes=survey.unique * work.encoder.bytes_per_document,
+        view_bytes={name: survey.unique * size for name, size in work.encoder.bytes_per_view.items()},
         # Vectors and UMAP's copy of them, in float32.
         fit_memory_bytes=2 * 4 * survey.documents * dimensions,
         device=work.encoder.device,

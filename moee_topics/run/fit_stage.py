@@ -171,7 +171,7 @@ def write_chapters(work: Workspace, model: TopicModel, steps: Steps) -> None:
         if len(frame):  # pandas' own writer, which knows its times and missing values
             file.write(run, json.loads(frame.to_json(orient="records", date_format="iso")))
 
-    if settings.experts and work.embedder.key["layers"] and has_topics:
+    if settings.experts and work.embedder.key["layers"] and work.recipe.encoder.routing != "none" and has_topics:
         with steps.step("experts", "which experts fire for which topic"):
             steps.chapter("experts", write_experts)
     with steps.step("relations", "hierarchy, trends and classes"):

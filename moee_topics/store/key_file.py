@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,20 @@ def check_key(folder: Path, key: Mapping[str, JSON]) -> bool:
     return True
 
 
-def claim(root: Path, key: Mapping[str, JSON]) -> None:
+def claim(root: Path, key: Mapping[str, JSON], beside: Sequence[Mapping[str, JSON]] = ()) -> None:
     """Makes the folder of a key in a store that several processes are about to fill.
 
     Raises:
-        StoreError: something is stored there under another key, or another process has the store for a minute.
+        StoreError: something is stored there under a key that is neither this one nor one of ``beside``, or another
+            process has the store for a minute.
     """
     make_folder(root)
     # Nodes of a cluster begin at once and may differ in what they take for granted, such as the type of the numbers.
     lock = lock_writer(root, seconds=60.0)
     try:
+        expected = [plain(own) for own in (key, *beside)]
         for other in stored_keys(root):
-            if other != plain(key):
+            if other not in expected:
                 raise StoreError(
                     f"{root} holds embeddings that were made with other settings ({differences(other, key)}), and all "
                     "shares of a corpus need the same. Name them in the recipe, or take another folder with --output."

@@ -44,7 +44,15 @@ class EmbeddingStore:
         self._inventory = Inventory(folder, key, writable=lock is not None and not part)
 
     @classmethod
-    def open(cls, root: Path, key: Mapping[str, JSON], *, writable: bool = False, part: str = "") -> EmbeddingStore:
+    def open(
+        cls,
+        root: Path,
+        key: Mapping[str, JSON],
+        *,
+        writable: bool = False,
+        part: str = "",
+        beside: Sequence[Mapping[str, JSON]] = (),
+    ) -> EmbeddingStore:
         """Opens the store of a key below ``root``, for one writer or any number of readers.
 
         Every shard's size and header are checked, and a shard that the index does not know is read through and taken
@@ -56,6 +64,7 @@ class EmbeddingStore:
             writable: whether documents are to be written.
             part: name of a writer that leaves place for others of other names, whose documents should differ. It
                 writes shards and their lines in the index, and leaves damaged files alone.
+            beside: other keys that may be stored there where several write: those of other views.
 
         Raises:
             StoreError: another process writes, the folder holds another key, or there is nothing to read; or the store
@@ -75,7 +84,7 @@ class EmbeddingStore:
         if folder.is_symlink():
             raise StoreError(f"{folder} is a link, and what it points to is not written. Put the folder itself there.")
         if part:
-            claim(Path(root), key)
+            claim(Path(root), key, beside)
         make_folder(folder)
         lock = lock_writer(folder, part)
         try:

@@ -18,7 +18,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder
 from moee_topics.encode.layout import Layout
+from moee_topics.encode.pooling import POOLINGS
 from moee_topics.encode.settings import POCKET
+from moee_topics.encode.views import View
 from moee_topics.errors import InputError, ModelError
 
 T = TypeVar("T")
@@ -62,6 +64,49 @@ def test_a_vector_does_not_depend_on_neighbours_batch_size_or_order(
     assert_close(together[order], encoder.encode([texts[i] for i in order]), tolerance)
     small = encoder_of(tiny_olmoe, dtype=dtype, pooling=pooling, tokens_per_batch=300)
     assert_close(together, small.encode(texts), tolerance)
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded", "alone"])
+def test_no_view_depends_on_neighbours_batch_size_or_order(tiny_olmoe: Path, layout: Layout) -> None:
+    options: dict[str, object] = {"layers": ["all", 0], "pooling": [*POOLINGS], "routing": [*POOLINGS, "frequency"]}
+    # Padding makes other row counts and so other kernels, whose rounding shows; all else has the same bits.
+    dtype, tolerance = ("float32", 1e-4) if layout == "padded" else ("bfloat16", 0.0)
+    encoder = encoder_of(tiny_olmoe, dtype=dtype, **options)
+    small = encoder_of(tiny_olmoe, dtype=dtype, tokens_per_batch=300, **options)
+    for each in (encoder, small):
+        if layout != "packed":
+            each.model.set_attn_implementation("sdpa")
+        each.layout = layout
+    texts, entries = documents(12), encoder.spec.reading.entries
+    assert len(entries) == 3 * 4 + 1
+    together = encoder.encode_entries(texts, entries)
+    order = np.random.default_rng(1).permutation(len(texts))
+    mixed = small.encode_entries([texts[i] for i in order], entries)
+    singles = [encoder.encode_entries(text, entries) for text in texts]
+    for entry in entries:
+        assert_close(together[entry][order], mixed[entry], tolerance)
+        assert_close(together[entry], Embeddings.concatenate([single[entry] for single in singles]), tolerance)
+
+
+def test_a_view_is_the_same_whatever_else_is_read_in_its_pass(tiny_olmoe: Path) -> None:
+    usual = encoder_of(tiny_olmoe, pooling="mean").encode(documents(5))
+    many = encoder_of(tiny_olmoe, layers=["last", 1], pooling=["mean", "last_token"], routing=["mean", "frequency"])
+    assert_same_bits(many.encode(documents(5)), usual)
+    frequency = many.encode_entries(documents(5), many.spec.reading.entries)[View("router", "all", "frequency")]
+    np.testing.assert_allclose(frequency.router_logits.sum(-1), 2, atol=1e-6)  # each token goes to two experts
+
+
+def test_each_view_of_a_long_document_is_the_mean_of_its_chunks(tiny_olmoe: Path) -> None:
+    options: dict[str, object] = {"prompt": "none", "max_tokens": 32, "layers": [1], "routing": "frequency"}
+    chunked = encoder_of(tiny_olmoe, long_documents="chunk", **options)
+    pieces = ["0123456789" * 3 + "01", "23456789"]
+    found, parts = chunked.encode("".join(pieces)), encoder_of(tiny_olmoe, **options).encode(pieces)
+    weight = np.array([len(tiny_tokenizer()(piece)["input_ids"]) for piece in pieces], dtype=np.float32)
+    weight /= weight.sum()
+    np.testing.assert_allclose(found.hidden_states[0], weight @ parts.hidden_states, atol=1e-5)
+    np.testing.assert_allclose(
+        found.routing_weights[0], np.einsum("c,cle->le", weight, parts.routing_weights), atol=1e-5
+    )
 
 
 def test_quantized_vectors_do_not_depend_on_neighbours_either(tiny_olmoe: Path) -> None:

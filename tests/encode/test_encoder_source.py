@@ -26,6 +26,30 @@ def test_what_is_expected_before_the_weights_are_loaded_is_what_they_turn_out_to
     assert source.counts == source.count(TEXTS)
 
 
+def test_bytes_are_named_by_view_and_are_those_that_are_stored(tiny_olmoe: Path, tmp_path: Path) -> None:
+    views = {"layers": [1, "last"], "pooling": ["mean"], "routing": ["mean", "last_token", "frequency"]}
+    source = EncoderSource(EncoderSettings.checked(model=str(tiny_olmoe), max_tokens=64, **views))  # type: ignore[arg-type]
+    scores = 2 * 2 * 8
+    assert source.bytes_per_view == {
+        "hidden_states@1/mean": 2 * 64,
+        "hidden_states@last/mean": 2 * 64,
+        "router@all/mean": 2 * scores,  # logits, and the mean of their softmax
+        "hidden_states@last/last_token": 2 * 64,  # where the scores of the last token are kept
+        "router@all/last_token": scores,
+        "router@all/frequency": scores,
+    }
+    parts = source().encode_entries(TEXTS, source.reading.entries)
+    assert source.bytes_per_document * len(TEXTS) == sum(part.stored_bytes for part in parts.values())
+
+
+def test_a_store_that_holds_one_of_several_views_is_known(tiny_olmoe: Path, tmp_path: Path) -> None:
+    plain = EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64))
+    Embedder(plain, tmp_path).ensure_texts(TEXTS)
+    several = EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64, layers=(1, "last")))
+    assert several.stored_key(tmp_path) == several.key()
+    assert EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64, pooling="mean")).stored_key(tmp_path) is None
+
+
 def test_the_weights_are_loaded_once(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = EncoderSource(EncoderSettings(str(tiny_olmoe)))
     encoder = source()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.pooling import Spans, last_token, mean, pool
+from moee_topics.encode.pooling import POOLINGS, Spans, last_token, mean, mean_without_prompt, pool, weighted_mean
 
 CPU = torch.device("cpu")
 # Tokens 0..6: document 0 is tokens 0, 1; document 1 is 2, 3, 4; 5 and 6 are filler.
@@ -20,13 +20,25 @@ def test_mean_is_over_the_tokens_of_each_document_and_leaves_pads_out() -> None:
     assert mean(STATES, SPANS).tolist() == [[2.0, 15.0], [7.0, 1.0]]
 
 
-@pytest.mark.parametrize("pooling", [last_token, mean])
+def test_a_weighted_mean_counts_a_token_by_its_place() -> None:
+    first = [(1 * 1.0 + 2 * 3.0) / 3, (1 * 10.0 + 2 * 20.0) / 3]
+    second = [(1 * 5.0 + 2 * 6.0 + 3 * 10.0) / 6, 3 * 3.0 / 6]
+    torch.testing.assert_close(weighted_mean(STATES, SPANS), torch.tensor([first, second]))
+
+
+def test_a_mean_without_the_prompt_is_over_the_tokens_of_the_document_or_of_all_where_there_are_none() -> None:
+    spans = Spans.of([0, 2], [2, 3], CPU, [(1, 1), (1, 2)])
+    assert mean_without_prompt(STATES, spans).tolist() == [[2.0, 15.0], [6.0, 0.0]]
+    assert mean_without_prompt(STATES, SPANS).tolist() == mean(STATES, SPANS).tolist()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS.values())
 def test_vectors_are_float32_whatever_the_states_are(pooling: object) -> None:
     assert callable(pooling)
     assert pooling(STATES.bfloat16(), SPANS).dtype == torch.float32
 
 
-@pytest.mark.parametrize("pooling", ["last_token", "mean"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_document_pools_to_the_same_bits_wherever_it_lies(pooling: str) -> None:
     states = torch.randn(300, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     alone = pool(states[100:200], Spans.of([0], [100], CPU), pooling)  # type: ignore[arg-type]

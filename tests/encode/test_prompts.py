@@ -145,3 +145,14 @@ def test_a_tokenizer_without_offsets_cuts_too() -> None:
     (sequence,) = PromptTokenizer(WithoutOffsets(), get_prompt("prompteol"), 48).truncate(["many words " * 50])
     assert 24 <= len(sequence.ids) <= 48 and sequence.tokens_lost > 0
     assert TOKENIZER.decode(sequence.ids).endswith(' means in one word:"')
+
+
+@pytest.mark.parametrize("prompt", ["none", "prompteol", "style", "Topic of {text}:"])
+@pytest.mark.parametrize("text", ["Space probes orbit planets", "x", "", "means in one word"])
+def test_the_own_tokens_of_a_document_are_those_between_the_tokens_of_the_prompt(prompt: str, text: str) -> None:
+    prompted = PromptTokenizer(tiny_tokenizer(), get_prompt(prompt), 128)
+    (sequence,) = prompted.truncate([text])
+    first, stop = prompted.own_tokens(sequence.ids)
+    own = tiny_tokenizer().decode(sequence.ids[first:stop], skip_special_tokens=True)
+    # A token that is merged from prompt and text is counted as the text's: at most a quote more on each side.
+    assert text in own and len(own) <= len(text) + 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils.output_capturing import OutputRecorder
 
-from moee_topics.encode.router import RouterCapture, find_routers, reading_of
+from moee_topics.encode.router import RouterCapture, find_routers, multi_hot, reading_of
 from moee_topics.errors import ModelError
 
 
@@ -50,6 +50,14 @@ X = torch.tensor([[0.0, 1.0, 9.0], [2.0, 3.0, 9.0], [4.0, 5.0, 9.0]])
 
 def last(states: Tensor) -> Tensor:
     return states[-1:]
+
+
+def test_the_experts_with_the_highest_scores_are_ones() -> None:
+    assert multi_hot(torch.tensor([[0.1, 3.0, -1.0, 2.0], [5.0, 1.0, 0.0, 2.0]]), 2).tolist() == [
+        [0, 1, 0, 1],
+        [1, 0, 0, 1],
+    ]
+    assert multi_hot(torch.tensor([[1.0, 2.0]]), 5).tolist() == [[1, 1]]
 
 
 def test_logits_are_stacked_over_layers_in_order() -> None:

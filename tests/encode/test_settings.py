@@ -26,7 +26,9 @@ OTHER_VALUES: Mapping[str, Any] = {
     "dtype": "float16",
     "device": "cpu",
     "prompt": "style",
-    "pooling": "mean",
+    "pooling": ("mean", "weighted_mean"),
+    "layers": (3, "last"),
+    "routing": "frequency",
     "max_tokens": 99,
     "long_documents": "chunk",
     "tokens_per_batch": 1234,
@@ -79,10 +81,38 @@ def test_an_option_that_there_is_not_is_named(make: Any) -> None:
 def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
     key = encoder_of(tiny_olmoe, pooling="mean", quantize="int8").spec.key()
     options = options_of(key)
-    assert set(options) == set(KEY_OPTIONS) - {"revision"}, "a folder has no commit"
+    assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision"}, "a folder has no commit"
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options).spec.key() == key
     assert options_of({"revision": "a" * 40, "quantize": "fp8"}) == {"revision": "a" * 40}
     assert options_of({"revision": "unknown", "layers": 3}) == {}
+
+
+@pytest.mark.parametrize("routing", ["none", ["last_token", "frequency"]])
+def test_the_key_of_several_views_loads_them_again(tiny_olmoe: Path, routing: Any) -> None:
+    key = encoder_of(tiny_olmoe, layers=[1, "last"], pooling=["mean", "last_token"], routing=routing).spec.key()
+    assert MoEEncoder.from_pretrained(tiny_olmoe, **options_of(key)).spec.key() == key
+
+
+def test_one_of_a_list_is_the_same_as_that_one() -> None:
+    assert EncoderSettings(layers=["last"], pooling=["mean"]) == EncoderSettings(layers="last", pooling="mean")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 9}, "asks for layer 9, and .* has 2"),
+        ({"layers": "9-8"}, "encoder.layers has '9-8'"),
+        ({"layers": 1.5}, "encoder.layers has 1.5"),
+        ({"pooling": []}, "encoder.pooling is an empty list"),
+        ({"routing": ["none", "mean"]}, "with 'none' no router is read"),
+    ],
+)
+def test_views_that_cannot_be_are_refused_before_the_weights_are_loaded(
+    options: dict[str, Any], message: str, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moee_topics.encode.encoder.load_model", None)
+    with pytest.raises(InputError, match=message):
+        encoder_of(tiny_olmoe, **options)
 
 
 def test_an_encoder_of_the_embedded_model_is_let_go_and_loaded_again() -> None:

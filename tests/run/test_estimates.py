@@ -36,6 +36,8 @@ def test_an_estimate_of_a_small_corpus_is_what_the_run_finds(recipe: Recipe, tmp
     size = sum(path.stat().st_size for path in encoded.folder.glob("shard-*"))
     assert found.store_bytes == pytest.approx(size, rel=0.2)
     assert estimate(recipe, tmp_path / "store", trial=False).stored == found.unique
+    assert sum(found.view_bytes.values()) == found.store_bytes
+    assert [line for line in found.to_text().splitlines() if line.endswith("hidden_states@last/mean")]
 
 
 def test_a_trial_gives_speed_and_time(recipe: Recipe, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@ from .attention import packed_segments as packed_segments
 from .bitsandbytes_quantizer import check_quantized as check_quantized
 from .bitsandbytes_quantizer import save_quantized as save_quantized
 from .cards import ModelCard as ModelCard
+from .cards import depth_of as depth_of
 from .cards import describe as describe
+from .cards import experts_per_token as experts_per_token
 from .cards import supported_families as supported_families
 from .checkpoint import identity as identity
 from .checkpoint import quantized_as as quantized_as

@@ -113,6 +113,26 @@ def card_of(name: str, config: Any) -> ModelCard:
     )
 
 
+def depth_of(config: Any) -> int:
+    """Decoder layers of a configuration; 0 where it does not say."""
+    return _first(config.get_text_config(), _LAYERS) or 0
+
+
+def experts_per_token(config: Any) -> int:
+    """How many experts a token goes to.
+
+    Raises:
+        ModelError: the configuration does not say.
+    """
+    top_k = _first(config.get_text_config(), _TOP_K)
+    if top_k is None:
+        raise ModelError(
+            f"The configuration of a model of type {config.model_type!r} does not say to how many experts a token goes, "
+            "so it cannot be counted how often each is chosen. Leave encoder.routing=frequency out."
+        )
+    return top_k
+
+
 def _without_weights(config: Any) -> Any:
     """The base model with every weight on the meta device, which takes no memory."""
     level = logging.get_verbosity()

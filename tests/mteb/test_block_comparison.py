@@ -6,14 +6,14 @@ import numpy as np
 from scoring_doubles import HashEncoder
 
 from moee_topics.fuse import RAW
-from moee_topics.mteb.views import compare_pairs, views_of
+from moee_topics.mteb.block_comparison import compare_pairs, matrices_of
 
 
 def test_the_control_standardizes_hidden_states_as_it_does_routing_weights() -> None:
-    views = views_of(HashEncoder().encode([f"text {i}" for i in range(30)]), RAW)
+    blocks = matrices_of(HashEncoder().encode([f"text {i}" for i in range(30)]), RAW)
     for name in ("HS z", "RW z"):
-        np.testing.assert_allclose(views[name].mean(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(views[name].std(axis=0), 1, atol=1e-4)
+        np.testing.assert_allclose(blocks[name].mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(blocks[name].std(axis=0), 1, atol=1e-4)
 
 
 def test_one_prompt_has_no_correlation_across_prompts() -> None:

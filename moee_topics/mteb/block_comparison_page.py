@@ -1,4 +1,4 @@
-"""The comparison of views as a page: runs it on the tasks of a recipe, and writes tables and figures."""
+"""The comparison of blocks as a page: runs it on the tasks of a recipe, and writes tables and figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.evaluate import first_of_each
 from moee_topics.fuse import RAW, Fusion
+from moee_topics.mteb.block_comparison import ClusterComparison, PairComparison, compare_clusters, compare_pairs
 from moee_topics.mteb.board import percent
 from moee_topics.mteb.charts import box_plot, heatmap
 from moee_topics.mteb.score_page import write_files
 from moee_topics.mteb.score_recipe import ScoreRecipe
 from moee_topics.mteb.tasks import TaskSource, clustering_rows, pair_rows
-from moee_topics.mteb.views import ClusterComparison, PairComparison, compare_clusters, compare_pairs
 from moee_topics.progress import Progress, resumable
 from moee_topics.report import TextTable
 from moee_topics.store import make_folder, write_text
@@ -33,7 +33,7 @@ ERROR_FIELDS = {
     "one_right_if_independent": "by chance",
 }
 AGREEMENT_NOTES = (
-    "'again' is the same view with another seed of k-means: about the most that two views could agree.",
+    "'again' is the same block with another seed of k-means: about the most that two blocks could agree.",
     "The paper reports for HS and RW of DeepSeekMoE-16B AMI 0.29, NMI 0.29, Jaccard 0.06, exact match 0.4554; on which "
     "data, and with how many clusters, it does not say.",
 )
@@ -64,7 +64,7 @@ def compare(
     *,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compares the views on the clustering and STS tasks of a recipe, and writes a page, Markdown, JSON and figures.
+    """Compares the blocks on the clustering and STS tasks of a recipe, and writes a page, Markdown, JSON and figures.
 
     Args:
         recipe: its clustering and STS tasks, its prompts, the first alpha and the seed matter.
@@ -80,7 +80,7 @@ def compare(
     make_folder(output)
     sources = [source for source in recipe.sources() if source.type in ("Clustering", "STS")]
     if not sources:
-        raise InputError("Views are compared on Clustering and STS tasks, and the recipe has neither.")
+        raise InputError("Blocks are compared on Clustering and STS tasks, and the recipe has neither.")
     prompts, alpha = recipe.score.prompts or (recipe.encoder.prompt,), recipe.score.alpha
     # Where alpha is to be chosen, the default stands in: only the table of choices chooses here.
     fusion = RAW if isinstance(alpha, str) else RAW.with_alpha(alpha[0])
@@ -99,7 +99,7 @@ def compare(
 
 
 def clustered(source: TaskSource, embedder: Embedder, fusion: Fusion, seed: int) -> ClusterComparison:
-    """The views of the different documents of a clustering task."""
+    """The blocks of the different documents of a clustering task."""
     texts, labels = clustering_rows(source)
     rows = first_of_each(texts).tolist()
     embedder.progress.begin(source.name, f"{len(rows):,} different documents")
@@ -108,7 +108,7 @@ def clustered(source: TaskSource, embedder: Embedder, fusion: Fusion, seed: int)
 
 
 def paired(source: TaskSource, embedders: Mapping[str, Embedder], fusion: Fusion, progress: Progress) -> PairComparison:
-    """The views of the pairs of an STS task, under each prompt."""
+    """The blocks of the pairs of an STS task, under each prompt."""
     first, second, gold = pair_rows(source)
     progress.begin(source.name, f"{len(gold):,} pairs, {len(embedders)} prompts")
     sides = {}
@@ -153,24 +153,24 @@ def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[TextTable]:
         for task in tasks
         for a in task.agreements
     ]
-    views = list(tasks[0].with_labels)
+    blocks = list(tasks[0].with_labels)
     labels = [
-        [task.task, score, *(percent(task.with_labels[view][score]) for view in views)]
+        [task.task, score, *(percent(task.with_labels[block][score]) for block in blocks)]
         for task in tasks
         for score in ("ami", "ari", "v_measure")
     ]
     alphas = [[task.task, a.criterion, f"{a.alpha:g}", percent(a.ami)] for task in tasks for a in task.alphas]
-    headers = ["task", "views", "AMI", "NMI", "Jaccard", "exact match"]
+    headers = ["task", "blocks", "AMI", "NMI", "Jaccard", "exact match"]
     return [
         TextTable("Agreement of clusters", headers, agreements, notes=AGREEMENT_NOTES),
-        TextTable("Clusters and labels, in percent", ["task", "score", *views], labels, notes=LABEL_NOTES),
+        TextTable("Clusters and labels, in percent", ["task", "score", *blocks], labels, notes=LABEL_NOTES),
         TextTable("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
     ]
 
 
 def pair_tables(tasks: Sequence[PairComparison]) -> list[TextTable]:
-    """Correlations of similarities across prompts, with the known scores, and the errors of two views."""
-    kinds, views = ("HS-HS", "RW-RW", "RW-HS"), list(tasks[0].spearman)
+    """Correlations of similarities across prompts, with the known scores, and the errors of two blocks."""
+    kinds, blocks = ("HS-HS", "RW-RW", "RW-HS"), list(tasks[0].spearman)
     means = [
         [
             task.task,
@@ -180,9 +180,9 @@ def pair_tables(tasks: Sequence[PairComparison]) -> list[TextTable]:
         for task in tasks
     ]
     gold = [
-        [task.task, prompt, *(percent(task.spearman[view][prompt]) for view in views)]
+        [task.task, prompt, *(percent(task.spearman[block][prompt]) for block in blocks)]
         for task in tasks
-        for prompt in task.spearman[views[0]]
+        for prompt in task.spearman[blocks[0]]
     ]
     errors = [
         [task.task, pair, *("–" if (share := getattr(e, name)) is None else percent(share) for name in ERROR_FIELDS)]
@@ -191,11 +191,11 @@ def pair_tables(tasks: Sequence[PairComparison]) -> list[TextTable]:
     ]
     threshold = next(iter(tasks[0].errors.values())).threshold
     error_notes = [f"A pair is right if its rank is within {threshold:.0%} of all ranks of its score's rank."]
-    error_headers = ["task", "views", *ERROR_FIELDS.values()]
+    error_headers = ["task", "blocks", *ERROR_FIELDS.values()]
     return [
         TextTable("Mean Spearman of similarities across prompts", ["task", "what", *kinds], means, notes=MEAN_NOTES),
-        TextTable("Spearman with the known scores, in percent", ["task", "prompt", *views], gold),
-        TextTable("Errors of the two views, in percent of the pairs", error_headers, errors, notes=error_notes),
+        TextTable("Spearman with the known scores, in percent", ["task", "prompt", *blocks], gold),
+        TextTable("Errors of the two blocks, in percent of the pairs", error_headers, errors, notes=error_notes),
     ]
 
 
@@ -203,8 +203,8 @@ def figures_of(pairs: Sequence[PairComparison]) -> dict[str, str]:
     """Two figures of each task, by the name of their file."""
     figures = {}
     for comparison in pairs:
-        task, groups = comparison.task, {view: list(by.values()) for view, by in comparison.spearman.items()}
-        title = f"{task}: Spearman of similarities, by view and prompt"
+        task, groups = comparison.task, {block: list(by.values()) for block, by in comparison.spearman.items()}
+        title = f"{task}: Spearman of similarities, by block and prompt"
         figures[f"{task}-prompts.svg"] = heatmap(title, comparison.names, comparison.correlations)
         title = f"{task}: each prompt's score"
         figures[f"{task}-robustness.svg"] = box_plot(title, groups, "Spearman with the known scores")

@@ -1,4 +1,4 @@
-"""The comparison of views as a page: the same agree, unrelated ones do not."""
+"""The comparison of blocks as a page: the same agree, unrelated ones do not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse import RAW
-from moee_topics.mteb.views import compare_clusters
-from moee_topics.mteb.views_page import compare
+from moee_topics.mteb.block_comparison import compare_clusters
+from moee_topics.mteb.block_comparison_page import compare
 from moee_topics.progress import Progress
 
 pytest.importorskip("mteb")
@@ -44,7 +44,7 @@ def comparison(files: dict[str, Path], output: Path, double: Callable[[], HashEn
     return compare(made, output, embedders.__getitem__, progress=Progress())
 
 
-def test_views_that_say_the_same_agree(files: dict[str, Path], tmp_path: Path) -> None:
+def test_blocks_that_say_the_same_agree(files: dict[str, Path], tmp_path: Path) -> None:
     found = comparison(files, tmp_path, Twins, "Clustering", "STS").data
     (clusters,), (pairs,) = found["clusterings"], found["pairs"]
     first = clusters["agreements"][0]
@@ -56,7 +56,7 @@ def test_views_that_say_the_same_agree(files: dict[str, Path], tmp_path: Path) -
     assert pairs["errors"]["HS, RW"]["only_first_right"] == 0
 
 
-def test_views_that_have_nothing_in_common_do_not_agree(files: dict[str, Path], tmp_path: Path) -> None:
+def test_blocks_that_have_nothing_in_common_do_not_agree(files: dict[str, Path], tmp_path: Path) -> None:
     found = comparison(files, tmp_path, HashEncoder, "Clustering", "STS").data
     assert abs(found["clusterings"][0]["agreements"][0]["agreement"]["ami"]) < 0.25
     assert abs(found["pairs"][0]["means"]["RW-HS"]) < 0.5

@@ -1,7 +1,7 @@
 """Hidden states beside routing weights: do they see the same, and what does standardizing alone explain.
 
 The analyses are the paper's (section 4.3: agreement of clusterings, similarities across prompts, errors on STS12) with
-the controls it lacks: hidden states standardized like routing weights, and the agreement of one view with itself under
+the controls it lacks: hidden states standardized like routing weights, and the agreement of one block with itself under
 another seed of k-means.
 """
 
@@ -29,15 +29,15 @@ from moee_topics.evaluate import (
 from moee_topics.fuse import Criterion, Fusion, choose_alpha, grid_search_alpha
 
 Vectors = Mapping[str, NDArray[np.float32]]
-VIEWS = ("HS", "RW", "HS z", "RW z")
+BLOCKS = ("HS", "RW", "HS z", "RW z")
 AGREED = (("HS", "RW"), ("HS z", "RW z"), ("HS", "HS z"), ("RW", "RW z"))
 ALPHA_SAMPLE = 1000
 CRITERIA: tuple[Criterion, ...] = ("neighbours", "spearman", "stability")
 
 
 @dataclass(frozen=True)
-class ViewAgreement:
-    """The agreement of the clusters of two views; ``HS again`` is HS with another seed of k-means."""
+class BlockAgreement:
+    """The agreement of the clusters of two blocks; ``HS again`` is HS with another seed of k-means."""
 
     first: str
     second: str
@@ -55,36 +55,36 @@ class AlphaTrial:
 
 @dataclass(frozen=True)
 class ClusterComparison:
-    """The views on one clustering task.
+    """The blocks on one clustering task.
 
     Attributes:
         task: the task.
         documents: how many different documents.
         clusters: number of labels, and of clusters of k-means.
-        agreements: of pairs of views.
-        with_labels: of each view AMI, ARI and V-measure with the labels.
+        agreements: of pairs of blocks.
+        with_labels: of each block AMI, ARI and V-measure with the labels.
         alphas: choices of alpha without labels, and the best in hindsight.
     """
 
     task: str
     documents: int
     clusters: int
-    agreements: Sequence[ViewAgreement]
+    agreements: Sequence[BlockAgreement]
     with_labels: Mapping[str, Mapping[str, float]]
     alphas: Sequence[AlphaTrial]
 
 
 @dataclass(frozen=True)
 class PairComparison:
-    """The views on one STS task, under one or more prompts.
+    """The blocks on one STS task, under one or more prompts.
 
     Attributes:
         task: the task.
         pairs: how many pairs.
-        names: prompt and view of each row of ``correlations``.
+        names: prompt and block of each row of ``correlations``.
         correlations: Spearman correlations of the similarities of the pairs.
         means: mean correlation of HS with HS and RW with RW across prompts (the diagonal left out), and RW with HS.
-        spearman: of each view, by prompt, Spearman's correlation with the known scores.
+        spearman: of each block, by prompt, Spearman's correlation with the known scores.
         errors: HS and RW, and both standardized, under the first prompt.
     """
 
@@ -97,7 +97,7 @@ class PairComparison:
     errors: Mapping[str, ErrorComplementarity]
 
 
-def views_of(embeddings: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.float32]]:
+def matrices_of(embeddings: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.float32]]:
     """Hidden states, routing weights and their fusion (N, d), as they are and standardized (z) on these documents."""
     raw, scaled = replace(fusion, standardize="none"), replace(fusion, standardize="both").fit([embeddings])
     blocks, z_blocks = raw.blocks(embeddings), scaled.blocks(embeddings)
@@ -108,7 +108,7 @@ def views_of(embeddings: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.flo
 def compare_clusters(
     task: str, embeddings: Embeddings, labels: Sequence[int], *, fusion: Fusion, seed: int
 ) -> ClusterComparison:
-    """Clusters each view with k-means, one cluster per label, and compares the clusters with each other and the labels.
+    """Clusters each block with k-means, a cluster for each label, and compares clusters with each other and the labels.
 
     Raises:
         InputError: fewer than two labels, or not one for each document.
@@ -118,12 +118,12 @@ def compare_clusters(
         raise InputError(
             f"{task} needs a label for each of {len(embeddings)} documents and two or more different ones."
         )
-    vectors = views_of(embeddings, fusion)
+    vectors = matrices_of(embeddings, fusion)
     clusters = {name: k_means(matrix, count, seed) for name, matrix in vectors.items()}
-    # How far two views agree can be read only beside how far one agrees with itself under another seed.
-    clusters["HS again"], clusters["RW again"] = (k_means(vectors[view], count, seed + 1) for view in ("HS", "RW"))
+    # How far two blocks agree can be read only beside how far one agrees with itself under another seed.
+    clusters["HS again"], clusters["RW again"] = (k_means(vectors[block], count, seed + 1) for block in ("HS", "RW"))
     pairs = [*AGREED, ("HS", "HS again"), ("RW", "RW again")]
-    agreements = [ViewAgreement(a, b, clustering_agreement(clusters[a], clusters[b])) for a, b in pairs]
+    agreements = [BlockAgreement(a, b, clustering_agreement(clusters[a], clusters[b])) for a, b in pairs]
     with_labels = {
         name: {
             "ami": float(adjusted_mutual_info_score(labels, clusters[name])),
@@ -158,7 +158,7 @@ def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list
 def compare_pairs(
     task: str, sides: Mapping[str, tuple[Embeddings, Embeddings]], gold: Sequence[float], *, fusion: Fusion
 ) -> PairComparison:
-    """Compares the similarities that views under several prompts give the same pairs.
+    """Compares the similarities that blocks under several prompts give the same pairs.
 
     Args:
         task: name of the task.
@@ -167,12 +167,12 @@ def compare_pairs(
         fusion: what puts both together, with its alpha.
     """
     similarities = {prompt: _similarities(first, second, fusion) for prompt, (first, second) in sides.items()}
-    named = {f"{view} {prompt}": similarities[prompt][view] for view in ("HS", "RW") for prompt in sides}
+    named = {f"{block} {prompt}": similarities[prompt][block] for block in ("HS", "RW") for prompt in sides}
     names, correlations = similarity_correlations(named)
     first = next(iter(similarities.values()))
     spearman = {
-        view: {prompt: float(spearmanr(gold, views[view]).statistic) for prompt, views in similarities.items()}
-        for view in first
+        block: {prompt: float(spearmanr(gold, blocks[block]).statistic) for prompt, blocks in similarities.items()}
+        for block in first
     }
     errors = {f"{a}, {b}": error_complementarity(gold, first[a], first[b]) for a, b in (("HS", "RW"), ("HS z", "RW z"))}
     prompts = len(sides)
@@ -188,9 +188,9 @@ def compare_pairs(
 
 
 def _similarities(first: Embeddings, second: Embeddings, fusion: Fusion) -> dict[str, NDArray[np.float64]]:
-    """The cosines (N,) of pairs in every view; 0 where a vector is 0."""
+    """The cosines (N,) of pairs in every block; 0 where a vector is 0."""
     similarities = {}
-    for name, vectors in views_of(Embeddings.concatenate([first, second]), fusion).items():
+    for name, vectors in matrices_of(Embeddings.concatenate([first, second]), fusion).items():
         one, other = vectors[: len(first)], vectors[len(first) :]
         dots = np.einsum("ij,ij->i", one, other, dtype=np.float64)
         norms = np.linalg.norm(one, axis=1).astype(np.float64) * np.linalg.norm(other, axis=1)

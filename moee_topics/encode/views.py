@@ -1,0 +1,214 @@
+"""What is read of a forward pass: views, their names, and which of them the two blocks of a document come from.
+
+A view is named ``hidden_states@LAYER/POOLING`` or ``router@all/POOLING``: ``hidden_states@last/mean``,
+``hidden_states@20/last_token``, ``router@all/frequency``. A store keeps an entry for each view, a folder of its own, so
+that a view that is added later lies beside the others and changes none of their bytes. One entry holds two views, as
+stores of 0.1.0 do: the last hidden states and the scores of all routers under one pooling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+
+from moee_topics.embeddings import Embeddings
+from moee_topics.errors import InputError
+
+Pooling = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt"]
+Routing = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt", "frequency", "none"]
+Layer: TypeAlias = int | float | str
+
+LAST = "last"
+FREQUENCY = "frequency"
+_NAME = re.compile(r"(hidden_states)@(last|\d+)/(\w+)|(router)@(all)/(\w+)")
+_RANGE = re.compile(r"(\d+)-(\d+)")
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to read a forward pass.
+
+    Attributes:
+        block: "hidden_states" or "router".
+        layer: of hidden states "last" (after the model's final norm) or the number of a decoder layer whose output
+            they are, from 1; "0" is what goes into the first. Of routers "all".
+        pooling: how the tokens become one vector; of routers also "frequency", the share of the tokens that go to each
+            expert.
+    """
+
+    block: str
+    layer: str
+    pooling: str
+
+    def __str__(self) -> str:
+        return f"{self.block}@{self.layer}/{self.pooling}"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The view of a name.
+
+        Raises:
+            InputError: it is none.
+        """
+        match = _NAME.fullmatch(name)
+        poolings = get_args(Routing if name.startswith("router") else Pooling)
+        if match is None or (view := cls(*filter(None, match.groups()))).pooling not in poolings:
+            raise InputError(
+                f"{name!r} is no view. Expected hidden_states@LAYER/POOLING or router@all/POOLING, such as "
+                f"hidden_states@last/mean, with a pooling of {', '.join(poolings)}."
+            )
+        return view
+
+    @property
+    def entry(self) -> View:
+        """The view that the entry of a store is called by which holds this one."""
+        is_pooled_router = self.block == "router" and self.pooling != FREQUENCY
+        return View("hidden_states", LAST, self.pooling) if is_pooled_router else self
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Views of one pass, and which two of them are the blocks of a document.
+
+    Attributes:
+        views: all that are read and stored; the first of hidden states is the hidden states of a document, the first
+            of routers, if any, its routing.
+    """
+
+    views: tuple[View, ...]
+
+    @classmethod
+    def of_key(cls, key: Mapping[str, Any]) -> Reading:
+        """What a key names; that of a store of 0.1.0 names a pooling alone."""
+        pooling = str(key.get("pooling", "last_token"))
+        return cls(tuple(map(View.named, key["views"]))) if "views" in key else usual_reading(pooling)
+
+    @property
+    def hidden_states(self) -> View:
+        """The view that a document's hidden states are."""
+        return next(view for view in self.views if view.block == "hidden_states")
+
+    @property
+    def routing(self) -> View | None:
+        """The view that its routing is; None where no router is read."""
+        return next((view for view in self.views if view.block == "router"), None)
+
+    @property
+    def entries(self) -> tuple[View, ...]:
+        """The entries of a store that hold all views, each once, that of the hidden states first."""
+        return tuple(dict.fromkeys(view.entry for view in (self.hidden_states, *self.views)))
+
+    @property
+    def read_entries(self) -> tuple[View, ...]:
+        """Those that the blocks of a document are in."""
+        views = [self.hidden_states, self.routing] if self.routing else [self.hidden_states]
+        return tuple(dict.fromkeys(view.entry for view in views))
+
+    def joined(self, parts: Mapping[View, Embeddings]) -> Embeddings:
+        """The blocks of documents from the entries of the same documents."""
+        hidden = parts[self.hidden_states.entry]
+        if self.routing is None:
+            return Embeddings(hidden.hidden_states, np.zeros((len(hidden), 0, 0), hidden.hidden_states.dtype))
+        routing = parts[self.routing.entry]
+        if routing is hidden:
+            return hidden
+        weights = routing.router_logits if self.routing.pooling == FREQUENCY else routing.mean_routing_weights
+        return Embeddings(hidden.hidden_states, routing.router_logits, weights)
+
+
+def usual_reading(pooling: str) -> Reading:
+    """The last hidden states and all routers under one pooling."""
+    return Reading((View("hidden_states", LAST, pooling), View("router", "all", pooling)))
+
+
+def reading_of(
+    layers: Sequence[Layer], poolings: Sequence[Pooling], routing: Sequence[Routing], *, depth: int, model: str
+) -> Reading:
+    """The views of every layer under every pooling, and those of the routers.
+
+    Args:
+        layers: see :attr:`EncoderSettings.layers`.
+        poolings: of hidden states.
+        routing: of routers; empty for the same poolings.
+        depth: decoder layers of the model.
+        model: its name, for messages.
+
+    Raises:
+        InputError: a layer does not exist.
+    """
+    hidden = (
+        View("hidden_states", layer, pooling) for layer in _numbered(layers, depth, model) for pooling in poolings
+    )
+    routers = (View("router", "all", pooling) for pooling in routing or poolings if pooling != "none")
+    return Reading(tuple(dict.fromkeys([*hidden, *routers])))
+
+
+def key_of_reading(reading: Reading) -> dict[str, Any]:
+    """The part of a key that names views: a pooling alone where they are the usual ones, as in 0.1.0."""
+    pooling = reading.hidden_states.pooling
+    usual = reading == usual_reading(pooling)
+    return {"pooling": pooling} | ({} if usual else {"views": list(map(str, reading.views))})
+
+
+def entry_keys(key: Mapping[str, Any]) -> dict[View, dict[str, Any]]:
+    """The key of each entry that a key's views are stored under.
+
+    Of the last hidden states it is what it was in 0.1.0, so that stores of that time go on being read.
+    """
+    rest = {name: value for name, value in key.items() if name != "views"}
+    if "views" not in key:  # also the key of a double that names no pooling
+        return dict.fromkeys(Reading.of_key(key).entries, rest)
+    return {
+        entry: {**rest, "pooling": entry.pooling} | ({} if entry.layer == LAST else {"view": str(entry)})
+        for entry in Reading.of_key(key).entries
+    }
+
+
+def entry_of(stored: Mapping[str, Any]) -> View:
+    """The entry that a key of a store's folder stands for."""
+    return View.named(str(stored["view"])) if "view" in stored else Reading.of_key(stored).hidden_states
+
+
+def check_layers(layers: Iterable[Layer]) -> None:
+    """That layers are spelt as they can be, whatever the model.
+
+    Raises:
+        InputError: one is not.
+    """
+    for layer in layers:
+        if isinstance(layer, str):
+            span = _RANGE.fullmatch(layer)
+            ok = layer in (LAST, "all") or layer.isdigit() or (span is not None and int(span[1]) <= int(span[2]))
+        else:
+            ok = layer >= 0 if isinstance(layer, int) else 0 <= layer <= 1
+        if not ok:
+            raise InputError(
+                f"encoder.layers has {layer!r}. Expected 'last', 'all', the number of a layer, a range such as '8-12', "
+                "or a share of the depth such as 0.75."
+            )
+
+
+def _numbered(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
+    """Layers by number, the last as ``last``, each once and in the order given."""
+    numbers: list[int] = []
+    for layer in layers:
+        if layer == "all":
+            numbers += range(1, depth + 1)
+        elif layer == LAST:
+            numbers.append(depth)
+        elif isinstance(layer, float):  # a share of the depth, and never what goes into the first layer
+            numbers.append(max(1, round(layer * depth)))
+        elif span := _RANGE.fullmatch(str(layer)):
+            numbers += range(int(span[1]), int(span[2]) + 1)
+        else:
+            numbers.append(int(layer))
+    if beyond := [number for number in numbers if number > depth]:
+        raise InputError(
+            f"encoder.layers asks for layer {beyond[0]}, and {model!r} has {depth}: 1 to {depth}, 0 for what goes into "
+            "the first, or 'last'."
+        )
+    return [LAST if number == depth else str(number) for number in dict.fromkeys(numbers)]

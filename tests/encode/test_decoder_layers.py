@@ -1,0 +1,73 @@
+"""The states between the layers: those that transformers reports, and a pass that ends where nothing more is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoders import documents, encoder_of
+from model_families import DECODERS, every
+from tiny_families import LAYERS, tiny_config, tiny_model
+from tiny_models import tiny_tokenizer
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from moee_topics.encode.decoder_layers import check_layers, find_layers
+from moee_topics.encode.views import View
+from moee_topics.errors import ModelError
+
+LAST = {"mean_without_prompt": lambda states: states.mean(0), "last_token": lambda states: states[-1]}
+
+
+def test_states_between_layers_are_those_that_transformers_reports(tiny_olmoe: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_olmoe, dtype=torch.float32).eval()
+    encoder = encoder_of(tiny_olmoe, prompt="none", layers=[0, 1, "last"], pooling=[*LAST])
+    found = encoder.encode_entries(documents(4), encoder.spec.reading.entries)
+    for row, text in enumerate(documents(4)):
+        ids = tiny_tokenizer()(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            plain = model(ids, output_hidden_states=True).hidden_states
+        for name, pooled in LAST.items():
+            for layer, states in zip(("0", "1", "last"), plain, strict=True):
+                vector = found[View("hidden_states", layer, name)].hidden_states[row]
+                np.testing.assert_allclose(vector, pooled(states[0]), atol=1e-5)
+
+
+def test_a_pass_ends_after_the_last_layer_that_is_needed(tiny_olmoe: Path) -> None:
+    encoder = encoder_of(tiny_olmoe, layers=1, routing="none", pooling="mean")
+    ran: list[int] = []
+    for number, layer in enumerate(encoder.layers, start=1):
+        layer.register_forward_hook(lambda *_, number=number: ran.append(number))
+    early = encoder.encode(documents(3))
+    assert set(ran) == {1} and early.router_logits.shape == (3, 0, 0)
+    whole = encoder_of(tiny_olmoe, layers=[1, "last"], pooling="mean").encode(documents(3))
+    assert np.array_equal(early.hidden_states, whole.hidden_states) and whole.router_logits.shape == (3, 2, 8)
+
+
+@pytest.mark.parametrize("model_type", every(DECODERS))
+def test_every_family_says_which_its_layers_are_or_that_they_cannot_be_read(model_type: str) -> None:
+    model = tiny_model(tiny_config(model_type))
+    try:
+        check_layers(model, find_layers(model), LAYERS, model_type)
+    except ModelError as error:
+        assert "encoder.layers=last" in str(error)
+        assert model_type in UNREADABLE
+    else:
+        assert model_type not in UNREADABLE
+
+
+UNREADABLE: set[str] = set()
+"""Families that pass on something else than states between their layers."""
+
+
+def test_a_model_that_declares_no_layers_is_refused_by_name() -> None:
+    class Plain(nn.Module):
+        device, config = torch.device("cpu"), type("Config", (), {"model_type": "plain"})
+
+        def forward(self, input_ids: Tensor, **_: object) -> object:
+            return type("Output", (), {"last_hidden_state": torch.zeros(1, input_ids.shape[1], 4)})
+
+    with pytest.raises(ModelError, match=r"layers of 'some/model' \(plain\) cannot be read: 0 of 3"):
+        check_layers(Plain(), find_layers(Plain()), 3, "some/model")

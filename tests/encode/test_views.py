@@ -1,0 +1,85 @@
+"""Views: their names, which layers they mean, and the keys that they are stored under."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from moee_topics.embeddings import Embeddings
+from moee_topics.encode.views import Reading, View, entry_keys, entry_of, key_of_reading, reading_of, usual_reading
+from moee_topics.errors import InputError
+
+KEY = {"model": "tiny", "pooling": "mean", "layers": 2, "experts": 3}
+
+
+def hidden(layer: str, pooling: str = "mean") -> View:
+    return View("hidden_states", layer, pooling)
+
+
+def test_a_name_is_read_as_it_is_written() -> None:
+    for name in ("hidden_states@last/mean", "hidden_states@0/weighted_mean", "router@all/frequency"):
+        assert str(View.named(name)) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["hidden_states", "hidden_states@x/mean", "router@3/mean", "hidden_states@3/frequency"]
+)
+def test_what_is_no_view_is_refused_with_what_one_is(name: str) -> None:
+    with pytest.raises(InputError, match=r"is no view.*hidden_states@LAYER/POOLING"):
+        View.named(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "layers"),
+    [
+        (["last"], ["last"]),
+        ([1, "2"], ["1", "2"]),
+        (["2-4"], ["2", "3", "last"]),
+        (["all"], ["1", "2", "3", "last"]),
+        ([0.5, 1.0, 0.0], ["2", "last", "1"]),
+        ([0, 4, "last", "4-4"], ["0", "last"]),
+    ],
+)
+def test_layers_are_counted_from_one_and_the_last_has_one_name(asked: list[object], layers: list[str]) -> None:
+    reading = reading_of(asked, ["mean"], ["none"], depth=4, model="tiny")  # type: ignore[arg-type]
+    assert [view.layer for view in reading.views] == layers
+
+
+def test_a_layer_that_a_model_does_not_have_is_named_with_those_it_has() -> None:
+    with pytest.raises(InputError, match=r"asks for layer 5, and 'tiny' has 4: 1 to 4, 0 for"):
+        reading_of(["3-6"], ["mean"], [], depth=4, model="tiny")
+
+
+def test_the_usual_views_have_the_key_of_0_1_0() -> None:
+    reading = reading_of(["last"], ["mean"], [], depth=4, model="tiny")
+    assert reading == usual_reading("mean") and key_of_reading(reading) == {"pooling": "mean"}
+    assert entry_keys(KEY) == {hidden("last"): KEY}
+
+
+def test_each_view_has_a_key_and_the_last_states_keep_theirs_whatever_is_read_beside_them() -> None:
+    reading = reading_of([2, "last"], ["mean", "last_token"], ["mean", "frequency"], depth=4, model="tiny")
+    keys = entry_keys({**KEY, **key_of_reading(reading)})
+    assert keys[hidden("last")] == KEY and keys[hidden("last", "last_token")] == {**KEY, "pooling": "last_token"}
+    assert keys[hidden("2")] == {**KEY, "view": "hidden_states@2/mean"}
+    assert keys[View("router", "all", "frequency")]["view"] == "router@all/frequency"
+    assert [entry_of(key) for key in keys.values()] == list(keys) and len(keys) == 5
+
+
+def test_a_document_is_the_first_view_of_each_block() -> None:
+    reading = reading_of([2, "last"], ["mean"], ["frequency", "last_token"], depth=4, model="tiny")
+    assert (reading.hidden_states, str(reading.routing)) == (hidden("2"), "router@all/frequency")
+    assert list(map(str, reading.read_entries)) == ["hidden_states@2/mean", "router@all/frequency"]
+    ones, shares = np.ones((3, 2), np.float32), np.full((3, 1, 4), 0.5, np.float32)
+    nothing = np.zeros((3, 0, 0), np.float32)
+    parts = {
+        reading.read_entries[0]: Embeddings(ones, nothing),
+        reading.read_entries[1]: Embeddings(ones[:, :0], shares),
+    }
+    joined = reading.joined(parts)
+    assert (joined.hidden_states == 1).all() and (joined.routing_weights == 0.5).all()
+
+
+def test_without_routing_a_document_has_hidden_states_alone() -> None:
+    reading = Reading((hidden("last"),))
+    whole = Embeddings(np.ones((3, 2), np.float32), np.ones((3, 1, 4), np.float32))
+    assert reading.joined({hidden("last"): whole}).router_logits.shape == (3, 0, 0)
