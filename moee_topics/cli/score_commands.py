@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMPARISON = RUNS / "comparison"
 KEY = "fusion.method="
+VIEWS = "views"
+"""The first word where the views of one pass are compared."""
 
 
 class Result(NamedTuple):
@@ -78,6 +80,7 @@ def score(
     "moee-topics compare quickstart",
     "moee-topics compare quickstart fusion.method=concat,weighted_sum",
     "moee-topics compare score.local=posts.csv score.prompts=all",
+    "moee-topics compare views quickstart corpus.source=posts.csv",
     any_option=True,
 )
 def compare(
@@ -90,10 +93,11 @@ def compare(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/comparison; runs for a corpus]."),
     ] = None,
+    sample: Annotated[int, typer.Option("--sample", min=20, help="Documents whose views are compared.")] = 2000,
     store: Store = None,
     manner: Manner,
 ) -> None:
-    """Set runs, fusions, or hidden states and routing side by side.
+    """Set runs, fusions, views, or hidden states and routing side by side.
 
     \b
     RUN RUN  two finished runs: their topics and scores, and which documents
@@ -102,6 +106,8 @@ def compare(
              stored embeddings; fusion.method=A,B for some alone
     RECIPE   that scores: hidden states and routing weights on its clustering
              and STS tasks, with each prompt of score.prompts
+    views RECIPE  of a corpus: layers, poolings and routers of one pass on a
+             sample of documents, with their labels where they have some
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     from moee_topics.recipe import is_scoring, read_recipe
@@ -111,6 +117,8 @@ def compare(
     folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(arguments or []) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
+    elif (arguments or [""])[0] == VIEWS:
+        result = views_of_a_corpus((arguments or [])[1:], output or COMPARISON, store, sample, manner)
     else:
         chosen = read_arguments(arguments or [])
         has_corpus = chosen.recipe is not None and not is_scoring(read_recipe(chosen.recipe))
@@ -171,6 +179,21 @@ def method_tables(comparison: MethodsComparison) -> list[TextTable]:
         TextTable("Topics and scores of each method", ["measure", "better", *methods], rows, best),
         TextTable("Agreement of every two methods (AMI)", ["method", "topics", *methods], agreement),
     ]
+
+
+def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample: int, manner: Manner) -> Result:
+    """The views of one pass on a sample of a corpus."""
+    from moee_topics.errors import RecipeError
+    from moee_topics.mteb import compare_views, write_views
+    from moee_topics.recipe import load_recipe
+
+    arguments = read_arguments(words)
+    if arguments.recipe is None:
+        raise RecipeError("compare views needs a recipe of a corpus, such as: moee-topics compare views quickstart")
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    compared = compare_views(recipe, store or output / STORE_NAME, sample=sample, progress=manner.progress)
+    written = write_views(compared, output)
+    return Result(written.data, written.tables, written.page)
 
 
 def blocks_of_tasks(arguments: ScoreArguments, output: Path | None, store: Path | None, manner: Manner) -> Result:

@@ -152,8 +152,12 @@ class MoEEncoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
         """:meth:`from_pretrained` of settings that are checked already."""
-        depth = depth_of(load_config(settings.model, revision=settings.revision))
-        reading = settings.reading(depth)  # a layer that does not exist is told before gigabytes are loaded
+        # What the model cannot give is told before gigabytes are loaded.
+        config = load_config(settings.model, revision=settings.revision)
+        depth = depth_of(config)
+        reading = settings.reading(depth)
+        if any(view.pooling == FREQUENCY for view in reading.views):
+            experts_per_token(config)
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
             model, tokenizer = load_model(settings)
             layers, experts, hidden_size = measured_sizes(model)

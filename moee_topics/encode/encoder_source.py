@@ -83,7 +83,7 @@ class EncoderSource:
         Raises:
             InputError: a layer does not exist.
         """
-        from moee_topics.encode.models import default_dtype, depth_of, identity, load_config, quantized_as
+        from moee_topics.encode.models import default_dtype, identity, load_config, quantized_as
 
         settings = self.settings
         config = load_config(settings.model, revision=settings.revision)
@@ -97,8 +97,15 @@ class EncoderSource:
                 "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
                 "prompt": settings.template,
             }
-            | key_of_reading(settings.reading(depth_of(config)))
+            | key_of_reading(settings.reading(self.depth))
         )
+
+    @cached_property
+    def depth(self) -> int:
+        """How many decoder layers the model has."""
+        from moee_topics.encode.models import depth_of, load_config
+
+        return depth_of(load_config(self.settings.model, revision=self.settings.revision))
 
     @property
     def reading(self) -> Reading:

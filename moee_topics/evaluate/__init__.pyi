@@ -30,3 +30,7 @@ from .topic_scores import npmi as npmi
 from .topic_scores import outlier_share as outlier_share
 from .topic_scores import prediction_agreement as prediction_agreement
 from .topic_scores import topic_diversity as topic_diversity
+from .view_scores import MEASURES as MEASURES
+from .view_scores import ViewScores as ViewScores
+from .view_scores import rank_correlations as rank_correlations
+from .view_scores import score_view as score_view

@@ -19,4 +19,6 @@ from .lexical import Lexical as Lexical
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
+from .routing import RoutingBlock as RoutingBlock
+from .routing import Usage as Usage
 from .standardizer import Standardizer as Standardizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
 from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Unembedding, sample_of
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
+from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
 from moee_topics.fuse.standardizer import Standardizer
 from moee_topics.messages import shortened
 from moee_topics.store import write_bytes
@@ -44,6 +46,7 @@ class Fusion:
             beside the rest; 0 leaves them out. The dot product of two vectors is cos + lexical * cos of their words.
         filters: what is taken out of both blocks before they are standardized, in this order; see
             :mod:`moee_topics.fuse.filters`.
+        routing: which scores of the routers, and how much each expert and layer counts; see :class:`RoutingBlock`.
         standardizer: the statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
         lexicon: words and directions, a :class:`Lexical`, once :meth:`fit` has learnt them.
         filtering: what the filters take out, a :class:`Filters`, once :meth:`fit` has learnt it.
@@ -57,6 +60,7 @@ class Fusion:
     standardize: bool | Standardize = "both"
     lexical: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     filters: tuple[FilterName, ...] = ()
+    routing: RoutingBlock = PLAIN
     # Any, since pydantic reads the types of a recipe's sections and knows none for arrays.
     standardizer: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
     lexicon: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
@@ -87,12 +91,13 @@ class Fusion:
         """Whether statistics or words of a corpus are still missing."""
         unstandardized = self.standardize != "none" and self.standardizer is None
         unfiltered = bool(self.filters) and self.filtering is None
-        return unstandardized or unfiltered or (self.lexical > 0 and self.lexicon is None)
+        unweighed = self.routing.learns and self.routing.weights is None
+        return unstandardized or unfiltered or unweighed or (self.lexical > 0 and self.lexicon is None)
 
     @property
     def learns(self) -> bool:
         """Whether its vectors depend on a corpus."""
-        return self.standardize != "none" or self.lexical > 0 or bool(self.filters)
+        return self.standardize != "none" or self.lexical > 0 or bool(self.filters) or self.routing.learns
 
     @property
     def needs_routers(self) -> bool:
@@ -121,6 +126,7 @@ class Fusion:
         return (
             entry.short_name
             + (alpha if entry.uses_alpha else "")
+            + (self.routing.label if self.needs_routers else "")
             + "".join(f" {name}" for name in self.filters)
             + z
             + (f" +words {self.lexical:g}" * bool(self.lexical))
@@ -135,7 +141,8 @@ class Fusion:
         alpha = self.alpha if self.uses_alpha else Fusion.alpha
         blocks = self._standardized_blocks()
         standardize: Standardize = "both" if len(blocks) == 2 else blocks[0] if blocks else "none"
-        plain = Fusion(self.method, alpha, standardize, self.lexical, self.filters)
+        routing = self.routing if self.needs_routers else PLAIN
+        plain = Fusion(self.method, alpha, standardize, self.lexical, self.filters, routing)
         return self._learnt(plain, self.standardizer, self.lexicon, self.filtering)
 
     def fit(
@@ -159,19 +166,23 @@ class Fusion:
             return self
         lexicon = Lexical.fit(self._needed(texts)) if self.lexical else None
         filtering: Filters | None = None
-        of_corpus: Iterable[Embeddings | Blocks] = blocks
+        standardizer: Standardizer | None = None
+        usage = Usage()
+        read = self.routing.watching(blocks, usage)
+        of_corpus: Iterable[Embeddings | Blocks] = read
         if self.filters:
             # What follows a filter can be learnt only after it, and a stream is read once.
-            filtering, filtered = Filters.fit(self.filters, sample_of(blocks), unembedding)
+            filtering, filtered = Filters.fit(self.filters, sample_of(read), unembedding)
             of_corpus = [filtered]
-        if self.standardize == "none":
-            return self._learnt(replace(self), None, lexicon, filtering)
-        standardizer = Standardizer.fit(
-            of_corpus,
-            hidden_states=self.standardize in ("hidden_states", "both"),
-            routing_weights=self.standardize in ("routing_weights", "both"),
-        )
-        return self._learnt(replace(self), standardizer, lexicon, filtering)
+        if self.standardize != "none":
+            standardizer = Standardizer.fit(
+                of_corpus,
+                hidden_states=self.standardize in ("hidden_states", "both"),
+                routing_weights=self.standardize in ("routing_weights", "both"),
+            )
+        elif self.routing.learns:
+            deque(of_corpus, maxlen=0)  # nobody else has read the stream
+        return self._learnt(replace(self, routing=self.routing.fitted(usage)), standardizer, lexicon, filtering)
 
     def with_alpha(self, alpha: float) -> Fusion:
         """The same fusion, with what it has learnt, and another alpha."""
@@ -197,9 +208,14 @@ class Fusion:
                 raise InputError(f"{self.label} needs statistics of the {name}, and {other.label} has none. Fit it.")
         if self.lexical and other.lexicon is None:
             raise InputError(f"{self.label} needs the words of a corpus, and {other.label} has none. Fit it.")
+        if self.routing != other.routing and (self.routing.learns or moments["routing_weights"]):
+            raise InputError(
+                f"The scores of routers of {self.label} need statistics of their own, {other.label} has others. Fit it."
+            )
         standardizer = Standardizer(**moments) if any(moments.values()) else None
         filtering = other.filtering if self.filters else None
-        return self._learnt(replace(self), standardizer, other.lexicon if self.lexical else None, filtering)
+        fusion = replace(self, routing=other.routing) if self.routing == other.routing else replace(self)
+        return self._learnt(fusion, standardizer, other.lexicon if self.lexical else None, filtering)
 
     def blocks(self, embeddings: Embeddings) -> Blocks:
         """Both blocks as the method is given them, filtered and standardized where this fusion says so.
@@ -215,10 +231,13 @@ class Fusion:
             )
         standardizer: Standardizer | None = self.standardizer
         filtering: Filters | None = self.filtering
+        embeddings = self.routing.read(embeddings)
         filtered = None if filtering is None else filtering.transform(embeddings)
         if standardizer is not None:
-            return standardizer.transform(embeddings if filtered is None else filtered)
-        return raw_blocks(embeddings) if filtered is None else filtered
+            hidden, routing = standardizer.transform(embeddings if filtered is None else filtered)
+        else:
+            hidden, routing = raw_blocks(embeddings) if filtered is None else filtered
+        return hidden, self.routing.weighed(routing)
 
     def combine(self, blocks: Blocks) -> Matrix:
         """One vector per document, (N, d) in float32, from blocks that :meth:`blocks` gave.
@@ -272,6 +291,9 @@ class Fusion:
         if self.filters:
             settings["filters"] = list(self.filters)
             tensors |= {} if self.filtering is None else self.filtering.tensors()
+        if self.routing != PLAIN:
+            settings["routing"] = self.routing.settings()
+            tensors |= self.routing.tensors()
         if self.lexical:  # without it the bytes are those of version 0.1.0
             settings["lexical"] = self.lexical
             tensors |= {} if self.lexicon is None else self.lexicon.tensors()
@@ -287,8 +309,10 @@ class Fusion:
         """
         try:
             with safe_open(path, framework="numpy") as file:
-                fusion = cls(**json.loads(file.metadata()["fusion"]))
+                settings = json.loads(file.metadata()["fusion"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            routing = RoutingBlock.of(settings.pop("routing", {}), tensors)
+            fusion = cls(**settings, routing=routing)
             standardizer = Standardizer.of_tensors(tensors) if fusion.standardize != "none" and tensors else None
             filtering = Filters.of_tensors(fusion.filters, tensors)
             return cls._learnt(fusion, standardizer, Lexical.of_tensors(tensors), filtering)

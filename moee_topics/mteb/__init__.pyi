@@ -13,3 +13,5 @@ from .tasks import local_task as local_task
 from .text_counts import estimate_table as estimate_table
 from .text_counts import estimate_tasks as estimate_tasks
 from .text_counts import estimates_to_json as estimates_to_json
+from .view_comparison import compare_views as compare_views
+from .view_comparison_page import write_views as write_views

@@ -16,17 +16,18 @@ PLOT_LEFT, PLOT_TOP, PLOT_HEIGHT = 70, 60, 300
 BOX_WIDTH, GAP = 46, 34
 
 
-def heatmap(title: str, names: Sequence[str], values: NDArray[np.float64]) -> str:
-    """A square heatmap of correlations with their numbers; blue is 1, white 0, red -1."""
-    size = CELL * len(names)
-    places = [(row, column) for row in range(len(names)) for column in range(len(names))]
+def heatmap(title: str, names: Sequence[str], values: NDArray[np.float64], columns: Sequence[str] = ()) -> str:
+    """A heatmap of numbers from -1 to 1; blue is 1, white 0, red -1. Without columns it is square, of correlations."""
+    columns = columns or names
+    places = [(row, column) for row in range(len(names)) for column in range(len(columns))]
     cells = [_cell(row, column, float(values[row, column])) for row, column in places]
-    middles = [CELL * (i + 0.6) for i in range(len(names))]
-    rows = [_text(name, LEFT - 8, TOP + middle, "end") for name, middle in zip(names, middles, strict=True)]
-    columns = [
-        _text(name, LEFT + middle, TOP - 8, "start", angle=-55) for name, middle in zip(names, middles, strict=True)
+    middles = [CELL * (i + 0.6) for i in range(max(len(names), len(columns)))]
+    beside = [_text(name, LEFT - 8, TOP + middle, "end") for name, middle in zip(names, middles, strict=False)]
+    above = [
+        _text(name, LEFT + middle, TOP - 8, "start", angle=-55) for name, middle in zip(columns, middles, strict=False)
     ]
-    return _svg(title, LEFT + size + 60, TOP + size + 20, [*cells, *rows, *columns])
+    width, height = CELL * len(columns) + 60, CELL * len(names) + 20
+    return _svg(title, LEFT + width, TOP + height, [*cells, *beside, *above])
 
 
 def _cell(row: int, column: int, value: float) -> str:

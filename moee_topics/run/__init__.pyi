@@ -1,6 +1,7 @@
 from .embed_stage import Encoded as Encoded
 from .embed_stage import embed as embed
 from .estimates import estimate as estimate
+from .estimates import sample_documents as sample_documents
 from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
 from .idle_keys import idle_in_prediction as idle_in_prediction
@@ -21,3 +22,4 @@ from .stages import run as run
 from .updates import UpdatedRun as UpdatedRun
 from .updates import undo as undo
 from .updates import update as update
+from .workspace import Workspace as Workspace

@@ -88,6 +88,18 @@ def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
     assert "| topics |" in again.stdout and again.stdout.rstrip().endswith("methods.html")
 
 
+def test_the_views_of_a_corpus_are_compared_and_the_best_is_told(recipe: Path, tmp_path: Path) -> None:
+    arguments = ("compare", "views", recipe, "encoder.layers=[1, last]", "encoder.pooling=[mean, last_token]")
+    result = call(*arguments, "--sample", "40", "--output", tmp_path, "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["documents"] <= 40 and any(view["name"] == found["recommended_view"] for view in found["views"])
+    assert (tmp_path / "views.html").is_file()
+    assert call("compare", "views").exit_code == 3
+    missing = call("compare", "views", recipe, "encoder.layers=99", "--output", tmp_path)
+    assert missing.exit_code == 4 and "asks for layer 99" in missing.stderr
+
+
 def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_path: Path) -> None:
     run = finished / "mine"
     for arguments, told in [

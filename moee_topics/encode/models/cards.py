@@ -127,7 +127,7 @@ def experts_per_token(config: Any) -> int:
     top_k = _first(config.get_text_config(), _TOP_K)
     if top_k is None:
         raise ModelError(
-            f"The configuration of a model of type {config.model_type!r} does not say to how many experts a token goes, "
+            f"The configuration of a model of type {config.model_type!r} does not say how many experts take a token, "
             "so it cannot be counted how often each is chosen. Leave encoder.routing=frequency out."
         )
     return top_k

@@ -1,0 +1,93 @@
+"""Which view of the embedded model suits labelled sets: k-means with the true number of classes, for docs/readouts.md.
+
+    python -m benchmarks.readouts --data ../shared/data --store vectors
+
+Each set is compared as ``moee-topics compare views`` compares a corpus; encoding is kept in --store. Writes
+benchmarks/results/readouts.json and prints the tables of the document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moee_topics.mteb import compare_views
+from moee_topics.recipe import parse_recipe
+from moee_topics.store import read_json, write_json
+
+ARCHIVES, SUBFIELDS = "arxiv_clustering/archives.jsonl.gz", "arxiv_clustering/cs_subfields.jsonl.gz"
+ABSTRACTS, LABEL = ["text", "abstract"], "label_name"
+SETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "newsgroups": ("20newsgroups", {"subset": "test", "remove": ["headers", "footers", "quotes"]}),
+    "newsgroups-subjects": ("20newsgroups/subjects_s2s.jsonl.gz", {}),
+    "arxiv-abstracts": (ARCHIVES, {"text": ABSTRACTS, "label": LABEL}),
+    "arxiv-titles": (ARCHIVES, {"text": "text", "label": LABEL}),
+    "cs-titles": (SUBFIELDS, {"text": "text", "label": LABEL}),
+    "emotion": ("emotion/test.jsonl.gz", {"label": LABEL}),
+    "tweets": ("tweet_sentiment_extraction/test.jsonl.gz", {"label": LABEL}),
+}
+CHOSEN_ON = ("newsgroups-subjects", "arxiv-abstracts", "cs-titles")
+"""The sets on which a view is chosen; the others show what the choice is worth."""
+RESULTS = Path(__file__).with_name("results") / "readouts.json"
+
+
+def main() -> None:
+    """Compares the views of every set, and tells what was chosen on some and is worth on the others."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--layers", nargs="*", default=["last", "0", "0.25", "0.5", "0.75", "0.9"])
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    asked = parser.parse_args()
+    layers = [float(layer) if "." in layer else layer for layer in asked.layers]
+    done = read_json(asked.output, default={}).get("sets", {})
+    for name in asked.sets:
+        if name in done:
+            continue
+        file, reading = SETS[name]
+        corpus = {"source": file if file == "20newsgroups" else str(asked.data / file), **reading}
+        encoder = {"prompt": "none", "max_tokens": asked.max_tokens, "layers": layers}
+        fusion = {"method": "hidden_states", "standardize": "hidden_states"}
+        recipe = parse_recipe({"corpus": corpus, "encoder": encoder, "fusion": fusion})
+        done[name] = compare_views(recipe, asked.store, sample=asked.documents).to_json()
+        machine = {"python": platform.python_version(), "torch": version("torch"), "machine": platform.machine()}
+        write_json(
+            asked.output, {"documents": asked.documents, "max_tokens": asked.max_tokens, **machine, "sets": done}
+        )
+        print(f"{name}: {done[name]['recommended_view']}", flush=True)
+    print("\n".join(tables(done)))
+
+
+def tables(sets: dict[str, Any]) -> list[str]:
+    """The AMI of every view on every set, the mean on the sets of the choice first; and the measures without labels."""
+    chosen_on = [name for name in CHOSEN_ON if name in sets]
+    names = [*chosen_on, *(name for name in sets if name not in chosen_on)]
+    ami: dict[str, dict[str, float]] = {}
+    for name in names:
+        for view in sets[name]["views"]:
+            label = f"{view['name']} ({view['control']})" if view["control"] else view["name"]
+            ami.setdefault(label, {})[name] = 100 * view["scores"]["ami"]
+    whole = {view: of_sets for view, of_sets in ami.items() if len(of_sets) == len(names)}
+    order = sorted(whole, key=lambda view: -np.mean([whole[view][name] for name in chosen_on]))
+    lines = ["| view | mean of the first three | " + " | ".join(names) + " |", "|---|--:|" + "--:|" * len(names)]
+    for view in order:
+        mean = np.mean([whole[view][name] for name in chosen_on])
+        lines.append(f"| {view} | {mean:.1f} | " + " | ".join(f"{whole[view][name]:.1f}" for name in names) + " |")
+    measures = list(next(iter(sets.values()))["rank_correlations"])
+    lines += ["", "| measure | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    for measure in measures:
+        ranks = (f"{sets[name]['rank_correlations'][measure]:.2f}" for name in names)
+        lines.append(f"| {measure} | " + " | ".join(ranks) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
