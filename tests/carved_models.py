@@ -1,7 +1,8 @@
-"""Tiny dense decoders to carve, token rows, and the states of a model."""
+"""Tiny dense decoders to carve, token rows, the states of a model, and a mixture that is about to learn."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import torch
 from tiny_models import VOCABULARY, tiny_tokenizer
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
+from moee_topics.encode.models import carving
+from moee_topics.encode.models.distillation import Trainer
+from moee_topics.encode.models.passages import Texts
 from moee_topics.encode.models.settings import CarveSettings, DistilSettings
 
 SHAPE = {
@@ -62,3 +66,17 @@ TRAINING = DistilSettings(
     rate=1e-3,
     checkpoint_seconds=0.0,
 )
+
+
+def texts(count: int = 40) -> Texts:
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(10, 40, count)
+    return Texts(rng.integers(1, VOCABULARY, int(sizes.sum())), np.cumsum(sizes))
+
+
+def trainer(
+    folder: Path, settings: DistilSettings = TRAINING, given: Texts | None = None, shape: CarveSettings = SETTINGS
+) -> Trainer:
+    donor = dense()
+    model, _ = carving.carve(donor, rows(), replace(shape, strength=0.3))
+    return Trainer(model.requires_grad_(True), donor, given or texts(), folder, settings)

@@ -44,18 +44,12 @@ def excel_table(path: Path, settings: CorpusSettings) -> Table:
             _refuse_merged(path, needed, top)
             for number, cells in numbered:
                 values = {name: cells[i] for name, i in needed.items() if i < len(cells)}
-                sources: tuple[Any, ...] = ()
+                sources: Mapping[str, Any] = {}
                 if None in values.values():  # a gap, or a formula whose value no program has saved
                     formulas = formulas or _sheet(path, formulas=True).iter_rows(values_only=True)
-                    sources, at = next(islice(formulas, number - at - 1, None), ()), number
-                for name, value in values.items():
-                    i = needed[name]
-                    if value in ERRORS or (value is None and i < len(sources) and sources[i] is not None):
-                        fault = value or "a formula without its value"
-                        raise InputError(
-                            f"{path}, row {number}: the column {name!r} holds {fault}. Mend it and save the file with "
-                            "a spreadsheet program, or save it as csv."
-                        )
+                    written, at = next(islice(formulas, number - at - 1, None), ()), number
+                    sources = {name: written[i] for name, i in needed.items() if i < len(written)}
+                _refuse_faults(f"{path}, row {number}", values, sources)
                 if all(cell is None for cell in cells):
                     # Of one column it is a row without text, which has to be counted; at the end it is none.
                     blank += [number] if len(names) == 1 else []
@@ -83,6 +77,16 @@ def _sheet(path: Path, *, formulas: bool = False) -> Any:
     sheet = next((sheet for sheet in sheets if sheet.sheet_state == "visible"), sheets[0])
     sheet.reset_dimensions()  # some writers state too few rows, and openpyxl would read no more
     return sheet
+
+
+def _refuse_faults(place: str, values: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
+    """Errors that a spreadsheet shows, and formulas (``sources``) without a value."""
+    for name, value in values.items():
+        if value in ERRORS or (value is None and sources.get(name) is not None):
+            raise InputError(
+                f"{place}: the column {name!r} holds {value or 'a formula without its value'}. Mend it and save the "
+                "file with a spreadsheet program, or save it as csv."
+            )
 
 
 def _refuse_merged(path: Path, needed: Mapping[str, int], top: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -99,8 +99,8 @@ class Estimate:
     view_bytes: dict[str, int]
     fit_memory_bytes: int
     device: str
-    trial: Trial | None
-    encode_seconds: float | None
+    trial: Trial | None = None
+    encode_seconds: float | None = None
     machines: MachinesEstimate | None = None
 
     def to_text(self) -> str:
@@ -152,52 +152,56 @@ def estimate(
         InputError: the corpus cannot be read, there are no machines, or a price without machines.
         ModelError: the model's configuration or tokenizer cannot be read.
     """
+    _check_machines(machines, price_per_hour)
+    work = Workspace(recipe, store, store, progress or Progress())
+    started = time.perf_counter()
+    survey = work.survey
+    read_seconds = time.perf_counter() - started
+    sample = sample_documents(work.passing(), survey, SAMPLED_DOCUMENTS)
+    needs = _needs(work, sample)
+    # Weights are never downloaded for a trial: an estimate is asked for before somebody decides on gigabytes.
+    if not trial or not weights_are_here(recipe.encoder.model):
+        return needs
+    speed = time_trial(work, sample, TRIAL_DOCUMENTS if machines is None else TRIAL_FOR_MACHINES)
+    missing_tokens = needs.tokens * (1 - needs.stored / needs.unique)
+    needs = replace(needs, trial=speed, encode_seconds=missing_tokens / speed.tokens_per_second)
+    if machines is None:
+        return needs
+    fleet = Fleet(machines, speed.tokens_per_second, speed.load_seconds, read_seconds, price_per_hour)
+    device = f"{recipe.encoder.model} on {needs.device}"
+    return replace(needs, machines=on_machines(fleet, speed, needs.unique - needs.stored, missing_tokens, device))
+
+
+def _check_machines(machines: int | None, price_per_hour: float | None) -> None:
     if machines is None and price_per_hour is not None:
         raise InputError("A price is that of a machine. Say of how many, such as --machines 16.")
     if machines is not None and (machines < 1 or not 0 <= (price_per_hour or 0) < math.inf):
         raise InputError(
             f"{machines} machines at {price_per_hour} an hour cannot be. Expected 1 or more, at 0 or more."
         )
-    work = Workspace(recipe, store, store, progress or Progress())
-    started = time.perf_counter()
-    survey, settings = work.survey, recipe.encoder
-    read_seconds = time.perf_counter() - started
-    sample = sample_documents(work.passing(), survey, SAMPLED_DOCUMENTS)
-    counts = sum((work.encoder.count([document.text]) for document in sample), TokenCounts())
-    card = work.encoder.card
-    if settings.quantize not in card.memory:
-        raise ModelError(
-            f"{card.name!r} ({card.family}) cannot be quantized to {settings.quantize}. Use encoder.quantize=none."
-        )
-    stored = survey.unique - work.missing()
-    # Weights are never downloaded for a trial: an estimate is asked for before somebody decides on gigabytes.
-    most = TRIAL_DOCUMENTS if machines is None else TRIAL_FOR_MACHINES
-    speed = time_trial(work, sample, most) if trial and weights_are_here(settings.model) else None
-    dimensions = recipe.fusion.dimensions(card.hidden_size, card.layers * card.experts)
-    tokens = round(counts.tokens / len(sample) * survey.unique)
-    unstored = survey.unique - stored
-    several = None
-    if speed and machines:
-        fleet = Fleet(machines, speed.tokens_per_second, speed.load_seconds, read_seconds, price_per_hour)
-        device = f"{settings.model} on {work.encoder.device}"
-        several = on_machines(fleet, speed, unstored, tokens * unstored / survey.unique, device)
+
+
+def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
+    """What can be said before anything is loaded."""
+    encoder, survey, fusion = work.encoder, work.survey, work.recipe.fusion
+    counts = sum((encoder.count([document.text]) for document in sample), TokenCounts())
+    card, quantize = encoder.card, encoder.settings.quantize
+    if quantize not in card.memory:
+        raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
     return Estimate(
         documents=survey.documents,
         unique=survey.unique,
-        stored=stored,
+        stored=survey.unique - work.missing(),
         sampled=len(sample),
-        tokens=tokens,
+        tokens=round(counts.tokens / len(sample) * survey.unique),
         documents_cut=counts.documents_cut / len(sample),
         tokens_lost=counts.tokens_lost / max(1, counts.tokens_lost + counts.tokens),
-        weights_bytes=card.memory[settings.quantize],
-        store_bytes=survey.unique * work.encoder.bytes_per_document,
-        view_bytes={name: survey.unique * size for name, size in work.encoder.bytes_per_view.items()},
+        weights_bytes=card.memory[quantize],
+        store_bytes=survey.unique * encoder.bytes_per_document,
+        view_bytes={name: survey.unique * size for name, size in encoder.bytes_per_view.items()},
         # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * dimensions,
-        device=work.encoder.device,
-        trial=speed,
-        encode_seconds=tokens * (1 - stored / survey.unique) / speed.tokens_per_second if speed else None,
-        machines=several,
+        fit_memory_bytes=2 * 4 * survey.documents * fusion.dimensions(card.hidden_size, card.layers * card.experts),
+        device=encoder.device,
     )
 
 

@@ -17,7 +17,8 @@ from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.messages import did_you_mean, shortened
 from moee_topics.schema import build
-from moee_topics.topics.upstream import HasUpstream, RepresentationSections, UpstreamSections, faults_together
+from moee_topics.topics.upstream import RepresentationSections, UpstreamSections
+from moee_topics.topics.upstream_faults import HasUpstream, faults_together
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Tokenizer = Literal["jieba", "sudachi", "pythainlp"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -312,84 +312,3 @@ class RepresentationSections(Section):
         section, _, _ = key.partition(".")
         names = list(section_types(section_types(cls).get(section)))
         return f"{section} takes {', '.join(names)}" if names else f"{section} takes no arguments"
-
-
-class HasUpstream(Protocol):
-    """The sections whose arguments depend on each other, whoever has them."""
-
-    umap: UmapArguments
-    hdbscan: HdbscanArguments
-    vectorizer: VectorizerArguments
-    ctfidf: CtfidfArguments
-    bertopic: BertopicArguments
-
-
-def _without_effect(sections: HasUpstream, tokenizer: str | None) -> dict[str, bool]:
-    """Arguments that upstream takes and does not look at beside others, each with whether it stands so here."""
-    umap, hdbscan, vectorizer, ctfidf = sections.umap, sections.hdbscan, sections.vectorizer, sections.ctfidf
-    algorithm = hdbscan.get("algorithm", "best")
-    # hdbscan 0.8.44 scales distances by alpha in Prim's algorithm alone; "best" takes that above 60 dimensions.
-    unscaled = not algorithm.startswith("prims") and (algorithm != "best" or umap.get("n_components", 5) <= 60)
-    by_letters = vectorizer.get("analyzer", "word") != "word"
-    pairs = {
-        "umap.{} is for umap.densmap=true": (
-            umap,
-            ("dens_lambda", "dens_frac", "dens_var_shift"),
-            not umap.get("densmap"),
-        ),
-        "hdbscan.{} is for hdbscan.algorithm=prims_kdtree": (hdbscan, ("alpha",), unscaled),
-        "hdbscan.{} is for Boruvka's algorithm, which best and boruvka_kdtree take": (
-            hdbscan,
-            ("approx_min_span_tree", "core_dist_n_jobs"),
-            algorithm.startswith("prims"),
-        ),
-        "hdbscan.{} does nothing with hdbscan.cluster_selection_method=leaf": (
-            hdbscan,
-            ("max_cluster_size", "cluster_selection_epsilon_max"),
-            hdbscan.get("cluster_selection_method") == "leaf",
-        ),
-        "ctfidf.{} is for ctfidf.seed_words": (ctfidf, ("seed_multiplier",), not ctfidf.get("seed_words")),
-        "vectorizer.{} is for vectorizer.analyzer=word": (vectorizer, ("token_pattern", "stop_words"), by_letters),
-        "vectorizer.{} does nothing with vectorizer.vocabulary": (
-            vectorizer,
-            ("min_df", "max_df", "max_features"),
-            "vocabulary" in vectorizer,
-        ),
-        "topics.tokenizer does nothing with vectorizer.{}": (
-            vectorizer,
-            ("token_pattern", "analyzer"),
-            tokenizer is not None and ("token_pattern" in vectorizer or by_letters),
-        ),
-    }
-    return {
-        text.format(name): idle and name in section for text, (section, names, idle) in pairs.items() for name in names
-    }
-
-
-def faults_together(
-    sections: HasUpstream, outlier_strategy: str | None = None, tokenizer: str | None = None
-) -> list[str]:
-    """What is right one by one and wrong together: upstream would refuse it, or one of them would have no effect.
-
-    Args:
-        sections: the arguments.
-        outlier_strategy: of the reduction of outliers, where there is one.
-        tokenizer: that cuts words, where there is one.
-    """
-    umap, hdbscan, vectorizer = sections.umap, sections.hdbscan, sections.vectorizer
-    metric, algorithm = hdbscan.get("metric", "euclidean"), hdbscan.get("algorithm", "best")
-    low, high = vectorizer.get("min_df", 1), vectorizer.get("max_df", 1.0)
-    checks = {
-        "umap.min_dist is above umap.spread (1.0 unless given)": umap.get("min_dist", 0.0) > umap.get("spread", 1.0),
-        "umap.metric_kwds is for umap.metric=minkowski": "metric_kwds" in umap and umap.get("metric") != "minkowski",
-        f"hdbscan.algorithm={algorithm} cannot search by {metric}; best and ball trees can": (
-            metric in ("canberra", "braycurtis") and algorithm.endswith("kdtree")
-        ),
-        "topics.outliers.strategy=probabilities needs bertopic.calculate_probabilities=true": (
-            outlier_strategy == "probabilities" and not sections.bertopic.get("calculate_probabilities", False)
-        ),
-        # A count and a share can be compared only where the documents are counted.
-        "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
-        **_without_effect(sections, tokenizer),
-    }
-    return [fault for fault, holds in checks.items() if holds]

@@ -10,8 +10,10 @@ are always active, the shared ones, take over what of it they can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -48,48 +50,63 @@ def fit_down_projections(
     Raises:
         ResourceError: the disk of the finished layers is full.
     """
-    finished, done = finished or FinishedLayers(), 0
+    finished, done = finished or FinishedLayers(), count(1)
     length = max(map(len, rows))
     # Padded on the right, where no token of the text can see it.
     ids = torch.tensor([[*row, *[row[0]] * (length - len(row))] for row in rows])
-    real = torch.tensor([[place < len(row) for place in range(length)] for row in rows])
-    dense_states = dense.get_input_embeddings()(ids)
-    residual: Tensor
-
-    def follow(index: int, _layer: Any, _arguments: Any, options: dict[str, Any]) -> None:
-        nonlocal dense_states
-        dense_states = dense.layers[index](dense_states, **options)
-
-    def keep(_norm: Any, arguments: tuple[Tensor]) -> None:
-        nonlocal residual
-        residual = arguments[0][real]
+    real = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
+    streams = _Streams(dense, ids)
 
     def fit(index: int, mixture: Any, arguments: tuple[Tensor]) -> None:
-        nonlocal done
         if stored := finished.read(f"down-{index:04}"):
             change = stored["change"]
         else:
             active = active_neurons(mixture, arguments[0][real])
-            lacking = dense_states[real] - residual - active @ _down(mixture)
+            lacking = (streams.dense - streams.mixture)[real] - active @ _down(mixture)
             # The first token of a text, an attention sink of another order, is no part of the scale; but it is fitted,
             # since later layers need what its neurons write as it was.
             change = ridge(active, lacking, float(active[~_first(real)].square().mean()) * RIDGE)
             finished.write(f"down-{index:04}", {"change": change})
         _add(mixture, change)
-        done += 1
-        progress(done)
+        progress(next(done))
 
-    handles = []
-    for index, layer in enumerate(model.layers):
-        handles.append(layer.register_forward_pre_hook(partial(follow, index), with_kwargs=True))
-        if hasattr(layer.mlp, "experts"):
-            handles.append(layer.post_attention_layernorm.register_forward_pre_hook(keep))
-            handles.append(layer.mlp.register_forward_pre_hook(partial(fit, index)))
-    try:
+    with streams.followed(model, fit):
         model(input_ids=ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+class _Streams:
+    """The residual streams of a mixture and of its donor at one layer, (texts, tokens, hidden), as the mixture runs.
+
+    Attributes:
+        dense: the donor's behind the layer.
+        mixture: the mixture's before its feed-forward, which is to make up for the rest.
+    """
+
+    mixture: Tensor
+
+    def __init__(self, donor: Any, ids: Tensor) -> None:
+        self.layers, self.dense = donor.layers, donor.get_input_embeddings()(ids)
+
+    @contextmanager
+    def followed(self, model: Any, fit: Callable[[int, Any, tuple[Tensor]], None]) -> Iterator[None]:
+        """While open, each layer of the model moves both on, and its mixture is fitted before it computes."""
+        handles = []
+        for index, layer in enumerate(model.layers):
+            handles.append(layer.register_forward_pre_hook(partial(self._enter, index), with_kwargs=True))
+            if hasattr(layer.mlp, "experts"):
+                handles.append(layer.post_attention_layernorm.register_forward_pre_hook(self._keep))
+                handles.append(layer.mlp.register_forward_pre_hook(partial(fit, index)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, index: int, _layer: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        self.dense = self.layers[index](self.dense, **options)
+
+    def _keep(self, _norm: Any, arguments: tuple[Tensor]) -> None:
+        self.mixture = arguments[0]
 
 
 def ridge(inputs: Tensor, targets: Tensor, per_row: float) -> Tensor:

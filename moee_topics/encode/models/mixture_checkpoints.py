@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from transformers import AutoModel, PreTrainedModel
 
-from moee_topics.encode.models import carving, distillation, donors
+from moee_topics.encode.models import carving, donors
+from moee_topics.encode.models.dense_mixture import undensified
+from moee_topics.encode.models.distillation import Trainer
 from moee_topics.encode.models.finished_layers import FinishedLayers
 from moee_topics.encode.models.int4_checkpoint import write_compact
 from moee_topics.encode.models.loading import load_tokenizer, quiet
@@ -82,7 +84,7 @@ def carve_checkpoint(
     report = {
         "donor": str(source),
         "vocabulary": vocabulary,
-        "left_out": apart.left_out,
+        "left_out": sum(apart.left_out),
         "settings": asdict(settings),
         "megaflops_per_token": round(carving.megaflops(model.config), 1),
         "pooled_cosine": carving.pooled_cosine(model, dense, rows[:_COMPARED]),
@@ -129,18 +131,11 @@ def distil_checkpoint(
     student, tokenizer, dense = _mixture_and_parent(source, parent)
     # A checkpoint has two moments of each weight beside it, and is written anew before the old one goes.
     refuse_too_small(folder, 6 * _bytes(student))
-    apart, left_out = HeldOut(held_out), list[int]()
-
-    def learned() -> Iterator[Iterable[str]]:
-        for texts in sources:
-            before = apart.left_out
-            yield apart.apart(texts)
-            left_out.append(apart.left_out - before)
-
-    rows = tokenized(tokenizer, learned())
+    apart = HeldOut(held_out)
+    rows = tokenized(tokenizer, map(apart.apart, sources))
     assert rows.sources is not None
     work = folder.with_name(f"{folder.name}.distilling")
-    trainer = distillation.Trainer(student, dense, rows, work, settings)
+    trainer = Trainer(student, dense, rows, work, settings)
     courses: dict[str, list[float]] = {}
 
     def tell(numbers: dict[str, Any]) -> None:
@@ -150,36 +145,43 @@ def distil_checkpoint(
         progress(int(trainer.done * trainer.steps), trainer.steps, "steps")
 
     trainer.run(tell)
-    ends: dict[str, dict[str, float]] = {}
-    for name, course in courses.items():
-        # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
-        tenth = max(1, len(course) // 10)
-        first, last = (round(sum(part) / tenth, 4) for part in (course[:tenth], course[-tenth:]))
-        ends[name] = {"first": first, "last": last}
     report = {
         "parent": str(parent),
         "settings": asdict(settings),
-        "texts": np.bincount(rows.sources, minlength=len(left_out)).tolist(),
-        "left_out": left_out,
+        "texts": np.bincount(rows.sources, minlength=len(apart.left_out)).tolist(),
+        "left_out": apart.left_out,
         "steps": trainer.step,
-        "errors": ends,
+        "errors": {name: _ends(course) for name, course in courses.items()},
     }
-    with quiet():
-        # A fresh mixture, since the student's layers have another form while they learn.
-        fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
-    fresh.load_state_dict(distillation.undensified(trainer.student))
-    setattr(fresh.config, ROUTER_STRENGTH, getattr(student.config, ROUTER_STRENGTH))
-    fresh.eval().requires_grad_(False)
     with atomic_folder(folder) as unfinished:
-        if settings.four_bits:  # without rounding the way was one step long
-            scales = trainer.stored_scales() if trainer.rounding else None
-            write_compact(fresh, unfinished, tokenizer, scales=scales)
-        else:
-            fresh.save_pretrained(unfinished)
-            tokenizer.save_pretrained(unfinished)
+        _write_learned(unfinished, trainer, source, tokenizer)
         write_json(unfinished / "distillation.json", report)
     shutil.rmtree(work, ignore_errors=True)
     return report
+
+
+def _ends(course: Sequence[float]) -> dict[str, float]:
+    """Where an error began and where it ended."""
+    # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
+    tenth = max(1, len(course) // 10)
+    return {"first": round(sum(course[:tenth]) / tenth, 4), "last": round(sum(course[-tenth:]) / tenth, 4)}
+
+
+def _write_learned(folder: Path, trainer: Trainer, source: str | Path, tokenizer: Any) -> None:
+    """Writes what the mixture of ``source`` learned, in four bits if it learned to bear them."""
+    with quiet():
+        # A fresh mixture, since the student's layers have another form while they learn.
+        fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
+    fresh.load_state_dict(undensified(trainer.student))
+    setattr(fresh.config, ROUTER_STRENGTH, getattr(trainer.student.config, ROUTER_STRENGTH))
+    fresh.eval().requires_grad_(False)
+    if trainer.settings.four_bits:
+        # Without rounding the way was one step long.
+        scales = trainer.rounding.stored_scales(trainer.student) if trainer.rounding else None
+        write_compact(fresh, folder, tokenizer, scales=scales)
+    else:
+        fresh.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _bytes(model: PreTrainedModel) -> int:

@@ -36,13 +36,17 @@ def shingles(text: str) -> NDArray[np.uint64]:
 
 
 class HeldOut:
-    """Texts that no other is to be a near-copy of."""
+    """Texts that no other is to be a near-copy of.
+
+    Attributes:
+        left_out: how many texts were too near, of each source that was read.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         # Unique text by text: a corpus of mails quotes itself over and over.
         parts = [np.unique(shingles(text)) for text in texts]
         self.shingles = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
-        self.left_out = 0
+        self.left_out: list[int] = []
 
     def overlaps(self, text: str) -> bool:
         """Whether a text shares three shingles with those held out, or a twentieth of its own."""
@@ -51,9 +55,10 @@ class HeldOut:
         return shared > _MOST_SHARED or shared > _LARGEST_SHARE * len(own)
 
     def apart(self, texts: Iterable[str]) -> Iterator[str]:
-        """The texts that do not overlap; the others are counted in ``left_out``."""
+        """The texts of one source that do not overlap."""
+        self.left_out.append(0)
         for text in texts:
             if self.overlaps(text):
-                self.left_out += 1
+                self.left_out[-1] += 1
             else:
                 yield text

@@ -9,48 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from carved_models import SETTINGS, TRAINING, dense, rows, states
+from carved_models import TRAINING, texts, trainer
 from tiny_models import VOCABULARY
 
-from moee_topics.encode.models import carving, distillation, int4_blocks
+from moee_topics.encode.models import distillation
 from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.encode.models.distillation import DistilSettings, Trainer
+from moee_topics.encode.models.dense_mixture import undensified
 from moee_topics.encode.models.passages import Texts
-from moee_topics.errors import InputError, ModelError, ResourceError
-
-
-def texts(count: int = 40) -> Texts:
-    rng = np.random.default_rng(1)
-    sizes = rng.integers(10, 40, count)
-    return Texts(rng.integers(1, VOCABULARY, int(sizes.sum())), np.cumsum(sizes))
-
-
-def trainer(
-    folder: Path, settings: DistilSettings = TRAINING, given: Texts | None = None, shape: CarveSettings = SETTINGS
-) -> Trainer:
-    donor = dense()
-    model, _ = carving.carve(donor, rows(), replace(shape, strength=0.3))
-    return Trainer(model.requires_grad_(True), donor, given or texts(), folder, settings)
-
-
-def test_computing_every_neuron_is_the_mixture_itself() -> None:
-    model, _ = carving.carve(dense(), rows(), replace(SETTINGS, strength=0.3))
-    row = rows(1)[0]
-    plain, names = states(model, row), model.state_dict()
-    distillation.densify(model)
-
-    assert (states(model, row) - plain).abs().max() < 1e-5
-    folded = distillation.undensified(model)
-    assert folded.keys() == names.keys() and all(torch.equal(folded[name], names[name]) for name in names)
-
-
-def test_an_idle_group_has_no_weight_and_a_gradient(tmp_path: Path) -> None:
-    model, _ = carving.carve(dense(), rows(), replace(SETTINGS, strength=0.3))
-    distillation.densify(model)
-    weights = model.layers[0].mlp.group_weights(torch.randn(5, 48).requires_grad_())
-
-    assert ((weights > 0).sum(1) == 3).all() and torch.allclose(weights.sum(1), torch.tensor(3.0))
-    assert model.layers[0].mlp.gate.weight.grad_fn is None and weights.grad_fn is not None
+from moee_topics.errors import InputError, ResourceError
 
 
 def test_distillation_brings_the_mixture_nearer_to_its_parent(tmp_path: Path) -> None:
@@ -86,16 +52,8 @@ def test_a_distillation_that_was_stopped_goes_on_as_if_it_was_not(tmp_path: Path
     rest.run(lambda numbers: None)
 
     assert rest.step == whole.step == 6
-    for name, weight in distillation.undensified(whole.student).items():
-        assert torch.equal(weight, distillation.undensified(rest.student)[name]), name
-
-
-def test_pairs_are_told_from_all_other_passages_of_a_step() -> None:
-    vectors = torch.eye(6)[[0, 1, 2, 0, 1, 2]] * 3
-    assert distillation.contrast(vectors, 0.05) < 1e-6
-    wrong = distillation.contrast(vectors[[0, 1, 2, 1, 2, 0]], 0.05)
-    assert wrong == pytest.approx(20, abs=1e-3)  # each is at cosine 0 to its own and at 1 to another
-    assert distillation.contrast(torch.ones(6, 4), 0.05) == pytest.approx(math.log(5), abs=1e-5)
+    for name, weight in undensified(whole.student).items():
+        assert torch.equal(weight, undensified(rest.student)[name]), name
 
 
 def test_passages_of_a_text_come_together_in_states_and_routing(tmp_path: Path) -> None:
@@ -111,31 +69,6 @@ def test_passages_of_a_text_come_together_in_states_and_routing(tmp_path: Path) 
     for name in ("pairs", "routing"):
         first, last = (np.mean([numbers[name] for numbers in part]) for part in (heard[:5], heard[-5:]))
         assert last < 0.8 * first, name
-
-
-def test_rounded_weights_are_stored_with_the_scales_they_learned(tmp_path: Path) -> None:
-    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1, strength=0.3))
-    one = Trainer(
-        model.requires_grad_(True), dense(), texts(), tmp_path, replace(TRAINING, four_bits=True, round_after=0.0)
-    )
-    one.run(lambda numbers: None)
-    assert one.rounding is not None
-    with one.rounding():
-        rounded = {name: weight.clone() for name, weight in distillation.undensified(one.student).items()}
-    exact, scales = distillation.undensified(one.student), one.stored_scales()
-    for name, weight in exact.items():
-        as_stored = int4_blocks.rounded(weight, scales[name]) if name in scales else weight
-        assert torch.equal(as_stored, rounded[name]), name
-    assert len(scales) == 2 * (4 + 3 + 2)
-
-
-def test_four_bits_are_refused_where_weights_could_not_be_stored_as_they_learned(tmp_path: Path) -> None:
-    """Before anything is learned: blocks that do not divide rows would mix scales, or end in an error of torch."""
-    with pytest.raises(ModelError, match="rows of 12 weights"):
-        trainer(tmp_path, replace(TRAINING, four_bits=True))
-    model, _ = carving.carve(dense(), rows(), CarveSettings(groups=2, group_size=24, active=1, strength=0.3))
-    with pytest.raises(InputError, match="learn='routers_and_norms'"):
-        Trainer(model, dense(), texts(), tmp_path, replace(TRAINING, four_bits=True, learn="routers_and_norms"))
 
 
 def test_other_settings_or_too_little_text_are_refused(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def test_a_near_copy_is_left_out_wherever_it_stands() -> None:
     others = [filler(30), filler(300) + " " + " ".join(EVALUATION.split()[:9]), "a title of six other words", "", "!"]
     assert [held.overlaps(text) for text in copies] == [True] * 4
     assert [held.overlaps(text) for text in others] == [False] * 5
-    assert list(held.apart([*copies, *others])) == others and held.left_out == 4
+    assert list(held.apart([*copies, *others])) == others and held.left_out == [4]
 
 
 def test_where_nothing_is_held_out_every_text_is_apart() -> None:
     held = HeldOut([])
-    assert list(held.apart([EVALUATION, PHRASE])) == [EVALUATION, PHRASE] and held.left_out == 0
+    assert list(held.apart([EVALUATION, PHRASE])) == [EVALUATION, PHRASE] and held.left_out == [0]
