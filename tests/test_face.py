@@ -43,17 +43,18 @@ def test_importing_the_package_and_its_settings_loads_nothing_heavy() -> None:
 
 
 ORDERS = """
-import sys
+import inspect, sys
 for before in ("", "import moee_topics.run.stages", "from moee_topics.run import predict"):
     # As in a new process, but for torch and others, which take ten seconds to import.
     for name in [name for name in sys.modules if name.split(".")[0] == "moee_topics"]:
         del sys.modules[name]
     exec(f"{before}\\nimport moee_topics\\nfrom moee_topics import run")
     assert callable(run) and callable(moee_topics.run), before
+    assert "Takes a corpus all the way" in run.__doc__ and "recipe" in inspect.signature(run).parameters, before
     exec("import moee_topics.run as room")
     assert callable(room.predict) and room.run is not None, before
 """
 
 
-def test_run_is_the_function_whatever_was_imported_before() -> None:
+def test_run_is_the_function_and_says_what_it_does_whatever_was_imported_before() -> None:
     fresh(ORDERS)

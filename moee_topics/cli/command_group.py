@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from moee_topics.cli.help_page import Command, PageContext
 from moee_topics.cli.options import with_options
 from moee_topics.cli.stdout import print_json
 from moee_topics.errors import InputError, Interrupted, MoEETopicsError
@@ -27,6 +28,7 @@ class Commands(TyperGroup):
         wants_json: whether the command at work was given ``--json``.
     """
 
+    context_class = PageContext
     wants_json = False
 
     def invoke(self, ctx: Any) -> Any:
@@ -77,7 +79,7 @@ def group_of(commands: Sequence[Callable[..., None]], *, help: str, epilog: str 
         # \b keeps click from filling the lines that follow.
         epilog_of = "\b\nExamples:\n  " + "\n  ".join(examples) if examples else None
         settings = {"ignore_unknown_options": any_option}
-        group.command(name, epilog=epilog_of, context_settings=settings)(with_options(function))
+        group.command(name, cls=Command, epilog=epilog_of, context_settings=settings)(with_options(function))
     return group
 
 

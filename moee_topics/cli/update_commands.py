@@ -77,8 +77,8 @@ def update(
 @command("moee-topics diff runs/posts v1 v3")
 def diff(
     run: RunPath,
-    first: Annotated[str, typer.Argument(help="The earlier version, such as v1.", metavar="VERSION")],
-    second: Annotated[str, typer.Argument(help="The later version.", metavar="VERSION")],
+    first: Annotated[str, typer.Argument(help="The earlier version, such as v1.", metavar="FROM")],
+    second: Annotated[str, typer.Argument(help="The later version.", metavar="TO")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The page [default: in RUN/versions].")] = None,
     as_json: Json = False,
 ) -> None:

@@ -30,6 +30,14 @@ def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[st
         yield from commands(command, (*path, name))
 
 
+def all_commands(group: Any = None) -> Iterator[Any]:
+    """The commands and groups themselves."""
+    group = group or get_command(app)
+    yield group
+    for command in getattr(group, "commands", {}).values():
+        yield from all_commands(command)
+
+
 def page(path: tuple[str, ...]) -> str:
     result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}, prog_name="moee-topics")
     assert result.exit_code == 0
@@ -59,6 +67,19 @@ def test_help_fits_80_columns_and_nothing_is_cut(path: tuple[str, ...]) -> None:
     assert max(map(len, lines)) <= 80
     cut = [line for line in lines if line.endswith("...") and not line.startswith("Usage:")]
     assert not cut, "the first sentence of a command is to fit its line"
+
+
+@every_page
+def test_help_speaks_of_no_type_of_python(path: tuple[str, ...]) -> None:
+    assert not re.search(r"<?\b(list\[|str\b|int\b|float\b|bool\b|x>)|<(path|Path)>| range>", page(path))
+
+
+@every_page
+def test_no_option_is_broken_over_two_lines(path: tuple[str, ...]) -> None:
+    text, every = page(path), {name for command in all_commands() for param in command.params for name in param.opts}
+    assert not [line for line in text.splitlines() if line.rstrip().endswith("-")]
+    named = set(re.findall(r"(?<![\w-])--[\w-]+", text.partition("Examples:")[0]))
+    assert named <= every | {"--help", "--no-trial"}, named - every
 
 
 @every_page
