@@ -76,7 +76,7 @@ def test_every_place_for_a_change_is_there_and_so_is_its_test() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = text[text.index("## Where do I change") : text.index("Letters, everywhere")]
     places = re.findall(r"`((?:moee_topics|tests)/[^`*]+)`", table)
-    assert len(re.findall(r"^\| an? ", table, flags=re.MULTILINE)) == 10 and len(places) >= 20
+    assert len(re.findall(r"^\| an? ", table, flags=re.MULTILINE)) >= 10 and len(places) >= 20
     assert not [place for place in places if not (ROOT / place).exists()]
 
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from markupsafe import Markup
 
 from moee_topics.errors import InputError
-from moee_topics.fuse import METHODS
-from moee_topics.report.chapters import (
-    expert_rows,
-    label_chapter,
-    label_counts,
-    manifest_tables,
-    outlier_chapter,
-    topic_rows,
-)
-from moee_topics.report.citations import references
+from moee_topics.report.chapters import CHAPTERS
 from moee_topics.report.page_data import documents_data, embedded_json, first_data
 from moee_topics.report.settings import ReportSettings
-from moee_topics.report.stability_chapter import stability_chapter
 from moee_topics.report.template import render, template_text
-from moee_topics.report.verdicts import HEADLINE, score_verdict
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_text
-
-LARGEST = 10
 
 
 def write_report(
@@ -61,29 +47,12 @@ def write_report(
 def render_report(run: RunFolder, settings: ReportSettings) -> str:
     """The report as text."""
     packed, longest = documents_data(run)
-    counts = label_counts(run)
-    # A run of an older version can have no section, or a method that is gone.
-    method = METHODS.get(str(run.section("fusion").get("method")))
+    pages = [(chapter, chapter.html(run, longest)) for chapter in CHAPTERS]
     return render(
         "report.html.j2",
         script=template_text("report.js"),
         run=run,
-        rows=topic_rows(run, counts),
-        largest=run.ranked_topics[:LARGEST],
-        topics_total=len(run.ranked_topics),
-        outliers=outlier_chapter(run, counts),
-        scores=[score_verdict(name, score) for name, score in run.scores.items()],
-        headline=[score_verdict(name, run.scores[name]) for name in HEADLINE if name in run.scores],
-        labels=label_chapter(run, counts),
-        expert_rows=expert_rows(run),
-        manifest=manifest_tables(run),
-        left_out=list(run.section("left_out").items()),
-        recipe=json.dumps(run.manifest.get("recipe", {}), indent=2, ensure_ascii=False),
-        references=references(run),
+        chapters=[(chapter, html) for chapter, html in pages if html is not None],
         first=Markup(embedded_json(first_data(run, settings.map_documents))),
         packed=Markup(packed),
-        longest=longest,
-        stability=stability_chapter(run),
-        method=method,
-        circular=method is not None and "routing_weights" in method.reads,
     )

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from moee_topics.report import numerals
 from moee_topics.run_folder import title
+from moee_topics.topics import Topic
 
 
 def render(template: str, *, script: str, **values: Any) -> str:
@@ -34,9 +35,19 @@ def render(template: str, *, script: str, **values: Any) -> str:
     return _environment().get_template(template).render(policy=policy, **inline, **values)
 
 
+def fill(markup: str, **values: Any) -> Markup:
+    """A part of a page from markup that a module holds itself; what it names is escaped as on any page."""
+    return Markup(_environment().from_string(markup).render(**values))
+
+
 def template_text(name: str) -> str:
     """A file of the folder ``templates``."""
     return files("moee_topics.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def topic_link(topic: Topic) -> Markup:
+    """The name of a topic as a button that opens what is known of it."""
+    return Markup('<button type="button" class="link" data-topic="{}">{}</button>').format(topic.topic, title(topic))
 
 
 @cache
@@ -52,6 +63,7 @@ def _environment() -> Environment:
         "bytes": numerals.as_bytes,
         "seconds": numerals.as_duration,
         "title": title,
+        "link": topic_link,
         "plain": lambda text: Markup(numerals.markdown_text(text)),
     }
     environment.filters.update({f"read_{name}": function for name, function in filters.items()})

@@ -23,6 +23,7 @@ from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_
         ({"score": {"alphas": 1}}, "no key score.alphas. Did you mean score.alpha"),
         ({"score": {"methods": ["mean"]}}, "HS, RW, concat, sum"),
         ({"score": {"standardize": "sometimes"}}, "score.standardize"),
+        ({"score": {"batch_size": 0}}, "score.batch_size is 0, expected .* at least 1"),
         ({"score": {"local": [{"file": "x", "typo": 1}]}}, r"no key score.local\[0\].typo"),
         ({"encoder": {"modle": "x"}, "score": {}}, "Did you mean encoder.model"),
         ({}, "score"),

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from small_run import small_run
 
+from moee_topics.run_folder import RunFolder
+
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -16,3 +18,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_run(tmp_path_factory.mktemp("hostile"), hostile=True)
+
+
+@pytest.fixture
+def folder(run: Path) -> RunFolder:
+    return RunFolder.read(run)
