@@ -43,9 +43,11 @@ MARKUP = """\
     {% if label_count %}<li><b>{{ label_count }}</b> known labels</li>{% endif %}
     {% if corpus.timestamps %}<li>{{ corpus.timestamps[0]|string|truncate(10, True, "") }} to
       {{ corpus.timestamps[1]|string|truncate(10, True, "") }}</li>{% endif %}
-    {% if fusion.method %}<li>embedding: {{ fusion.method|replace("_", " ") }}{% if method and method.uses_alpha %},
-      alpha {{ fusion.alpha }}{% endif %}{% if fusion.filters %},
-      {{ fusion.filters|join(", ") }}{% endif %}{% if fusion.lexical %}, words {{ fusion.lexical }}{% endif %}</li>
+    {% if fusion.method %}
+    <li>embedding: {{ fusion.method|replace("_", " ") }}
+      {%- if method and method.uses_alpha %}, alpha {{ fusion.alpha }}{% endif %}
+      {%- if fusion.filters %}, {{ fusion.filters|join(", ") }}{% endif %}
+      {%- if fusion.lexical %}, words {{ fusion.lexical }}{% endif %}</li>
     {% endif %}
   </ul>
   <p class="note no-script">JavaScript is off, so the map, the charts and the search are left out. The tables are all

@@ -51,10 +51,10 @@ MARKUP = """\
   {% if run.manifest.stages %}<h3>Stages</h3>
   <table><thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th></tr></thead>
     <tbody>{% for stage in run.manifest.stages %}<tr><th scope="row">{{ stage.name }}</th>
-    <td class="num">{{ stage.seconds|read_seconds }}{% if stage.skipped %} <small>done before,
-    skipped</small>{% endif %}</td></tr>{% endfor %}</tbody></table>
-  {% if left_out %}<p class="note">Left out, since they could not be made: {% for name, why in left_out %}{{ name }}
-    ({{ why }}){{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
+    <td class="num">{{ stage.seconds|read_seconds }}
+      {%- if stage.skipped %} <small>done before, skipped</small>{% endif %}</td></tr>{% endfor %}</tbody></table>
+  {% if left_out %}<p class="note">Left out, since they could not be made:
+    {% for name, why in left_out %}{{ name }} ({{ why }}){{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
   {% if run.manifest.peak_memory_bytes %}<p>Peak memory
     {{ run.manifest.peak_memory_bytes|read_bytes }}.</p>{% endif %}{% endif %}
   <h3>Manifest</h3>
