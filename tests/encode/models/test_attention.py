@@ -23,7 +23,7 @@ def flash_like(
     assert torch.equal(cu_q, cu_k)
     assert int((cu_q[1:] - cu_q[:-1]).max()) == max_q == max_k
     assert given["num_splits"] == 1
-    assert given["enable_gqa"] == (q.shape[1] != k.shape[1])
+    assert given.get("enable_gqa", False) == (q.shape[1] != k.shape[1])
     left, right = given["window_size"]
     assert right == 0
     places = torch.arange(len(q))
