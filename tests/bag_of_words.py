@@ -55,6 +55,17 @@ class BagOfWords:
         return Embeddings(hidden, logits)
 
 
+class NarrowCone(BagOfWords):
+    """The same with a large offset that all texts share, and another one that grows as they get shorter."""
+
+    def encode(self, texts: str | Iterable[str]) -> Embeddings:
+        documents = [texts] if isinstance(texts, str) else list(texts)
+        found = super().encode(documents)
+        shared, short = np.random.default_rng(1).normal(0, 4, (2, DIMENSIONS)).astype(np.float32)
+        lengths = np.array([[len(text.split()) + 1] for text in documents], dtype=np.float32)
+        return Embeddings(found.hidden_states + shared + short / lengths, found.router_logits)
+
+
 def themed_corpus(per_theme: int = 40, noise: int = 12, seed: int = 0) -> tuple[list[str], list[str]]:
     """Documents of four themes and some of no theme, shuffled, with their labels."""
     rng = np.random.default_rng(seed)

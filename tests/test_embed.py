@@ -20,6 +20,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import Reading, View
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import ResourceError, StoreError
+from moee_topics.fuse import RAW
 from moee_topics.progress import Progress
 from moee_topics.store import EmbeddingStore, content_hash
 from moee_topics.topics import MoEEBackend
@@ -194,7 +195,7 @@ def test_users_of_one_model_in_many_threads_get_their_own_vectors(tiny_olmoe: Pa
     texts = [f"{'alpha beta gamma delta ' * (1 + i % 5)}{i}" for i in range(16)]
     right = [encoder.encode(texts) for encoder in encoders]
     embedders = [Embedder.of(encoder, tmp_path) for encoder in encoders]
-    backends = [MoEEBackend(encoder) for encoder in encoders]
+    backends = [MoEEBackend(encoder, RAW) for encoder in encoders]
     fused = [backend.embed(texts) for backend in backends]
 
     def work(job: int) -> bool:

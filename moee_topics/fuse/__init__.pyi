@@ -9,7 +9,6 @@ from .blocks import raw_blocks as raw_blocks
 from .filters import FILTERS as FILTERS
 from .filters import FilterName as FilterName
 from .filters import Filters as Filters
-from .filters import Unembedding as Unembedding
 from .fusion import RAW as RAW
 from .fusion import Fusion as Fusion
 from .fusion import Standardize as Standardize

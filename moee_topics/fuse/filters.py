@@ -7,26 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.corpus import words_of
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks
 
-FilterName = Literal["center", "clip", "embed_filter", "remove_top", "whiten"]
-Unembedding = Callable[[], NDArray[np.floating]]
-"""Gives (D, D), the right singular vectors of a model's unembedding as rows, the largest singular value first."""
+FilterName = Literal["align_words", "center", "clip", "embed_filter", "remove_top", "whiten"]
 Learnt = Mapping[str, NDArray[np.float32]]
 
 MOST_DOCUMENTS = 16_384  # learnt from: with more of them no direction of 2,048 dimensions moves
 EDGES = 0.005  # of the documents at each end of a dimension, which clip takes for outliers
 KEPT = 2  # one direction of so many, as the code of EmbedFilter has it by default
 REMOVED = 100  # one direction of so many, by the rule of thumb of Mu & Viswanath
+WORDS = 256  # different ones of a corpus, which say where single words lie
+TEXTS_WITH_WORDS = 2048  # of a corpus, in which they are looked for
 _ROWS = 64
 _LEAST_VARIANCE = 1e-6  # of the average one: float32 holds no more digits
+
+
+class Model(Protocol):
+    """What filters ask of the model behind the blocks; :class:`moee_topics.embed.Embedder` is one."""
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """The embeddings of texts, in their order."""
+        ...
+
+    def unembedding(self) -> NDArray[np.floating]:
+        """(D, D), the right singular vectors of its unembedding as rows, the largest singular value first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a filter learns from.
+
+    Attributes:
+        block: (N, d) of documents.
+        words: (W, d) of single words, for a filter that needs them.
+        model: the model behind them, where it is known.
+    """
+
+    block: Matrix
+    words: Matrix | None = None
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -34,21 +62,36 @@ class Filter:
     """One filter of a block of d dimensions.
 
     Attributes:
-        learn: from the block of a corpus (N, d) and the model's unembedding to what is kept of it.
+        learn: from a corpus to what is kept of it.
         apply: from rows (n, d) and what was learnt to filtered rows, each by itself.
         width: the dimensions that are left of d.
         only_hidden_states: whether it leaves routing weights as they are.
     """
 
-    learn: Callable[[Matrix, Unembedding | None], Learnt]
+    learn: Callable[[Sample], Learnt]
     apply: Callable[[Matrix, Learnt], Matrix]
     width: Callable[[int], int] = int
     only_hidden_states: bool = False
+    needs_words: bool = False
 
 
-def learn_center(block: Matrix, unembedding: Unembedding | None) -> Learnt:
+def learn_align_words(sample: Sample) -> Learnt:
+    """The mean (d,) of documents, and the direction (1, d) from it to the mean of single words.
+
+    Words are far from all documents and near each other: after centering on documents, cosines of words still are
+    above 0.5. Without this one direction they are around 0 as well, and documents keep their cosines. It also holds
+    very short documents apart from the others.
+    """
+    assert sample.words is not None
+    mean = _mean(sample.block)
+    towards = sample.words.mean(axis=0, dtype=np.float64) - mean
+    length = np.linalg.norm(towards)
+    return {"mean": mean, "directions": (towards / (length or 1.0))[None].astype(np.float32)}
+
+
+def learn_center(sample: Sample) -> Learnt:
     """The mean (d,): raw states of decoders share one direction, which puts all their cosines above 0.6."""
-    return {"mean": block.mean(axis=0, dtype=np.float64).astype(np.float32)}
+    return {"mean": _mean(sample.block)}
 
 
 def center(rows: Matrix, learnt: Learnt) -> Matrix:
@@ -56,9 +99,9 @@ def center(rows: Matrix, learnt: Learnt) -> Matrix:
     return rows - learnt["mean"]
 
 
-def learn_clip(block: Matrix, unembedding: Unembedding | None) -> Learnt:
+def learn_clip(sample: Sample) -> Learnt:
     """The bounds (d,) between which all but a hundredth of the documents lie, for each dimension by itself."""
-    low, high = np.quantile(block, (EDGES, 1 - EDGES), axis=0).astype(np.float32)
+    low, high = np.quantile(sample.block, (EDGES, 1 - EDGES), axis=0).astype(np.float32)
     return {"low": low, "high": high}
 
 
@@ -67,31 +110,32 @@ def clip(rows: Matrix, learnt: Learnt) -> Matrix:
     return np.clip(rows, learnt["low"], learnt["high"])
 
 
-def learn_remove_top(block: Matrix, unembedding: Unembedding | None) -> Learnt:
+def learn_remove_top(sample: Sample) -> Learnt:
     """The mean (d,) and the strongest directions (k, d), one for every hundred dimensions.
 
     Source: Mu & Viswanath, "All-but-the-Top" (2018).
     """
+    block = sample.block
     mean, _, directions = _principal(block)
     # A corpus of n documents has n - 1 directions at most; the last one stays, or nothing would.
     most = max(1, min(block.shape[1] // REMOVED, len(block) - 2, block.shape[1] - 1))
     return {"mean": mean, "directions": directions[:most].astype(np.float32)}
 
 
-def remove_top(rows: Matrix, learnt: Learnt) -> Matrix:
-    """Rows less the mean and their part in the strongest directions."""
+def remove_directions(rows: Matrix, learnt: Learnt) -> Matrix:
+    """Rows less the mean and their part in the directions, which are of length one and at right angles."""
     directions = learnt["directions"].astype(np.float64)
     return _times(rows, np.eye(rows.shape[1]) - directions.T @ directions, learnt["mean"])
 
 
-def learn_whiten(block: Matrix, unembedding: Unembedding | None) -> Learnt:
+def learn_whiten(sample: Sample) -> Learnt:
     """The mean (d,) and the matrix (d, d) after which all directions of the corpus weigh alike.
 
     The covariance is shrunk towards a multiple of the identity by the rule of Ledoit & Wolf (2004), so fewer documents
     than dimensions do no harm: directions that were not seen are taken for average ones.
     """
-    mean, variances, directions = _principal(block)
-    average, kept = variances.mean(), 1 - _shrinkage(block, mean, variances)
+    mean, variances, directions = _principal(sample.block)
+    average, kept = variances.mean(), 1 - _shrinkage(sample.block, mean, variances)
     # Two documents lie on one line exactly, and the rule shrinks nothing. A constant block stays at zero.
     shrunk = np.maximum(kept * variances + (1 - kept) * average, _LEAST_VARIANCE * average)
     scales = 1 / np.sqrt(shrunk) if average > 0 else np.zeros_like(variances)
@@ -103,16 +147,16 @@ def whiten(rows: Matrix, learnt: Learnt) -> Matrix:
     return _times(rows, learnt["matrix"], learnt["mean"])
 
 
-def learn_embed_filter(block: Matrix, unembedding: Unembedding | None) -> Learnt:
+def learn_embed_filter(sample: Sample) -> Learnt:
     """The directions (d // 2, d) in the middle of the unembedding's spectrum.
 
     Those of the largest and of the smallest singular values write frequent tokens into a state, which tell no texts
     apart. Source: Wu et al., "Your UnEmbedding Matrix is Secretly a Feature Lens for Text Embeddings" (arXiv
     2606.07502, 2026), and its code, CentreChen/EmbFilter.
     """
-    if unembedding is None:
-        raise InputError("The filter embed_filter needs the model's unembedding, which this encoder does not give.")
-    directions, size = np.asarray(unembedding()), block.shape[1]
+    if sample.model is None:
+        raise InputError("The filter embed_filter needs the model's unembedding. Fit it with the embedder too.")
+    directions, size = np.asarray(sample.model.unembedding()), sample.block.shape[1]
     if directions.shape != (size, size):
         raise InputError(f"The unembedding has {directions.shape[1]} dimensions, and the hidden states have {size}.")
     first, left = (size - size // KEPT) // 2, size // KEPT
@@ -125,10 +169,11 @@ def embed_filter(rows: Matrix, learnt: Learnt) -> Matrix:
 
 
 FILTERS: Mapping[FilterName, Filter] = {
+    "align_words": Filter(learn_align_words, remove_directions, needs_words=True),
     "center": Filter(learn_center, center),
     "clip": Filter(learn_clip, clip),
     "embed_filter": Filter(learn_embed_filter, embed_filter, lambda size: size // KEPT, only_hidden_states=True),
-    "remove_top": Filter(learn_remove_top, remove_top),
+    "remove_top": Filter(learn_remove_top, remove_directions),
     "whiten": Filter(learn_whiten, whiten),
 }
 
@@ -151,25 +196,34 @@ class Filters:
 
     @classmethod
     def fit(
-        cls, names: Sequence[FilterName], sample: Blocks, unembedding: Unembedding | None = None
+        cls,
+        names: Sequence[FilterName],
+        blocks: Blocks,
+        words: Blocks | None = None,
+        model: Model | None = None,
     ) -> tuple[Filters, Blocks]:
         """Learns each filter from the blocks of a corpus as those before it leave them; gives the last ones too.
 
+        Args:
+            names: of the filters.
+            blocks: of a sample of the corpus.
+            words: of single words of the corpus, for filters that need them.
+            model: the model behind the blocks.
+
         Raises:
-            InputError: there are no documents, or a filter needs an unembedding and there is none.
+            InputError: a filter needs a model, and there is none or another one.
         """
-        if not len(sample[0]):
-            raise InputError("Filters need at least one document to learn from, got none.")
-        hidden, routing = sample
-        learnt: tuple[list[Learnt], list[Learnt]] = ([], [])
+        hidden, routing = (
+            _Learning(Sample(block, None if words is None else words[side], model)) for side, block in enumerate(blocks)
+        )
         for name in names:
-            entry = FILTERS[name]
-            learnt[0].append(entry.learn(hidden, unembedding))
-            hidden = entry.apply(hidden, learnt[0][-1])
-            touched = routing.shape[1] > 0 and not entry.only_hidden_states
-            learnt[1].append(entry.learn(routing, None) if touched else {})
-            routing = entry.apply(routing, learnt[1][-1]) if touched else routing
-        return cls(tuple(names), tuple(learnt[0]), tuple(learnt[1])), (hidden, routing)
+            hidden.add(FILTERS[name])
+            if routing.sample.block.shape[1] and not FILTERS[name].only_hidden_states:
+                routing.add(FILTERS[name])
+            else:
+                routing.learnt.append({})
+        filters = cls(tuple(names), tuple(hidden.learnt), tuple(routing.learnt))
+        return filters, (hidden.sample.block, routing.sample.block)
 
     def transform(self, embeddings: Embeddings) -> Blocks:
         """The two blocks, filtered, in float32; any N, one included.
@@ -209,6 +263,35 @@ class Filters:
         return cls(tuple(names), hidden, routing)
 
 
+class _Learning:
+    """A sample on its way through filters, and what each learnt from it."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample, self.learnt = sample, list[Learnt]()
+
+    def add(self, entry: Filter) -> None:
+        learnt, sample = entry.learn(self.sample), self.sample
+        words = None if sample.words is None else entry.apply(sample.words, learnt)
+        self.sample = Sample(entry.apply(sample.block, learnt), words, sample.model)
+        self.learnt.append(learnt)
+
+
+def embedded_words(texts: Iterable[str] | None, model: Model | None) -> Embeddings:
+    """The embeddings of different words of a corpus, evenly drawn from the alphabet, as a store would round them.
+
+    Raises:
+        InputError: there are no texts, no words in them, or no model.
+    """
+    if texts is None or model is None:
+        raise InputError("The filter align_words needs the words of a corpus. Fit it with texts and embedder too.")
+    texts = list(texts)
+    some = texts[:: -(-len(texts) // TEXTS_WITH_WORDS) or 1]
+    words = sorted({word for text in some for word in words_of(text.lower())})
+    if not words:
+        raise InputError(f"The filter align_words needs words, and {len(texts):,} documents have none. Leave it out.")
+    return model.embed(words[:: -(-len(words) // WORDS)]).rounded()
+
+
 def sample_of(blocks: Iterable[Embeddings]) -> Blocks:
     """At most ``MOST_DOCUMENTS`` documents, evenly spaced over a stream whose length nobody knows, as raw blocks."""
     kept: list[Embeddings] = []
@@ -234,9 +317,13 @@ def _applied(name: FilterName, rows: Matrix, learnt: Learnt) -> Matrix:
     return FILTERS[name].apply(rows, learnt)
 
 
+def _mean(block: Matrix) -> NDArray[np.float32]:
+    return np.asarray(block.mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+
 def _principal(block: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
     """Mean (d,), variances (d,) and directions (d, d) as rows, the strongest first."""
-    mean = block.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = _mean(block)
     covariance = np.zeros((block.shape[1], block.shape[1]))
     for start in range(0, len(block), 4096):
         rows = (block[start : start + 4096] - mean).astype(np.float64)

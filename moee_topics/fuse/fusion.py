@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
-from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Unembedding, sample_of
+from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Model, embedded_words, sample_of
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
 from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
@@ -149,21 +149,22 @@ class Fusion:
         self,
         blocks: Iterable[Embeddings],
         texts: Iterable[str] | None = None,
-        *,
-        unembedding: Unembedding | None = None,
+        embedder: Model | None = None,
     ) -> Fusion:
         """The same fusion with the statistics of a corpus, learnt from a stream whatever its cut into blocks.
 
         Args:
             blocks: the embeddings of the corpus.
             texts: its documents, of a fusion that weighs words.
-            unembedding: of the model, for the filter ``embed_filter``; see :data:`Unembedding`.
+            embedder: the model behind the embeddings, of a fusion with the filters ``align_words`` (which needs the
+                texts too) or ``embed_filter``; an :class:`moee_topics.embed.Embedder`.
 
         Raises:
-            InputError: there are no documents, or no texts or words in them, where they are needed; or no unembedding.
+            InputError: there are no documents, or no texts or words in them, where they are needed; or no embedder.
         """
         if not self.learns:
             return self
+        texts = None if texts is None else list(texts)
         lexicon = Lexical.fit(self._needed(texts)) if self.lexical else None
         filtering: Filters | None = None
         standardizer: Standardizer | None = None
@@ -172,7 +173,9 @@ class Fusion:
         of_corpus: Iterable[Embeddings | Blocks] = read
         if self.filters:
             # What follows a filter can be learnt only after it, and a stream is read once.
-            filtering, filtered = Filters.fit(self.filters, sample_of(read), unembedding)
+            needs_words = any(FILTERS[name].needs_words for name in self.filters)
+            words = raw_blocks(self.routing.read(embedded_words(texts, embedder))) if needs_words else None
+            filtering, filtered = Filters.fit(self.filters, sample_of(read), words, embedder)
             of_corpus = [filtered]
         if self.standardize != "none":
             standardizer = Standardizer.fit(

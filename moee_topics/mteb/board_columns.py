@@ -93,7 +93,7 @@ class Column:
         saved = self.statistics.saved
         if saved:
             return fusion.fitted_like(saved)
-        return fusion.fit(embedder.blocks(texts), texts, unembedding=embedder.unembedding)
+        return fusion.fit(embedder.blocks(texts), texts, embedder)
 
 
 def columns_of(recipe: ScoreRecipe) -> list[Column]:

@@ -113,7 +113,7 @@ def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.flo
     # The store is read twice, block by block: what standardizes must have seen all before it changes the first, and
     # hidden states and scores of a million documents do not fit in memory beside their vectors.
     hashes = work.survey.hash_list()
-    fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes), texts, unembedding=work.embedder.unembedding)
+    fusion = work.recipe.fusion.fit(work.embedder.stored_blocks(hashes), texts, work.word_embedder())
     return fusion, fuse_all(work.embedder.stored_blocks(hashes), fusion, len(hashes), texts)
 
 

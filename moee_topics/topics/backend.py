@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,6 +21,7 @@ from bertopic.backend import BaseEmbedder
 from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder, TextEncoder
+from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderOptions, EncoderSettings, EncoderSource, options_of, plain_texts
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import RAW, Fusion, checked_fusion, fuse_all
@@ -29,6 +31,11 @@ Matrix = NDArray[np.float32]
 SHORT = 64
 """Texts of up to so many characters are words or phrases, whose vectors are kept in memory."""
 MOST_SHORT_TEXTS = 200_000
+LEAST_DOCUMENTS = 50
+"""Different documents that a backend learns its statistics from at least, where no fusion is given."""
+ISOTROPIC = Fusion(filters=("align_words",))
+"""What ``MoEEBackend`` does where nothing is said: cosines of unlike documents, and of unlike words, are around 0, so
+that BERTopic's thresholds mean what they mean for the models of sentence-transformers."""
 
 
 class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
@@ -37,13 +44,19 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     The vector of a text depends on that text alone, so documents that come later, and words, lie in the space of the
     documents of the fit. It may be used from several threads.
 
+    Where no fusion is given, the first call of ``embed_documents`` with 50 different documents or more, such as
+    BERTopic's own at a fit, learns the statistics of :data:`ISOTROPIC`; vectors from before are raw. They stay,
+    whatever comes later, and are in :attr:`fusion`, in a pickle, and in what :class:`TopicModel` saves. BERTopic saves
+    no backend: keep them with ``backend.fusion.save(path)`` and give ``Fusion.load(path)`` to the next one. Topic
+    models that are to be merged must share one fusion, or their vectors are not of one space.
+
     Args:
         encoder: the name or path of a model ("pocket" is the one this package carries), a ``MoEEncoder``, a function
             without arguments that loads one, or an :class:`Embedder`. A name or function loads when a text must be
             encoded, not before.
         fusion: how hidden states and routing weights become one vector. One that learns from a corpus must be
             fitted, before by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved
-            model is loaded.
+            model is loaded. None is :data:`ISOTROPIC`, which learns by itself.
         store: folder of embeddings on disk. Texts in it are not encoded again; new ones, words included, are added.
         encoder_options: the options of ``EncoderSettings`` but the model, for a name or path.
     """
@@ -51,7 +64,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     def __init__(
         self,
         encoder: str | TextEncoder | Callable[[], TextEncoder] | Embedder = "pocket",
-        fusion: Fusion = RAW,
+        fusion: Fusion | None = None,
         *,
         store: Path | None = None,
         **encoder_options: Unpack[EncoderOptions],
@@ -61,13 +74,19 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             raise InputError(
                 f"{sorted(encoder_options)} are options of loading a model by name; pass its name instead."
             )
-        self.fusion = checked_fusion(fusion)
+        self.fusion = ISOTROPIC if fusion is None else checked_fusion(fusion)
+        self._fusion_by_default = fusion is None
         self.store = store
         self._encoder: Any = encoder
         self._options: EncoderOptions = encoder_options
         self._short_texts: dict[str, Matrix] = {}
         self._lock = threading.RLock()
         self.embedder = encoder if isinstance(encoder, Embedder) else self._make_embedder()
+
+    @property
+    def learns(self) -> bool:
+        """Whether the next documents teach it the statistics of its fusion."""
+        return self._fusion_by_default and self.fusion.needs_fit
 
     @property
     def is_loaded(self) -> bool:
@@ -111,6 +130,23 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
                 vectors.update(zip(long, self._fused(long), strict=True))
         return np.stack([vectors[text] for text in texts])
 
+    def embed_documents(self, document: Sequence[str] | str, verbose: bool = False) -> Matrix:
+        """(n, d) vectors of documents; where no fusion was given, the first 50 or more teach it its statistics."""
+        texts = list(plain_texts([document] if isinstance(document, str) else document))
+        with self._lock:
+            if not self.learns or len(set(texts)) < LEAST_DOCUMENTS:
+                return self.embed(texts, verbose)
+            distinct = list(dict.fromkeys(texts))
+            # A store is read twice; without one, what was encoded stays in memory for that.
+            blocks = self.embedder.blocks(distinct, ids=distinct)
+            kept = list(blocks) if self.store is None else blocks
+            self._fit(kept, distinct)
+            if self.store is not None:
+                return self.embed(texts, verbose)
+            vectors = fuse_all(kept, self.fusion, len(distinct), distinct)
+        row_of = {text: row for row, text in enumerate(distinct)}
+        return vectors[[row_of[text] for text in texts]]
+
     def fit_fusion(self, documents: Iterable[str]) -> MoEEBackend:
         """Learns the statistics of the fusion from a corpus; returns the backend itself.
 
@@ -121,13 +157,25 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         """
         with self._lock:
             texts = list(plain_texts(documents))
-            self.fusion = self.fusion.fit(self.embedder.blocks(texts), texts)
-            self._short_texts.clear()  # their vectors are of the fusion as it was
+            self._fit(self.embedder.blocks(texts), texts)
         return self
+
+    def _fit(self, blocks: Iterable[Embeddings], texts: Sequence[str]) -> None:
+        self.fusion = self.fusion.fit(blocks, texts, self.embedder)
+        self._short_texts.clear()  # their vectors are of the fusion as it was
 
     def _fused(self, texts: Sequence[str]) -> Matrix:
         # What a store calls a word is the word itself, so that `store ls` and a curious reader see which are there.
-        return fuse_all(self.embedder.blocks(texts, ids=texts), self.fusion, len(texts), texts)
+        fusion = self.fusion
+        if self.learns:
+            warnings.warn(
+                f"This backend has learnt nothing of a corpus yet, and gives raw vectors of {len(texts)} texts. Let it "
+                f"embed {LEAST_DOCUMENTS} different documents first (a fit of BERTopic does), call fit_fusion with "
+                "the documents, or give it a fusion.",
+                stacklevel=4,
+            )
+            fusion = RAW
+        return fuse_all(self.embedder.blocks(texts, ids=texts), fusion, len(texts), texts)
 
     def _make_embedder(self) -> Embedder:
         encoder = self._encoder

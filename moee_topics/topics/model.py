@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
+from moee_topics.fuse import Fusion
 from moee_topics.store import atomic_folder, read_json, write_text
 from moee_topics.topics.result import TOPICS_FILE, TopicResult
 from moee_topics.topics.settings import FitSettings
@@ -21,6 +22,7 @@ from moee_topics.topics.voters import FILE as VOTERS_FILE
 from moee_topics.topics.voters import NEW, Voters
 
 SETTINGS_FILE = "topic_settings.json"
+FUSION_FILE = "fusion.safetensors"
 BERTOPIC_FILES = ("config.json", "topics.json", "topic_embeddings.safetensors", "ctfidf.safetensors")
 MEND = "Fit and save it again."
 
@@ -98,7 +100,7 @@ class TopicModel:
         return np.asarray(backend.embed_documents(list(texts)))
 
     def save(self, folder: Path | str, *, with_result: bool = True) -> None:
-        """Writes the model into a folder, as safetensors and JSON only.
+        """Writes the model into a folder, as safetensors and JSON only, and the fusion of a ``MoEEBackend`` with it.
 
         Args:
             folder: made where it is missing.
@@ -109,6 +111,9 @@ class TopicModel:
             self.model.save(str(new), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
             write_text(new / SETTINGS_FILE, json.dumps(self.settings.to_json(), indent=1))
             self.voters.save(new)
+            fusion = getattr(self.model.embedding_model, "fusion", None)
+            if isinstance(fusion, Fusion) and fusion.learns and not fusion.needs_fit:
+                fusion.save(new / FUSION_FILE)
             if with_result:
                 self.result.save(new)
 
@@ -118,7 +123,8 @@ class TopicModel:
 
         Args:
             folder: a saved model.
-            backend: embeds new documents and words, such as the ``MoEEBackend`` of the fit.
+            backend: embeds new documents and words, such as the ``MoEEBackend`` of the fit; one without a fusion of its
+                own is given the saved one.
 
         Raises:
             InputError: the folder holds no model, or one that would load another model from the hub.
@@ -133,6 +139,8 @@ class TopicModel:
         settings = FitSettings.from_json(read_json(folder / SETTINGS_FILE, kind=dict[str, Any], mend=MEND))
         with quiet_bertopic():
             model = BERTopic.load(str(folder), embedding_model=backend)
+        if getattr(backend, "learns", False) and (folder / FUSION_FILE).is_file():
+            backend.fusion = Fusion.load(folder / FUSION_FILE)  # type: ignore[union-attr]
         if backend is None:
             model.embedding_model = None  # BERTopic puts an empty one there, which fails late
         try:

@@ -16,6 +16,7 @@ from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.prompts import get_prompt
 from moee_topics.encode.settings import KEY_OPTIONS, EncoderOptions, EncoderSettings, options_of
 from moee_topics.errors import InputError
+from moee_topics.fuse import RAW
 from moee_topics.mteb import load_mteb_encoder
 from moee_topics.recipe import parse_recipe
 from moee_topics.topics.backend import MoEEBackend
@@ -116,7 +117,7 @@ def test_views_that_cannot_be_are_refused_before_the_weights_are_loaded(
 
 
 def test_an_encoder_of_the_embedded_model_is_let_go_and_loaded_again() -> None:
-    backend = MoEEBackend(MoEEncoder.from_pretrained("pocket", max_tokens=64))
+    backend = MoEEBackend(MoEEncoder.from_pretrained("pocket", max_tokens=64), RAW)
     before = backend.embed("a word")
     backend.release()
     backend._short_texts.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from fusion_doubles import cosines_of, embeddings, no_routers
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import raw_blocks
-from moee_topics.fuse.filters import FILTERS, MOST_DOCUMENTS, FilterName, Filters, sample_of
+from moee_topics.fuse.filters import FILTERS, MOST_DOCUMENTS, FilterName, Filters, embedded_words, sample_of
 from moee_topics.fuse.fusion import Fusion
 
 NAMES: tuple[FilterName, ...] = get_args(FilterName)
@@ -22,8 +23,27 @@ def directions(size: int = 6) -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(3).normal(size=(size, size)))[0].T
 
 
+class Model:
+    """Answers what filters ask: the directions of an unembedding, and words far from all documents."""
+
+    def __init__(self, size: int = 6) -> None:
+        self.size = size
+
+    def unembedding(self) -> np.ndarray:
+        return directions(self.size)
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        words = (embeddings if self.size == 6 else narrow)(len(texts), seed=2)
+        return Embeddings(words.hidden_states + np.float32(9), words.router_logits)
+
+
+TEXTS = ["orbit moon", "bread oven and moon"]
+
+
 def fitted(names: Any, documents: Embeddings) -> Filters:
-    return Filters.fit(names, raw_blocks(documents), directions)[0]
+    model = Model(documents.hidden_states.shape[1])
+    words = raw_blocks(embedded_words(TEXTS, model))
+    return Filters.fit(names, raw_blocks(documents), words, model)[0]
 
 
 def narrow(documents: int, size: int = 40, seed: int = 0) -> Embeddings:
@@ -39,7 +59,7 @@ def test_every_filter_has_its_entry() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_document_is_filtered_alone_as_among_others(name: FilterName) -> None:
     documents = narrow(300)
-    filters = Filters.fit([name], raw_blocks(documents), lambda: directions(40))[0]
+    filters = fitted([name], documents)
     whole = filters.transform(documents)[0]
     for row in (0, 63, 64, 299):
         np.testing.assert_array_equal(filters.transform(documents[row : row + 1])[0][0], whole[row])
@@ -82,11 +102,11 @@ def test_the_middle_of_the_unembedding_is_kept() -> None:
     np.testing.assert_allclose(hidden, raw_blocks(documents)[0] @ directions()[1:4].T, atol=1e-5)
     np.testing.assert_array_equal(routing, raw_blocks(documents)[1])
     fusion = Fusion("concat", standardize="none", filters=("embed_filter",))
-    assert fusion.fit([documents], unembedding=directions).transform(documents).shape[1] == fusion.dimensions(6, 12)
-    with pytest.raises(InputError, match="which this encoder does not give"):
+    assert fusion.fit([documents], embedder=Model()).transform(documents).shape[1] == fusion.dimensions(6, 12)
+    with pytest.raises(InputError, match="Fit it with the embedder too"):
         fusion.fit([documents])
     with pytest.raises(InputError, match="has 4 dimensions, and the hidden states have 6"):
-        fusion.fit([documents], unembedding=lambda: directions(4))
+        fusion.fit([documents], embedder=Model(4))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,7 +157,7 @@ def test_statistics_after_other_filters_are_refused() -> None:
 
 
 def test_names_are_checked_before_anything_is_encoded() -> None:
-    with pytest.raises(InputError, match="no filter 'whitening'; there are center, clip"):
+    with pytest.raises(InputError, match="no filter 'whitening'; there are align_words, center, clip"):
         Fusion(filters=("whitening",))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="key of its own"):
         Fusion(filters=("standardize",))  # type: ignore[arg-type]
@@ -159,3 +179,20 @@ def test_states_in_a_narrow_cone_become_isotropic(names: tuple[FilterName, ...])
     assert np.median(cosines_of(documents.hidden_states)) > 0.8
     fusion = Fusion("hidden_states", standardize="none", filters=names).fit([documents])
     assert abs(np.median(cosines_of(fusion.transform(documents)))) < 0.1
+
+
+def test_words_lie_around_the_mean_of_documents_in_all_but_one_direction() -> None:
+    documents = narrow(300)
+    filters = fitted(["align_words"], documents)
+    words = filters.transform(Model(40).embed(["and", "bread", "moon", "orbit", "oven"]).rounded())[0]
+    np.testing.assert_allclose(words.mean(axis=0), 0, atol=0.02)
+    moved = filters.transform(documents)[0] - (documents.hidden_states - documents.hidden_states.mean(axis=0))
+    assert np.linalg.matrix_rank(moved, tol=1e-2) == 1
+
+
+def test_words_are_asked_for_by_name() -> None:
+    fusion = Fusion("hidden_states", standardize="none", filters=("align_words",))
+    with pytest.raises(InputError, match="needs the words of a corpus"):
+        fusion.fit([embeddings(9)], TEXTS)
+    with pytest.raises(InputError, match="9 documents have none"):
+        fusion.fit([embeddings(9)], ["😀 🚀"] * 9, Model())

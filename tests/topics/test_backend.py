@@ -9,16 +9,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from bag_of_words import THEMES, BagOfWords, themed_corpus
+from bag_of_words import THEMES, BagOfWords, NarrowCone, themed_corpus
 from bertopic import BERTopic
 from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, TIMESTAMPS, backend, vectors
+from fusion_doubles import cosines_of
 
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import METHODS, RAW, Fusion
 from moee_topics.store import EmbeddingStore
 from moee_topics.topics import fit_topics
-from moee_topics.topics.backend import MoEEBackend
+from moee_topics.topics.backend import ISOTROPIC, MoEEBackend
+
+WORDS = sorted({word for words in THEMES.values() for word in words.split()})
 
 
 def test_vectors_are_the_fusion_of_the_embeddings() -> None:
@@ -47,7 +50,7 @@ def test_words_documents_and_single_strings_share_one_prompt() -> None:
 
 def test_words_are_encoded_once_and_in_an_order_of_their_own() -> None:
     encoder = BagOfWords()
-    mine = MoEEBackend(encoder)
+    mine = MoEEBackend(encoder, RAW)
     mine.embed_words(["rocket", "moon", "rocket"])
     mine.embed_documents(["planet", "moon"])
     assert encoder.encoded == ["moon", "rocket", "planet"]
@@ -161,7 +164,7 @@ def test_a_function_loads_the_encoder_at_the_first_miss_and_again_after_release(
         loaded.append(BagOfWords())
         return loaded[-1]
 
-    mine = MoEEBackend(load)
+    mine = MoEEBackend(load, RAW)
     assert not mine.is_loaded
     mine.embed(["orbit"])
     mine.embed(["orbit"])
@@ -197,7 +200,7 @@ def test_stored_documents_are_never_encoded(tmp_path: Path) -> None:
 
 
 def test_a_store_keeps_new_texts_and_words_under_their_own_names(tmp_path: Path) -> None:
-    MoEEBackend(BagOfWords(), store=tmp_path).embed_documents([*DOCUMENTS[:3], "orbit"])
+    MoEEBackend(BagOfWords(), RAW, store=tmp_path).embed_documents([*DOCUMENTS[:3], "orbit"])
     store = EmbeddingStore.open(tmp_path, BagOfWords().spec.key())
     assert {name for name, _ in store.documents()} == {*DOCUMENTS[:3], "orbit"}
 
@@ -212,9 +215,58 @@ def test_a_fusion_is_fitted_on_a_corpus_beforehand_and_changes_words_too() -> No
     assert not np.array_equal(mine.embed_words(["orbit"]), backend().embed_words(["orbit"]))
 
 
+def test_where_nothing_is_said_the_documents_of_a_fit_make_cosines_mean_something() -> None:
+    raw = MoEEBackend(NarrowCone(), RAW)
+    mine = MoEEBackend(NarrowCone())
+    assert mine.fusion == ISOTROPIC and mine.learns
+    for kind in (DOCUMENTS, WORDS):
+        assert np.median(cosines_of(raw.embed_documents(kind))) > 0.6
+    documents, words = mine.embed_documents(DOCUMENTS), mine.embed_words(WORDS)
+    assert not mine.learns and not mine.fusion.needs_fit
+    assert abs(np.median(cosines_of(documents))) < 0.15 and abs(np.median(cosines_of(words))) < 0.25
+    np.testing.assert_allclose(mine.embed_documents(DOCUMENTS), documents, atol=1e-6)
+
+
+def narrow_cone() -> NarrowCone:
+    return NarrowCone()
+
+
+def test_what_was_learnt_stays_whatever_comes_later_and_travels_in_a_pickle() -> None:
+    mine = MoEEBackend(narrow_cone)
+    mine.embed_documents(DOCUMENTS)
+    before, fusion = mine.embed(["orbit and moon", *DOCUMENTS[:3]]), mine.fusion
+    mine.embed_documents([f"puck {i}" for i in range(60)])
+    assert mine.fusion is fusion
+    np.testing.assert_array_equal(mine.embed(["orbit and moon", *DOCUMENTS[:3]]), before)
+    again = pickle.loads(pickle.dumps(mine))
+    assert not again.learns
+    np.testing.assert_array_equal(again.embed(["orbit and moon", *DOCUMENTS[:3]]), before)
+
+
+def test_documents_that_teach_are_encoded_once_and_the_same_from_a_store(tmp_path: Path) -> None:
+    encoder, stored = NarrowCone(), MoEEBackend(NarrowCone(), store=tmp_path)
+    vectors = MoEEBackend(encoder).embed_documents([*DOCUMENTS, DOCUMENTS[0]])
+    assert all(encoder.encoded.count(text) == 1 for text in DOCUMENTS)
+    np.testing.assert_array_equal(vectors[0], vectors[-1])
+    np.testing.assert_allclose(stored.embed_documents(DOCUMENTS), vectors[:-1], atol=0.02)
+
+
+def test_too_few_documents_teach_nothing_and_are_told() -> None:
+    mine = MoEEBackend(NarrowCone())
+    with pytest.warns(UserWarning, match="learnt nothing of a corpus yet"):
+        vectors = mine.embed_documents(DOCUMENTS[:9])
+    assert mine.learns
+    np.testing.assert_array_equal(vectors, MoEEBackend(NarrowCone(), RAW).embed(DOCUMENTS[:9]))
+
+
+def test_documents_without_words_are_told_by_name() -> None:
+    with pytest.raises(InputError, match="align_words needs words"):
+        MoEEBackend(NarrowCone()).embed_documents([f"{a} {b}" for a in "😀🚀🌷🏒🌙⭐🧄🥅" for b in "🔥🧄🥅🍳🌱🛰🏒"])
+
+
 def test_words_beside_the_rest_reach_documents_and_single_words() -> None:
     texts = [f"{'orbit moon' if i % 2 else 'bread oven'} {i // 4}" for i in range(20)]
-    plain = MoEEBackend(BagOfWords()).embed(texts)
+    plain = MoEEBackend(BagOfWords(), RAW).embed(texts)
     mine = MoEEBackend(BagOfWords(), Fusion(standardize="none", lexical=4.0)).fit_fusion(texts)
     vectors = mine.embed([*texts, "orbit"])
     assert vectors.shape[1] > plain.shape[1]

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_of_words import themed_corpus
+from bag_of_words import NarrowCone, themed_corpus
 from fitted_topics import DOCUMENTS, backend, fit, fitted, fresh, saved, vectors
 
 from moee_topics.errors import InputError
-from moee_topics.topics import NEW, FitSettings, TopicModel
+from moee_topics.fuse import RAW
+from moee_topics.topics import NEW, FitSettings, TopicModel, fit_topics
+from moee_topics.topics.backend import MoEEBackend
 from moee_topics.topics.result import TopicResult
 
 
@@ -42,6 +44,20 @@ def test_a_saved_model_comes_back_with_result_settings_and_words() -> None:
     assert [topic.name for topic in model.result.topic_info] == [topic.name for topic in fitted().result.topic_info]
     assert model.model.get_topic(0)[0][0] == fitted().model.get_topic(0)[0][0]
     assert np.allclose(model.model.c_tf_idf_.toarray(), fitted().model.c_tf_idf_.toarray())
+
+
+def test_what_a_backend_learnt_of_the_documents_is_saved_and_given_to_the_next_one(tmp_path: Path) -> None:
+    mine = MoEEBackend(NarrowCone())
+    X = mine.embed_documents(DOCUMENTS)
+    fit_topics(DOCUMENTS, X, backend=mine, representation="ctfidf", positions=X[:, :2]).save(tmp_path / "model")
+    other = MoEEBackend(NarrowCone())
+    model = TopicModel.load(tmp_path / "model", other)
+    assert not other.learns
+    np.testing.assert_array_equal(other.embed(DOCUMENTS[:5]), mine.embed(DOCUMENTS[:5]))
+    assert np.array_equal(model.predict(DOCUMENTS[:9])[0], model.result.topics[:9])
+    own = MoEEBackend(NarrowCone(), RAW)
+    TopicModel.load(tmp_path / "model", own)
+    assert own.fusion == RAW
 
 
 def test_a_saved_model_holds_no_pickle(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_fusion_of_a_named_model_filters_by_it_and_others_say_why_not(tiny_olm
     texts = [f"orbit moon {i}" for i in range(30)]
     embedder = Embedder(EncoderSource(EncoderSettings(str(tiny_olmoe), prompt="none")))
     fusion = Fusion("hidden_states", standardize="none", filters=("embed_filter",))
-    vectors = fusion.fit(embedder.blocks(texts), unembedding=embedder.unembedding).transform(embedder.embed(texts))
+    vectors = fusion.fit(embedder.blocks(texts), texts, embedder).transform(embedder.embed(texts))
     assert vectors.shape == (30, embedder.encoder.spec.hidden_size // 2)
     with pytest.raises(InputError, match="given by its name or path"):
         Embedder.of(embedder.encoder).unembedding()
