@@ -35,6 +35,7 @@ ROADS = {
     "run/test_mutated_predictions.py": "damaged files through predict",
     "run/test_run_faults.py": "damaged run folders through every stage",
     "store/test_mutated_stores.py": "damaged stores through every reader",
+    "topics/test_bertopic_suite.py": "BERTopic's own tests with our backend",
     "store/test_one_writer.py": "whatever the package writes",
     "test_benchmarks.py": "benchmarks/",
     "test_docs.py": "README, docs/, Makefile",

@@ -145,11 +145,11 @@ def compare_views(
         for candidate in candidates(recipe, source):
             progress.begin("view", candidate.name)
             key = {**embedder.key, "views": list(map(str, candidate.reading.views))}
-            blocks = list(Embedder(source, store, key=key).stored_blocks(hashes))
-            embeddings = Embeddings.concatenate(blocks)
+            reader = Embedder(source, store, key=key)
+            embeddings = Embeddings.concatenate(list(reader.stored_blocks(hashes)))
             if candidate.reading.routing is not None and not usage.documents:
                 usage.update(embeddings)
-            fusion = candidate.fusion.fit([embeddings], texts, unembedding=embedder.unembedding)
+            fusion = candidate.fusion.fit([embeddings], texts, reader)
             if candidate.control == SHUFFLED:
                 embeddings = shuffled_experts(embeddings, recipe.seed)
             scores = score_view(

@@ -33,7 +33,7 @@ class Model:
         return directions(self.size)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        words = (embeddings if self.size == 6 else narrow)(len(texts), seed=2)
+        words = embeddings(len(texts), seed=2) if self.size == 6 else narrow(len(texts), self.size, seed=2)
         return Embeddings(words.hidden_states + np.float32(9), words.router_logits)
 
 

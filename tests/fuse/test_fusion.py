@@ -121,7 +121,7 @@ def test_the_length_of_a_vector_is_known_beforehand() -> None:
         assert fusion.transform(embeddings(3)).shape[1] == fusion.dimensions(6, 12)
 
 
-@pytest.mark.parametrize("value", ["concat", None, {"method": "concat"}, Fusion])
+@pytest.mark.parametrize("value", ["concat", 3, {"method": "concat"}, Fusion])
 def test_what_is_no_fusion_is_refused_before_anything_is_encoded(value: Any) -> None:
     from moee_topics import MoEEBackend
     from moee_topics.mteb import load_mteb_encoder
