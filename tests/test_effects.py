@@ -143,6 +143,7 @@ STORED: Mapping[str, tuple[dict[str, Any], Any]] = {
     "encoder.pooling": ({}, "mean"),
     "encoder.layers": ({}, 1),
     "encoder.routing": ({}, "mean"),
+    "encoder.states": ({"layers": 1}, "attention_outputs"),
     "encoder.max_tokens": ({}, 64),
     "encoder.long_documents": ({}, "chunk"),
 }

@@ -1,4 +1,4 @@
-"""The states between the layers of a decoder: hooks that pool them the moment they are there and end the pass early."""
+"""States inside a decoder: hooks that pool them the moment they are there, and end the pass early."""
 
 from __future__ import annotations
 
@@ -20,7 +20,19 @@ from moee_topics.errors import ModelError
 
 def find_layers(model: nn.Module) -> list[nn.Module]:
     """The decoder layers of a model in their order: the modules whose class it declares as those of hidden states."""
-    declared = (getattr(model, "_can_record_outputs", None) or {}).get("hidden_states", [])
+    return _declared(model, "hidden_states")
+
+
+def find_sources(model: nn.Module, states: str) -> list[nn.Module]:
+    """The modules whose outputs are the states of each layer: the layer itself, its attention, or what makes values."""
+    if states == "values":
+        return [module for name, module in model.named_modules() if name.endswith("v_proj")]
+    return _declared(model, "attentions") if states == "attention_outputs" else find_layers(model)
+
+
+def _declared(model: nn.Module, output: str) -> list[nn.Module]:
+    """The modules of the classes that a model of transformers declares to have an output."""
+    declared = (getattr(model, "_can_record_outputs", None) or {}).get(output, [])
     recorders: list[Any] = list(declared) if isinstance(declared, (list, tuple)) else [declared]
     classes = tuple(kind for r in recorders if isinstance(kind := getattr(r, "target_class", r), type))
     return [module for module in model.modules() if isinstance(module, classes)]
@@ -33,8 +45,8 @@ class LayerCapture:
     these layers, the pass ends there.
 
     Args:
-        layers: what ``find_layers`` gave.
-        views: of hidden states by the number of a layer; "0" is what goes into the first.
+        layers: what ``find_sources`` gave.
+        views: by the number of a layer, or a range of numbers, whose mean is taken; "0" is what goes into the first.
         spans: where the documents lie.
         ends: whether the pass ends after the last layer that a view names.
 
@@ -46,7 +58,8 @@ class LayerCapture:
         self.layers, self.spans, self.ends = layers, spans, ends
         self.views: dict[int, list[View]] = {}
         for view in views:
-            self.views.setdefault(int(view.layer), []).append(view)
+            for number in _numbers(view):
+                self.views.setdefault(number, []).append(view)
         self.pooled: dict[View, Tensor] = {}
         self._handles: list[Any] = []
 
@@ -79,10 +92,19 @@ class LayerCapture:
     def _keep(self, number: int, states: Tensor) -> None:
         states = states.flatten(0, -2)
         for view in self.views[number]:
-            self.pooled[view] = pool(states, self.spans, view.pooling)
+            pooled, numbers = pool(states, self.spans, view.pooling), _numbers(view)
+            if len(numbers) > 1:  # added up layer by layer: all of them at once would take their number's memory
+                pooled = self.pooled.get(view, 0.0) + pooled / len(numbers)
+            self.pooled[view] = pooled
         if self.ends and number == max(self.views):
             # There is no other way out of the forward of a foreign class.
             raise _PassIsOver
+
+
+def _numbers(view: View) -> range:
+    """The layers that a view is the mean of."""
+    first, _, last = view.layer.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 class _PassIsOver(Exception):
@@ -90,25 +112,27 @@ class _PassIsOver(Exception):
 
 
 @torch.inference_mode()
-def check_layers(model: Any, layers: Sequence[nn.Module], depth: int, name: str) -> None:
-    """That the states between the layers of a model can be read, by two tokens through it.
+def check_layers(model: Any, layers: Sequence[nn.Module], depth: int, name: str, states: str = "hidden_states") -> int:
+    """That the states inside a model can be read, by two tokens through it; gives their size.
 
     Raises:
-        ModelError: it declares other layers than it has, or they pass on something else than states (T, D).
+        ModelError: the model has not one such module for each layer, or they pass on something else than states (T, D).
     """
     shapes: list[tuple[int, ...]] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        states = output[0] if isinstance(output, tuple) else output
-        shapes.append(tuple(getattr(states, "shape", ())))
+        found = output[0] if isinstance(output, tuple) else output
+        shapes.append(tuple(getattr(found, "shape", ())))
 
     with ExitStack() as hooks:
         for layer in layers:
             hooks.callback(layer.register_forward_hook(note).remove)
-        size = last_states(model, Pack((0,), ((1, 2),), packed=False)).shape[-1]
+        hidden_size = last_states(model, Pack((0,), ((1, 2),), packed=False)).shape[-1]
+    size = shapes[0][-1] if shapes and shapes[0] and states == "values" else hidden_size
     if len(shapes) != depth or not all(shape[-1:] == (size,) and math.prod(shape) == 2 * size for shape in shapes):
         raise ModelError(
-            f"The states between the layers of {name!r} ({model.config.model_type}) cannot be read: {len(shapes)} of "
-            f"{depth} layers answer, and what they pass on has the shapes {sorted(set(shapes))}, where states of two "
-            f"tokens were expected. Use encoder.layers=last."
+            f"The {states.replace('_', ' ')} of each layer of {name!r} ({model.config.model_type}) cannot be read: "
+            f"{len(shapes)} of {depth} layers answer, and what they give has the shapes {sorted(set(shapes))}, where "
+            f"states of two tokens were expected. Use encoder.states=hidden_states and encoder.layers=last."
         )
+    return int(size)

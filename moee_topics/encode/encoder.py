@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
-from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_layers
+from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_sources
 from moee_topics.encode.layout import choose_layout, last_states, measured_sizes
 from moee_topics.encode.models import (
     ONE_AT_A_TIME,
@@ -29,6 +29,7 @@ from moee_topics.encode.models import (
     load_config,
     load_model,
     quantized_as,
+    values_size,
 )
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
@@ -119,7 +120,8 @@ class MoEEncoder:
 
     def __init__(self, model: Any, tokenizer: Any, spec: EncoderSpec, tokens_per_batch: int | None = None) -> None:
         self.model, self.tokenizer, self.spec = model, tokenizer, spec
-        self.routers, self.layers = find_routers(model), find_layers(model)
+        self.routers = find_routers(model)
+        self.layers = find_sources(model, spec.reading.hidden_states.block)
         self.prompted = PromptTokenizer(tokenizer, get_prompt(spec.prompt), spec.max_tokens)
         is_small = spec.hidden_size < 1024 and model.device.type == "cpu"
         usual = TOKENS_PER_BATCH_IN_CACHE if is_small else TOKENS_PER_BATCH
@@ -161,8 +163,8 @@ class MoEEncoder:
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
             model, tokenizer = load_model(settings)
             layers, experts, hidden_size = measured_sizes(model)
-            if any(view.block == "hidden_states" and view.layer != LAST for view in reading.views):
-                check_layers(model, find_layers(model), depth, settings.model)
+            if any(view.block != "router" and view.layer != LAST for view in reading.views):
+                check_layers(model, find_sources(model, settings.states), depth, settings.model, settings.states)
         if not layers and require_routers:
             raise ModelError(
                 f"The model {settings.model!r} ({model.config.model_type}) has no routers: it is no mixture of "
@@ -283,6 +285,8 @@ class MoEEncoder:
 
     def _of_no_documents(self, entry: View) -> Embeddings:
         width = 0 if entry.block == "router" else self.spec.hidden_size
+        if entry.block == "values":
+            width = values_size(self.model)
         has_routers = entry.block == "router" or entry.layer == LAST
         scores = np.zeros((0, self.spec.layers, self.spec.experts) if has_routers else (0, 0, 0), np.float32)
         averaged = has_routers and entry.pooling != FREQUENCY and averages(entry.pooling, self.spec.long_documents)

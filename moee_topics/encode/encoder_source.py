@@ -83,10 +83,9 @@ class EncoderSource:
         Raises:
             InputError: a layer does not exist.
         """
-        from moee_topics.encode.models import default_dtype, identity, load_config, quantized_as
+        from moee_topics.encode.models import default_dtype, identity, quantized_as
 
-        settings = self.settings
-        config = load_config(settings.model, revision=settings.revision)
+        settings, config = self.settings, self._config
         model, revision = identity(settings.model, settings.revision)
         return (
             {"model": model}
@@ -103,9 +102,15 @@ class EncoderSource:
     @cached_property
     def depth(self) -> int:
         """How many decoder layers the model has."""
-        from moee_topics.encode.models import depth_of, load_config
+        from moee_topics.encode.models import depth_of
 
-        return depth_of(load_config(self.settings.model, revision=self.settings.revision))
+        return depth_of(self._config)
+
+    @cached_property
+    def _config(self) -> Any:
+        from moee_topics.encode.models import load_config
+
+        return load_config(self.settings.model, revision=self.settings.revision)
 
     @property
     def reading(self) -> Reading:
@@ -156,14 +161,19 @@ class EncoderSource:
         """
         scores, sizes = self.card.layers * self.card.experts, dict[str, int]()
         for entry in self.reading.entries:
-            if entry.block == "hidden_states":
-                sizes[str(entry)] = 2 * self.card.hidden_size
+            if entry.block != "router":
+                sizes[str(entry)] = 2 * (self.card.hidden_size if entry.layer == LAST else self.states_size)
             if entry.layer == LAST:
                 weights = 2 if averages(entry.pooling, self.settings.long_documents) else 1
                 sizes[str(View("router", "all", entry.pooling))] = 2 * scores * weights
             if entry.pooling == FREQUENCY:
                 sizes[str(entry)] = 2 * scores
         return sizes
+
+    @property
+    def states_size(self) -> int:
+        """How many numbers the hidden states of a document are, or its values."""
+        return self.card.values_size if self.settings.states == "values" else self.card.hidden_size
 
     def count(self, texts: Sequence[str]) -> TokenCounts:
         """Tokens of texts, and what would be cut."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, ca
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from moee_topics.encode.prompts import LongDocuments, get_prompt
-from moee_topics.encode.views import LAST, Layer, Pooling, Reading, Routing, check_layers, reading_of
+from moee_topics.encode.views import LAST, Layer, Pooling, Reading, Routing, States, check_layers, reading_of
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class EncoderSettings:
         pooling: "last_token", or over all tokens of the sequence (with a prompt, the prompt's too) "mean" or
             "weighted_mean", where later tokens count more; "mean_without_prompt" leaves prompt and special tokens out.
             Or a list of these, as for ``layers``. By default "last_token"; for "pocket" "mean".
+        states: "hidden_states"; or "values", the mean of the value vectors of the tokens (value aggregation, arXiv
+            2602.01572), or "attention_outputs", what the attention of a layer gives (with ``last_token`` the same
+            paper's aligned weighted values). Of these each of ``layers`` is one view, a range the mean of its layers.
         routing: the pooling of the routers' scores, where it is not that of the hidden states; or "frequency", the
             share of the tokens that go to each expert; or a list, as for ``layers``. With "none" no router is read, and
             the pass ends after the last of ``layers``.
@@ -71,6 +74,7 @@ class EncoderSettings:
     prompt: str = None  # type: ignore[assignment]
     pooling: Pooling | tuple[Pooling, ...] = None  # type: ignore[assignment]
     layers: Layer | tuple[Layer, ...] = LAST
+    states: States = "hidden_states"
     routing: Routing | tuple[Routing, ...] | None = None
     max_tokens: Annotated[int, Field(ge=1)] = 512
     long_documents: LongDocuments = "truncate"
@@ -135,9 +139,8 @@ class EncoderSettings:
         Raises:
             InputError: a layer does not exist.
         """
-        return reading_of(
-            listed(self.layers), listed(self.pooling), listed(self.routing), depth=depth, model=self.model
-        )
+        views = listed(self.layers), listed(self.pooling), listed(self.routing)
+        return reading_of(*views, depth=depth, model=self.model, states=self.states)
 
 
 def listed(value: Any) -> tuple[Any, ...]:
@@ -161,6 +164,7 @@ class EncoderOptions(TypedDict, total=False):
     prompt: str | None
     pooling: Pooling | Sequence[Pooling] | None
     layers: Layer | Sequence[Layer] | None
+    states: States | None
     routing: Routing | Sequence[Routing] | None
     max_tokens: int | None
     long_documents: LongDocuments | None
@@ -170,7 +174,7 @@ class EncoderOptions(TypedDict, total=False):
 NOT_IN_VECTORS = ("device", "tokens_per_batch")
 """Options that decide where and how fast a model runs, and change no vector."""
 
-VIEW_OPTIONS = ("layers", "pooling", "routing")
+VIEW_OPTIONS = ("layers", "pooling", "states", "routing")
 """Options that name views; a key names the views themselves."""
 
 KEY_OPTIONS = tuple(
@@ -196,10 +200,12 @@ def _view_options(key: Mapping[str, Any]) -> dict[str, Any]:
     """The options that name the views of a key."""
     if "views" not in key:  # its "layers" are the number of those that have routers
         return {"pooling": key["pooling"]} if "pooling" in key else {}
-    views = Reading.of_key(key).views
-    hidden, routers = ([view for view in views if view.block == block] for block in ("hidden_states", "router"))
-    layers = [view.layer if view.layer == LAST else int(view.layer) for view in hidden]
+    reading = Reading.of_key(key)
+    hidden = [view for view in reading.views if view.block != "router"]
+    routers = [view for view in reading.views if view.block == "router"]
+    layers = [int(view.layer) if view.layer.isdigit() else view.layer for view in hidden]
     return {
+        "states": reading.hidden_states.block,
         "layers": tuple(dict.fromkeys(layers)),
         "pooling": tuple(dict.fromkeys(view.pooling for view in hidden)),
         "routing": tuple(view.pooling for view in routers) or "none",

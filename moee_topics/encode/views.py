@@ -1,9 +1,10 @@
 """What is read of a forward pass: views, their names, and which of them the two blocks of a document come from.
 
-A view is named ``hidden_states@LAYER/POOLING`` or ``router@all/POOLING``: ``hidden_states@last/mean``,
-``hidden_states@20/last_token``, ``router@all/frequency``. A store keeps an entry for each view, a folder of its own, so
-that a view that is added later lies beside the others and changes none of their bytes. One entry holds two views, as
-stores of 0.1.0 do: the last hidden states and the scores of all routers under one pooling.
+A view is named ``hidden_states@LAYER/POOLING``, ``values@LAYERS/POOLING``, ``attention_outputs@LAYERS/POOLING`` or
+``router@all/POOLING``: ``hidden_states@last/mean``, ``values@8-20/mean``, ``router@all/frequency``. A store keeps an
+entry for each view, a folder of its own, so that a view that is added later lies beside the others and changes none of
+their bytes. One entry holds two views, as stores of 0.1.0 do: the last hidden states and the scores of all routers
+under one pooling.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from moee_topics.errors import InputError
 
 Pooling = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt"]
 Routing = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt", "frequency", "none"]
+States = Literal["hidden_states", "values", "attention_outputs"]
 Layer: TypeAlias = int | float | str
 
 LAST = "last"
 FREQUENCY = "frequency"
-_NAME = re.compile(r"(hidden_states)@(last|\d+)/(\w+)|(router)@(all)/(\w+)")
+_NAME = re.compile(
+    r"(hidden_states)@(last|\d+)/(\w+)|(values|attention_outputs)@(\d+(?:-\d+)?)/(\w+)|(router)@(all)/(\w+)"
+)
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
@@ -33,9 +37,11 @@ class View:
     """One way to read a forward pass.
 
     Attributes:
-        block: "hidden_states" or "router".
-        layer: of hidden states "last" (after the model's final norm) or the number of a decoder layer whose output
-            they are, from 1; "0" is what goes into the first. Of routers "all".
+        block: "hidden_states"; "values", what the attention of a layer adds up, or "attention_outputs", what it makes
+            of them; or "router".
+        layer: of hidden states "last" (after the model's final norm) or the number of a decoder layer whose output they
+            are, from 1; "0" is what goes into the first. Of values and attention the number of a layer, or a range
+            whose mean is taken. Of routers "all".
         pooling: how the tokens become one vector; of routers also "frequency", the share of the tokens that go to each
             expert.
     """
@@ -89,8 +95,8 @@ class Reading:
 
     @property
     def hidden_states(self) -> View:
-        """The view that a document's hidden states are."""
-        return next(view for view in self.views if view.block == "hidden_states")
+        """The view that a document's hidden states are, be they values."""
+        return next(view for view in self.views if view.block != "router")
 
     @property
     def routing(self) -> View | None:
@@ -126,7 +132,13 @@ def usual_reading(pooling: str) -> Reading:
 
 
 def reading_of(
-    layers: Sequence[Layer], poolings: Sequence[Pooling], routing: Sequence[Routing], *, depth: int, model: str
+    layers: Sequence[Layer],
+    poolings: Sequence[Pooling],
+    routing: Sequence[Routing],
+    *,
+    depth: int,
+    model: str,
+    states: States = "hidden_states",
 ) -> Reading:
     """The views of every layer under every pooling, and those of the routers.
 
@@ -136,13 +148,13 @@ def reading_of(
         routing: of routers; empty for the same poolings.
         depth: decoder layers of the model.
         model: its name, for messages.
+        states: see :attr:`EncoderSettings.states`.
 
     Raises:
         InputError: a layer does not exist.
     """
-    hidden = (
-        View("hidden_states", layer, pooling) for layer in _numbered(layers, depth, model) for pooling in poolings
-    )
+    named = _numbered(layers, depth, model) if states == "hidden_states" else _spans(layers, depth, model)
+    hidden = (View(states, layer, pooling) for layer in named for pooling in poolings)
     routers = (View("router", "all", pooling) for pooling in routing or poolings if pooling != "none")
     return Reading(tuple(dict.fromkeys([*hidden, *routers])))
 
@@ -194,21 +206,39 @@ def check_layers(layers: Iterable[Layer]) -> None:
 
 def _numbered(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
     """Layers by number, the last as ``last``, each once and in the order given."""
-    numbers: list[int] = []
+    numbers = [number for layer in layers for number in _numbers_of(layer, depth, model)]
+    return [LAST if number == depth else str(number) for number in dict.fromkeys(numbers)]
+
+
+def _spans(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
+    """What was given as numbers and ranges of layers that have an attention."""
+    spans = []
     for layer in layers:
-        if layer == "all":
-            numbers += range(1, depth + 1)
-        elif layer == LAST:
-            numbers.append(depth)
-        elif isinstance(layer, float):  # a share of the depth, and never what goes into the first layer
-            numbers.append(max(1, round(layer * depth)))
-        elif span := _RANGE.fullmatch(str(layer)):
-            numbers += range(int(span[1]), int(span[2]) + 1)
-        else:
-            numbers.append(int(layer))
-    if beyond := [number for number in numbers if number > depth]:
+        numbers = _numbers_of(layer, depth, model)
+        first, last = numbers[0], numbers[-1]
+        if first == 0:
+            raise InputError("encoder.layers has 0, what goes into the first layer: it has no values and no attention.")
+        spans.append(str(first) if first == last else f"{first}-{last}")
+    return list(dict.fromkeys(spans))
+
+
+def _numbers_of(layer: Layer, depth: int, model: str) -> list[int]:
+    """The numbers of one or more layers.
+
+    Raises:
+        InputError: one of them does not exist.
+    """
+    if layer == "all":
+        return list(range(1, depth + 1))
+    if layer == LAST:
+        return [depth]
+    if isinstance(layer, float):  # a share of the depth, and never what goes into the first layer
+        return [max(1, round(layer * depth))]
+    span = _RANGE.fullmatch(str(layer))
+    first, last = (int(span[1]), int(span[2])) if span else (int(layer), int(layer))
+    if last > depth:
         raise InputError(
-            f"encoder.layers asks for layer {beyond[0]}, and {model!r} has {depth}: 1 to {depth}, 0 for what goes into "
+            f"encoder.layers asks for layer {last}, and {model!r} has {depth}: 1 to {depth}, 0 for what goes into "
             "the first, or 'last'."
         )
-    return [LAST if number == depth else str(number) for number in dict.fromkeys(numbers)]
+    return list(range(first, last + 1))

@@ -130,42 +130,84 @@ def compare_views(
         Interrupted: stopped by the user; encoded texts are kept.
     """
     progress = progress or Progress()
-    work = Workspace(recipe, store, store, progress)
-    documents = sampled(work, sample)
-    texts, labels = [document.text for document in documents], labels_of(documents)
+    documents = sampled(Workspace(recipe, store, store, progress), sample)
     source = EncoderSource(many_views(recipe.encoder), require_routers=recipe.fusion.needs_routers)
     with resumable("Encoded texts are kept: run the same command again to go on."):
         embedder = Embedder(source, store, key=source.stored_key(store), progress=progress)
-        progress.begin(
-            "embed", f"{source.settings.model}, {len(texts):,} documents in {len(source.reading.views)} views"
-        )
+        texts = [document.text for document in documents]
+        progress.begin("embed", f"{source.settings.model}, {len(texts):,} documents, {len(source.reading.views)} views")
         embedder.ensure_texts(texts)
-        views, usage = [], Usage()
-        hashes = [content_hash(text) for text in texts]
+        read = Sample(texts, labels_of(documents), source, embedder, recipe.seed)
+        views = []
         for candidate in candidates(recipe, source):
             progress.begin("view", candidate.name)
-            key = {**embedder.key, "views": list(map(str, candidate.reading.views))}
-            reader = Embedder(source, store, key=key)
-            embeddings = Embeddings.concatenate(list(reader.stored_blocks(hashes)))
-            if candidate.reading.routing is not None and not usage.documents:
-                usage.update(embeddings)
-            fusion = candidate.fusion.fit([embeddings], texts, reader)
-            if candidate.control == SHUFFLED:
-                embeddings = shuffled_experts(embeddings, recipe.seed)
-            scores = score_view(
-                fusion.transform(embeddings, texts), labels, seeds=range(recipe.seed, recipe.seed + SEEDS)
-            )
-            views.append(compared(candidate, scores, source))
+            views.append(read.compared(candidate))
+        usage = read.usage(EncoderSource(recipe.encoder).reading)
     return ViewComparison(
         encoder=asdict(recipe.encoder),
         documents=len(texts),
-        classes=None if labels is None else len(set(labels)),
+        classes=None if read.labels is None else len(set(read.labels)),
         tokens=source.count(texts).tokens,
         views=views,
         rank_correlations=rank_correlations([view.scores for view in views if not view.control]),
         entropy=usage.mean_entropy().tolist() if usage.documents else [],
         information=usage.information().tolist() if usage.documents else [],
     )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The documents that are compared, encoded in all views.
+
+    Attributes:
+        texts: of the documents.
+        labels: their classes, None where they have none.
+        source: of the encoder.
+        embedder: with all views stored.
+        seed: of k-means and of the control.
+    """
+
+    texts: Sequence[str]
+    labels: Sequence[str] | None
+    source: EncoderSource
+    embedder: Embedder
+    seed: int
+
+    def embeddings(self, reading: Reading) -> Embeddings:
+        """The documents, as some of the views."""
+        hashes = [content_hash(text) for text in self.texts]
+        return Embeddings.concatenate(list(self.reader(reading).stored_blocks(hashes)))
+
+    def reader(self, reading: Reading) -> Embedder:
+        """Gives texts as some of the views."""
+        key = {**self.embedder.key, "views": list(map(str, reading.views))}
+        return Embedder(self.source, self.embedder.root, key=key)
+
+    def compared(self, candidate: Candidate) -> ComparedView:
+        """What one candidate is worth and costs."""
+        embeddings = self.embeddings(candidate.reading)
+        fusion = candidate.fusion.fit([embeddings], self.texts, self.reader(candidate.reading))
+        if candidate.control == SHUFFLED:  # after the fit: the same scales, and only whose the weights are is lost
+            embeddings = shuffled_experts(embeddings, self.seed)
+        vectors = fusion.transform(embeddings, self.texts)
+        reading, reads = candidate.reading, METHODS[fusion.method].reads
+        views = [view for view in (reading.hidden_states, reading.routing) if view and _block_of(view) in reads]
+        return ComparedView(
+            name=candidate.name,
+            overrides=candidate.overrides,
+            control=candidate.control,
+            dimensions=vectors.shape[1],
+            bytes_per_document=sum(self.source.bytes_per_view[str(view)] for view in views),
+            layers=max(_last_layer(view, self.source.depth) / self.source.depth for view in views),
+            scores=score_view(vectors, self.labels, seeds=range(self.seed, self.seed + SEEDS)),
+        )
+
+    def usage(self, reading: Reading) -> Usage:
+        """How the documents use the experts, where routers are read."""
+        usage = Usage()
+        if reading.routing is not None and self.source.card.layers:
+            usage.update(self.embeddings(reading))
+        return usage
 
 
 def sampled(work: Workspace, sample: int) -> list[Document]:
@@ -193,7 +235,7 @@ def many_views(settings: EncoderSettings) -> EncoderSettings:
     """The same encoder with the usual views beside its own, where it names no list of them."""
     layers, pooling, routing = settings.layers, settings.pooling, settings.routing
     if not isinstance(layers, tuple):
-        layers = (layers, *LAYERS)
+        layers = (layers, *(layer for layer in LAYERS if layer != 0 or settings.states == "hidden_states"))
     if not isinstance(pooling, tuple):
         # Without a prompt the mean without it is the mean again, but for a token that begins every text.
         others = (*POOLINGS, WITHOUT_PROMPT) if settings.template != "{text}" else POOLINGS
@@ -207,25 +249,31 @@ def candidates(recipe: Recipe, source: EncoderSource) -> Iterator[Candidate]:
     """What is compared: the recipe's own vectors, every view of hidden states, and the routers' in every form."""
     views = source.reading.views
     yield Candidate(f"the recipe ({recipe.fusion.label})", EncoderSource(recipe.encoder).reading, recipe.fusion)
-    for view in (view for view in views if view.block == "hidden_states"):
-        yield from (of_hidden_states(view, standardize) for standardize in ("none", "hidden_states"))
-    routers = [view for view in views if view.block == "router"]
+    for view in (view for view in views if view.block != "router"):
+        yield from (of_hidden_states(view, standardize, alone(recipe)) for standardize in ("none", "hidden_states"))
+    routers = [view for view in views if view.block == "router"] if source.card.layers else []
     for number, view in enumerate(routers):
         for block in routing_blocks(source) if number == 0 else (RoutingBlock(),):
-            yield of_routers(view, block, source.reading.hidden_states)
+            yield of_routers(view, block, source.reading.hidden_states, alone(recipe))
     for view in routers[:1]:
         plain = of_routers(view, RoutingBlock(), source.reading.hidden_states)
         yield replace(plain, name=f"{plain.name}, {SHUFFLED}", control=SHUFFLED)
 
 
-def of_hidden_states(view: View, standardize: Any) -> Candidate:
-    """Hidden states alone, as they are or standardized."""
+def alone(recipe: Recipe) -> tuple[str, ...]:
+    """The overrides that take out of a recipe's fusion what is not compared, so that what is told is what one gets."""
+    words = ("fusion.lexical=0",) if recipe.fusion.lexical else ()
+    return words + (("fusion.filters=[]",) if recipe.fusion.filters else ())
+
+
+def of_hidden_states(view: View, standardize: Any, more: tuple[str, ...] = ()) -> Candidate:
+    """Hidden states, or values, alone, as they are or standardized."""
     asked = (f"encoder.layers={view.layer}", f"encoder.pooling={view.pooling}", "fusion.method=hidden_states")
     return Candidate(
         f"{view}{' z' if standardize != 'none' else ''}",
         Reading((view,)),
         Fusion("hidden_states", standardize=standardize),
-        (*asked, f"fusion.standardize={standardize}"),
+        (*asked, f"fusion.standardize={standardize}", *more),
         "tokens alone" if view.layer == "0" else "",
     )
 
@@ -237,7 +285,7 @@ def routing_blocks(source: EncoderSource) -> list[RoutingBlock]:
     return [*scores, RoutingBlock(experts="idf"), RoutingBlock(layers="information")]
 
 
-def of_routers(view: View, block: RoutingBlock, hidden: View) -> Candidate:
+def of_routers(view: View, block: RoutingBlock, hidden: View, more: tuple[str, ...] = ()) -> Candidate:
     """The standardized scores of routers in one form."""
     changed = {name: value for name, value in block.settings().items() if value != getattr(RoutingBlock, name)}
     asked = [f"encoder.routing={view.pooling}", "fusion.method=routing_weights", "fusion.standardize=both"]
@@ -247,30 +295,16 @@ def of_routers(view: View, block: RoutingBlock, hidden: View) -> Candidate:
         f"{view}{block.label} z",
         Reading((beside, view)),
         Fusion("routing_weights", standardize="both", routing=block),
-        (*asked, *(f"fusion.routing.{name}={value}" for name, value in changed.items())),
-    )
-
-
-def compared(candidate: Candidate, scores: ViewScores, source: EncoderSource) -> ComparedView:
-    """What one candidate costs, beside its scores."""
-    reading, reads = candidate.reading, METHODS[candidate.fusion.method].reads
-    views = [view for view in (reading.hidden_states, reading.routing) if view and _block_of(view) in reads]
-    sizes = source.bytes_per_view
-    scored = source.card.layers * source.card.experts
-    routing = scored if candidate.fusion.needs_routers else 0
-    return ComparedView(
-        name=candidate.name,
-        overrides=candidate.overrides,
-        control=candidate.control,
-        dimensions=candidate.fusion.dimensions(source.card.hidden_size, routing),
-        bytes_per_document=sum(sizes[str(view)] for view in views),
-        layers=max(1.0 if view.layer in ("all", "last") else int(view.layer) / source.depth for view in views),
-        scores=scores,
+        (*asked, *(f"fusion.routing.{name}={value}" for name, value in changed.items()), *more),
     )
 
 
 def _block_of(view: View) -> str:
-    return "routing_weights" if view.block == "router" else view.block
+    return "routing_weights" if view.block == "router" else "hidden_states"
+
+
+def _last_layer(view: View, depth: int) -> int:
+    return depth if view.layer in ("all", "last") else int(view.layer.rpartition("-")[2])
 
 
 def shuffled_experts(embeddings: Embeddings, seed: int) -> Embeddings:

@@ -200,7 +200,7 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
         store_bytes=survey.unique * encoder.bytes_per_document,
         view_bytes={name: survey.unique * size for name, size in encoder.bytes_per_view.items()},
         # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * fusion.dimensions(card.hidden_size, card.layers * card.experts),
+        fit_memory_bytes=2 * 4 * survey.documents * fusion.dimensions(encoder.states_size, card.layers * card.experts),
         device=encoder.device,
     )
 

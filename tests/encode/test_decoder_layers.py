@@ -14,7 +14,7 @@ from tiny_models import tiny_tokenizer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from moee_topics.encode.decoder_layers import check_layers, find_layers
+from moee_topics.encode.decoder_layers import check_layers, find_layers, find_sources
 from moee_topics.encode.views import View
 from moee_topics.errors import ModelError
 
@@ -62,6 +62,35 @@ UNREADABLE = {"deepseek_v4", "glm5_next_text", "hy_v4", "qwen4_exp_text", "longc
 """Families that pass on several streams of states between their layers; the last counts two sublayers as layers."""
 
 
+@pytest.mark.parametrize("pooling", ["mean", "last_token"])
+def test_values_and_attention_are_the_mean_over_their_layers(tiny_olmoe: Path, pooling: str) -> None:
+    found = {}
+    for states in ("values", "attention_outputs"):
+        encoder = encoder_of(tiny_olmoe, prompt="none", states=states, layers=["1-2", 1, 2], pooling=pooling)
+        found[states] = encoder.encode_entries(documents(4), encoder.spec.reading.entries)
+        whole, first, second = (
+            found[states][View(states, layer, pooling)].hidden_states for layer in ("1-2", "1", "2")
+        )
+        np.testing.assert_allclose(whole, (first + second) / 2, atol=1e-6)
+        assert not np.allclose(first, second, atol=1e-3)
+    # The first layer's values are a product of what goes into it, after its norm.
+    model = AutoModelForCausalLM.from_pretrained(tiny_olmoe, dtype=torch.float32).eval()
+    ids, layer = tiny_tokenizer()(documents(4)[0], return_tensors="pt")["input_ids"], model.model.layers[0]
+    with torch.no_grad():
+        normed = layer.input_layernorm(model.model.embed_tokens(ids))
+        values = layer.self_attn.v_proj(normed)[0]
+    expected = values.mean(0) if pooling == "mean" else values[-1]
+    np.testing.assert_allclose(found["values"][View("values", "1", pooling)].hidden_states[0], expected, atol=1e-5)
+
+
+def test_values_where_no_module_makes_them_are_refused_by_name() -> None:
+    model = tiny_model(tiny_config("deepseek_v3"))
+    with pytest.raises(
+        ModelError, match=r"values of each layer of 'some/model' \(deepseek_v3\) cannot be read: 0 of 4"
+    ):
+        check_layers(model, find_sources(model, "values"), LAYERS, "some/model", "values")
+
+
 def test_a_model_that_declares_no_layers_is_refused_by_name() -> None:
     class Plain(nn.Module):
         device, config = torch.device("cpu"), type("Config", (), {"model_type": "plain"})
@@ -69,5 +98,5 @@ def test_a_model_that_declares_no_layers_is_refused_by_name() -> None:
         def forward(self, input_ids: Tensor, **_: object) -> object:
             return type("Output", (), {"last_hidden_state": torch.zeros(1, input_ids.shape[1], 4)})
 
-    with pytest.raises(ModelError, match=r"layers of 'some/model' \(plain\) cannot be read: 0 of 3"):
+    with pytest.raises(ModelError, match=r"hidden states of each layer of 'some/model' \(plain\).*: 0 of 3"):
         check_layers(Plain(), find_layers(Plain()), 3, "some/model")

@@ -42,6 +42,13 @@ def test_bytes_are_named_by_view_and_are_those_that_are_stored(tiny_olmoe: Path,
     assert source.bytes_per_document * len(TEXTS) == sum(part.stored_bytes for part in parts.values())
 
 
+def test_bytes_of_values_are_those_of_their_heads(tiny_olmoe: Path) -> None:
+    options = {"states": "values", "layers": ["1-2", 2], "pooling": "mean", "routing": "none"}
+    source = EncoderSource(EncoderSettings.checked(model=str(tiny_olmoe), max_tokens=64, **options))  # type: ignore[arg-type]
+    assert source.bytes_per_view == {"values@1-2/mean": 2 * 32, "values@2/mean": 2 * 32}  # two heads of 16
+    assert source().encode(TEXTS).hidden_states.shape == (3, 32)
+
+
 def test_a_store_that_holds_one_of_several_views_is_known(tiny_olmoe: Path, tmp_path: Path) -> None:
     plain = EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64))
     Embedder(plain, tmp_path).ensure_texts(TEXTS)

@@ -30,6 +30,7 @@ OTHER_VALUES: Mapping[str, Any] = {
     "pooling": ("mean", "weighted_mean"),
     "layers": (3, "last"),
     "routing": "frequency",
+    "states": "values",
     "max_tokens": 99,
     "long_documents": "chunk",
     "tokens_per_batch": 1234,
@@ -88,9 +89,9 @@ def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
     assert options_of({"revision": "unknown", "layers": 3}) == {}
 
 
-@pytest.mark.parametrize("routing", ["none", ["last_token", "frequency"]])
-def test_the_key_of_several_views_loads_them_again(tiny_olmoe: Path, routing: Any) -> None:
-    key = encoder_of(tiny_olmoe, layers=[1, "last"], pooling=["mean", "last_token"], routing=routing).spec.key()
+@pytest.mark.parametrize("more", [{"routing": "none"}, {"routing": ["mean", "frequency"]}, {"states": "values"}])
+def test_the_key_of_several_views_loads_them_again(tiny_olmoe: Path, more: dict[str, Any]) -> None:
+    key = encoder_of(tiny_olmoe, layers=[1, "1-2"], pooling=["mean", "last_token"], **more).spec.key()
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options_of(key)).spec.key() == key
 
 

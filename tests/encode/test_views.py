@@ -17,7 +17,12 @@ def hidden(layer: str, pooling: str = "mean") -> View:
 
 
 def test_a_name_is_read_as_it_is_written() -> None:
-    for name in ("hidden_states@last/mean", "hidden_states@0/weighted_mean", "router@all/frequency"):
+    for name in (
+        "hidden_states@last/mean",
+        "values@3-8/last_token",
+        "attention_outputs@2/mean",
+        "router@all/frequency",
+    ):
         assert str(View.named(name)) == name
 
 
@@ -46,7 +51,7 @@ def test_layers_are_counted_from_one_and_the_last_has_one_name(asked: list[objec
 
 
 def test_a_layer_that_a_model_does_not_have_is_named_with_those_it_has() -> None:
-    with pytest.raises(InputError, match=r"asks for layer 5, and 'tiny' has 4: 1 to 4, 0 for"):
+    with pytest.raises(InputError, match=r"asks for layer 6, and 'tiny' has 4: 1 to 4, 0 for"):
         reading_of(["3-6"], ["mean"], [], depth=4, model="tiny")
 
 
@@ -63,6 +68,14 @@ def test_each_view_has_a_key_and_the_last_states_keep_theirs_whatever_is_read_be
     assert keys[hidden("2")] == {**KEY, "view": "hidden_states@2/mean"}
     assert keys[View("router", "all", "frequency")]["view"] == "router@all/frequency"
     assert [entry_of(key) for key in keys.values()] == list(keys) and len(keys) == 5
+
+
+def test_of_values_and_attention_an_entry_of_the_list_is_one_view_and_a_range_its_mean() -> None:
+    reading = reading_of(["2-4", 0.5, "all"], ["mean"], ["none"], depth=4, model="tiny", states="values")
+    assert list(map(str, reading.views)) == ["values@2-4/mean", "values@2/mean", "values@1-4/mean"]
+    assert reading.hidden_states.block == "values" and reading.entries == reading.views
+    with pytest.raises(InputError, match="no values and no attention"):
+        reading_of([0], ["mean"], [], depth=4, model="tiny", states="attention_outputs")
 
 
 def test_a_document_is_the_first_view_of_each_block() -> None:

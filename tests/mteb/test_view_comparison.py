@@ -12,9 +12,9 @@ from bag_of_words import themed_corpus
 
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode import EncoderSettings, MoEEncoder
+from moee_topics.encode import EncoderSettings, EncoderSource, MoEEncoder
 from moee_topics.errors import InputError
-from moee_topics.mteb.view_comparison import ViewComparison, compare_views, many_views, shuffled_experts
+from moee_topics.mteb.view_comparison import ViewComparison, candidates, compare_views, many_views, shuffled_experts
 from moee_topics.recipe import Recipe, parse_recipe
 
 
@@ -57,6 +57,15 @@ def test_what_is_recommended_is_a_recipe_that_gives_those_vectors(recipe: Recipe
             assert (changed.encoder.layers, changed.fusion.method) == (1, "hidden_states")
         if view.name == "router@all/mean multi_hot 2 z":
             assert (changed.fusion.routing.scores, changed.fusion.routing.top_k) == ("multi_hot", 2)
+
+
+def test_words_and_filters_of_the_recipe_are_taken_out_of_what_is_recommended(recipe: Recipe) -> None:
+    wordy = parse_recipe(recipe.to_json(), ["fusion.lexical=1", "fusion.filters=[center]"])
+    found = list(candidates(wordy, EncoderSource(many_views(wordy.encoder))))
+    assert found[0].fusion == wordy.fusion
+    for candidate in found[1:4]:
+        fusion = parse_recipe(wordy.to_json(), candidate.overrides).fusion
+        assert fusion.canonical() == candidate.fusion.canonical()
 
 
 def test_costs_are_those_of_the_views_that_are_read(comparison: ViewComparison) -> None:

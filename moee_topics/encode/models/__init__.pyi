@@ -7,6 +7,7 @@ from .cards import depth_of as depth_of
 from .cards import describe as describe
 from .cards import experts_per_token as experts_per_token
 from .cards import supported_families as supported_families
+from .cards import values_size as values_size
 from .checkpoint import identity as identity
 from .checkpoint import quantized_as as quantized_as
 from .checkpoint import weights_are_here as weights_are_here

@@ -43,6 +43,7 @@ class ModelCard:
         dense_layers: decoder layers without a router.
         shared_experts: whether every token also goes to shared experts.
         hidden_size: D.
+        values_size: numbers of the values of a token in one layer, all heads together; 0 where they are not to be had.
         parameters: weights of the base model, without the language-model head.
         active_parameters: those that one token meets, embeddings included.
         memory: bytes of the weights in 16 bits ("none"), "int8" and "nf4"; a precision that the model cannot be
@@ -60,6 +61,7 @@ class ModelCard:
     dense_layers: int
     shared_experts: bool
     hidden_size: int
+    values_size: int
     parameters: int
     active_parameters: int
     memory: dict[Quantize, int]
@@ -107,6 +109,7 @@ def card_of(name: str, config: Any) -> ModelCard:
         dense_layers=max(0, (_first(text, _LAYERS) or 0) - len(sparse_layers)),
         shared_experts=any("shared" in module for module, _ in model.named_modules()),
         hidden_size=model.get_input_embeddings().embedding_dim,
+        values_size=values_size(model),
         parameters=parameters,
         active_parameters=round(parameters - idle),
         memory=dict(_memory(text, model)),
@@ -116,6 +119,12 @@ def card_of(name: str, config: Any) -> ModelCard:
 def depth_of(config: Any) -> int:
     """Decoder layers of a configuration; 0 where it does not say."""
     return _first(config.get_text_config(), _LAYERS) or 0
+
+
+def values_size(model: nn.Module) -> int:
+    """Numbers of the values of a token in one layer, all heads together; 0 where no module makes values alone."""
+    projections = (module for name, module in model.named_modules() if name.endswith("v_proj"))
+    return int(getattr(next(projections, None), "out_features", 0))
 
 
 def experts_per_token(config: Any) -> int:
