@@ -25,6 +25,10 @@ VIEW_NOTES = (
     "tokens alone: what goes into the first layer, where no token has seen another. experts shuffled: those of each "
     "layer mixed up for each document anew.",
 )
+WITHOUT_LABELS = (
+    "Without labels nothing is recommended: none of these measures found the best view on sets with labels "
+    "(docs/readouts.md). A few hundred documents with a column of labels are enough to choose by."
+)
 RANK_NOTES = (
     "Spearman correlation over all views but the controls: near 1 the measure would have found the best view without "
     "labels, near 0 it is no help.",
@@ -49,9 +53,11 @@ def views_table(comparison: ViewComparison) -> TextTable:
     has_labels = comparison.classes is not None
     headers = ["view", "control", *(["AMI", "±", "ARI"] if has_labels else []), *MEASURES, "numbers", "bytes", "layers"]
     rows = [_row(view, has_labels=has_labels) for view in sorted(comparison.views, key=_worth, reverse=True)]
-    by = "AMI with the labels" if has_labels else "stability, since there are no labels"
-    overrides = " ".join(comparison.best.overrides) or "none: the recipe as it is"
-    notes = (f"The best by {by} is {comparison.best.name}. Overrides: {overrides}", *VIEW_NOTES)
+    told = WITHOUT_LABELS
+    if comparison.best is not None:
+        overrides = " ".join(comparison.best.overrides) or "none, the recipe as it is"
+        told = f"The best by AMI with the labels is {comparison.best.name}. Overrides: {overrides}"
+    notes = (told, *VIEW_NOTES)
     classes = f", {comparison.classes} classes" if has_labels else ""
     title = f"Views of one pass: {comparison.documents:,} documents{classes}, {comparison.tokens:,} tokens"
     return TextTable(title, headers, rows, notes=notes)

@@ -38,11 +38,12 @@ def test_the_best_view_that_is_no_control_is_told_with_the_overrides_to_copy(tmp
     assert data["recommended"] == ["encoder.layers=last"] and len(data["views"]) == 3
 
 
-def test_without_labels_stability_decides_and_nothing_is_ranked(tmp_path: Path) -> None:
+def test_without_labels_nothing_is_ranked_or_recommended(tmp_path: Path) -> None:
     views = [view(each.name, None, each.scores.measures["stability"], each.control) for each in VIEWS]
     written = write_views(compared(*views, classes=None), tmp_path)
     assert "AMI" not in written.tables[0].headers and len(written.tables) == 2
-    assert written.data["recommended_view"] == "hidden_states@2/mean"
+    assert written.data["recommended_view"] is None and written.data["recommended"] is None
+    assert written.tables[0].notes[0].startswith("Without labels nothing is recommended")
 
 
 @pytest.mark.parametrize("classes", [None, 3])
