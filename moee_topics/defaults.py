@@ -13,3 +13,12 @@ STORE_NAME = "store"
 
 OUTLIERS = -1
 """The topic id of documents that belong to no topic (HDBSCAN's noise)."""
+
+COLOURS = (
+    *("#3b6fb0", "#e0702e", "#2e8b57", "#b03a6e", "#c7a31d"),
+    *("#38a6c9", "#7a5bb0", "#9a6b3f", "#d98ba8", "#6b7f2a"),
+)
+"""Of topics, in the report, in what it exports and in figures of a notebook; the report's style has the same."""
+
+GREY = "#c9c6bf"
+"""Of outliers, and of what is shown for comparison."""

@@ -69,6 +69,13 @@ def numbers() -> dict[str, float]:
         "longest function": lengths[-1],
         "private functions": len(private),
         "private functions with one caller": sum(used[f.name] == 1 for f in private),
+        "of these with fewer than five lines": sum(
+            used[f.name] == 1 and body_lines(f, sources[path]) < 5
+            for path, many in found.items()
+            for f in many
+            if f in private
+        ),
+        "functions with one caller": sum(used[f.name] == 1 for many in found.values() for f in many),
         "comments per 100 lines": round(100 * sum(map(comments, paths)) / lines, 1),
     }
 

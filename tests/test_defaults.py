@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hdbscan import HDBSCAN
 
-from moee_topics.defaults import OUTLIERS, SEED, SEEDS, STORE_NAME
+from moee_topics.defaults import COLOURS, GREY, OUTLIERS, SEED, SEEDS, STORE_NAME
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.mteb import parse_score_recipe
 from moee_topics.recipe import parse_recipe
+from moee_topics.report.template import template_text
 from moee_topics.run_folder import named_folder
 from moee_topics.topics import FitSettings
 
@@ -34,6 +36,11 @@ def test_a_seed_that_numpy_would_refuse_is_refused_with_the_recipe() -> None:
 def test_no_run_takes_the_name_of_the_store_beside_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=STORE_NAME):
         named_folder(tmp_path, STORE_NAME)
+
+
+def test_the_style_of_the_report_has_the_colours_of_everything_else() -> None:
+    style = template_text("report.css").partition("}")[0]
+    assert tuple(re.findall(r"--c\d: (#\w+);", style)) == COLOURS and f"--quiet-point: {GREY};" in style
 
 
 def test_outliers_have_the_label_of_the_noise_of_hdbscan() -> None:

@@ -43,6 +43,7 @@ ROADS = {
     "test_face.py": "moee_topics/__init__.py",
     "test_layers.py": "the imports of all modules, and this",
     "test_notebooks.py": "notebooks/",
+    "test_style.py": "the functions of all modules",
     "test_power_cuts.py": "whatever a run writes, on a disk that fails",
     "topics/test_language_models.py": "from a recipe's keys to what a model is asked",
 }

@@ -30,22 +30,17 @@ class HelpPage(HelpFormatter):  # type: ignore[misc]
 
     def write_dl(self, rows: Sequence[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
         """Writes arguments, options or commands with what they are."""
-        super().write_dl([(_called(name), _said(what)) for name, what in rows], *args, **kwargs)
+        plain = []
+        for name, what in rows:
+            # An argument is called by what stands for its value, an option has that beside it.
+            name = TYPE.sub(lambda match: PLACEHOLDERS[match[1]], name) if name[0] == "-" else TYPE.sub("", name)
+            plain.append((name.strip(), re.sub(r"x>=(\S+)\]", r"at least \1]", what).replace("-", NO_BREAK)))
+        super().write_dl(plain, *args, **kwargs)
 
     def getvalue(self) -> str:
         """The whole page."""
         page: str = super().getvalue()
         return page.replace(NO_BREAK, "-")
-
-
-def _called(name: str) -> str:
-    """An option with what stands for its value; of an argument the name alone, which says that already."""
-    placeholder = (lambda match: PLACEHOLDERS[match[1]]) if name.startswith("-") else ""
-    return TYPE.sub(placeholder, name).strip()
-
-
-def _said(what: str) -> str:
-    return re.sub(r"x>=(\S+)\]", r"at least \1]", what).replace("-", NO_BREAK)
 
 
 class PageContext(typer.Context):

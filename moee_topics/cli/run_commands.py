@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -207,7 +206,12 @@ def predict(
         predictions = list(rows)
         print_json({"predictions": predictions, "left_out": _left_out(documents)})
     elif form == "csv":
-        _write_csv(rows)
+        from moee_topics.report import spreadsheet_cell
+
+        # What begins with = or @ would be a formula where the file is opened as a spreadsheet.
+        writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability", "fitted"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)
     else:
         for row in rows:
             typer.echo(json.dumps(row, ensure_ascii=False))
@@ -253,12 +257,3 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
     # The last line, so that a script finds it with tail -1.
     lines.append(f"Report: {report}" if report else f"Run: {run.path}")
     show(summary, lines, as_json=manner.as_json)
-
-
-def _write_csv(rows: Iterable[Mapping[str, Any]]) -> None:
-    from moee_topics.report import spreadsheet_cell
-
-    # What begins with = or @ would be a formula where the file is opened as a spreadsheet.
-    writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability", "fitted"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)

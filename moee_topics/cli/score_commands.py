@@ -97,17 +97,15 @@ def compare(
     store: Store = None,
     manner: Manner,
 ) -> None:
-    """Set runs, fusions, views, or hidden states and routing side by side.
+    """Set runs, fusions, or views of a model side by side.
 
     \b
-    RUN RUN  two finished runs: their topics and scores, and which documents
-             changed topic
-    RECIPE   of a corpus: one run for each method of fusion, from the same
-             stored embeddings; fusion.method=A,B for some alone
-    RECIPE   that scores: hidden states and routing weights on its clustering
-             and STS tasks, with each prompt of score.prompts
-    views RECIPE  of a corpus: layers, poolings and routers of one pass on a
-             sample of documents, with their labels where they have some
+    RUN RUN       two finished runs: topics, scores, documents that moved
+    RECIPE        of a corpus: a run for each fusion, off the same store;
+                  fusion.method=A,B for some alone
+    RECIPE        that scores: hidden states and routing on its tasks, with
+                  each prompt of score.prompts
+    views RECIPE  of a corpus: layers, poolings and routers of one pass
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     from moee_topics.recipe import is_scoring, read_recipe

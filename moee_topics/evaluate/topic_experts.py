@@ -122,6 +122,9 @@ def find_experts(
         passed = 0 if threshold is None else int((_bins(profile.z[number]) >= round(threshold / Z_STEP)).sum())
         lift = profile.means[number] / profile.corpus
         topic_experts.append(TopicExperts(int(labels[number]), int(profile.counts[number]), passed, lifts, lift))
+    # Cosines of the topics' routing above the corpus: a pair counts by how far it stands out, and not by its load.
+    effects = _effects(profile).astype(np.float64)
+    effects /= np.maximum(np.linalg.norm(effects, axis=1, keepdims=True), 1e-12)
     return ExpertReport(
         layers=routing_weights.shape[1],
         experts=routing_weights.shape[2],
@@ -132,7 +135,7 @@ def find_experts(
         corpus=profile.corpus,
         topics=topic_experts,
         information=profile.information,
-        similarity=_similarity(profile),
+        similarity=effects @ effects.T,
         expert_documents=_heaviest_users(routing_weights, topic_experts, settings.documents_per_expert, rows),
     )
 
@@ -253,16 +256,6 @@ def _expert_lifts(profile: _Profile, number: int, pairs: Rows, interval: Floats)
     columns = (means.round(5), (means / corpus).round(3), low.round(3), high.round(3), z.round(2), effect.round(2))
     rows = zip(*(column.astype(float).tolist() for column in columns), strict=True)
     return [ExpertLift(int(at), int(which), *row) for at, which, row in zip(layer, expert, rows, strict=True)]
-
-
-def _similarity(profile: _Profile) -> Floats:
-    """(K, K) cosines of the topics' routing above the corpus.
-
-    A pair counts by how far it stands out in units of its spread over the corpus, not by its load.
-    """
-    centred = _effects(profile).astype(np.float64)
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    return np.asarray(centred @ centred.T)
 
 
 def _heaviest_users(

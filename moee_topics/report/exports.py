@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moee_topics.defaults import COLOURS, GREY, OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.report.citations import references
 from moee_topics.report.map_points import clipped_places, sampled_rows, topic_colours
 from moee_topics.report.numerals import as_percent, markdown_text
 from moee_topics.report.run_tables import tables_of, topic_table
-from moee_topics.report.svg import COLOURS, GREY, layers_svg, map_svg, topics_svg
+from moee_topics.report.svg import layers_svg, map_svg, topics_svg
 from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.store import atomic_path, make_folder, write_text
-from moee_topics.topics import OUTLIERS
 
 Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
 FORMATS: tuple[str, ...] = get_args(Format)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.defaults import COLOURS
 from moee_topics.run_folder import RunFolder
 
 Floats = NDArray[np.floating]
-
-PALETTE_SIZE = 10
 
 
 def sampled_rows(topics: NDArray[np.integer], sample: int) -> NDArray[np.integer]:
@@ -75,11 +74,11 @@ def topic_colours(run: RunFolder) -> dict[int, int]:
     for topic in run.ranked_topics:
         if topic.topic in colours:
             continue
-        if unused := [colour for colour in range(PALETTE_SIZE) if colour not in colours.values()]:
+        if unused := [colour for colour in range(len(COLOURS)) if colour not in colours.values()]:
             colours[topic.topic] = unused[0]
             continue
         at = centres.get(topic.topic, np.zeros(2))
-        nearest = dict.fromkeys(range(PALETTE_SIZE), np.inf)
+        nearest = dict.fromkeys(range(len(COLOURS)), np.inf)
         for other, colour in colours.items():
             # By the nearest topic of each colour: what must differ is what touches on the map.
             nearest[colour] = min(nearest[colour], float(np.linalg.norm(centres.get(other, at) - at)))

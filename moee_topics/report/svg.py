@@ -5,16 +5,11 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup, escape
 
+from moee_topics.defaults import COLOURS, GREY, OUTLIERS
 from moee_topics.evaluate import ExpertReport
 from moee_topics.report.map_points import clipped_places, sampled_rows, topic_colours
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.topics import OUTLIERS
 
-COLOURS = (
-    *("#3b6fb0", "#e0702e", "#2e8b57", "#b03a6e", "#c7a31d"),
-    *("#38a6c9", "#7a5bb0", "#9a6b3f", "#d98ba8", "#6b7f2a"),
-)
-GREY = "#c9c6bf"
 FONT = "font-family='Segoe UI, Roboto, DejaVu Sans, sans-serif'"
 SIDE = 900
 NAMED = 25

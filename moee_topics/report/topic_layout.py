@@ -25,8 +25,14 @@ def topic_layout(similarity: Floats) -> Floats:
         similarity: (K, K) symmetric, 1 on the diagonal.
     """
     start = classical_scaling(similarity)
-    if not FEW_TOPICS <= len(similarity) <= MANY_TOPICS:
-        return _on_a_circle(similarity) if len(similarity) < FEW_TOPICS and _overlap(start, similarity) else start
+    if len(similarity) < FEW_TOPICS:
+        # Two axes cannot hold the differences of many: topics that are unlike may then share a place.
+        apart = np.linalg.norm(start[:, None] - start, axis=-1)
+        unlike = np.triu(similarity < UNLIKE, k=1)
+        shares_a_place = (apart[unlike] < CLOSE * max(float(apart.max(initial=0)), 1e-9)).any()
+        return _on_a_circle(similarity) if shares_a_place else start
+    if len(similarity) > MANY_TOPICS:
+        return start
     if len(np.unique(start.round(9), axis=0)) < len(start):
         # Topics at one point have one slope: only rounding, which differs by processor, would ever part them.
         start = start + np.random.default_rng(0).normal(scale=max(float(start.std()), 1e-9), size=start.shape)
@@ -49,13 +55,6 @@ def classical_scaling(similarity: Floats) -> Floats:
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     positions[:, : axes.shape[1]] = axes * np.where(largest < 0, -1.0, 1.0)
     return positions
-
-
-def _overlap(positions: Floats, similarity: Floats) -> bool:
-    """Whether topics that are unlike share a place: two axes cannot hold the differences of many."""
-    apart = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    unlike = np.triu(similarity < UNLIKE, k=1)
-    return bool((apart[unlike] < CLOSE * max(float(apart.max(initial=0)), 1e-9)).any())
 
 
 def _on_a_circle(similarity: Floats) -> Floats:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.defaults import SEED
+from moee_topics.defaults import COLOURS, GREY, SEED
 from moee_topics.errors import InputError
 from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-COLOURS = ["#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#ff9da7", "#9c755f", "#86bcb6"]
-GREY = "#c9c9c9"
 TEXT_SHOWN = 160
 
 

@@ -102,7 +102,9 @@ def test_an_example_is_a_command_with_keys_that_exist(line: str) -> None:
     if path[0] in ("score", "compare"):
         from moee_topics.mteb import load_score_recipe, parse_score_recipe
 
-        recipe, overrides = read_arguments([word for word in words[2:] if not word.startswith("runs/")])
+        recipe, overrides = read_arguments(
+            [word for word in words[2:] if not word.startswith("runs/") and word != "views"]
+        )
         if recipe and not is_scoring(read_recipe(recipe)):
             load_recipe(recipe)
         elif recipe:

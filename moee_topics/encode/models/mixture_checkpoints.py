@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ def distil_checkpoint(
         "texts": np.bincount(rows.sources, minlength=len(apart.left_out)).tolist(),
         "left_out": apart.left_out,
         "steps": trainer.step,
-        "errors": {name: _ends(course) for name, course in courses.items()},
+        "errors": _ends(courses),
     }
     with atomic_folder(folder) as unfinished:
         _write_learned(unfinished, trainer, source, tokenizer)
@@ -160,11 +160,14 @@ def distil_checkpoint(
     return report
 
 
-def _ends(course: Sequence[float]) -> dict[str, float]:
-    """Where an error began and where it ended."""
-    # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
-    tenth = max(1, len(course) // 10)
-    return {"first": round(sum(course[:tenth]) / tenth, 4), "last": round(sum(course[-tenth:]) / tenth, 4)}
+def _ends(courses: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Where each error began and where it ended."""
+    ends = {}
+    for name, course in courses.items():
+        # Means of a tenth: a single step is of one length of text, and says more of that than of what was learned.
+        tenth = max(1, len(course) // 10)
+        ends[name] = {"first": round(sum(course[:tenth]) / tenth, 4), "last": round(sum(course[-tenth:]) / tenth, 4)}
+    return ends
 
 
 def _write_learned(folder: Path, trainer: Trainer, source: str | Path, tokenizer: Any) -> None:
