@@ -20,6 +20,10 @@ def test_the_kernel_of_this_gpu_agrees_with_the_loop(head_size: int) -> None:
     assert attention.has_kernel(torch.device("cuda", 0), torch.bfloat16, head_size)
 
 
+def test_heads_in_groups_go_through_the_kernel_too() -> None:
+    assert attention.has_kernel(torch.device("cuda", 0), torch.bfloat16, 64, 4)
+
+
 def test_float32_is_that_of_the_processor(tiny_olmoe: Path) -> None:
     by_gpu, by_cpu = (encoder_of(tiny_olmoe, device=device).encode(documents(24)) for device in ("cuda", "cpu"))
     assert_close(by_gpu, by_cpu, 1e-3)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from inspect import signature
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -92,7 +93,8 @@ def packed_attention(
     rule = _Rule(scaling, sliding_window, s_aux)
     # The kernel knows no sinks, and one head size for keys and values (DeepSeek-V2's differ).
     fits = s_aux is None and query.shape[-1] == value.shape[-1]
-    run = _whole_row if fits and has_kernel(query.device, query.dtype, query.shape[-1]) else _one_by_one
+    kind = query.device, query.dtype, query.shape[-1], query.shape[1] // key.shape[1]
+    run = _whole_row if fits and has_kernel(*kind) else _one_by_one
     return run(query, key, value, segments, rule), None
 
 
@@ -103,15 +105,16 @@ class _Rule(NamedTuple):
 
 
 @cache
-def has_kernel(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+def has_kernel(device: torch.device, dtype: torch.dtype, head_size: int, groups: int = 1) -> bool:
     """Whether the device has flash attention for rows of several lengths, and it gives what SDPA gives."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
-    query, key, value = torch.randn(3, 1, 2, 80, head_size, device=device, dtype=dtype)
+    query = torch.randn(1, 2 * groups, 80, head_size, device=device, dtype=dtype)
+    key, value = torch.randn(2, 1, 2, 80, head_size, device=device, dtype=dtype)
     row = query, key, value, _Segments([33, 47]), _Rule(None, None, None)
     try:
         by_kernel = _whole_row(*row)
-    # TypeError: torch 2.11 has the kernel without some of these arguments; its rows go document by document.
+    # TypeError: torch 2.10 has the kernel without windows; its rows go document by document.
     except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False
     return torch.allclose(by_kernel.float(), _one_by_one(*row).float(), atol=0.02)
@@ -123,22 +126,13 @@ def _whole_row(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, r
 
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     bounds, longest = segments.bounds(query.device), max(segments.lengths)
-    # torch 2.11 has no such argument: asked for only where a model has fewer heads of keys.
-    grouped = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
-    # num_splits=1: with split keys the order of a sum, and so a vector, depends on the longest document of the pack.
-    done = varlen_attn(
-        q,
-        k,
-        v,
-        bounds,
-        bounds,
-        longest,
-        longest,
-        scale=rule.scaling,
-        window_size=(-1 if rule.window is None else rule.window - 1, 0),
-        num_splits=1,
-        **grouped,
-    )
+    options: dict[str, Any] = {"scale": rule.scaling}
+    options["window_size"] = (-1 if rule.window is None else rule.window - 1, 0)
+    # With split keys the order of a sum, and so a vector, depends on the longest document of the pack.
+    later = {"num_splits": 1, "enable_gqa": q.shape[1] != k.shape[1]}
+    # torch 2.11 has neither, and splits no keys; whether it groups heads unasked is seen by has_kernel.
+    options |= {name: value for name, value in later.items() if name in signature(varlen_attn).parameters}
+    done = varlen_attn(q, k, v, bounds, bounds, longest, longest, **options)
     return cast(Tensor, done)[None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -13,17 +14,34 @@ from torch.nn.attention import varlen
 from moee_topics.encode.models import attention
 
 LENGTHS = [3, 9, 1, 6]
+CASES = list(itertools.product([4, 2], [None, 4], [None, 0.3]))
+"""Heads of keys, window and scaling."""
 
 
 def flash_like(
-    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **given: Any
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_q: Tensor,
+    cu_k: Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    num_splits: int | None = None,
+    enable_gqa: bool = False,
+    **given: Any,
 ) -> Any:
     """What torch documents of ``varlen_attn``, written with one mask over the row; runs anywhere."""
+    assert num_splits == 1
+    assert enable_gqa == (q.shape[1] != k.shape[1])
+    return masked(q, k, v, cu_q, cu_k, max_q, max_k, **given)
+
+
+def masked(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **given: Any) -> Any:
+    """The same as torch 2.11 has it, without splits of keys and an argument for grouped heads."""
     assert cu_q.dtype == torch.int32
     assert torch.equal(cu_q, cu_k)
     assert int((cu_q[1:] - cu_q[:-1]).max()) == max_q == max_k
-    assert given["num_splits"] == 1
-    assert given.get("enable_gqa", False) == (q.shape[1] != k.shape[1])
     left, right = given["window_size"]
     assert right == 0
     places = torch.arange(len(q))
@@ -48,21 +66,23 @@ def packed(heads: int, window: int | None, scaling: float | None = 0.3, sinks: T
     return states
 
 
-@pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(varlen, "varlen_attn", flash_like)
+@pytest.fixture(params=[flash_like, masked], ids=["torch 2.13", "torch 2.11"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(varlen, "varlen_attn", request.param)
     monkeypatch.setattr(attention, "has_kernel", lambda *_: True)
 
 
-@pytest.mark.parametrize("heads", [4, 2])
-@pytest.mark.parametrize("window", [None, 4])
-@pytest.mark.parametrize("scaling", [None, 0.3])
+@pytest.fixture(scope="module")
+def looped() -> dict[tuple[int, int | None, float | None], Tensor]:
+    """Attention by the loop, before the kernel is there."""
+    return {case: packed(*case) for case in CASES}
+
+
 def test_the_kernel_is_asked_for_what_the_loop_does(
-    heads: int, window: int | None, scaling: float | None, request: pytest.FixtureRequest
+    looped: dict[tuple[int, int | None, float | None], Tensor], kernel: None
 ) -> None:
-    one_by_one = packed(heads, window, scaling)
-    request.getfixturevalue("kernel")
-    torch.testing.assert_close(packed(heads, window, scaling), one_by_one)
+    for case, one_by_one in looped.items():
+        torch.testing.assert_close(packed(*case), one_by_one)
 
 
 def test_sinks_do_not_go_through_the_kernel(kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +94,7 @@ def test_a_cpu_has_no_such_kernel() -> None:
     assert not attention.has_kernel(torch.device("cpu"), torch.bfloat16, 64)
 
 
-def test_a_kernel_of_an_older_torch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_of_a_much_older_torch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def older(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         raise AssertionError("its arguments do not fit")
 
