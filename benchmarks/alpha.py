@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,19 +21,29 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
+from threadpoolctl import threadpool_limits
 
 from moee_topics.corpus import CorpusSettings, Document, open_corpus
+from moee_topics.defaults import SEED
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
 from moee_topics.errors import MoEETopicsError
-from moee_topics.fuse import ALPHAS, Fusion, choose_alpha
+from moee_topics.fuse import ALPHAS, Fusion
+from moee_topics.fuse.blocks import Blocks, Matrix, unit_rows
+from moee_topics.fuse.methods import weighted_sum
 from moee_topics.store import EmbeddingStore, content_hash, write_json
 
 CRITERIA = ("neighbours", "spearman", "stability")
 READ_OUTS = (("prompteol", "last_token"), ("none", "mean"))
 SEEDS = (1, 2, 3)
+NEIGHBOURS = 15  # as many as UMAP looks at unless told otherwise
+PAIRS = 20_000
+SPLITS = 5
+Score = Callable[[float], float]
 RESULTS = Path(__file__).with_name("results") / "alpha.json"
 
 
@@ -96,10 +106,87 @@ def truth(
     return ami, v_measure
 
 
+def sampled(fusion: Fusion, embeddings: Embeddings) -> Blocks:
+    """The blocks of at most 2,000 documents, which a criterion looks at."""
+    rows = np.sort(np.random.default_rng(SEED).choice(len(embeddings), min(2000, len(embeddings)), replace=False))
+    return fusion.blocks(embeddings[rows])
+
+
+def criteria(blocks: Blocks) -> dict[str, Score]:
+    """What was tried to choose by: a score of each alpha from the embeddings alone, the highest for the best."""
+    return {
+        "neighbours": shared_neighbours(blocks),
+        "spearman": mean_correlation(blocks, np.random.default_rng(SEED)),  # the paper's camera-ready, section 3.3
+        "stability": stability(blocks, SEED),
+    }
+
+
+def shared_neighbours(blocks: Blocks) -> Score:
+    """The geometric mean of the shares of 15 nearest neighbours in common with each block alone."""
+    hidden, routing = (unit @ unit.T for unit in map(unit_rows, blocks))
+    alone = neighbours(hidden), neighbours(routing)
+
+    def score(alpha: float) -> float:
+        own = neighbours(hidden + alpha * routing)
+        shares = [float((own & other).sum() / own.sum()) for other in alone]
+        return float(np.sqrt(shares[0] * shares[1]))
+
+    return score
+
+
+def neighbours(similarity: Matrix) -> NDArray[np.bool_]:
+    """(n, n) True where the column is among the row's nearest, itself aside."""
+    others = similarity.copy()
+    np.fill_diagonal(others, -np.inf)
+    nearest = np.argpartition(-others, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    marks = np.zeros(others.shape, dtype=bool)
+    np.put_along_axis(marks, nearest, True, axis=1)
+    return marks
+
+
+def mean_correlation(blocks: Blocks, generator: np.random.Generator) -> Score:
+    """The mean rank correlation of the fused similarity with each block's, over random pairs of different documents."""
+    documents = len(blocks[0])
+    first = generator.integers(0, documents, PAIRS)
+    # Moved on by at least one, so that no document is paired with itself.
+    second = (first + generator.integers(1, documents, PAIRS)) % documents
+    hidden, routing = ((unit @ unit.T)[first, second] for unit in map(unit_rows, blocks))
+
+    def score(alpha: float) -> float:
+        fused = hidden + alpha * routing
+        return (rank_correlation(fused, hidden) + rank_correlation(fused, routing)) / 2
+
+    return score
+
+
+def stability(blocks: Blocks, seed: int) -> Score:
+    """The mean AMI of two clusterings of all documents, each by k-means fitted on another half of them."""
+    documents = len(blocks[0])
+    clusters = round(float(np.sqrt(documents / 2)))
+
+    def agreement(vectors: Matrix, order: NDArray[np.int64]) -> float:
+        halves = order[: documents // 2], order[documents // 2 :]
+        with threadpool_limits(limits=1):
+            fitted = [KMeans(clusters, n_init=1, random_state=seed).fit(vectors[half]) for half in halves]
+        return float(adjusted_mutual_info_score(*(half.predict(vectors) for half in fitted)))
+
+    def score(alpha: float) -> float:
+        # The generator starts anew, so that every alpha is judged on the same halves.
+        vectors, generator = weighted_sum(blocks, alpha), np.random.default_rng(seed)
+        return float(np.mean([agreement(vectors, generator.permutation(documents)) for _ in range(SPLITS)]))
+
+    return score
+
+
+def rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
 def examine(corpus: str, read_out: str, embeddings: Embeddings, labels: Sequence[str], scaling: str) -> Case:
     fusion = Fusion(standardize=scaling == "standardized").fit([embeddings])
     ami, v_measure = truth(embeddings, labels, fusion)
-    choices = {name: choose_alpha(embeddings, ALPHAS, name, fusion=fusion) for name in CRITERIA}  # type: ignore[arg-type]
+    blocks = sampled(fusion, embeddings)
+    scores = {name: {alpha: of(alpha) for alpha in ALPHAS} for name, of in criteria(blocks).items()}
     return Case(
         corpus=corpus,
         documents=len(embeddings),
@@ -108,8 +195,8 @@ def examine(corpus: str, read_out: str, embeddings: Embeddings, labels: Sequence
         scaling=scaling,
         ami=ami,
         v_measure=v_measure,
-        picked={name: choice.alpha for name, choice in choices.items()},
-        scores={name: dict(choice.scores) for name, choice in choices.items()},
+        picked={name: max(ALPHAS, key=of.__getitem__) for name, of in scores.items()},  # the smallest of those that tie
+        scores=scores,
     )
 
 

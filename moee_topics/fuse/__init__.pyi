@@ -1,7 +1,5 @@
 from .alpha import ALPHAS as ALPHAS
 from .alpha import AlphaChoice as AlphaChoice
-from .alpha import Criterion as Criterion
-from .alpha import choose_alpha as choose_alpha
 from .alpha import grid_search_alpha as grid_search_alpha
 from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
 from .batch_fusion import BatchFusion as BatchFusion

@@ -26,13 +26,12 @@ from moee_topics.evaluate import (
     error_complementarity,
     similarity_correlations,
 )
-from moee_topics.fuse import Criterion, Fusion, choose_alpha, grid_search_alpha
+from moee_topics.fuse import Fusion, grid_search_alpha
 
 Vectors = Mapping[str, NDArray[np.float32]]
 BLOCKS = ("HS", "RW", "HS z", "RW z")
 AGREED = (("HS", "RW"), ("HS z", "RW z"), ("HS", "HS z"), ("RW", "RW z"))
 ALPHA_SAMPLE = 1000
-CRITERIA: tuple[Criterion, ...] = ("neighbours", "spearman", "stability")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class BlockAgreement:
 class AlphaTrial:
     """An alpha, how it was chosen, and the AMI with the labels that k-means reaches with it."""
 
-    criterion: str
+    rule: str
     alpha: float
     ami: float
 
@@ -63,7 +62,7 @@ class ClusterComparison:
         clusters: number of labels, and of clusters of k-means.
         agreements: of pairs of blocks.
         with_labels: of each block AMI, ARI and V-measure with the labels.
-        alphas: choices of alpha without labels, and the best in hindsight.
+        alphas: the alphas of the grid, and the best of them in hindsight.
     """
 
     task: str
@@ -142,17 +141,13 @@ def k_means(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[n
 
 
 def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list[AlphaTrial]:
-    """What alphas chosen without labels reach, beside the best of the same grid in hindsight."""
+    """What fixed alphas reach, and the best of the same grid in hindsight."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:ALPHA_SAMPLE])
     sample, sample_labels = embeddings[rows], [labels[row] for row in rows]
     fusion = Fusion(standardize="both").fit([sample])
     oracle = grid_search_alpha(sample, sample_labels, metric="ami", fusion=fusion, seed=seed)
-    trials = []
-    for criterion in CRITERIA:
-        choice = choose_alpha(sample, criterion=criterion, fusion=fusion, seed=seed)
-        trials.append(AlphaTrial(criterion, choice.alpha, oracle.scores[choice.alpha]))
-    fixed = [AlphaTrial("fixed", alpha, oracle.scores[alpha]) for alpha in (0.0, 0.5, 1.0) if alpha in oracle.scores]
-    return [*trials, *fixed, AlphaTrial("hindsight", oracle.alpha, oracle.scores[oracle.alpha])]
+    fixed = [AlphaTrial("fixed", alpha, score) for alpha, score in oracle.scores.items()]
+    return [*fixed, AlphaTrial("hindsight", oracle.alpha, oracle.scores[oracle.alpha])]
 
 
 def compare_pairs(

@@ -159,12 +159,12 @@ def cluster_tables(tasks: Sequence[ClusterComparison]) -> list[TextTable]:
         for task in tasks
         for score in ("ami", "ari", "v_measure")
     ]
-    alphas = [[task.task, a.criterion, f"{a.alpha:g}", percent(a.ami)] for task in tasks for a in task.alphas]
+    alphas = [[task.task, a.rule, f"{a.alpha:g}", percent(a.ami)] for task in tasks for a in task.alphas]
     headers = ["task", "blocks", "AMI", "NMI", "Jaccard", "exact match"]
     return [
         TextTable("Agreement of clusters", headers, agreements, notes=AGREEMENT_NOTES),
         TextTable("Clusters and labels, in percent", ["task", "score", *blocks], labels, notes=LABEL_NOTES),
-        TextTable("Choosing alpha", ["task", "criterion", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
+        TextTable("Values of alpha", ["task", "rule", "alpha", "AMI in percent"], alphas, notes=ALPHA_NOTES),
     ]
 
 

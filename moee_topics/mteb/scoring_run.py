@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from moee_topics.defaults import STORE_NAME
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, import_extra
-from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, choose_alpha, grid_search_alpha, grid_search_alpha_pairs
+from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.mteb.board import Board, Scores, TaskScores
 from moee_topics.mteb.board_columns import ChosenAlphas, Column, columns_of
 from moee_topics.mteb.fusion_encoder import AnyFusion, MTEBEncoder, model_meta
@@ -37,7 +35,6 @@ from moee_topics.mteb.tasks import (
 from moee_topics.progress import Progress, resumable
 from moee_topics.store import make_folder
 
-CHOICE_SAMPLE = 2000
 REFERENCE_NOTE = (
     "Columns marked batch-z standardize each batch with its own mean and deviation, as the code published with the "
     "paper does. A vector then depends on its neighbours, on the batch size and on the order; use them to compare with "
@@ -53,7 +50,6 @@ SUMMEVAL_NOTE = (
 )
 LEFT_OUT_NOTE = "Not scored, for want of a text or a label, or of a second kind of candidate to rank: {counts}."
 AUTO_NOTE = "alpha was chosen {how}. {chosen}."
-WITHOUT_LABELS = "for each task without labels, by shared neighbours (see moee_topics.fuse.alpha)"
 
 
 def score(
@@ -127,6 +123,11 @@ class ScoringRun:
         for key, (needed, is_used) in uses.items():
             if getattr(self.section, key) is not None and not is_used:
                 raise InputError(f"score.{key} would do nothing: it is for {needed}. Set that, or leave it out.")
+        if uses["development"][1] and self.section.development is None:
+            raise InputError(
+                "score.alpha=auto needs score.development, a labelled file to choose by. Without labels a small fixed "
+                "alpha is better than any choice: set score.alpha=0.25, or several numbers to compare them."
+            )
         in_batches = any(isinstance(column.fusion, BatchFusion) for column in self.columns)
         idle = {
             "prompts is for compare, and each text goes through encoder.prompt": bool(self.section.prompts),
@@ -204,7 +205,7 @@ class ScoringRun:
         for done, column in enumerate(columns):
             self.progress.advance(done, len(columns), "vectors")
             if column.chooses_alpha and self.chosen_alpha(task, column) is None:
-                self.alphas.remember(self.alpha_key(task, column), self.choose_alpha(column, texts).alpha)
+                self.alphas.remember(self.alpha_key(task, column), self.choose_alpha(column).alpha)
             fusion = column.fit(column.with_alpha(self.chosen_alpha(task, column)), self.embedder, texts)
             encoder = MTEBEncoder(self.embedder, fusion, statistics=column.statistics_name)
             with _quiet(), without_retries(task.source):
@@ -232,14 +233,9 @@ class ScoringRun:
         key = f"{task.name} {task.revision} {meta.name} {meta.revision} {meta.experiment_name}"
         return key if self.development is None else f"{key} development {self.development.revision}"
 
-    def choose_alpha(self, column: Column, texts: Sequence[str]) -> AlphaChoice:
-        """The alpha of a column for a task: by the development file, else without labels on a sample of the texts."""
-        if self.development is None:
-            fusion = column.fit(column.fusion, self.embedder, texts)
-            # Not by the recipe's seed: an alpha is kept for data and vectors (alpha_key), which know no seed.
-            rows = np.random.default_rng(0).permutation(len(texts))[:CHOICE_SAMPLE]
-            sample = self.embedder.embed([texts[i] for i in sorted(rows)])
-            return choose_alpha(sample, fusion=_weighing(fusion))
+    def choose_alpha(self, column: Column) -> AlphaChoice:
+        """The alpha of a column by the labels of the development file."""
+        assert self.development is not None
         source = self.development.source
         if source.type == "STS":
             first, second, gold = pair_rows(source)
@@ -254,7 +250,7 @@ class ScoringRun:
 
     def notes(self, tasks: Sequence[TaskScores]) -> list[str]:
         """What a reader of these numbers must know."""
-        how = WITHOUT_LABELS if self.development is None else f"on the development file {self.development.name}"
+        how = "" if self.development is None else f"on the development file {self.development.name}"
         chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
         left_out = [f"{task.left_out:,} rows or candidates of {task.name}" for task in tasks if task.left_out]
         # One for all: the columns of a recipe share their statistics.

@@ -1,4 +1,4 @@
-"""Choosing alpha: it finds the block that carries the structure, from labels, pairs or the embeddings alone."""
+"""Choosing alpha: it finds the block that carries the structure, from labels or from pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.fuse.alpha import choose_alpha, grid_search_alpha, grid_search_alpha_pairs
+from moee_topics.fuse.alpha import grid_search_alpha, grid_search_alpha_pairs
 from moee_topics.fuse.fusion import Fusion
 
 CLASSES = 4
@@ -39,45 +39,6 @@ def test_labels_choose_the_block_that_shows_the_classes() -> None:
     assert choice.scores[0.0] < 0.3
 
 
-def test_stability_prefers_the_block_with_clusters() -> None:
-    alphas = (0.0, 50.0)
-    for hidden, routing, expected in ((9.0, 0.0, 0.0), (0.0, 9.0, 50.0)):
-        embeddings, _ = documents(hidden, routing)
-        choice = choose_alpha(embeddings, alphas, "stability", n_clusters=CLASSES)
-        assert choice.alpha == expected
-        assert choice.scores[expected] > 0.9
-
-
-@pytest.mark.parametrize("criterion", ["neighbours", "spearman"])
-def test_balance_is_neither_block_alone(criterion: str) -> None:
-    embeddings, _ = documents(3.0, 3.0)
-    fusion = Fusion().fit([embeddings])
-    choice = choose_alpha(embeddings, (0.0, 1.0, 1000.0), criterion, fusion=fusion)  # type: ignore[arg-type]
-    assert choice.alpha == 1.0
-    assert choice.criterion == criterion
-
-
-@pytest.mark.parametrize("criterion", ["neighbours", "spearman"])
-def test_blocks_that_say_the_same_agree_fully_whatever_alpha(criterion: str) -> None:
-    generator = np.random.default_rng(0)
-    same = generator.dirichlet(np.ones(6), 50)
-    embeddings = Embeddings(same, np.log(same)[:, None, :])
-    choice = choose_alpha(embeddings, (0.0, 0.5, 2.0), criterion)  # type: ignore[arg-type]
-    assert list(choice.scores.values()) == pytest.approx([1.0] * 3, abs=0.01)
-
-
-def test_the_spearman_criterion_is_the_mean_of_both_correlations() -> None:
-    embeddings, _ = documents(2.0, 2.0, count=40)
-    choice = choose_alpha(embeddings, (0.5,), "spearman", seed=3)
-    blocks = [fuse(embeddings, method) for method in ("hidden_states", "routing_weights")]
-    units = [block / np.linalg.norm(block, axis=1, keepdims=True) for block in blocks]
-    i, j = np.triu_indices(40, k=1)
-    hidden, routing = ((unit @ unit.T)[i, j] for unit in units)
-    fused = hidden + 0.5 * routing
-    expected = (spearmanr(fused, hidden).statistic + spearmanr(fused, routing).statistic) / 2
-    assert choice.scores[0.5] == pytest.approx(expected, abs=0.02)
-
-
 def test_pairs_choose_by_spearman_with_the_known_scores() -> None:
     generator = np.random.default_rng(0)
     first, _ = documents(0.0, 1.0, count=120)
@@ -93,13 +54,6 @@ def test_pairs_choose_by_spearman_with_the_known_scores() -> None:
     assert choice.scores[100.0] == pytest.approx(spearmanr(cosines, -noise).statistic, abs=0.02)
 
 
-@pytest.mark.parametrize("criterion", ["neighbours", "spearman", "stability"])
-def test_the_same_seed_gives_the_same_choice(criterion: str) -> None:
-    embeddings, _ = documents(2.0, 2.0)
-    one, two = (choose_alpha(embeddings, (0.0, 1.0), criterion, seed=7, sample=80) for _ in range(2))  # type: ignore[arg-type]
-    assert one == two
-
-
 def test_ties_go_to_the_smallest_alpha() -> None:
     embeddings, labels = documents(100.0, 100.0)
     assert grid_search_alpha(embeddings, labels, (2.0, 0.5, 1.0)).alpha == 0.5
@@ -109,15 +63,13 @@ def test_input_is_checked() -> None:
     embeddings, labels = documents(1.0, 1.0, count=30)
     bare = Embeddings(np.ones((30, 2)), np.zeros((30, 0, 0)))
     for message, action in {
-        "Unknown criterion": lambda: choose_alpha(embeddings, criterion="magic"),  # type: ignore[arg-type]
         "Unknown metric": lambda: grid_search_alpha(embeddings, labels, metric="purity"),  # type: ignore[arg-type]
-        "at least one alpha": lambda: choose_alpha(embeddings, ()),
-        "0 or more": lambda: choose_alpha(embeddings, (0.1, -1.0)),
-        "at least 20 documents": lambda: choose_alpha(embeddings[:19]),
-        "2 to 15 clusters, not 16": lambda: choose_alpha(embeddings, criterion="stability", n_clusters=16),
+        "at least one alpha": lambda: grid_search_alpha(embeddings, labels, ()),
+        "0 or more": lambda: grid_search_alpha(embeddings, labels, (0.1, -1.0)),
+        "at least 20 documents": lambda: grid_search_alpha(embeddings[:19], labels[:19]),
         "one label per document": lambda: grid_search_alpha(embeddings, labels[:5]),
         "same pairs": lambda: grid_search_alpha_pairs(embeddings, embeddings, [1.0]),
-        "no routers": lambda: choose_alpha(bare),
+        "no routers": lambda: grid_search_alpha(bare, labels),
     }.items():
         with pytest.raises(InputError, match=message):
             action()

@@ -159,8 +159,9 @@ def test_keys_of_the_run_change_what_is_scored_and_shown(tmp_path: Path, monkeyp
     assert all(page["paper"] != other["paper"] for page in pages for other in pages if page is not other)
     assert "paper" not in plain
     development = {"file": str(tmp_path / "groups.jsonl"), "type": "Clustering", "name": "Dev"}
-    chosen = [scored(tmp_path, "auto", alpha="auto", **more) for more in ({}, {"development": development})]
-    assert chosen[0]["notes"] != chosen[1]["notes"] and "development file Dev" in str(chosen[1]["notes"])
+    assert "development file Dev" in str(scored(tmp_path, "auto", alpha="auto", development=development)["notes"])
+    with pytest.raises(InputError, match=r"score\.alpha=auto needs score\.development"):
+        scored(tmp_path, "auto", alpha="auto")
     unreachable(monkeypatch)
     with pytest.raises(InputError, match="STS12"):
         scored(tmp_path, "plain", tasks="STS12")

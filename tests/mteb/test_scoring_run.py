@@ -56,7 +56,14 @@ def test_interrupting_and_resuming_gives_the_same_files(
 ) -> None:
     import mteb
 
-    made = recipe(local(files, "STS", "Clustering"), standardize="none,both", methods="HS,sum", alpha="auto")
+    development = {"file": str(files["STS"]), "type": "STS", "name": "Dev"}
+    made = recipe(
+        local(files, "STS", "Clustering"),
+        standardize="none,both",
+        methods="HS,sum",
+        alpha="auto",
+        development=development,
+    )
     run(made, tmp_path / "whole")
     evaluate, calls = mteb.evaluate, []
 
@@ -115,7 +122,8 @@ def test_sts_scores_are_those_of_a_plain_computation(
 
 
 def test_alpha_is_chosen_for_each_task_and_named(files: dict[str, Path], tmp_path: Path) -> None:
-    made = recipe(local(files, "STS", "Clustering"), methods="sum", alpha="auto")
+    development = {"file": str(files["STS"]), "type": "STS", "name": "Dev"}
+    made = recipe(local(files, "STS", "Clustering"), methods="sum", alpha="auto", development=development)
     board = run(made, tmp_path)
     assert board.variants == ["sum auto"]
     for task in board.tasks:
@@ -124,6 +132,8 @@ def test_alpha_is_chosen_for_each_task_and_named(files: dict[str, Path], tmp_pat
         same = next(t for t in fixed.tasks if t.name == task.name)
         assert same.scores[f"sum {alpha:g}"] == task.scores["sum auto"]
         assert any(f"{task.name}: sum auto {alpha:g}" in note for note in board.notes)
+    with pytest.raises(InputError, match=r"score\.alpha=auto needs score\.development"):
+        run(recipe(local(files, "STS"), methods="sum", alpha="auto"), tmp_path)
 
 
 def test_alpha_is_searched_on_a_development_file(files: dict[str, Path], tmp_path: Path) -> None:
