@@ -34,7 +34,7 @@ def dense(kind: str = "llama", **changes: object) -> torch.nn.Module:
     config, model = KINDS[kind]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = model(config(**SHAPE, **changes)).eval().requires_grad_(False)
+        made = model(config(**SHAPE | changes)).eval().requires_grad_(False)
         for parameter in made.parameters():
             if parameter.dim() == 1:  # norms of 1 and biases of 0 would hide that they are carried over
                 torch.nn.init.uniform_(parameter, 0.5, 1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from moee_topics.encode.models.loading import quiet
+from moee_topics.encode.models.loading import READER_ERRORS, quiet
 from moee_topics.errors import InputError, ModelError, import_extra
 
 _UNTIED = ("lm_head.weight",)
@@ -42,16 +43,7 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
                 place, config=config, dtype=torch.float32, output_loading_info=True, **options
             )
         # A broken GGUF ends in whatever its reader stumbles over: an index, a struct, an enumeration.
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            ImportError,
-            TypeError,
-            RuntimeError,
-            AttributeError,
-        ) as error:
+        except (*READER_ERRORS, struct.error) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
                 f"The model {source} cannot be loaded: {first} Give a hub name, a folder in hub layout, or a "

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from carved_models import SHAPE, dense, save_donor
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.models import donors
 from moee_topics.errors import InputError, ModelError
@@ -23,6 +26,35 @@ def test_a_broken_gguf_is_our_error(tmp_path: Path) -> None:
         donors.load_donor(path)
     with pytest.raises(ModelError, match="There is no file"):
         donors.load_donor(tmp_path / "none.gguf")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "clip"])
+def test_a_gguf_that_ends_early_or_holds_no_whole_decoder_is_our_error(tmp_path: Path, architecture: str) -> None:
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_block_count(1)
+    writer.add_tensor("token_embd.weight", np.ones((64, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    whole = path.read_bytes()
+    for share in (0.002, 0.01, 0.5, 1.0):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            donors.load_donor(path)
+
+
+def test_a_bpe_whose_numbers_do_not_follow_its_merges_is_not_cut() -> None:
+    """Its first numbers would be tokens whose parts are gone."""
+    state = json.loads(tiny_tokenizer().backend_tokenizer.to_str())
+    vocabulary, first = state["model"]["vocab"], state["model"]["merges"][0]
+    made, part = "".join(first), first[0]
+    vocabulary[made], vocabulary[part] = vocabulary[part], vocabulary[made]
+    shuffled = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)))
+    with pytest.raises(ModelError, match="not numbered in the order of their merges"):
+        donors.cut_vocabulary(dense(), shuffled, 300)
 
 
 def test_a_cut_vocabulary_splits_into_tokens_that_were_there() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from carved_models import SETTINGS, TRAINING, dense, save_donor
 from failing_disks import fail_from
-from tiny_models import tiny_tokenizer
+from tiny_models import VOCABULARY, tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode import MoEEncoder
 from moee_topics.encode.models import carving, mixture_checkpoints
@@ -147,7 +147,19 @@ def test_what_cannot_end_well_is_refused_before_any_layer_is_cut(
     ):
         with pytest.raises(ModelError, match="cannot be carved"):
             mixture_checkpoints.carve_checkpoint(save_donor(tmp_path / folder, **changes), new, SENTENCES, SETTINGS)
+    shape = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=VOCABULARY, **shape)).save_pretrained(tmp_path / "gateless")
+    tiny_tokenizer().save_pretrained(tmp_path / "gateless")
+    with pytest.raises(ModelError, match="'gpt_neox' cannot be carved"):
+        mixture_checkpoints.carve_checkpoint(tmp_path / "gateless", new, SENTENCES, SETTINGS)
     assert not new.exists()
+
+
+def test_a_mixture_is_taught_by_its_own_parent_alone(tmp_path: Path) -> None:
+    carved_into(tmp_path / "mixture", save_donor(tmp_path / "dense"))
+    other = save_donor(tmp_path / "other", num_hidden_layers=1)
+    with pytest.raises(ModelError, match="was not carved from"):
+        mixture_checkpoints.distil_checkpoint(tmp_path / "mixture", other, tmp_path / "new", [SENTENCES], TRAINING)
 
 
 def test_a_disk_that_is_full_at_the_end_keeps_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
