@@ -13,6 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import Reading, View, entry_keys, plain_texts
@@ -235,6 +238,21 @@ class Embedder:
                 EmbeddingStore.open(self.root or Path(), keys[entry])  # says what is missing
         for parts in zip(*(stores[entry].read_blocks(hashes, rows) for entry in entries), strict=True):
             yield reading.joined(dict(zip(entries, parts, strict=True)))
+
+    def stored_by_shard(
+        self, hashes: Sequence[bytes], rows: int = ROWS_PER_BLOCK
+    ) -> Iterator[tuple[NDArray[np.int64], Embeddings]]:
+        """The same, in the order that the documents lie in, each block with its positions in ``hashes``.
+
+        Raises:
+            StoreError: some are not stored.
+        """
+        stores, entry = self._opened(), self._reading.read_entries[0]
+        # Where there is no store yet, reading says so.
+        order = stores[entry].disk_order(hashes) if entry in stores else np.arange(len(hashes))
+        in_order = [hashes[place] for place in order.tolist()]
+        for start, embeddings in zip(range(0, len(order), rows), self.stored_blocks(in_order, rows), strict=True):
+            yield order[start : start + rows], embeddings
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """The embeddings of texts in their order, all at once."""

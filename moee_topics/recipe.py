@@ -18,15 +18,17 @@ from moee_topics.defaults import SEED, SEEDS
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.evaluate import SCORES
-from moee_topics.fuse import Fusion
+from moee_topics.fuse import Fusion, ReduceSettings
 from moee_topics.messages import did_you_mean, shortened
 from moee_topics.plain_data import read_yaml
 from moee_topics.report import ReportSettings
 from moee_topics.schema import Section, build
 from moee_topics.topics import (
     BertopicArguments,
+    ClusterSettings,
     CtfidfArguments,
     HdbscanArguments,
+    LargeSettings,
     StabilitySettings,
     TopicSettings,
     UmapArguments,
@@ -49,7 +51,10 @@ class Recipe(Section):
     corpus: CorpusSettings
     encoder: EncoderSettings = EncoderSettings()
     fusion: Fusion = Fusion()
+    reduce: ReduceSettings = ReduceSettings()
+    large: LargeSettings = LargeSettings()
     umap: UmapArguments = Field(default_factory=UmapArguments)
+    cluster: ClusterSettings = ClusterSettings()
     hdbscan: HdbscanArguments = Field(default_factory=HdbscanArguments)
     vectorizer: VectorizerArguments = Field(default_factory=VectorizerArguments)
     ctfidf: CtfidfArguments = Field(default_factory=CtfidfArguments)
@@ -72,7 +77,7 @@ class Recipe(Section):
                 f"encoder.routing is 'none', and fusion.method={self.fusion.method} needs the routers. Use "
                 "fusion.method=hidden_states, or leave encoder.routing out"
             )
-        check_together(self.topics, self)
+        check_together(self.topics, self, self.cluster)
         return self
 
 

@@ -84,6 +84,19 @@ def test_stored_texts_need_no_model_and_come_in_the_order_asked(tmp_path: Path) 
     np.testing.assert_array_equal(again.hidden_states, first.hidden_states[::-1])
 
 
+def test_by_shard_every_text_comes_with_its_place_and_blocks_are_as_long_as_asked(tmp_path: Path) -> None:
+    Embedder.of(HashEncoder(), tmp_path, documents_per_shard=3).embed(TEXTS)
+    embedder, asked = Embedder(no_model, tmp_path, key=KEY), [*TEXTS[::-1], TEXTS[2]]
+    whole, seen = embedder.embed(asked).hidden_states, []
+    for places, block in embedder.stored_by_shard([content_hash(text) for text in asked], rows=4):
+        assert len(places) == len(block) <= 4
+        np.testing.assert_array_equal(block.hidden_states, whole[places])
+        seen += places.tolist()
+    assert sorted(seen) == list(range(len(asked))) and seen != sorted(seen)
+    with pytest.raises(StoreError, match="There are no embeddings"):
+        list(Embedder(no_model, tmp_path / "elsewhere", key=KEY).stored_by_shard([content_hash("another")]))
+
+
 def test_without_a_store_every_call_encodes_and_nothing_is_rounded() -> None:
     double = HashEncoder()
     embedder = Embedder.of(double)

@@ -237,6 +237,7 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
         "report": report,
         "documents": corpus["documents"],
         "documents_cut": corpus["documents_cut"],
+        "sampled": run.result.sampled,
         "topics": [
             {"topic": topic.topic, "count": topic.count, "words": [word for word, _ in topic.words]} for topic in info
         ],
@@ -247,6 +248,8 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
     real = [topic for topic in info if topic.topic >= 0]
     outliers = sum(topic.count for topic in info if topic.topic < 0)
     lines = [f"{len(real)} topics in {corpus['documents']:,} documents, {outliers:,} of them in none."]
+    if run.result.assigned is not None:
+        lines.append(f"{run.result.sampled:,} documents were clustered, the others assigned to the topics of these.")
     if cut := corpus["documents_cut"]:
         lines.append(f"{cut:,} documents were cut at {run.manifest['encoder']['max_tokens']} tokens.")
     for topic in real[:TOPICS_SHOWN]:

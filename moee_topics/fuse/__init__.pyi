@@ -16,6 +16,9 @@ from .lexical import Lexical as Lexical
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
+from .reduction import LARGE_DIMENSIONS as LARGE_DIMENSIONS
+from .reduction import ReduceSettings as ReduceSettings
+from .reduction import Reduction as Reduction
 from .routing import RoutingBlock as RoutingBlock
 from .routing import Usage as Usage
 from .standardizer import Standardizer as Standardizer

@@ -21,6 +21,7 @@ from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
 from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Model, embedded_words, sample_of
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
 from moee_topics.fuse.methods import METHODS, Block
+from moee_topics.fuse.reduction import Reduction
 from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
 from moee_topics.fuse.standardizer import Standardizer
 from moee_topics.messages import shortened
@@ -50,6 +51,7 @@ class Fusion:
         standardizer: the statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
         lexicon: words and directions, a :class:`Lexical`, once :meth:`fit` has learnt them.
         filtering: what the filters take out, a :class:`Filters`, once :meth:`fit` has learnt it.
+        reduction: principal components, a :class:`Reduction`, of a fusion that :meth:`reduced` gave.
 
     Raises:
         InputError: an unknown method, block or filter, or a negative weight.
@@ -65,6 +67,7 @@ class Fusion:
     standardizer: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
     lexicon: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
     filtering: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
+    reduction: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.standardize, bool):
@@ -143,7 +146,7 @@ class Fusion:
         standardize: Standardize = "both" if len(blocks) == 2 else blocks[0] if blocks else "none"
         routing = self.routing if self.needs_routers else PLAIN
         plain = Fusion(self.method, alpha, standardize, self.lexical, self.filters, routing)
-        return self._learnt(plain, self.standardizer, self.lexicon, self.filtering)
+        return self._learnt(plain, self.standardizer, self.lexicon, self.filtering, self.reduction)
 
     def fit(
         self,
@@ -187,8 +190,12 @@ class Fusion:
             deque(of_corpus, maxlen=0)  # nobody else has read the stream
         return self._learnt(replace(self, routing=self.routing.fitted(usage)), standardizer, lexicon, filtering)
 
+    def reduced(self, reduction: Reduction) -> Fusion:
+        """The same fusion, whose vectors are brought to fewer numbers by the principal components of a corpus."""
+        return self._learnt(replace(self), self.standardizer, self.lexicon, self.filtering, reduction)
+
     def with_alpha(self, alpha: float) -> Fusion:
-        """The same fusion, with what it has learnt, and another alpha."""
+        """The same fusion with another alpha and what it has learnt, but for components: those were of the vectors."""
         return self._learnt(replace(self, alpha=alpha), self.standardizer, self.lexicon, self.filtering)
 
     def fitted_like(self, other: Fusion) -> Fusion:
@@ -273,14 +280,15 @@ class Fusion:
             InputError: as :meth:`blocks` and :meth:`combine`; or the texts are missing or others in number.
         """
         vectors = self.combine(self.blocks(embeddings))
-        if not self.lexical:
-            return vectors
-        texts = list(self._needed(texts))
-        if len(texts) != len(vectors):
-            raise InputError(f"Got {len(vectors)} embeddings and {len(texts)} texts; one of each is needed.")
-        words = np.float32(math.sqrt(self.lexical)) * self.lexicon.transform(texts)
-        # At length one, or the weight would mean another thing for each method and model.
-        return np.concatenate([unit_rows(vectors), words], axis=1)
+        if self.lexical:
+            texts = list(self._needed(texts))
+            if len(texts) != len(vectors):
+                raise InputError(f"Got {len(vectors)} embeddings and {len(texts)} texts; one of each is needed.")
+            words = np.float32(math.sqrt(self.lexical)) * self.lexicon.transform(texts)
+            # At length one, or the weight would mean another thing for each method and model.
+            vectors = np.concatenate([unit_rows(vectors), words], axis=1)
+        reduction: Reduction | None = self.reduction
+        return vectors if reduction is None else reduction.transform(vectors)
 
     def _needed(self, texts: Iterable[str] | None) -> Iterable[str]:
         if texts is None:
@@ -300,6 +308,7 @@ class Fusion:
         if self.lexical:  # without it the bytes are those of version 0.1.0
             settings["lexical"] = self.lexical
             tensors |= {} if self.lexicon is None else self.lexicon.tensors()
+        tensors |= {} if self.reduction is None else self.reduction.tensors()
         # One metadata entry only: safetensors writes several in random order.
         write_bytes(path, save(tensors, metadata={"fusion": json.dumps(settings, sort_keys=True)}))
 
@@ -318,18 +327,24 @@ class Fusion:
             fusion = cls(**settings, routing=routing)
             standardizer = Standardizer.of_tensors(tensors) if fusion.standardize != "none" and tensors else None
             filtering = Filters.of_tensors(fusion.filters, tensors)
-            return cls._learnt(fusion, standardizer, Lexical.of_tensors(tensors), filtering)
+            lexicon, reduction = Lexical.of_tensors(tensors), Reduction.of_tensors(tensors)
+            return cls._learnt(fusion, standardizer, lexicon, filtering, reduction)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no fusion ({error}). Fit the topic model again.") from error
 
     @staticmethod
     def _learnt(
-        fusion: Fusion, standardizer: Standardizer | None, lexicon: Lexical | None, filtering: Filters | None
+        fusion: Fusion,
+        standardizer: Standardizer | None,
+        lexicon: Lexical | None,
+        filtering: Filters | None,
+        reduction: Reduction | None = None,
     ) -> Fusion:
         # Frozen for everyone else; what is learnt is no argument of the constructor, so that no recipe can name it.
         object.__setattr__(fusion, "standardizer", standardizer)
         object.__setattr__(fusion, "lexicon", lexicon)
         object.__setattr__(fusion, "filtering", filtering)
+        object.__setattr__(fusion, "reduction", reduction)
         return fusion
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moee_topics.report.chapter import Chapter
+from moee_topics.report.page_data import rows_on_page
 from moee_topics.run_folder import RunFolder
 
 EXCERPT = 220
@@ -21,7 +22,11 @@ def documents(run: RunFolder) -> dict[str, Any]:
     firsts = [
         (topic, excerpt(run, topic.representative_docs[0])) for topic in run.ranked_topics if topic.representative_docs
     ]
-    return {"typical": [(topic, text) for topic, text in firsts if text], "has_labels": any(run.labels or [])}
+    return {
+        "typical": [(topic, text) for topic, text in firsts if text],
+        "has_labels": any(run.labels or []),
+        "on_page": len(rows_on_page(run)),
+    }
 
 
 MARKUP = """\
@@ -43,6 +48,10 @@ MARKUP = """\
     <span class="hint">So that the file stays small, it keeps
     at most {{ longest|read_number }} characters of a document, and {{ 2000|read_number }} of a representative one; the
     search looks at those.</span>
+    {% endif %}
+    {% if on_page < run.result|length %}
+    <span class="hint">The page holds {{ on_page|read_number }} of the {{ run.result|length|read_number }} documents,
+    each topic in its share; all are in documents.parquet and topics.parquet.</span>
     {% endif %}
   </p>
   <ol id="document-list" class="documents">

@@ -39,9 +39,16 @@ def clipped_places(run: RunFolder) -> Floats:
     return np.asarray(np.clip(to_unit(positions, np.stack([low, high])), -0.06, 1.06) * 0.88 + 0.06)
 
 
-def packed_points(run: RunFolder, sample: int) -> dict[str, Any]:
-    """At most `sample` documents of the map, evenly from all topics, as base64 of 16-bit numbers."""
-    rows = sampled_rows(run.result.topics, sample)
+def packed_points(run: RunFolder, sample: int, on_page: NDArray[np.integer]) -> dict[str, Any]:
+    """At most `sample` documents of the map, evenly from all topics, as base64 of 16-bit numbers.
+
+    Args:
+        run: the run.
+        sample: points at most.
+        on_page: the rows of the documents that the page holds, in rising order.
+    """
+    places_on_page = sampled_rows(run.result.topics[on_page], sample)
+    rows = on_page[places_on_page]
     # 16 bits are finer than any screen, and shorter than the same numbers as JSON.
     unit = np.round(to_unit(run.positions[rows], run.positions) * 65535) if len(rows) else np.zeros((0, 2))
     numbers = {topic.topic: place for place, topic in enumerate(run.result.topic_info)}
@@ -50,7 +57,7 @@ def packed_points(run: RunFolder, sample: int) -> dict[str, Any]:
         "x": _base64(unit[:, 0], np.uint16),
         "y": _base64(65535 - unit[:, 1], np.uint16),  # a canvas counts downwards
         "topic": _base64(places, np.uint16),
-        "row": _base64(rows, np.uint32),
+        "row": _base64(places_on_page, np.uint32),
         "shown": len(rows),
     }
 

@@ -32,6 +32,9 @@ MARKUP = """\
       {{ encoder.layers }} × {{ encoder.experts }} of them{% endif %},{% endif %}
     fall into <b>{{ topics_total|read_number }}&nbsp;topics</b>{% if outlier_share is not none %};
       {{ outlier_share|read_percent }} fit none{% endif %}.
+    {% if run.result.assigned is not none %}Topics were found
+    in a sample of {{ run.result.sampled|read_number }} documents; every other one has the topic of its nearest
+    there.{% endif %}
   </p>
   <ul class="facts" aria-label="The corpus in numbers">
     {% if corpus.unique is defined and corpus.unique != corpus.documents %}<li><b>{{ corpus.unique|read_number }}</b>

@@ -9,13 +9,14 @@ import base64
 import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.evaluate import ExpertReport
-from moee_topics.report.map_points import packed_points, to_unit, topic_colours
+from moee_topics.report.map_points import packed_points, sampled_rows, to_unit, topic_colours
 from moee_topics.report.topic_layout import topic_layout
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.topics import Topic
@@ -25,6 +26,8 @@ Floats = NDArray[np.floating]
 # Documents take at most 22 MB of the page: 1.3 times 12.5 MB of gzip, a third longer as base64.
 LONGEST_TEXT = 2_000
 SHORTEST_TEXT = 80
+# A page of more would be of nothing but short beginnings, and a browser would take minutes to unpack them.
+MOST_DOCUMENTS, DOCUMENTS_OF_LARGE = 100_000, 40_000
 TEXT_BYTES = 28_000_000
 PACKED_BYTES = 12_500_000
 RELATED = 6
@@ -48,8 +51,19 @@ def packed_json(value: Any) -> str:
     return base64.b64encode(gzip.compress(plain.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii")
 
 
+def rows_on_page(run: RunFolder) -> NDArray[np.integer]:
+    """The documents that the page holds, in rising order: all, or a sample in which each topic has its share."""
+    topics = run.result.topics
+    if len(topics) <= MOST_DOCUMENTS:
+        return np.arange(len(topics))
+    named = [row for topic in run.result.topic_info for row in topic.representative_docs]
+    named += [row for entry in run.experts.expert_documents for row in entry.rows] if run.experts else []
+    return np.union1d(sampled_rows(topics, DOCUMENTS_OF_LARGE), np.array(named, dtype=np.int64))
+
+
 def first_data(run: RunFolder, sample: int) -> dict[str, Any]:
     """What the first screen needs: the topics, and the map as packed numbers."""
+    on_page = rows_on_page(run)
     colours, word_cosines = topic_colours(run), word_similarity(run.ranked_topics)
     topics = []
     for topic in run.result.topic_info:
@@ -62,7 +76,9 @@ def first_data(run: RunFolder, sample: int) -> dict[str, Any]:
                 "count": topic.count,
                 "words": _weights(topic.words),
                 "aspects": {name: _weights(pairs) for name, pairs in topic.aspects.items()},
-                "rows": [int(row) for row in topic.representative_docs if 0 <= row < len(run.result)],
+                "rows": np.searchsorted(
+                    on_page, [r for r in topic.representative_docs if 0 <= r < len(run.result)]
+                ).tolist(),
                 "colour": colours.get(topic.topic, -1),
                 "at": np.round(to_unit(centre[None], run.positions)[0], 4).tolist(),
             }
@@ -70,7 +86,7 @@ def first_data(run: RunFolder, sample: int) -> dict[str, Any]:
     return {
         "documents": len(run.result),
         "topics": topics,
-        "map": packed_points(run, sample),
+        "map": packed_points(run, sample, on_page),
         "related": related_topics(run.ranked_topics, word_cosines),
         "wordMap": np.round(topic_layout(word_cosines), 2).tolist(),
         "hierarchy": [
@@ -88,30 +104,32 @@ def _weights(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
 
 
 def documents_data(run: RunFolder) -> tuple[str, int]:
-    """Every document, and the experts, packed; and how many characters of a text were kept at most.
+    """The documents of the page, and the experts, packed; and how many characters of a text were kept at most.
 
     Texts are cut where all of them would make the file too large, the longest first.
     """
-    result, labels = run.result, run.labels
+    result, labels, on_page = run.result, run.labels, rows_on_page(run)
+    rows = on_page.tolist()
     representative = {row for topic in result.topic_info for row in topic.representative_docs}
     label_numbers = {label: number for number, label in enumerate(sorted(set(labels or []) - {""}))}
-    limit = longest_text(result.texts)
+    limit = longest_text([result.texts[row] for row in rows])
     while True:
         texts, cut = [], []
-        for row, text in enumerate(text or "" for text in result.texts):
+        for place, row in enumerate(rows):
+            text = result.texts[row] or ""
             longest = LONGEST_TEXT if row in representative else limit
             texts.append(text if len(text) <= longest else text[: longest - 1].rstrip() + "…")
             if len(text) > len(texts[-1]):
-                cut.append(row)
+                cut.append(place)
         documents = {
-            "ids": [str(key) for key in result.ids],
+            "ids": [str(result.ids[row]) for row in rows],
             "texts": texts,
             "cut": cut,
-            "topics": result.topics.tolist(),
-            "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities).tolist()],
-            "labels": [label_numbers.get(label, -1) for label in labels] if labels else None,
-            "times": [str(time or "") for time in result.timestamps] if result.timestamps else None,
-            "experts": expert_data(run, run.experts) if run.experts else None,
+            "topics": result.topics[on_page].tolist(),
+            "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities[on_page]).tolist()],
+            "labels": [label_numbers.get(labels[row], -1) for row in rows] if labels else None,
+            "times": [str(result.timestamps[row] or "") for row in rows] if result.timestamps else None,
+            "experts": expert_data(run, run.experts, on_page) if run.experts else None,
         }
         packed = packed_json(documents)
         # Base64 is a third larger than what it holds. Texts that hardly shrink need a second, shorter cut.
@@ -132,8 +150,8 @@ def longest_text(texts: Sequence[str]) -> int:
     return LONGEST_TEXT
 
 
-def expert_data(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
-    """The experts of every topic, and which topics are alike by them."""
+def expert_data(run: RunFolder, experts: ExpertReport, on_page: NDArray[np.integer]) -> dict[str, Any]:
+    """The experts of every topic, and which topics are alike by them; documents by their place on the page."""
     # Less two on the diagonal puts a topic itself last, behind cosines of -1.
     order = np.argsort(-(experts.similarity - 2 * np.eye(len(experts.topics))), axis=1)[:, :RELATED]
     related = {
@@ -144,7 +162,9 @@ def expert_data(run: RunFolder, experts: ExpertReport) -> dict[str, Any]:
         ]
         for place, topic in enumerate(experts.topics)
     }
+    users = [asdict(user) | {"rows": np.searchsorted(on_page, user.rows).tolist()} for user in experts.expert_documents]
     return experts.to_json() | {
+        "expert_documents": users,
         "related": related,
         "surprises": alike_in_routing_only(run, experts),
         "positions": np.round(topic_layout(experts.similarity), 2).tolist(),

@@ -37,7 +37,8 @@ def document_table(run: RunFolder) -> Rows:
         "x": [round(float(value), 4) for value in run.positions[:, 0]],
         "y": [round(float(value), 4) for value in run.positions[:, 1]],
     }
-    optional = {"label": result.labels, "timestamp": result.timestamps, "text": result.texts}
+    assigned = None if result.assigned is None else result.assigned.tolist()
+    optional = {"label": result.labels, "timestamp": result.timestamps, "assigned": assigned, "text": result.texts}
     columns |= {name: values for name, values in optional.items() if values is not None}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -188,6 +188,7 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
     card, quantize = encoder.card, encoder.settings.quantize
     if quantize not in card.memory:
         raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
+    width = fusion.dimensions(encoder.states_size, card.layers * card.experts)
     return Estimate(
         documents=survey.documents,
         unique=survey.unique,
@@ -200,7 +201,7 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
         store_bytes=survey.unique * encoder.bytes_per_document,
         view_bytes={name: survey.unique * size for name, size in encoder.bytes_per_view.items()},
         # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * fusion.dimensions(encoder.states_size, card.layers * card.experts),
+        fit_memory_bytes=2 * 4 * survey.documents * min(width, work.reduced_dimensions or width),
         device=encoder.device,
     )
 

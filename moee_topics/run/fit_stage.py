@@ -20,6 +20,7 @@ from moee_topics.evaluate import Score, find_experts, first_of_each, gather_rout
 from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
+from moee_topics.run.reduce_stage import ReduceStage
 from moee_topics.run.scores import score_topics
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
@@ -36,7 +37,20 @@ from moee_topics.topics import (
     why_no_words,
 )
 
-BELOW_THE_WALL = ("fusion", "umap", "hdbscan", "vectorizer", "ctfidf", "bertopic", "topics", "scores", "seed")
+BELOW_THE_WALL = (
+    "fusion",
+    "reduce",
+    "large",
+    "umap",
+    "cluster",
+    "hdbscan",
+    "vectorizer",
+    "ctfidf",
+    "bertopic",
+    "topics",
+    "scores",
+    "seed",
+)
 """The sections of a recipe that change topics and not embeddings."""
 
 CHAPTER_FAILURES = (
@@ -84,6 +98,8 @@ class FitStage(Stage):
         write_chapters(work, model, steps)
         outliers, dimensions = int((model.result.topics == OUTLIERS).sum()), model.voters.vectors.shape[1]
         line = f"{model.result.topic_count} topics, {outliers:,} documents in none"
+        if model.result.assigned is not None:
+            line += f"; {model.result.sampled:,} were clustered, the others assigned"
         return Outcome(line, {"steps": steps.seconds, "dimensions": dimensions, "left_out": steps.left_out})
 
     def topics_of(self, work: Workspace, steps: Steps) -> tuple[TopicModel, Fusion]:
@@ -110,6 +126,8 @@ class FitStage(Stage):
 
 def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.float32]]:
     """The recipe's fusion fitted on the corpus, and the vectors (N, d) of its documents, whose texts these are."""
+    if ReduceStage().is_wanted(work):
+        return RunFolder.reduction.read(work.run), RunFolder.vectors.read(work.run)
     # The store is read twice, block by block: what standardizes must have seen all before it changes the first, and
     # hidden states and scores of a million documents do not fit in memory beside their vectors.
     hashes = work.survey.hash_list()
@@ -162,9 +180,11 @@ def write_chapters(work: Workspace, model: TopicModel, steps: Steps) -> None:
 
     def write_experts() -> None:
         hashes = work.survey.hash_list()
-        rows = first_of_each(hashes)
+        rows, rng = first_of_each(hashes), np.random.default_rng(work.recipe.seed)
+        if work.recipe.large.holds(len(rows)):
+            # 2 kB of OLMoE's weights for each document are gigabytes, and say no more of a topic than a sample does.
+            rows = np.sort(rng.choice(rows, work.recipe.large.sample, replace=False)).tolist()
         weights = gather_routing_weights(work.embedder.stored_blocks([hashes[row] for row in rows]), len(rows))
-        rng = np.random.default_rng(work.recipe.seed)
         RunFolder.experts.write(run, find_experts(weights, result.topics[rows], rows=rows, rng=rng))
 
     def write(file: RunFile[Any, Any], frame: Any) -> None:

@@ -154,7 +154,12 @@ def _assigned(update: Update) -> TopicResult:
         of_rows = np.zeros((size, 2), dtype=np.float32)
         of_rows[~is_new] = places[~is_new]
         places[is_new] = places_on_map(update.voters, of_rows, update.X[is_new])
+    assigned = None
+    if old.assigned is not None:
+        assigned = np.ones(size, dtype=bool)
+        assigned[~is_new] = old.assigned[stayed]
     return TopicResult(
+        assigned=assigned,
         texts=[document.text for document in changes.documents],
         topics=topics,
         probabilities=sure,

@@ -1,4 +1,7 @@
-"""The order of a run: embed, fit, stability, report. A stage that was done with the same inputs is skipped."""
+"""The order of a run: embed, reduce (a large corpus), fit, stability, report.
+
+A stage that was done with the same inputs is skipped.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ from moee_topics.run.embed_stage import EmbedStage
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import StageRecord
 from moee_topics.run.manifest import write_manifest
+from moee_topics.run.reduce_stage import ReduceStage
 from moee_topics.run.report_stage import ReportStage
 from moee_topics.run.stability_stage import StabilityStage
 from moee_topics.run.stage import Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import VERSIONS, RunFolder
-from moee_topics.topics import check_packages, check_upstream
+from moee_topics.topics import check_large, check_packages, check_upstream
 
-STAGES: tuple[Stage, ...] = (EmbedStage(), FitStage(), StabilityStage(), ReportStage())
+STAGES: tuple[Stage, ...] = (EmbedStage(), ReduceStage(), FitStage(), StabilityStage(), ReportStage())
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."
 
 
@@ -115,6 +119,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
     with resumable(RESUME):
         if not FitStage().is_done(work):
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
+            check_large(work.fit_settings(), work.survey.documents)
             _spare_updates(work)
         with work.writing():
             go_through(stages, work)

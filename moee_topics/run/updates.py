@@ -26,6 +26,7 @@ from moee_topics.run.ledger import Ledger
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy
 from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like, own_reading
+from moee_topics.run.reduce_stage import ReduceStage
 from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.stages import go_through
 from moee_topics.run.version_stage import VersionStage
@@ -206,7 +207,9 @@ def _write_version(
 ) -> TopicResult:
     """Writes all of a run's files for its documents as they are now, and completes the record."""
     stage = VersionStage(parent, changes, cast(Policy, record["policy"]), next_topic)
-    go_through((EmbedStage(), stage), work)
+    # A policy that keeps the fusion reduces by it and needs no other.
+    before_fit = (EmbedStage(), ReduceStage()) if stage.policy == "refit" else (EmbedStage(),)
+    go_through((*before_fit, stage), work)
     before, after = parent.result, work.run.result
     stayed = np.flatnonzero(changes.rows >= 0)
     pair = before.topics[changes.rows[stayed]], after.topics[stayed]

@@ -15,6 +15,7 @@ from moee_topics.distributed import WHOLE, Share
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
+from moee_topics.fuse import LARGE_DIMENSIONS
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.idle_keys import idle_keys, idle_note
@@ -148,7 +149,15 @@ class Workspace:
         """Gives the embeddings of words and keeps them too, so that fitting again needs no model."""
         return Embedder(self.encoder, self.store / WORDS, key=self.embedder.key, documents_per_shard=WORDS_PER_SHARD)
 
+    @property
+    def reduced_dimensions(self) -> int | None:
+        """To how many numbers the vectors are reduced; None where they stay as the fusion makes them."""
+        asked = self.recipe.reduce.dimensions
+        if asked == "auto":
+            return LARGE_DIMENSIONS if self.recipe.large.holds(self.survey.documents) else None
+        return asked
+
     def fit_settings(self) -> FitSettings:
         """What the recipe says of topics and of upstream's classes."""
         sections = {name: getattr(self.recipe, name) for name in (*UpstreamSections.model_fields, "seed")}
-        return FitSettings(**vars(self.recipe.topics), **sections)
+        return FitSettings(**vars(self.recipe.topics), **sections, cluster=self.recipe.cluster, large=self.recipe.large)

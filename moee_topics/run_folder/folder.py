@@ -18,7 +18,7 @@ from moee_topics.fuse import Fusion
 from moee_topics.run_folder.digests import Digests
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
-from moee_topics.store import atomic_folder, write_text
+from moee_topics.store import atomic_folder, atomic_path, write_text
 from moee_topics.topics import OUTLIERS, RESULT_FILES, Topic, TopicModel, TopicResult
 
 if TYPE_CHECKING:
@@ -106,6 +106,27 @@ Scores = dict[str, ScoreRecord]
 Manifest = dict[str, Any]
 
 
+def open_vectors(path: Path) -> NDArray[np.float32]:
+    """The array of a file, mapped: only what is looked at comes into memory."""
+    vectors: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return vectors
+
+
+def save_rows(
+    path: Path, shape: tuple[int, int], parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+) -> None:
+    """Writes a matrix as ``.npy`` from its rows in any order: their numbers, (n,), and themselves, (n, d)."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with atomic_path(path, size=4 * shape[0] * shape[1]) as temporary, temporary.open("wb") as file:
+        # Not through a map: on a full disk its first byte that finds no room ends the process.
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        for numbers, rows in parts:
+            for number, row in zip(numbers.tolist(), rows.astype("<f4"), strict=True):
+                file.seek(start + row.nbytes * number)
+                file.write(row.tobytes())
+
+
 class RunFolder:
     """A run as one finds it on disk; nothing is read or checked before it is asked for.
 
@@ -137,6 +158,13 @@ class RunFolder:
     experts: RunFile[ExpertReport, None] = RunFile(
         "experts.json", ExpertReport.load, lambda path, report: report.save(path), absent=None
     )
+
+    # The vectors of a large corpus (N, d), which are mapped and not read, and the fusion that makes more of them. Kept
+    # as long as the recipe asks for a reduction, so that another fit begins with them.
+    vectors: RunFile[NDArray[np.float32]] = RunFile(
+        "vectors.npy", open_vectors, lambda path, whole: save_rows(path, whole.shape, [(np.arange(len(whole)), whole)])
+    )
+    reduction: RunFile[Fusion] = RunFile("reduction.safetensors", Fusion.load, lambda path, fusion: fusion.save(path))
 
     # What new documents need. The two are inside the folder of the model, which write_model() makes as a whole.
     model: RunFile[TopicModel] = RunFile("model", TopicModel.load, lambda path, model: model.save(path))
@@ -213,6 +241,18 @@ class RunFolder:
             model.save(new, with_result=False)
             RunFolder.fusion.save(new / Path(RunFolder.fusion.name).name, fusion)
             RunFolder.encoder.save(new / Path(RunFolder.encoder.name).name, encoder)
+
+    def write_vectors(
+        self, shape: tuple[int, int], parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    ) -> None:
+        """Writes the vectors of a large corpus, whole or not at all, from a stream of their rows in any order.
+
+        Raises:
+            ResourceError: the disk is full.
+            StoreError: it cannot be written for another reason.
+        """
+        with RunFolder.vectors.changing(self):
+            save_rows(RunFolder.vectors.path(self), shape, parts)
 
     def whole(self, parts: Iterable[RunFile[Any, Any]]) -> bool:
         """Whether some files are as they were written; those without a digest are trusted, damaged digests are not."""

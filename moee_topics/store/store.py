@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 from filelock import BaseFileLock
+from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, StoreError
@@ -238,6 +239,19 @@ class EmbeddingStore:
             raise InputError(f"read_blocks needs at least 1 row at a time, got {rows}.")
         for start in range(0, len(hashes), rows):
             yield self.read(hashes[start : start + rows])
+
+    def disk_order(self, hashes: Sequence[bytes]) -> NDArray[np.int64]:
+        """The positions of the hashes in the order that their documents lie in, (n,), shard after shard.
+
+        Blocks of a corpus whose order is another one, as after many machines, would open most of the shards each.
+
+        Raises:
+            StoreError: some documents are not stored, or their shard is damaged.
+        """
+        with self._mutex:
+            self.require(hashes)
+            shards, rows = self._inventory.find(hash_array(hashes))
+        return np.lexsort((rows, shards))
 
     def verify(self) -> list[DamagedShard]:
         """Reads every byte of every shard, also of those that have been read before, and gives the damaged ones.

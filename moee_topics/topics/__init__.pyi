@@ -25,10 +25,13 @@ from .result import Topic as Topic
 from .result import TopicResult as TopicResult
 from .result import document_columns as document_columns
 from .settings import HDBSCAN_DEFAULTS as HDBSCAN_DEFAULTS
+from .settings import ClusterSettings as ClusterSettings
 from .settings import FitSettings as FitSettings
+from .settings import LargeSettings as LargeSettings
 from .settings import OutlierReduction as OutlierReduction
 from .settings import StabilitySettings as StabilitySettings
 from .settings import TopicSettings as TopicSettings
+from .settings import check_large as check_large
 from .settings import check_together as check_together
 from .settings import check_upstream as check_upstream
 from .upstream import BertopicArguments as BertopicArguments

@@ -14,13 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from moee_topics.corpus import Document
 from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, ModelError, NoTopicsError
-from moee_topics.topics.clustering import build_hdbscan, build_umap, document_map
+from moee_topics.topics.clusterers import build_clusterer, build_reducer, check_cluster_package
+from moee_topics.topics.clustering import document_map
 from moee_topics.topics.descriptions import describe, strengths
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
-from moee_topics.topics.settings import FitSettings, check_names, check_upstream, representations
+from moee_topics.topics.sampled_clusters import SampledClusters
+from moee_topics.topics.settings import FitSettings, check_large, check_names, check_upstream, representations
 from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.voters import Voters, centroids
 
@@ -66,15 +68,21 @@ def fit_topics(
     places = None if positions is None else np.asarray(positions, dtype=np.float32)
     if places is not None and len(places) != len(texts):
         raise InputError(f"positions needs one entry per document: got {len(places)} for {len(texts)} documents.")
+    check_large(settings, len(texts))
     model = fit_bertopic(texts, vectors, settings, backend)
+    clusters = model.hdbscan_model
+    sampled = clusters if isinstance(clusters, SampledClusters) else None
     topics = np.asarray(model.topics_, dtype=np.int64)
     strength = strengths(model, topics)
+    if places is None:
+        places = sampled.document_map(vectors) if sampled else document_map(vectors, settings, model.umap_model)
     result = TopicResult(
         texts=texts,
         topics=topics,
         probabilities=strength,
-        positions=document_map(vectors, settings, model.umap_model) if places is None else places,
+        positions=places,
         topic_info=describe(model, texts, topics, strength),
+        assigned=sampled.assigned_ if sampled else None,
         **document_columns(documents, len(texts)),
     )
     topic_model = TopicModel(model, result, settings, Voters.fit(vectors, topics, seed=settings.seed), vectors)
@@ -228,16 +236,18 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
         MissingExtraError: a representation needs a package that is not installed.
     """
     from bertopic import BERTopic
+    from bertopic.dimensionality import BaseDimensionalityReduction
 
     from moee_topics.topics.representations import build_representation
     from moee_topics.topics.vectorizer import TopicTfidf, build_vectorizer
 
+    is_sampled = settings.large.samples(len(texts))
     check_upstream(settings)  # for those who write Python; a recipe was checked when it was read
     return BERTopic(
         # BERTopic's "english" deletes every letter outside a to z before it counts words.
         **{"language": "multilingual", **settings.bertopic},
-        umap_model=build_umap(settings, len(texts)),
-        hdbscan_model=build_hdbscan(settings),
+        umap_model=BaseDimensionalityReduction() if is_sampled else build_reducer(settings, len(texts)),
+        hdbscan_model=SampledClusters(settings) if is_sampled else build_clusterer(settings),
         vectorizer_model=build_vectorizer(settings, texts),
         ctfidf_model=TopicTfidf(**settings.ctfidf),
         representation_model=build_representation(settings),
@@ -256,6 +266,7 @@ def check_packages(settings: FitSettings) -> None:
         MissingExtraError: a tokenizer, spaCy or the client of a language model is not installed.
     """
     names = dict(representations(settings))
+    check_cluster_package(settings.cluster.method)
     if settings.tokenizer is not None:
         load_tokenizer(settings.tokenizer)
     choice = settings.vectorizer.get("stop_words", settings.stop_words)

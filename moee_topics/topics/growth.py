@@ -28,9 +28,21 @@ def places_on_map(voters: Voters, positions: NDArray[np.float32], X: Matrix) -> 
         positions: (N, 2) the places of its documents.
         X: (n, d) vectors of the new ones.
     """
-    places, cosines = voters.nearest(X)
+    return places_among(positions[voters.rows], *voters.nearest(X))
+
+
+def places_among(
+    positions: NDArray[np.float32], nearest: NDArray[np.int64], cosines: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n, 2) the mean place of the nearest of each document, those weighing by their cosine.
+
+    Args:
+        positions: (R, 2) the places of the voters.
+        nearest: (n, k) which of them are near.
+        cosines: (n, k) how near.
+    """
     weights = np.maximum(cosines, 1e-6)[:, :, None]
-    mean = (positions[voters.rows[places]] * weights).sum(axis=1) / weights.sum(axis=1)
+    mean = (positions[nearest] * weights).sum(axis=1) / weights.sum(axis=1)
     return np.asarray(mean, dtype=np.float32)
 
 

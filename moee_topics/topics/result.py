@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 RESULT_FILES = TOPICS_FILE, DOCUMENTS_FILE, INFO_FILE = "topics.parquet", "documents.parquet", "topic_info.json"
 
+ROWS_PER_GROUP = 1 << 17
+"""Of the tables of documents: who reads them in parts has as many in memory. Smaller corpora are one part."""
+
 ROWS_SHOWN = 15
 """Topics that a notebook shows of a result."""
 
@@ -115,6 +118,7 @@ class TopicResult:
         topic_info: every topic, outliers first where there are any, then by size.
         labels: N known classes, where the corpus has them.
         timestamps: N ISO 8601 times, where the corpus has them.
+        assigned: (N,) of a fit on a sample, whether a document was left to the vote of those in it.
     """
 
     ids: Sequence[str]
@@ -125,10 +129,11 @@ class TopicResult:
     topic_info: Sequence[Topic]
     labels: Sequence[str] | None = None
     timestamps: Sequence[str] | None = None
+    assigned: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         columns: list[Sized] = [self.ids, self.texts, self.topics, self.probabilities, self.positions]
-        columns += [c for c in (self.labels, self.timestamps) if c is not None]
+        columns += [c for c in (self.labels, self.timestamps, self.assigned) if c is not None]
         if len({len(column) for column in columns}) != 1:
             raise InputError(
                 "A topic result needs one id, text, topic, probability and position per document, got "
@@ -162,7 +167,7 @@ class TopicResult:
         return [self.texts[row] for row in dict.fromkeys([*first, *ordered])][:most]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per document: id, text, topic, name, probability, x, y, and label and timestamp where known."""
+        """One row per document: id, text, topic, name, probability, x, y; label, timestamp and assigned where known."""
         frame: pd.DataFrame = self._documents_table().to_pandas()
         return frame
 
@@ -218,17 +223,22 @@ class TopicResult:
         """Share of documents without a topic, 0 to 1."""
         return float(np.mean(self.topics == OUTLIERS)) if len(self) else 0.0
 
+    @property
+    def sampled(self) -> int:
+        """Documents that were clustered; of a fit without a sample all of them."""
+        return len(self) if self.assigned is None else int((~self.assigned).sum())
+
     def _summary(self) -> str:
         return f"{len(self):,} documents, {self.topic_count} topics, {self.outlier_share:.1%} outliers"
 
     def save(self, folder: Path) -> None:
         """Writes its files into a folder."""
         with atomic_path(folder / TOPICS_FILE) as temporary:
-            pq.write_table(self._topics_table(), temporary)
+            pq.write_table(self._topics_table(), temporary, row_group_size=ROWS_PER_GROUP)
         # Texts apart: who reads the topics of a large corpus need not unpack them.
         documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
         with atomic_path(folder / DOCUMENTS_FILE) as temporary:
-            pq.write_table(documents, temporary, compression="zstd")
+            pq.write_table(documents, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
         # A NaN is no JSON: Python alone would read the file again.
         info = json.dumps([topic.to_json() for topic in self.topic_info], indent=1, allow_nan=False)
         write_text(folder / INFO_FILE, info)
@@ -245,6 +255,8 @@ class TopicResult:
             columns["label"] = list(self.labels)
         if self.timestamps is not None:
             columns["timestamp"] = list(self.timestamps)
+        if self.assigned is not None:
+            columns["assigned"] = self.assigned
         return pa.table(columns)
 
     def _documents_table(self) -> pa.Table:
@@ -275,6 +287,7 @@ class TopicResult:
                 topic_info=[Topic.from_json(topic) for topic in info],
                 labels=table.get("label"),
                 timestamps=table.get("timestamp"),
+                assigned=np.asarray(table["assigned"], dtype=bool) if "assigned" in table else None,
             )
         # How damage shows in runs of 0.1.0, which have no digests.
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:

@@ -17,8 +17,8 @@ from moee_topics.defaults import SEED
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.messages import did_you_mean, shortened
 from moee_topics.schema import build
-from moee_topics.topics.upstream import RepresentationSections, UpstreamSections
-from moee_topics.topics.upstream_faults import HasUpstream, faults_together
+from moee_topics.topics.upstream import ClusterMethod, Reducer, RepresentationSections, UpstreamSections
+from moee_topics.topics.upstream_faults import HasUpstream, faults_of_cluster, faults_together
 
 Strategy = Literal["embeddings", "c-tf-idf", "distributions", "probabilities"]
 Tokenizer = Literal["jieba", "sudachi", "pythainlp"]
@@ -130,6 +130,44 @@ class TopicSettings:
 
 
 @dataclass(frozen=True)
+class ClusterSettings:
+    """How documents are clustered, and what their vectors are brought to before.
+
+    Attributes:
+        method: the package "hdbscan", HDBSCAN of scikit-learn, of fast-hdbscan (extra ``fast``) or of cuML (on a GPU),
+            "kmeans", or "evoc" (extra ``fast``), each with the arguments of the section hdbscan that it knows.
+        reducer: "umap", "pca" (as many components as UMAP would give), or "none", which "evoc" is made for.
+        clusters: how many; for "kmeans", which cannot find that out.
+    """
+
+    method: ClusterMethod = "hdbscan"
+    reducer: Reducer = "umap"
+    clusters: Annotated[int, Field(ge=2)] | None = None
+
+
+@dataclass(frozen=True)
+class LargeSettings:
+    """From which size on a corpus is large: its vectors are reduced, and its topics found in a sample.
+
+    Attributes:
+        documents: a corpus of more than so many is large; 0 for never.
+        sample: so many of its documents go through UMAP and HDBSCAN; each other one gets the topic that its nearest of
+            them vote for.
+    """
+
+    documents: Annotated[int, Field(ge=0)] = 100_000
+    sample: Annotated[int, Field(ge=4)] = 50_000
+
+    def holds(self, documents: int) -> bool:
+        """Whether so many documents are a large corpus."""
+        return 0 < self.documents < documents
+
+    def samples(self, documents: int) -> bool:
+        """Whether the topics of so many documents are found in a sample."""
+        return self.holds(documents) and self.sample < documents
+
+
+@dataclass(frozen=True)
 class FitSettings(TopicSettings):
     """Everything that decides a topic model besides documents, vectors and backend; plain data that saves as JSON.
 
@@ -143,6 +181,8 @@ class FitSettings(TopicSettings):
         ctfidf: such as ``reduce_frequent_words``.
         bertopic: such as ``top_n_words``.
         seed: seeds UMAP, the document map and the representations.
+        cluster: how documents are clustered.
+        large: from which size on topics are found in a sample.
     """
 
     umap: Arguments = field(default_factory=dict)
@@ -151,6 +191,8 @@ class FitSettings(TopicSettings):
     ctfidf: Arguments = field(default_factory=dict)
     bertopic: Arguments = field(default_factory=dict)
     seed: int = SEED
+    cluster: ClusterSettings = ClusterSettings()
+    large: LargeSettings = LargeSettings()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that :meth:`from_json` reads; a tuple comes back as a list."""
@@ -236,19 +278,48 @@ def check_upstream(settings: FitSettings) -> None:
     arguments = {name: dict(getattr(settings, name)) for name in UpstreamSections.model_fields}
     try:
         sections = build(UpstreamSections, arguments, name="topic settings")
-        check_together(settings, sections)
+        check_together(settings, sections, settings.cluster)
     except (RecipeError, ValueError) as error:
         raise InputError(str(error)) from error
 
 
-def check_together(settings: TopicSettings, sections: HasUpstream) -> None:
+def check_large(settings: FitSettings, documents: int) -> None:
+    """Refuses what a fit on a sample cannot do, where so many documents mean one.
+
+    Raises:
+        InputError: the sample is too small for two topics, or something is asked for that needs all documents.
+    """
+    if not settings.large.samples(documents):
+        return
+    smallest = settings.hdbscan.get("min_cluster_size", HDBSCAN_DEFAULTS["min_cluster_size"])
+    whole = "or fit all documents at once: large.documents=0"
+    if settings.large.sample < 2 * smallest:
+        raise InputError(
+            f"large.sample={settings.large.sample} has no room for two topics of hdbscan.min_cluster_size={smallest}, "
+            f"and {documents:,} documents are fitted on a sample. Set large.sample={20 * smallest} or more, {whole}."
+        )
+    if settings.zeroshot_topic_list:
+        raise InputError(
+            f"topics.zeroshot_topic_list takes its documents out of the clustering, and {documents:,} documents are "
+            f"fitted on a sample. Leave it out, {whole}."
+        )
+    if settings.bertopic.get("calculate_probabilities"):
+        raise InputError(
+            f"bertopic.calculate_probabilities needs HDBSCAN's tree of all documents, and {documents:,} are fitted on "
+            f"a sample. Leave it out, {whole}."
+        )
+
+
+def check_together(settings: TopicSettings, sections: HasUpstream, cluster: ClusterSettings) -> None:
     """Refuses settings that are right one by one and wrong together.
 
     Raises:
         ValueError: upstream would take one of them and not look at it, or would refuse it after hours of encoding.
     """
     strategy = settings.outliers.strategy if settings.outliers else None
-    faults = faults_together(sections, strategy, settings.tokenizer) + _faults_of_description(settings, sections)
+    faults = faults_together(sections, strategy, settings.tokenizer)
+    faults += faults_of_cluster(sections, cluster.method, cluster.reducer, cluster.clusters)
+    faults += _faults_of_description(settings, sections)
     if faults:
         raise ValueError("; ".join(faults) + ".")
 

@@ -24,6 +24,8 @@ VectorMetric = Literal[
 ]
 # Not "minkowski": hdbscan 0.8.44 gives Euclidean clusters for it, whatever p is.
 TreeMetric = Literal["euclidean", "manhattan", "l1", "l2", "chebyshev", "canberra", "braycurtis"]
+ClusterMethod = Literal["hdbscan", "sklearn_hdbscan", "kmeans", "fast_hdbscan", "evoc", "cuml_hdbscan"]
+Reducer = Literal["umap", "pca", "none"]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -207,6 +209,19 @@ INSTEAD: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Arguments of upstream that are refused, by section, with the key that does the same or the reason."""
+
+
+_TREE = {"min_cluster_size", "min_samples", "cluster_selection_method", "allow_single_cluster"}
+_TREE |= {"cluster_selection_epsilon", "max_cluster_size"}
+HDBSCAN_ARGUMENTS_OF: Mapping[ClusterMethod, set[str]] = {
+    "hdbscan": set(HdbscanArguments.__annotations__),
+    "sklearn_hdbscan": _TREE | {"metric", "alpha", "leaf_size"},
+    "kmeans": set(),
+    "fast_hdbscan": _TREE | {"cluster_selection_persistence"},
+    "evoc": {"min_cluster_size", "min_samples"},
+    "cuml_hdbscan": _TREE,
+}
+"""The arguments of the section hdbscan that reach each way to cluster."""
 
 
 class UpstreamSections(Section):

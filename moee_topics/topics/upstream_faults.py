@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from moee_topics.topics.upstream import (
+    HDBSCAN_ARGUMENTS_OF,
     BertopicArguments,
+    ClusterMethod,
     CtfidfArguments,
     HdbscanArguments,
+    Reducer,
     UmapArguments,
     VectorizerArguments,
 )
@@ -49,6 +52,26 @@ def faults_together(
         # A count and a share can be compared only where the documents are counted.
         "vectorizer.min_df is above vectorizer.max_df": type(low) is type(high) and low > high,
         **_without_effect(sections, tokenizer),
+    }
+    return [fault for fault, holds in checks.items() if holds]
+
+
+def faults_of_cluster(
+    sections: HasUpstream, method: ClusterMethod, reducer: Reducer, clusters: int | None
+) -> list[str]:
+    """Arguments that a way to cluster needs and has not, or would not look at."""
+    unread = [] if reducer == "umap" else ["min_dist", *(["n_components"] if reducer == "none" else [])]
+    checks = {
+        "cluster.clusters is missing: cluster.method=kmeans must know how many": method == "kmeans" and not clusters,
+        "cluster.clusters is for cluster.method=kmeans": method != "kmeans" and clusters is not None,
+        f"bertopic.calculate_probabilities is for cluster.method=hdbscan, and not for {method}": (
+            method != "hdbscan" and sections.bertopic.get("calculate_probabilities", False)
+        ),
+        **{
+            f"hdbscan.{name} does nothing with cluster.method={method}": name not in HDBSCAN_ARGUMENTS_OF[method]
+            for name in sections.hdbscan
+        },
+        **{f"umap.{name} does nothing with cluster.reducer={reducer}": name in sections.umap for name in unread},
     }
     return [fault for fault, holds in checks.items() if holds]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 from bertopic.vectorizers import ClassTfidfTransformer
@@ -16,6 +17,8 @@ from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.tokenizers import load_tokenizer, warn_of_uncut_words
 
 DEFAULT_PATTERN = CountVectorizer().token_pattern
+MOST_WORDS_OF_LARGE = 200_000
+CHARACTERS_AT_ONCE = 1_000_000  # of the joined documents of a topic, whose words take ten times their letters
 
 
 class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
@@ -36,6 +39,19 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
             return partial(words_of, cut=self.cut)
         tokenizer: Callable[[str], list[str]] = super().build_tokenizer()
         return tokenizer
+
+    def build_analyzer(self) -> Callable[[str], Iterable[str]]:
+        """What gives the terms of a text; those of a very long one piece by piece, so that they are never all there."""
+        analyze: Callable[[str], list[str]] = super().build_analyzer()
+        if self.analyzer != "word" or self.ngram_range != (1, 1) or self.token_pattern != DEFAULT_PATTERN:
+            return analyze  # such terms may reach over a space
+
+        def terms(text: str) -> Iterable[str]:
+            if len(text) <= CHARACTERS_AT_ONCE:
+                return analyze(text)
+            return chain.from_iterable(map(analyze, pieces(text, CHARACTERS_AT_ONCE)))
+
+        return terms
 
     def fit_transform(self, raw_documents: Sequence[str], y: Any = None) -> Any:
         """The word counts of every topic, (topics, words).
@@ -79,6 +95,16 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
         )
 
 
+def pieces(text: str, characters: int) -> Iterator[str]:
+    """A text in parts of about so many characters, cut at spaces."""
+    start = 0
+    while start < len(text):
+        space = text.find(" ", start + characters)
+        end = len(text) if space < 0 else space
+        yield text[start:end]
+        start = end
+
+
 class TopicTfidf(ClassTfidfTransformer):  # type: ignore[misc]
     """BERTopic's c-TF-IDF, also of a vocabulary of one word."""
 
@@ -97,6 +123,9 @@ def build_vectorizer(settings: FitSettings, documents: Sequence[str]) -> TopicVe
     """The vectorizer of a fit, with stop words looked up and a recipe's lists turned into what scikit-learn takes."""
     arguments = {"stop_words": settings.stop_words, **settings.vectorizer}
     arguments["stop_words"] = stop_words(arguments["stop_words"], documents)
+    if settings.large.holds(len(documents)):
+        # Of a million documents most words are misspelt or names, and each has a column in the words of every topic.
+        arguments = {"max_features": MOST_WORDS_OF_LARGE, **arguments}
     if isinstance(arguments.get("ngram_range"), list):  # scikit-learn takes no list, JSON has no tuple
         arguments["ngram_range"] = tuple(arguments["ngram_range"])
     vectorizer = TopicVectorizer(**arguments)

@@ -144,8 +144,20 @@ class Voters:
         """The topics that win the vote of the nearest, or are of the fit, and their shares; from (n, R) cosines."""
         count = min(self.neighbors, cosines.shape[1])
         nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        return self.vote(nearest, np.take_along_axis(cosines, nearest, axis=1), fitted)
+
+    def vote(
+        self, nearest: NDArray[np.int64], cosines: NDArray[np.float32], fitted: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The topics that win the vote of some voters, or are of the fit, and their shares.
+
+        Args:
+            nearest: (n, k) places of the voters of each document in ``rows``.
+            cosines: (n, k) of the document and each of them.
+            fitted: (n,) the topics of documents that were in the fit, and NEW for all others.
+        """
         # Above nothing: a document that is unlike all of the fit still goes where most of its nearest are.
-        weights = np.maximum(np.take_along_axis(cosines, nearest, axis=1), 1e-6)
+        weights = np.maximum(cosines, 1e-6)
         topics = np.unique(self.topics)
         votes = np.zeros((len(cosines), len(topics)), dtype=np.float32)
         np.add.at(votes, (np.arange(len(cosines))[:, None], np.searchsorted(topics, self.topics)[nearest]), weights)

@@ -12,7 +12,7 @@ from small_run import HOSTILE, bare_run, small_run, write_json
 
 from moee_topics.evaluate.topic_experts import ExpertSettings, find_experts
 from moee_topics.report import write_report
-from moee_topics.report.page_data import alike_in_routing_only, documents_data, embedded_json
+from moee_topics.report.page_data import alike_in_routing_only, documents_data, embedded_json, rows_on_page
 from moee_topics.run_folder import RunFolder
 from moee_topics.topics.result import Topic, TopicResult
 
@@ -53,6 +53,32 @@ def test_a_large_corpus_is_cut_to_fit_the_file_the_longest_texts_first(
     assert documents["cut"] == list(range(500, 600))
     page = write_report(tmp_path / "run").read_text(encoding="utf-8")
     assert "at most 150 characters" in page
+
+
+def test_of_a_very_large_corpus_the_page_holds_a_sample_with_all_that_is_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = RunFolder.read(run)
+    named = {row for topic in loaded.result.topic_info for row in topic.representative_docs}
+    monkeypatch.setattr("moee_topics.report.page_data.MOST_DOCUMENTS", len(loaded.result) - 1)
+    monkeypatch.setattr("moee_topics.report.page_data.DOCUMENTS_OF_LARGE", 20)
+    rows = rows_on_page(loaded)
+    assert named <= set(rows.tolist()) and 20 <= len(rows) < len(loaded.result)
+    page = write_report(run).read_text(encoding="utf-8")
+    documents, first = unpacked(page), json.loads(Scripts(page).payload("first"))
+    assert documents["texts"] == [loaded.result.texts[row] for row in rows]
+    assert documents["topics"] == loaded.result.topics[rows].tolist()
+    for topic, shown in zip(loaded.result.topic_info, first["topics"], strict=True):
+        assert [documents["texts"][place] for place in shown["rows"]] == loaded.result.documents_of(
+            topic.topic, len(topic.representative_docs)
+        )
+        assert shown["count"] == topic.count, "counts are those of all documents"
+    places = np.frombuffer(base64.b64decode(first["map"]["row"]), dtype=np.uint32)
+    assert places.max() < len(rows)
+    if loaded.experts:
+        for user, kept in zip(loaded.experts.expert_documents, documents["experts"]["expert_documents"], strict=True):
+            assert [documents["ids"][place] for place in kept["rows"]] == [loaded.result.ids[row] for row in user.rows]
+    assert f"holds {len(rows)} of the {len(loaded.result)} documents" in page
 
 
 def test_a_representative_document_keeps_more_of_its_text(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

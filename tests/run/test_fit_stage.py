@@ -40,6 +40,29 @@ def test_every_section_of_a_recipe_changes_the_fit_or_says_why_not() -> None:
     assert set(Recipe.model_fields) == set(fit_stage.BELOW_THE_WALL) | set(elsewhere)
 
 
+def test_a_fit_on_a_sample_says_so_in_the_table_the_page_and_the_line_and_an_update_goes_on(
+    root: Path, corpus: Path, tiny_olmoe: Path
+) -> None:
+    heard = Heard()
+    large = ("large.documents=79", "large.sample=60", "report.html=true")
+    run = pipeline.run(recipe_of(corpus, tiny_olmoe, *large), root / "run", root / "store", progress=heard)
+    assigned = pq.read_table(root / "run" / "topics.parquet")["assigned"].to_pylist()
+    assert run.vectors.shape[0] == DOCUMENTS and 60 <= DOCUMENTS - sum(assigned) < DOCUMENTS
+    assert f"{DOCUMENTS - sum(assigned)} were clustered, the others assigned" in heard.ended["fit"]
+    assert f"in a sample of {DOCUMENTS - sum(assigned)} documents" in run.report
+    assert run.experts is None or run.experts.documents == 60
+    more = write_corpus(root / "more.jsonl", 12, first=DOCUMENTS)
+    updated = pipeline.update(root / "run", [str(more)], store=root / "store").run.result
+    assert updated.assigned is not None and updated.assigned.tolist() == [*assigned, *[True] * 12]
+
+
+def test_what_a_sample_cannot_do_is_said_before_the_encoding(tmp_path: Path, corpus: Path, tiny_olmoe: Path) -> None:
+    recipe = recipe_of(corpus, tiny_olmoe, "large.documents=79", "large.sample=60", "hdbscan.min_cluster_size=31")
+    with pytest.raises(InputError, match=r"large\.sample=60 has no room for two topics"):
+        pipeline.run(recipe, tmp_path / "run", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_run_folder_holds_everything_the_report_reads(finished: Path) -> None:
     folder = finished / "run"
     assert {path.name for path in folder.iterdir()} == FILES

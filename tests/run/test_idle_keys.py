@@ -49,7 +49,7 @@ REFUSED = {
     *("hdbscan.max_cluster_size", "hdbscan.cluster_selection_epsilon_max", "hdbscan.approx_min_span_tree"),
     *("hdbscan.core_dist_n_jobs", "vectorizer.token_pattern", "vectorizer.stop_words", "vectorizer.analyzer"),
     *("vectorizer.min_df", "vectorizer.max_df", "vectorizer.max_features", "ctfidf.seed_multiplier"),
-    *("bertopic.top_n_words", "topics.outliers.strategy"),
+    *("bertopic.top_n_words", "topics.outliers.strategy", "cluster.clusters"),
 }
 ALWAYS = {
     *("corpus.source", "corpus.clean", "corpus.limit", "scores", "seed", "stability.seeds", "stability.bootstraps"),
@@ -58,6 +58,7 @@ ALWAYS = {
         for name in ["model", "quantize", "dtype", "device", "prompt", "pooling", "max_tokens", "long_documents"]
     ),
     "encoder.tokens_per_batch",
+    *("reduce.dimensions", "large.documents", "large.sample", "cluster.method", "cluster.reducer"),
     *("fusion.method", "fusion.lexical", "report.html", "topics.outliers", "topics.outliers.target_share"),
     *(
         f"topics.{name}"

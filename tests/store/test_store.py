@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,19 @@ def test_documents_come_back_in_the_order_asked_with_repeats(tmp_path: Path) -> 
     assert content_hash("document 99") not in store
     assert store.read([]).hidden_states.shape == (0, DIMENSIONS)
     assert store.read([]).router_logits.shape == (0, LAYERS, EXPERTS)
+
+
+def test_documents_in_the_order_they_lie_in_come_shard_after_shard(tmp_path: Path) -> None:
+    documents = texts(17)
+    make(tmp_path, documents)
+    asked = [documents[i] for i in np.random.default_rng(0).permutation(17)] + documents[3:6]
+    store = EmbeddingStore.open(tmp_path, KEY)
+    order = store.disk_order(hashes_of(asked))
+    assert sorted(order.tolist()) == list(range(20))
+    shards = [int(asked[place].split()[1]) // STEP for place in order]
+    assert [shard for shard, _ in groupby(shards)] == list(dict.fromkeys(shards)), "no shard comes twice"
+    with pytest.raises(StoreError, match="not in the store"):
+        store.disk_order(hashes_of(texts(18)))
 
 
 def test_stored_arrays_are_float16_and_ids_are_kept(tmp_path: Path) -> None:
