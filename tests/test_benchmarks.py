@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, updates, variants, workers
+from benchmarks import bench, checkpoint, scale, updates, variants, workers
 from benchmarks.bench import Measured, Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.workers import Loaded, Round
@@ -133,3 +133,49 @@ def test_a_newsgroup_that_is_held_out_comes_in_the_last_slices_alone(tmp_path: P
     files = [Path(name).read_text() for name in updates.write_slices(posts, tmp_path, "b")]
     assert ['"b"' in text for text in files] == [False, False, False, True, True, True]
     assert len(files[-1].splitlines()) == updates.SLICES + 2
+
+
+def test_the_documents_of_a_large_corpus_have_known_topics_of_very_different_sizes(tmp_path: Path) -> None:
+    texts = [[" ".join(f"class{number}word{word}" for word in range(90))] for number in range(7)]
+    scale.write_corpus(400, tmp_path, texts)
+    scale.write_store(400, tmp_path)
+    work = scale.workspace(tmp_path, 200)
+    labels = scale.labels_of(400)
+    counts = np.bincount(labels, minlength=scale.TOPICS)
+    assert counts[:5].min() > 3 * counts[-50:].mean()
+    documents = work.documents()
+    assert [document.label for document in documents] == [f"topic {label}" for label in labels]
+    assert all(
+        document.text.startswith(f"class{label % 7}word") for document, label in zip(documents, labels, strict=True)
+    )
+    assert work.survey.unique == 400 and not work.missing()
+    X = np.concatenate([block.hidden_states for block in work.embedder.stored_blocks(work.survey.hash_list())])
+    X = X.astype(np.float32) - X.mean(axis=0, dtype=np.float32)
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    cosines = X @ X.T
+    same = labels[:, None] == labels[None]
+    np.fill_diagonal(same, False)
+    assert cosines[same].mean() > cosines[~same].mean() + 0.3, "each vector is one of its own topic"
+
+
+def test_the_exponent_of_a_stage_is_the_slope_of_its_logarithm() -> None:
+    sizes = {
+        str(size): {
+            "reduce": {"cpu_seconds": size / 100},
+            "fit": {"cpu_seconds": size**1.5},
+            "report": {"cpu_seconds": 2.0},
+        }
+        for size in (1000, 10_000, 100_000)
+    }
+    assert scale.slopes(sizes) == {"reduce": 1.0, "fit": 1.5, "report": 0.0}
+    assert scale.slopes({"1000": sizes["1000"]}) == {}
+
+
+def test_the_peak_of_a_part_is_its_own() -> None:
+    meter = scale.Meter()
+    with meter.part("large"):
+        assert np.ones(25_000_000).sum() == 25_000_000
+    with meter.part("small"):
+        pass
+    assert meter.parts["large"]["peak_bytes"] > 150_000_000
+    assert set(meter.parts) == {"large", "small"}
