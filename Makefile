@@ -31,7 +31,7 @@ test: .venv/.dev ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/.dev ## run the tests that take minutes
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 # As on a processor without AVX-512 and bf16, whatever this one has; in a process of its own, for kernels are chosen once.
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,26 @@ if not os.environ.get("MOEE_TOPICS_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from tiny_models import save_checkpoint, tiny_olmoe_config, tiny_qwen2_moe_config
+
+
+def as_utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """xdist 3.8 breaks off at a report that is not UTF-8, and of mutated files halves of letters come into the log."""
+    report = yield
+    report.sections = [(title, as_utf8(text)) for title, text in report.sections]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """The same of warnings."""
+    if isinstance(warning_message.message, Warning):
+        arguments = warning_message.message.args
+        warning_message.message.args = tuple(as_utf8(one) if isinstance(one, str) else one for one in arguments)
 
 
 @pytest.fixture(scope="session")

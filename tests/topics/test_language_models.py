@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fitted_topics import fit
+from fitted_topics import fit_words
 
 from moee_topics.errors import InputError, MissingExtraError, ModelError
 from moee_topics.schema import section_types
@@ -100,7 +100,7 @@ def test_every_argument_of_a_language_model_changes_what_it_is_asked(
 ) -> None:
     def requests(arguments: dict[str, Any]) -> list[Any]:
         asked.clear()
-        fit(representation=["ctfidf", {"llm": {"provider": provider, "model": "m", **arguments}}])
+        fit_words(representation=["ctfidf", {"llm": {"provider": provider, "model": "m", **arguments}}])
         return list(asked)
 
     changed = KEYS[provider][key]
@@ -134,15 +134,17 @@ def test_a_server_with_too_much_to_do_is_asked_again_where_that_was_asked_for_an
     monkeypatch.setattr("bertopic.representation._utils.time.sleep", asked.append)
     labels = ["ctfidf", {"llm": {"provider": "openai", "exponential_backoff": again}}]
     if again:
-        assert {topic.name for topic in fit(representation=labels).result.topic_info if topic.topic >= 0} == {"a label"}
+        assert {topic.name for topic in fit_words(representation=labels).result.topic_info if topic.topic >= 0} == {
+            "a label"
+        }
     else:
         with pytest.raises(ModelError, match="language model did not answer: too many requests"):
-            fit(representation=labels)
+            fit_words(representation=labels)
 
 
 def test_arguments_of_a_language_model_are_not_written_into(asked: list[Any]) -> None:
     arguments: dict[str, Any] = {"provider": "openai", "generator_kwargs": {"temperature": 0.5}}
-    fit(representation=["ctfidf", {"llm": arguments}])
+    fit_words(representation=["ctfidf", {"llm": arguments}])
     assert arguments["generator_kwargs"] == {"temperature": 0.5}  # bertopic 0.17.4 adds "stop"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_of_words import THEMES, BagOfWords, theme_of
-from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, backend, fit, vectors
+from fitted_topics import DOCUMENTS, HIDDEN_STATES, LABELS, backend, fit, fit_words, vectors
 
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.schema import section_types
@@ -16,7 +16,7 @@ from moee_topics.topics.upstream import RepresentationSections
 
 def test_documents_of_the_fit_are_not_embedded_again() -> None:
     encoder = BagOfWords()
-    fit(backend=MoEEBackend(encoder, HIDDEN_STATES), representation=["keybert", "mmr"])
+    fit_words(backend=MoEEBackend(encoder, HIDDEN_STATES), representation=["keybert", "mmr"])
     assert not set(encoder.encoded) & set(DOCUMENTS)
 
 
@@ -33,7 +33,7 @@ def test_keybert_compares_words_with_the_documents_of_their_own_topic() -> None:
 
 
 def test_several_representations_lie_side_by_side_and_the_first_is_main() -> None:
-    result = fit(representation=["ctfidf", "keybert", {"mmr": {"diversity": 0.9}}]).result
+    result = fit_words(representation=["ctfidf", "keybert", {"mmr": {"diversity": 0.9}}]).result
     first = next(topic for topic in result.topic_info if topic.topic >= 0)
     assert set(first.aspects) == {"keybert", "mmr"}
     assert [word for word, _ in first.words] != [word for word, _ in first.aspects["keybert"]]
@@ -49,7 +49,7 @@ KEYS = {
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in KEYS.items() for key in keys])
 def test_every_argument_of_a_representation_changes_the_words(name: str, key: str) -> None:
     def words(**arguments: Any) -> Any:
-        result = fit(representation={name: arguments}, stop_words=None).result
+        result = fit_words(representation={name: arguments}, stop_words=None).result
         return [topic.words for topic in result.topic_info]
 
     assert words(**{key: KEYS[name][key]}) != words()
@@ -64,7 +64,7 @@ def test_every_argument_of_a_representation_stands_in_the_table() -> None:
 @pytest.mark.parametrize("name", ["ctfidf", "keybert", "mmr"])
 def test_so_many_words_as_bertopic_is_told_come_from_each_representation(name: str) -> None:
     for count in (3, 14):
-        result = fit(representation=name, bertopic={"top_n_words": count}).result
+        result = fit_words(representation=name, bertopic={"top_n_words": count}).result
         assert {len(topic.words) for topic in result.topic_info} == {count}
 
 
@@ -72,7 +72,7 @@ def test_spacy_and_language_models_are_asked_for_by_extra(monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for representation in ("pos", "llm", {"llm": {"provider": "openai"}}):
         with pytest.raises(MissingExtraError, match="pip install"):
-            fit(representation=representation)
+            fit_words(representation=representation)
 
 
 def test_labels_of_a_language_model_name_the_topics_and_leave_the_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,4 +94,4 @@ def test_labels_of_a_language_model_name_the_topics_and_leave_the_words_alone(mo
         for topic in fit(representation=representation).result.topic_info:
             assert topic.name == f"loud {topic.words[0][0].upper()}"
     with pytest.raises(InputError, match=r"litellm\.modl: litellm takes provider, model"):
-        fit(representation={"llm": {"modl": "loud"}})
+        fit_words(representation={"llm": {"modl": "loud"}})
