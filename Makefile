@@ -26,16 +26,19 @@ demo: .venv/.base ## fit a topic model on real text with the embedded model and 
 	$(BIN)/moee-topics run quickstart --output $(RUNS)
 
 # Two processes of one thread: models of a few thousand parameters gain nothing by two threads, which beside another
-# process wait for each other. A file stays in one process, whose tests share their models and what UMAP compiled.
+# process wait for each other. A file stays in one process, whose tests share their models.
 test: .venv/.dev ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/.dev ## run the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
-# As on a processor without AVX-512 and bf16, whatever this one has; in a process of its own, for kernels are chosen once.
+# As on a processor without AVX-512 and bf16, whatever this one has. Of the runs, those files that encode and compare what
+# was encoded at different times; the others begin with what one process has stored, which no kernel can change.
+ENCODING_RUNS := $(addprefix tests/run/test_,embed_stage.py predictor.py stages.py updates.py)
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
-	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q tests/encode tests/run tests/test_embed.py
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+	  $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/encode tests/test_embed.py $(ENCODING_RUNS)
 
 test-gpu: .venv/.dev ## run what is about a GPU, on a machine that has one
 	MOEE_TOPICS_TEST_GPU=1 $(BIN)/python -m pytest -q tests/encode/test_gpu.py
