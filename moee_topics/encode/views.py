@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
-import numpy as np
-
-from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
+
+if TYPE_CHECKING:  # a recipe, and a page of help, are read without numpy
+    from moee_topics.embeddings import Embeddings
 
 Pooling = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt"]
 Routing = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt", "frequency", "none"]
@@ -118,12 +118,12 @@ class Reading:
         """The blocks of documents from the entries of the same documents."""
         hidden = parts[self.hidden_states.entry]
         if self.routing is None:
-            return Embeddings(hidden.hidden_states, np.zeros((len(hidden), 0, 0), hidden.hidden_states.dtype))
+            return replace(hidden, router_logits=hidden.router_logits[:, :0, :0], mean_routing_weights=None)
         routing = parts[self.routing.entry]
         if routing is hidden:
             return hidden
         weights = routing.router_logits if self.routing.pooling == FREQUENCY else routing.mean_routing_weights
-        return Embeddings(hidden.hidden_states, routing.router_logits, weights)
+        return replace(hidden, router_logits=routing.router_logits, mean_routing_weights=weights)
 
 
 def usual_reading(pooling: str) -> Reading:
