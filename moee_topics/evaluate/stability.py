@@ -16,7 +16,7 @@ from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
 from moee_topics.evaluate.agreement import Topics, match_topics, same_length
 from moee_topics.evaluate.duplicate_texts import first_of_each
-from moee_topics.evaluate.topic_scores import Reading, Score
+from moee_topics.evaluate.score import Reading, Score
 
 Kind = Literal["seeds", "bootstrap"]
 
