@@ -271,11 +271,11 @@ class Embedder:
                 lacking = [entry for entry, store in stores.items() if store.missing(contents)]
                 for store in stores.values():
                     self._tell_damage(store)
-                found = self._encode([text.text for text in shard], lacking, done, total)
+                parts = self._encode([text.text for text in shard], lacking, done, total)
                 if done == 0:  # hours before the disk is full, and after the first shard has said what a document takes
-                    sample = sum(part.stored_bytes for part in found.values()) / len(shard)
+                    sample = sum(part.stored_bytes for part in parts.values()) / len(shard)
                     _check_disk(self.root, total or len(shard), sample)
-                for entry, part in found.items():
+                for entry, part in parts.items():
                     stores[entry].write(part, [text.id for text in shard], contents)
                 done += len(shard)
             for store in stores.values():
@@ -291,8 +291,8 @@ class Embedder:
         )
         self._tell_damage(store)
         # Damaged files go: their names come again only where the same documents make up a shard again.
-        known = self._stores.get(entry)
-        store.drop([*store.damaged, *(known.damaged if known else ())])
+        opened = self._stores.get(entry)
+        store.drop([*store.damaged, *(opened.damaged if opened else ())])
         return store
 
     def _encode(

@@ -121,8 +121,8 @@ def check_layers(model: Any, layers: Sequence[nn.Module], depth: int, name: str,
     shapes: list[tuple[int, ...]] = []
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        found = output[0] if isinstance(output, tuple) else output
-        shapes.append(tuple(getattr(found, "shape", ())))
+        first = output[0] if isinstance(output, tuple) else output
+        shapes.append(tuple(getattr(first, "shape", ())))
 
     with ExitStack() as hooks:
         for layer in layers:

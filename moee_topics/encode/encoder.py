@@ -276,12 +276,12 @@ class MoEEncoder:
         )
         # Those of no documents come first, so that nothing encoded has the shapes of everything else.
         nothing = {entry: self._of_no_documents(entry) for entry in entries}
-        found = _concatenated([nothing, *(self.forward(pack, entries) for pack in packs)])
+        by_entry = _concatenated([nothing, *(self.forward(pack, entries) for pack in packs)])
         order = np.array([row for pack in packs for row in pack.rows], dtype=np.intp).argsort()
-        found = {entry: vectors[order] for entry, vectors in found.items()}
+        by_entry = {entry: vectors[order] for entry, vectors in by_entry.items()}
         if len(sequences) == len(texts):
-            return found
-        return {entry: mean_of_chunks(vectors, sequences, len(texts)) for entry, vectors in found.items()}
+            return by_entry
+        return {entry: mean_of_chunks(vectors, sequences, len(texts)) for entry, vectors in by_entry.items()}
 
     def _of_no_documents(self, entry: View) -> Embeddings:
         width = 0 if entry.block == "router" else self.spec.hidden_size

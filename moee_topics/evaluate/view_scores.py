@@ -70,18 +70,18 @@ def score_view(
         )
     rows = _at_length_one(vectors)
     with threadpool_limits(limits=1):  # more threads sum in another order, and the same seed gives other clusters
-        found = [KMeans(count, n_init=1, random_state=seed).fit_predict(rows) for seed in seeds]
+        clusterings = [KMeans(count, n_init=1, random_state=seed).fit_predict(rows) for seed in seeds]
         measures = {
             "stability": float(np.mean([_stability(rows, count, seed) for seed in range(SPLITS)])),
-            "silhouette": _silhouette(rows, found[0]),
-            "separation": float(np.log(max(calinski_harabasz_score(rows, found[0]), 1e-12))),
+            "silhouette": _silhouette(rows, clusterings[0]),
+            "separation": float(np.log(max(calinski_harabasz_score(rows, clusterings[0]), 1e-12))),
             # The mean of all rows has the mean of all cosines as its squared length.
             "isotropy": 1 - float((rows.mean(axis=0, dtype=np.float64) ** 2).sum()),
         }
     if labels is None:
         return ViewScores(None, None, None, measures)
-    ami = [float(adjusted_mutual_info_score(labels, clustering)) for clustering in found]
-    ari = [float(adjusted_rand_score(labels, clustering)) for clustering in found]
+    ami = [float(adjusted_mutual_info_score(labels, clustering)) for clustering in clusterings]
+    ari = [float(adjusted_rand_score(labels, clustering)) for clustering in clusterings]
     return ViewScores(float(np.mean(ami)), float(np.mean(ari)), float(np.std(ami)), measures)
 
 
@@ -93,11 +93,12 @@ def rank_correlations(scores: Sequence[ViewScores]) -> dict[str, float]:
     ami = [score.ami for score in scores]
     if len(scores) < 3 or None in ami:
         return {}
-    found = {}
+    correlations = {}
     for name in MEASURES:
         values = [score.measures[name] for score in scores]
-        found[name] = float(spearmanr(ami, values).statistic) if len(set(values)) > 1 and len(set(ami)) > 1 else 0.0
-    return found
+        ranks_something = len(set(values)) > 1 and len(set(ami)) > 1
+        correlations[name] = float(spearmanr(ami, values).statistic) if ranks_something else 0.0
+    return correlations
 
 
 def _at_length_one(vectors: Vectors) -> Vectors:

@@ -69,13 +69,13 @@ def _worth(view: ComparedView) -> float:
 
 def _row(view: ComparedView, *, has_labels: bool) -> list[str]:
     scores = view.scores
-    known = [percent(scores.ami), percent(scores.deviation), percent(scores.ari)] if has_labels else []  # type: ignore[arg-type]
-    measured = [f"{scores.measures[name]:.3f}" for name in MEASURES]
+    label_scores = [percent(scores.ami), percent(scores.deviation), percent(scores.ari)] if has_labels else []  # type: ignore[arg-type]
+    measures = [f"{scores.measures[name]:.3f}" for name in MEASURES]
     return [
         view.name,
         view.control,
-        *known,
-        *measured,
+        *label_scores,
+        *measures,
         str(view.dimensions),
         f"{view.bytes_per_document:,}",
         f"{view.layers:.2f}",

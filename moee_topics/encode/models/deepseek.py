@@ -56,10 +56,10 @@ class DeepseekMoeConfig(LlamaConfig):  # type: ignore[misc]
     def __post_init__(self, **kwargs: Any) -> None:
         """Checks the variant after transformers has read the file."""
         super().__post_init__(**kwargs)
-        written = {name: getattr(self, name) for name in ("moe_layer_freq", "norm_topk_prob", "scoring_func")}
-        if written != {"moe_layer_freq": 1, "norm_topk_prob": False, "scoring_func": "softmax"}:
+        variant = {name: getattr(self, name) for name in ("moe_layer_freq", "norm_topk_prob", "scoring_func")}
+        if variant != {"moe_layer_freq": 1, "norm_topk_prob": False, "scoring_func": "softmax"}:
             raise ModelError(
-                f"This DeepSeekMoE has {written}; supported is what the published checkpoints have: "
+                f"This DeepSeekMoE has {variant}; supported is what the published checkpoints have: "
                 "moe_layer_freq 1, norm_topk_prob false, scoring_func softmax."
             )
 
