@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bag_of_words import themed_corpus
+from sklearn.metrics import adjusted_mutual_info_score
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -44,6 +46,15 @@ def test_every_command_for_clusters_is_one_with_the_options_it_has(line: str) ->
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
     command.make_context(command.name, [word.replace("$SLURM_ARRAY_TASK_ID", "1") for word in words])
+
+
+def test_the_example_with_bertopic_runs_as_it_stands() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    documents, labels = themed_corpus(per_theme=30, noise=0)
+    names: dict[str, Any] = {"documents": documents}
+    exec(example, names)
+    assert not names["backend"].learns and len(names["topics"]) == len(documents)
+    assert adjusted_mutual_info_score(labels, names["topics"]) > 0.5
 
 
 def test_every_recipe_of_the_readme_ships() -> None:

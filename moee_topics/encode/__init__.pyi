@@ -18,6 +18,7 @@ from .models import load_model as load_model
 from .models import save_quantized as save_quantized
 from .models import supported_families as supported_families
 from .models import weights_are_here as weights_are_here
+from .prompts import PAPER_PROMPTS as PAPER_PROMPTS
 from .prompts import PROMPTS as PROMPTS
 from .prompts import PromptTokenizer as PromptTokenizer
 from .prompts import TokenCounts as TokenCounts

@@ -29,6 +29,16 @@ _ASKED = {
     '(simple, compound, complex) - "{text}" :',
 }
 
+# Those of Roth et al., "Resource-Efficient Adaptation of Large Language Models for Text Embeddings" (arXiv 2507.22729),
+# and its code, beneroth13/llm-text-embeddings, which says "sentence" for every kind of text.
+DOMAIN = "{domain}"
+_CLUSTERING = {
+    "cluster": 'This {domain}: "{text}" belongs to the following cluster:',
+    "classification": 'This {domain} : "{text}" can be classified as:',
+    "summary": 'This {domain}: "{text}" can be summarized as',
+    "category": 'The category of this {domain}: "{text}" in one word is:"',
+}
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -59,20 +69,38 @@ PROMPTS = MappingProxyType(
         "none": Prompt("none"),
         "prompteol": Prompt("prompteol", *'This sentence : "{text}" means in one word:"'.split(FIELD)),
         **{name: Prompt(name, *template.split(FIELD)) for name, template in _ASKED.items()},
+        **{
+            name: Prompt(name, *template.replace(DOMAIN, "sentence").split(FIELD))
+            for name, template in _CLUSTERING.items()
+        },
     }
 )
 """``none`` is the bare text. ``prompteol`` and the eight aspects are those of Li & Zhou, "Your Mixture-of-Experts LLM
-Is Secretly an Embedding Model For Free" (2024), Table 2, with the quotes of its code; the document stays as it is."""
+Is Secretly an Embedding Model For Free" (2024), Table 2, with the quotes of its code; the document stays as it is.
+``cluster``, ``classification``, ``summary`` and ``category`` ask for what a topic is, and take the kind of text after a
+colon: ``cluster:forum post``."""
+PAPER_PROMPTS = ("prompteol", *_ASKED)
+"""The nine of Table 2."""
 
 
 def get_prompt(name_or_template: str) -> Prompt:
     """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once.
 
+    Args:
+        name_or_template: such as "prompteol", "cluster:forum post" or "Topic of {text}:".
+
     Raises:
-        InputError: neither a known name nor a template with exactly one ``{text}``.
+        InputError: neither a known name nor a template with exactly one ``{text}``, or a kind of text that is empty.
     """
     if name_or_template in PROMPTS:
         return PROMPTS[name_or_template]
+    name, colon, domain = name_or_template.partition(":")
+    if colon and name in _CLUSTERING and FIELD not in domain:
+        if not domain.strip():
+            raise InputError(
+                f"The prompt {name_or_template!r} names no kind of text: such as {name + ':forum post'!r}."
+            )
+        return Prompt("custom", *_CLUSTERING[name].replace(DOMAIN, domain.strip()).split(FIELD))
     if name_or_template.count(FIELD) != 1:
         raise InputError(
             f"The prompt {name_or_template!r} is neither a known name ({', '.join(PROMPTS)}) nor a template: "

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from moee_topics.defaults import SEED
-from moee_topics.encode import PROMPTS, EncoderSettings
+from moee_topics.encode import PAPER_PROMPTS, EncoderSettings
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
 from moee_topics.mteb.fusion_encoder import AnyFusion, reference_router
@@ -115,7 +115,7 @@ class ScoreRecipe(Section):
                 score[key] = [value]
         if score.get("prompts") == ["all"]:
             # The paper compares its nine prompts, the bare text aside.
-            score["prompts"] = [name for name in PROMPTS if name != "none"]
+            score["prompts"] = list(PAPER_PROMPTS)
         if "local" in score:
             entries = score["local"] if isinstance(score["local"], list) else [score["local"]]
             score["local"] = [local_file(entry) for entry in entries]

@@ -26,7 +26,7 @@ from moee_topics.encode import EncoderOptions, EncoderSettings, EncoderSource, o
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import RAW, Fusion, checked_fusion, fuse_all
 
-Matrix = NDArray[np.float32]
+Matrix = NDArray[np.floating]
 
 SHORT = 64
 """Texts of up to so many characters are words or phrases, whose vectors are kept in memory."""
@@ -58,6 +58,9 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             fitted, before by its own ``fit`` or here by :meth:`fit_fusion`, and must be passed again where a saved
             model is loaded. None is :data:`ISOTROPIC`, which learns by itself.
         store: folder of embeddings on disk. Texts in it are not encoded again; new ones, words included, are added.
+        double_precision: gives vectors in float64. ``BERTopic.partial_fit`` needs them where an ``IncrementalPCA``
+            stands before the clusters: it turns later batches of float32 into float64 (scikit-learn 1.9), which
+            ``MiniBatchKMeans`` then refuses.
         encoder_options: the options of ``EncoderSettings`` but the model, for a name or path.
     """
 
@@ -67,6 +70,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         fusion: Fusion | None = None,
         *,
         store: Path | None = None,
+        double_precision: bool = False,
         **encoder_options: Unpack[EncoderOptions],
     ) -> None:
         super().__init__()
@@ -77,6 +81,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         self.fusion = ISOTROPIC if fusion is None else checked_fusion(fusion)
         self._fusion_by_default = fusion is None
         self.store = store
+        self.double_precision = double_precision
         self._encoder: Any = encoder
         self._options: EncoderOptions = encoder_options
         self._short_texts: dict[str, Matrix] = {}
@@ -128,7 +133,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             vectors = {text: self._short_texts[text] for text in short}
             if long:
                 vectors.update(zip(long, self._fused(long), strict=True))
-        return np.stack([vectors[text] for text in texts])
+        return self._of_precision(np.stack([vectors[text] for text in texts]))
 
     def embed_documents(self, document: Sequence[str] | str, verbose: bool = False) -> Matrix:
         """(n, d) vectors of documents; where no fusion was given, the first 50 or more teach it its statistics."""
@@ -145,7 +150,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
                 return self.embed(texts, verbose)
             vectors = fuse_all(kept, self.fusion, len(distinct), distinct)
         row_of = {text: row for row, text in enumerate(distinct)}
-        return vectors[[row_of[text] for text in texts]]
+        return self._of_precision(vectors[[row_of[text] for text in texts]])
 
     def fit_fusion(self, documents: Iterable[str]) -> MoEEBackend:
         """Learns the statistics of the fusion from a corpus; returns the backend itself.
@@ -163,6 +168,9 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     def _fit(self, blocks: Iterable[Embeddings], texts: Sequence[str]) -> None:
         self.fusion = self.fusion.fit(blocks, texts, self.embedder)
         self._short_texts.clear()  # their vectors are of the fusion as it was
+
+    def _of_precision(self, vectors: Matrix) -> Matrix:
+        return vectors.astype(np.float64) if self.double_precision else vectors
 
     def _fused(self, texts: Sequence[str]) -> Matrix:
         # What a store calls a word is the word itself, so that `store ls` and a curious reader see which are there.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_models import tiny_tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from moee_topics.encode.prompts import PROMPTS, Prompt, PromptTokenizer, get_prompt
+from moee_topics.encode.prompts import PAPER_PROMPTS, PROMPTS, Prompt, PromptTokenizer, get_prompt
 from moee_topics.errors import InputError
 
 TOKENIZER = tiny_tokenizer()
@@ -36,8 +36,23 @@ def ids(text: str) -> tuple[int, ...]:
     return tuple(TOKENIZER(text)["input_ids"])
 
 
-def test_the_prompts_are_the_bare_text_prompteol_and_the_eight_aspects() -> None:
-    assert set(PROMPTS) == {"none", "prompteol"} | ASPECTS
+CLUSTERING = {"cluster", "classification", "summary", "category"}
+
+
+def test_the_prompts_are_the_bare_text_those_of_the_paper_and_those_for_clustering() -> None:
+    assert set(PROMPTS) == {"none", "prompteol"} | ASPECTS | CLUSTERING
+    assert set(PAPER_PROMPTS) == {"prompteol"} | ASPECTS
+
+
+@pytest.mark.parametrize("name", sorted(CLUSTERING))
+def test_prompts_for_clustering_say_what_kind_of_text_it_is(name: str) -> None:
+    assert "sentence" in get_prompt(name).wrap("XYZ") and '"XYZ"' in get_prompt(name).wrap("XYZ")
+    of_posts = get_prompt(f"{name}: forum post")
+    assert of_posts.wrap("XYZ") == get_prompt(name).wrap("XYZ").replace("sentence", "forum post")
+    assert get_prompt(of_posts.template) == of_posts
+    with pytest.raises(InputError, match="names no kind of text"):
+        get_prompt(f"{name}: ")
+    assert get_prompt(name + ": {text}").suffix == ""
 
 
 def test_none_is_the_bare_text_and_prompteol_ends_with_an_opening_quote() -> None:

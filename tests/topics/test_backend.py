@@ -429,15 +429,26 @@ def test_bertopic_partial_fit_in_double_precision() -> None:
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import IncrementalPCA
 
-    online = bertopic(
-        umap_model=IncrementalPCA(n_components=5),
-        hdbscan_model=MiniBatchKMeans(n_clusters=4, random_state=0, n_init=3),
-        vectorizer_model=OnlineCountVectorizer(stop_words="english"),
-    )
-    X = vectors().astype(np.float64)
-    for start in (0, 86):
-        online.partial_fit(DOCUMENTS[start : start + 86], X[start : start + 86])
-    assert len(online.get_topics()) == 4
+    def fitted(double_precision: bool) -> Any:
+        online = bertopic(
+            embedding_model=MoEEBackend(BagOfWords(), HIDDEN_STATES, double_precision=double_precision),
+            umap_model=IncrementalPCA(n_components=5),
+            hdbscan_model=MiniBatchKMeans(n_clusters=4, random_state=0, n_init=3),
+            vectorizer_model=OnlineCountVectorizer(stop_words="english"),
+        )
+        for start in (0, 86):
+            online.partial_fit(DOCUMENTS[start : start + 86])
+        return online
+
+    assert len(fitted(double_precision=True).get_topics()) == 4
+    with pytest.raises(ValueError, match="dtype"):
+        fitted(double_precision=False)
+
+
+def test_bertopic_over_time_takes_no_strings_on_pandas_3(model: Any) -> None:
+    """By itself: pandas has no infer_datetime_format any more. Runs of this package read times before BERTopic does."""
+    with pytest.raises(TypeError, match="infer_datetime_format"):
+        model.topics_over_time(DOCUMENTS, TIMESTAMPS)
 
 
 @pytest.mark.parametrize("guidance", ["guided", "zero-shot"])
