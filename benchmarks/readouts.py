@@ -57,13 +57,22 @@ def main() -> None:
         encoder = {"prompt": "none", "max_tokens": asked.max_tokens, "layers": layers}
         fusion = {"method": "hidden_states", "standardize": "hidden_states"}
         recipe = parse_recipe({"corpus": corpus, "encoder": encoder, "fusion": fusion})
-        done[name] = compare_views(recipe, asked.store, sample=asked.documents).to_json()
+        done[name] = rounded(compare_views(recipe, asked.store, sample=asked.documents).to_json())
         machine = {"python": platform.python_version(), "torch": version("torch"), "machine": platform.machine()}
         write_json(
             asked.output, {"documents": asked.documents, "max_tokens": asked.max_tokens, **machine, "sets": done}
         )
         print(f"{name}: {done[name]['recommended_view']}", flush=True)
     print("\n".join(tables(done)))
+
+
+def rounded(value: Any) -> Any:
+    """The same with four digits, and without what every view would repeat."""
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items() if name != "overrides"}
+    if isinstance(value, list | tuple):
+        return [rounded(inner) for inner in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def tables(sets: dict[str, Any]) -> list[str]:
