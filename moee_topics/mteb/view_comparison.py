@@ -101,8 +101,8 @@ class ViewComparison:
     def best(self) -> ComparedView | None:
         """The view with the highest AMI; None without labels.
 
-        No measure without labels found it on the sets of docs/readouts.md: the most stable clusters are often those of
-        the length of a text, and a guess would be worse than the recipe as it is.
+        No measure without labels found it on the sets of docs/readouts.md, and a guess would be worse than the recipe
+        as it is.
         """
         views = [view for view in self.views if not view.control and view.scores.ami is not None]
         return max(views, key=lambda view: view.scores.ami or 0.0, default=None)
