@@ -88,6 +88,19 @@ def test_no_view_depends_on_neighbours_batch_size_or_order(tiny_olmoe: Path, lay
         assert_close(together[entry], Embeddings.concatenate([single[entry] for single in singles]), tolerance)
 
 
+@pytest.mark.parametrize("states", ["values", "attention_outputs"])
+def test_values_and_attention_do_not_depend_on_neighbours_either(tiny_olmoe: Path, states: str) -> None:
+    options: dict[str, object] = {"states": states, "layers": ["1-2", 2], "pooling": [*POOLINGS], "routing": "none"}
+    encoder = encoder_of(tiny_olmoe, dtype="bfloat16", **options)
+    texts, entries = documents(8), encoder.spec.reading.entries
+    together, singles = (
+        encoder.encode_entries(texts, entries),
+        [encoder.encode_entries(text, entries) for text in texts],
+    )
+    for entry in entries:
+        assert_same_bits(together[entry], Embeddings.concatenate([single[entry] for single in singles]))
+
+
 def test_a_view_is_the_same_whatever_else_is_read_in_its_pass(tiny_olmoe: Path) -> None:
     usual = encoder_of(tiny_olmoe, pooling="mean").encode(documents(5))
     many = encoder_of(tiny_olmoe, layers=["last", 1], pooling=["mean", "last_token"], routing=["mean", "frequency"])
