@@ -70,9 +70,16 @@ def facts(fit: dict[str, Any], known: list[str], wholes: dict[int, list[int]], s
         "clustered": fit["clustered"],
         "ami_whole_of_its_seed": round(float(adjusted_mutual_info_score(wholes[seed], labels)), 3),
         "ami_whole_of_another_seed": round(float(adjusted_mutual_info_score(wholes[other], labels)), 3),
+        "ami_where_both_have_topics": agreement_inside(labels, np.asarray(wholes[other])),
         "ami_labels": round(float(adjusted_mutual_info_score(known, labels)), 3),
         "cpu_seconds": fit["cpu_seconds"],
     }
+
+
+def agreement_inside(labels: np.ndarray, others: np.ndarray) -> float:
+    """AMI over the documents that neither leaves without a topic."""
+    inside = (labels >= 0) & (others >= 0)
+    return round(float(adjusted_mutual_info_score(others[inside], labels[inside])), 3)
 
 
 def main() -> None:
@@ -84,7 +91,6 @@ def main() -> None:
     result: dict[str, Any] = {}
     for name in asked.corpora:
         texts, known = corpus(name)
-        X = Lexical.fit(texts).transform(texts)
         wholes: dict[int, list[int]] = {}
         result[name] = {"documents": len(texts)}
         for share in (1, *SHARES):
@@ -92,6 +98,7 @@ def main() -> None:
                 path = asked.folder / f"{name}-{share}-{seed}.json"
                 large = LargeSettings(0 if share == 1 else 1, len(texts) // share)
                 if not path.exists():
+                    X = Lexical.fit(texts).transform(texts)
                     write_json(path, labels_of(X, replace(FitSettings(), seed=seed, large=large)), indent=None)
                 fit = json.loads(path.read_text())
                 if share == 1:
