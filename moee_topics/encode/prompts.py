@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from moee_topics.errors import InputError
 
 FIELD = "{text}"
+CHAT = "chat:"
 LongDocuments = Literal["truncate", "chunk"]
 
 _ASKED = {
@@ -48,16 +49,18 @@ class Prompt:
         name: the name of a built-in prompt, or "custom".
         prefix: text before the document.
         suffix: text after the document; the last token of a sequence is the last token of the suffix.
+        chat: whether both are said by a user in the chat template of the model, which then begins its answer.
     """
 
     name: str
     prefix: str = ""
     suffix: str = ""
+    chat: bool = field(default=False, kw_only=True)
 
     @property
     def template(self) -> str:
         """The prompt as one string with ``{text}`` where the document goes."""
-        return f"{self.prefix}{FIELD}{self.suffix}"
+        return f"{CHAT * self.chat}{self.prefix}{FIELD}{self.suffix}"
 
     def wrap(self, text: str) -> str:
         """The document inside the prompt, otherwise unchanged."""
@@ -87,11 +90,15 @@ def get_prompt(name_or_template: str) -> Prompt:
     """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once.
 
     Args:
-        name_or_template: such as "prompteol", "cluster:forum post" or "Topic of {text}:".
+        name_or_template: such as "prompteol", "cluster:forum post" or "Topic of {text}:"; with "chat:" before it, it is
+            said in the model's own chat template.
 
     Raises:
         InputError: neither a known name nor a template with exactly one ``{text}``, or a kind of text that is empty.
     """
+    if name_or_template.startswith(CHAT):
+        said = get_prompt(name_or_template.removeprefix(CHAT))
+        return Prompt("custom", said.prefix, said.suffix, chat=True)
     if name_or_template in PROMPTS:
         return PROMPTS[name_or_template]
     name, colon, domain = name_or_template.partition(":")
@@ -107,6 +114,26 @@ def get_prompt(name_or_template: str) -> Prompt:
             f"a template holds {FIELD} exactly once."
         )
     return Prompt("custom", *name_or_template.split(FIELD))
+
+
+def in_chat(tokenizer: Any, prompt: Prompt) -> Prompt:
+    """A prompt inside the chat template of a tokenizer: what a user says, and how the answer begins.
+
+    Raises:
+        InputError: the tokenizer has no such template, or the template changes what is said.
+    """
+    from jinja2 import TemplateError  # every recipe names a prompt, and reading one should take no time
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError(f"The prompt {prompt.template!r} is for a chat, and the model has no chat template.")
+    said = [{"role": "user", "content": f"{prompt.prefix}{FIELD}{prompt.suffix}"}]
+    try:
+        text = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+    except TemplateError as error:  # some want a system's message first, and say so in this way
+        raise InputError(f"The chat template of the model refuses {prompt.template!r}: {error}") from error
+    if text.count(FIELD) != 1:
+        raise InputError(f"The chat template of the model does not hold {FIELD} exactly once: use no chat prompt.")
+    return Prompt(prompt.name, *text.split(FIELD))
 
 
 @dataclass(frozen=True)
@@ -171,18 +198,21 @@ class PromptTokenizer:
         stretch: characters that are looked at in one go; a document of 10 MB is walked through in such pieces.
 
     Raises:
-        InputError: the prompt alone leaves no room for a document.
+        InputError: the prompt alone leaves no room for a document, or is for a chat and the model has no template.
     """
 
     # One character can be four byte tokens, and a border on each side can add more.
     smallest_room = 8
 
     def __init__(self, tokenizer: Any, prompt: Prompt, max_tokens: int) -> None:
-        self.tokenizer, self.prompt, self.max_tokens = tokenizer, prompt, max_tokens
+        self.prompt = in_chat(tokenizer, prompt) if prompt.chat else prompt
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
         # No usual text has as many as 32 characters a token, so whatever fits is looked at as a whole.
         self.stretch = max(1 << 17, 32 * max_tokens)
         # Some tokenizers close a text with EOS, which would stand between the prompt's last token and the vector.
-        bare, closed = (self._ids(["a"], special=special)[0] for special in (False, True))
+        # A chat template writes its special tokens itself.
+        self._special = not prompt.chat
+        bare, closed = (self._ids(["a"], special=special)[0] for special in (False, self._special))
         self._ends_with_eos = closed[-1] == tokenizer.eos_token_id != bare[-1]
         self._beginning, self._ending = self._edges()
         prompt_alone = self._prompted([""])[0]
@@ -236,7 +266,7 @@ class PromptTokenizer:
 
     def _edges(self) -> tuple[list[int], list[int]]:
         """Token ids of what stands before a document, and of what stands after it."""
-        beginning, ending = self._ids([self.prompt.prefix, self.prompt.suffix], special=True)
+        beginning, ending = self._ids([self.prompt.prefix, self.prompt.suffix], special=self._special)
         if self._ends_with_eos:  # which is taken off every sequence
             beginning, ending = beginning[:-1], ending[:-1]
         return beginning, ending
@@ -272,7 +302,7 @@ class PromptTokenizer:
 
     def _prompted(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text inside the prompt."""
-        prompted = self._ids([self.prompt.wrap(text) for text in texts], special=True)
+        prompted = self._ids([self.prompt.wrap(text) for text in texts], special=self._special)
         return [ids[:-1] for ids in prompted] if self._ends_with_eos else prompted
 
     def _ids(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:

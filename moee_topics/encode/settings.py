@@ -46,8 +46,8 @@ class EncoderSettings:
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a
-            template with one ``{text}``. By default "prompteol", as in the paper;
-            for "pocket", which is small and reads best without, "none".
+            template with one ``{text}``; after "chat:" it is said in the model's chat template. By default
+            "prompteol", as in the paper; for "pocket", which is small and reads best without, "none".
         layers: whose hidden states are read: "last" (after the final norm), the number of a decoder layer from 1 (0 is
             what goes into the first), a range such as "8-12", "all", or a share of the depth such as 0.75; or a list
             of these. All are read in one pass and stored; the first is what a document's hidden states are.

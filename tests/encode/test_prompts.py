@@ -171,3 +171,39 @@ def test_the_own_tokens_of_a_document_are_those_between_the_tokens_of_the_prompt
     own = tiny_tokenizer().decode(sequence.ids[first:stop], skip_special_tokens=True)
     # A token that is merged from prompt and text is counted as the text's: at most a quote more on each side.
     assert text in own and len(own) <= len(text) + 2
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ eos_token }}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def test_a_chat_prompt_is_said_by_a_user_and_its_special_tokens_are_those_of_the_template() -> None:
+    tokenizer = with_special_tokens("<|endoftext|> $A")
+    tokenizer.chat_template = CHAT_TEMPLATE
+    prompt = get_prompt("chat:Topic of {text}?")
+    assert prompt.template == "chat:Topic of {text}?" and get_prompt(prompt.template) == prompt
+    prompted = PromptTokenizer(tokenizer, prompt, 64)
+    (sequence,) = prompted.truncate(["two words"])
+    whole = "<|endoftext|>user: Topic of two words?\nassistant: "
+    assert sequence.ids == tuple(tokenizer(whole, add_special_tokens=False)["input_ids"])
+    first, last = prompted.own_tokens(sequence.ids)
+    assert tokenizer.decode(sequence.ids[first:last]).strip() == "two words"
+    (cut,) = prompted.truncate(["0123456789" * 30])
+    assert len(cut.ids) <= 64 and tokenizer.decode(cut.ids).endswith("?\nassistant: ")
+
+
+def test_a_chat_prompt_without_a_chat_template_is_told() -> None:
+    with pytest.raises(InputError, match="has no chat template"):
+        PromptTokenizer(tiny_tokenizer(), get_prompt("chat:prompteol"), 64)
+    strict = tiny_tokenizer()
+    strict.chat_template = "{{ raise_exception('a system speaks first') }}"
+    with pytest.raises(InputError, match="a system speaks first"):
+        PromptTokenizer(strict, get_prompt("chat:{text}"), 64)
+    silent = tiny_tokenizer()
+    silent.chat_template = "nothing"
+    with pytest.raises(InputError, match="exactly once"):
+        PromptTokenizer(silent, get_prompt("chat:{text}"), 64)
+    with pytest.raises(InputError, match="neither a known name"):
+        get_prompt("chat:without a field")
