@@ -1,6 +1,4 @@
 from .comparison_page import write_comparison as write_comparison
-from .exports import FORMATS as FORMATS
-from .exports import Format as Format
 from .exports import export_report as export_report
 from .exports import spreadsheet_cell as spreadsheet_cell
 from .map_points import topic_colours as topic_colours

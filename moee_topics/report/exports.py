@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,16 +26,11 @@ from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.store import atomic_path, make_folder, write_text
 
-Format = Literal["markdown", "csv", "parquet", "json", "svg", "png", "datamapplot"]
-FORMATS: tuple[str, ...] = get_args(Format)
-
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 MAP_POINTS = 20_000
 
 
-def export_report(
-    run_folder: Path | str, formats: Sequence[Format] | Sequence[str], output: Path | str | None = None
-) -> list[Path]:
+def export_report(run_folder: Path | str, formats: Sequence[str], output: Path | str | None = None) -> list[Path]:
     """Writes a finished run in other forms into a folder.
 
     Args:
@@ -52,9 +47,9 @@ def export_report(
         InputError: an unknown format, no finished run, or a damaged one.
         MissingExtraError: a package that a figure needs is not installed.
     """
-    unknown = [name for name in formats if name not in FORMATS]
+    unknown = [name for name in formats if name not in EXPORTS]
     if unknown:
-        raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(FORMATS)}.")
+        raise InputError(f"There is no export format {unknown[0]!r}. Choose from {', '.join(EXPORTS)}.")
     run, own = RunFolder.read(run_folder), RunFolder(run_folder)  # of an updated run the current version is read
     with RunFolder.exports.changing(own) if output is None else nullcontext():
         folder = RunFolder.exports.path(own) if output is None else Path(output)
