@@ -47,7 +47,7 @@ def model(stored: Embeddings, fusion: Fusion) -> TopicModel:
     settings = FitSettings(hdbscan={"min_cluster_size": 6}, representation="ctfidf")
     with pytest.MonkeyPatch.context() as patch:
         # UMAP starts from eigenvectors whose last digits are the processor's, and its steps make other layouts of them.
-        patch.setattr(fit, "build_umap", lambda *_, **__: PCA(n_components=4, svd_solver="full"))
+        patch.setattr(fit, "build_reducer", lambda *_, **__: PCA(n_components=4, svd_solver="full"))
         nowhere = np.zeros((len(stored), 2), dtype=np.float32)
         return fit_topics(GOLDEN["texts"], fusion.transform(stored), settings, positions=nowhere)
 
