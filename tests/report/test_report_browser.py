@@ -426,7 +426,7 @@ def test_long_words_wrap_and_every_chapter_is_in_the_menu(browser: Browser, awkw
 
 
 def test_right_to_left_labels_split_no_percentage_and_pure_topics_are_not_called_mixed(awkward: Path) -> None:
-    page = awkward.read_text(encoding="utf-8")
+    page = " ".join(awkward.read_text(encoding="utf-8").split())
     assert "is 100 % <bdi>סגול</bdi>" in page and "only 100 %" not in page
     assert "No topic has documents of two labels." in page
 
