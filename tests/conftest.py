@@ -11,12 +11,9 @@ import pytest
 if not os.environ.get("MOEE_TOPICS_TEST_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-# Numba (0.68) tells the OpenMP that torch shares with it to use all cores, whatever OMP_NUM_THREADS says: after a fit a
-# tiny model took twenty times as long, for threads that wait for each other.
-if threads := os.environ.get("OMP_NUM_THREADS"):
-    os.environ.setdefault("NUMBA_NUM_THREADS", threads)
-
 from tiny_models import save_checkpoint, tiny_olmoe_config, tiny_qwen2_moe_config
+
+import moee_topics  # noqa: F401 - before numba, which it holds to the threads of OpenMP
 
 
 def as_utf8(text: str) -> str:

@@ -273,6 +273,10 @@ IDLE_WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
         "routing_weights",
         "topics.parquet",
     ),
+    "fusion.routing.scores": (("fusion.method=hidden_states",), "logits", "topics.parquet"),
+    "fusion.routing.experts": (("fusion.method=hidden_states",), "idf", "topics.parquet"),
+    "fusion.routing.layers": (("fusion.method=hidden_states",), "information", "topics.parquet"),
+    "fusion.routing.top_k": ((), "3", "topics.parquet"),
     "topics.stop_words": (("vectorizer.stop_words=[orbit]",), "[moon, puck]", "topic_info.json"),
     "topics.zeroshot_min_similarity": ((), "1.0", "topics.parquet"),
     "topics.outliers.threshold": (

@@ -42,6 +42,13 @@ def test_importing_the_package_and_its_settings_loads_nothing_heavy() -> None:
     )
 
 
+def test_numba_takes_no_more_threads_than_openmp_was_given() -> None:
+    asked = "import os; os.environ.update(OMP_NUM_THREADS='1'); os.environ.pop('NUMBA_NUM_THREADS', None); "
+    fresh(f"{asked}import moee_topics; import numba; assert numba.config.NUMBA_NUM_THREADS == 1")
+    own = "import os; os.environ.update(OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='2'); "
+    fresh(f"{own}import moee_topics; assert os.environ['NUMBA_NUM_THREADS'] == '2'")
+
+
 ORDERS = """
 import inspect, sys
 for before in ("", "import moee_topics.run.stages", "from moee_topics.run import predict"):

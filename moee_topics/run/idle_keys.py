@@ -55,6 +55,16 @@ NEEDS = (
         lambda recipe, _: recipe.fusion.standardize == "none" or recipe.fusion.canonical().standardize != "none",
     ),
     Need(
+        ("fusion.routing.scores", "fusion.routing.experts", "fusion.routing.layers"),
+        "a method that reads routing weights",
+        lambda recipe, _: recipe.fusion.needs_routers,
+    ),
+    Need(
+        ("fusion.routing.top_k",),
+        "routing weights with scores=top_k or multi_hot",
+        lambda recipe, _: recipe.fusion.needs_routers and recipe.fusion.routing.scores in ("top_k", "multi_hot"),
+    ),
+    Need(
         ("topics.stop_words",),
         "words of no stop_words of the vectorizer",
         lambda recipe, _: (

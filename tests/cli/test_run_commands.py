@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from command_line import TEXTS, call
 
-from moee_topics.cli import run_commands
-from moee_topics.run import corpus_like
+from moee_topics.run import PredictedTopic, corpus_like
 
 
 def test_a_run_ends_with_topics_on_stdout_and_a_report(finished: Path, recipe: Path) -> None:
@@ -86,9 +85,11 @@ def test_predict_writes_one_row_for_each_line_of_stdin(finished: Path) -> None:
     assert table.splitlines()[0] == "id,topic,name,probability,fitted" and len(table.splitlines()) == 2
 
 
-def test_predict_writes_no_formula_into_a_spreadsheet(capsys: pytest.CaptureFixture[str]) -> None:
-    run_commands._write_csv([{"id": "=HYPERLINK(1)", "topic": -1, "name": "@x", "probability": 0.5, "fitted": False}])
-    assert capsys.readouterr().out.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5,False"
+def test_predict_writes_no_formula_into_a_spreadsheet(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [PredictedTopic("=HYPERLINK(1)", -1, "@x", 0.5, False)]
+    monkeypatch.setattr("moee_topics.run.predict", lambda *_, **__: rows)
+    result = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket\n")
+    assert result.stdout.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5,False"
 
 
 def test_predict_tells_what_it_leaves_out(finished: Path) -> None:

@@ -35,6 +35,10 @@ IDLE: dict[str, tuple[str, str, str]] = {
     "corpus.config": ("de", "corpus.source=-", HUB),
     "fusion.alpha": ("2", "fusion.method=hidden_states", "fusion.method=weighted_sum"),
     "fusion.standardize": ("routing_weights", "fusion.method=hidden_states", "fusion.method=concat"),
+    "fusion.routing.scores": ("logits", "fusion.method=hidden_states", "fusion.method=concat"),
+    "fusion.routing.experts": ("idf", "fusion.method=hidden_states", "fusion.method=routing_weights"),
+    "fusion.routing.layers": ("information", "fusion.method=hidden_states", "fusion.method=concat"),
+    "fusion.routing.top_k": ("2", "fusion.method=concat", "fusion={method: concat, routing: {scores: multi_hot}}"),
     "topics.stop_words": ("de", "vectorizer.stop_words=english", "seed=1"),
     "topics.zeroshot_min_similarity": ("0.9", "seed=1", "topics.zeroshot_topic_list=[a b]"),
     "topics.outliers.threshold": ("0.5", f"{OUTLIERS[:-1]}, target_share: 0.1}}", OUTLIERS),
@@ -57,9 +61,17 @@ ALWAYS = {
         f"encoder.{name}"
         for name in ["model", "quantize", "dtype", "device", "prompt", "pooling", "max_tokens", "long_documents"]
     ),
-    "encoder.tokens_per_batch",
+    *("encoder.tokens_per_batch", "encoder.states", "encoder.layers", "encoder.routing"),
     *("reduce.dimensions", "large.documents", "large.sample", "cluster.method", "cluster.reducer"),
-    *("fusion.method", "fusion.lexical", "report.html", "topics.outliers", "topics.outliers.target_share"),
+    *(
+        "fusion.method",
+        "fusion.lexical",
+        "fusion.filters",
+        "fusion.routing",
+        "report.html",
+        "topics.outliers",
+        "topics.outliers.target_share",
+    ),
     *(
         f"topics.{name}"
         for name in ["representation", "nr_topics", "seed_topic_list", "zeroshot_topic_list", "hierarchy"]
