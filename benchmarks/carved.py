@@ -54,7 +54,7 @@ def ami(rows: np.ndarray, classes: np.ndarray, seeds: int) -> dict[str, float]:
 
 def lexical(texts: list[str]) -> np.ndarray:
     counts = TfidfVectorizer(stop_words="english", min_df=2, max_df=0.5, sublinear_tf=True).fit_transform(texts)
-    return unit(TruncatedSVD(100, random_state=0).fit_transform(counts))
+    return unit(TruncatedSVD(min(100, *counts.shape), random_state=0).fit_transform(counts))
 
 
 def minilm(texts: list[str]) -> np.ndarray:

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bag_of_words import themed_corpus
+from carved_models import SETTINGS, save_donor
+from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, scale, updates, variants, workers
+from benchmarks import bench, checkpoint, controls, scale, updates, variants, workers
 from benchmarks.bench import Measured, Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.workers import Loaded, Round
+from moee_topics.encode import MoEEncoder, carve_checkpoint
 from moee_topics.topics import Topic, TopicResult
 
 TINY = Shape(layers=2, hidden=64, intermediate=64, experts=8, top_k=2, heads=2, vocabulary=128)
@@ -179,3 +183,77 @@ def test_the_peak_of_a_part_is_its_own() -> None:
         pass
     assert meter.parts["large"]["peak_bytes"] > 150_000_000
     assert set(meter.parts) == {"large", "small"}
+
+
+@pytest.fixture(scope="module")
+def carved(tmp_path_factory: pytest.TempPathFactory) -> tuple[MoEEncoder, MoEEncoder]:
+    """A tiny carved model and its dense parent."""
+    home = tmp_path_factory.mktemp("carved")
+    save_donor(home / "dense")
+    texts = themed_corpus(per_theme=20, noise=0)[0]
+    carve_checkpoint(str(home / "dense"), home / "mixture", texts, SETTINGS, tokens=1000)
+    mixture, dense = (
+        MoEEncoder.from_pretrained(
+            home / name, require_routers=False, dtype="float32", prompt="none", pooling="mean", max_tokens=64
+        )
+        for name in ("mixture", "dense")
+    )
+    return mixture, dense
+
+
+def test_controls_send_tokens_through_other_groups_and_leave_the_model_as_it_was(
+    carved: tuple[MoEEncoder, MoEEncoder],
+) -> None:
+    encoder, dense = carved
+    texts, mixtures = themed_corpus(per_theme=3, noise=0)[0], controls.mixtures_of(encoder)
+    with controls.counted(mixtures) as counts:
+        hidden, logits, _ = controls.vectors_of(encoder, texts)
+    assert (counts.sum(1) == counts.sum(1)[0]).all() and counts.sum() % SETTINGS.active == 0
+    choices = controls.controls_of(mixtures, counts)
+    found = {}
+    for name, chosen in {**choices, "as named": [lambda tokens, named: named] * len(mixtures)}.items():
+        with controls.rerouted(mixtures, chosen):
+            found[name] = controls.vectors_of(encoder, texts)
+    np.testing.assert_allclose(found["as named"][0], hidden, atol=1e-5)
+    np.testing.assert_allclose(found["as named"][1], logits, rtol=1e-4, atol=1e-3)
+    # Every group at weight 1 is the dense feed-forward; the router's small strength weighs groups by 1 in 10,000.
+    np.testing.assert_allclose(found["all"][0], dense.encode(texts).hidden_states, atol=1e-2)
+    assert all(np.abs(found[name][0] - hidden).max() > 1e-2 for name in choices)
+    np.testing.assert_array_equal(controls.vectors_of(encoder, texts)[0], hidden)
+
+
+def test_the_oracle_takes_the_groups_whose_neurons_add_most(carved: tuple[MoEEncoder, MoEEncoder]) -> None:
+    experts = controls.mixtures_of(carved[0])[0].experts
+    tokens = torch.randn(5, 48, generator=torch.Generator().manual_seed(0))
+    added = torch.zeros(5, SETTINGS.groups)
+    for group in range(SETTINGS.groups):
+        gate, up = (tokens @ part.T for part in experts.gate_up_proj[group].split(SETTINGS.group_size))
+        for neuron in range(SETTINGS.group_size):
+            activation = functional.silu(gate[:, neuron]) * up[:, neuron]
+            added[:, group] += activation.abs() * experts.down_proj[group][:, neuron].norm()
+    named = torch.zeros(5, 2, dtype=torch.long)
+    chosen = controls.heaviest(experts)(tokens, named)
+    assert chosen.sort(1).values.equal(added.argsort(1, descending=True)[:, :2].sort(1).values)
+
+
+def test_tokens_out_of_context_are_what_texts_of_one_token_give(carved: tuple[MoEEncoder, MoEEncoder]) -> None:
+    encoder, _ = carved
+    alone = controls.routing_of_tokens(encoder)
+    words = ["planet", "farmer"]
+    ids = [sequence.ids for sequence in encoder.prompted.sequences(words, "truncate")]
+    expected = np.stack([alone[list(tokens)].mean(0) for tokens in ids])
+    np.testing.assert_allclose(controls.out_of_context(encoder, alone, words), expected, rtol=1e-5, atol=1e-4)
+    (entry,) = encoder.spec.reading.entries
+    (pack,) = controls.plan_packs([ids[0][:1]], 64, packed=encoder.packed)
+    single = encoder.forward(pack, [entry])[entry].router_logits.reshape(-1)
+    np.testing.assert_allclose(alone[ids[0][0]], single, rtol=1e-3, atol=1e-2)
+
+
+def test_the_controls_of_a_set_are_scored_beside_its_words(carved: tuple[MoEEncoder, MoEEncoder]) -> None:
+    texts, labels = themed_corpus(per_theme=12, noise=0)
+    classes = np.unique(labels, return_inverse=True)[1]
+    *_, scores = controls.measure(carved[0], {"themes": (texts, classes)}, seeds=1)
+    assert {"words", "routing_z_shuffled", "static_hidden_z", "oracle_routing_z", "all_hidden_raw"} < set(
+        scores["themes"]
+    )
+    assert scores["themes"]["words"]["ami"] > 50 > scores["themes"]["routing_z_shuffled"]["ami"]
