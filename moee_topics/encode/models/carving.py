@@ -10,6 +10,7 @@ Known from MoEfication (arXiv 2110.01786), LLaMA-MoE (2406.16554) and CMoE (2502
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,15 @@ import torch
 from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
+from moee_topics.encode.models.donors import check_type
 from moee_topics.encode.models.finished_layers import FinishedLayers
 from moee_topics.encode.models.layer_cuts import LayerCut, cut_layer
 from moee_topics.encode.models.least_squares import fit_down_projections
+from moee_topics.encode.models.loading import quiet
 from moee_topics.encode.models.settings import CarveSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json
-
-DONORS = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose attention and norms are those of ``Glm4MoeModel``."""
 
 REPORT = "carving.json"
 
@@ -40,11 +40,7 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
         ModelError: the donor's layers are not gated or its attention is another one.
         InputError: the groups do not divide its neurons.
     """
-    if config.model_type not in DONORS:
-        raise ModelError(
-            f"A model of type {config.model_type!r} cannot be carved: its attention or norms are not those of the "
-            f"mixture that is written. Known to work are: {', '.join(DONORS)}."
-        )
+    check_type(config.model_type)
     if getattr(config, "mlp_bias", False) or getattr(config, "sliding_window", None) is not None:
         raise ModelError(
             "This donor cannot be carved: its feed-forward layers have biases, or its attention is limited to a "
@@ -56,8 +52,10 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
             f"{settings.groups} groups of {settings.group_size} do not divide {config.intermediate_size} neurons: what "
             f"they leave for the shared part ({left}) must be a positive multiple of {settings.group_size}."
         )
-    if settings.decorrelate < 0:
-        raise InputError(f"decorrelate is 0 or more, got {settings.decorrelate}.")
+    if not 0 <= settings.decorrelate < math.inf:
+        raise InputError(f"decorrelate is 0 or more and finite, got {settings.decorrelate}.")
+    if settings.seed < 0:
+        raise InputError(f"seed is 0 or more, got {settings.seed}.")
     if not 0 < settings.strength <= 1:
         raise InputError(f"strength is above 0 and at most 1, got {settings.strength}.")
     if not isinstance(settings.active, int):
@@ -69,6 +67,52 @@ def check_settings(config: Any, settings: CarveSettings) -> None:
         raise InputError(
             f"active must be 1 to {settings.groups} groups and dense_layers below {config.num_hidden_layers}; given "
             f"were {settings.active} and {settings.dense_layers}."
+        )
+
+
+def check_places(dense: PreTrainedModel, settings: CarveSettings) -> None:
+    """Refuses a donor whose weights are not those that the mixture has a place for.
+
+    Raises:
+        ModelError: a layer is not gated, or a bias or a norm is there on one side alone.
+    """
+    for index, layer in enumerate(getattr(dense, "layers", [])):
+        if not all(hasattr(getattr(layer, "mlp", None), name) for name in ("gate_proj", "up_proj", "down_proj")):
+            raise ModelError(
+                f"Layer {index} of this {type(dense).__name__} has no gated feed-forward (gate_proj, up_proj and "
+                "down_proj); only such layers can be carved."
+            )
+    with torch.device("meta"):  # the names and shapes alone
+        mixture = Glm4MoeModel(mixture_config(dense.config, settings))
+    places, given = (
+        {(name, tuple(weight.shape)) for name, weight in model.state_dict().items() if ".mlp." not in name}
+        for model in (mixture, dense)
+    )
+    if places != given:
+        name, shape = min(places ^ given)
+        having, lacking = ("mixture", "donor") if (name, shape) in places else ("donor", "mixture")
+        raise ModelError(
+            f"This donor cannot be carved: the {having} has a weight {name} of shape {shape}, and the {lacking} none "
+            "of that name and shape. Carve a model whose attention has the biases and norms of its published family."
+        )
+
+
+def check_rows(rows: Sequence[Sequence[int]], neurons: int) -> None:
+    """Refuses calibration texts that say too little of so many neurons.
+
+    Raises:
+        InputError: they are too short, or a single one.
+    """
+    tokens = sum(len(row) for row in rows)
+    if tokens < 2 * neurons:
+        raise InputError(
+            f"The calibration text has {tokens} tokens; at least {2 * neurons} are needed for {neurons} neurons, and "
+            "ten times as many are better. Give a longer text."
+        )
+    if sum(len(row) > 1 for row in rows) < 2:  # whose means have no deviation
+        raise InputError(
+            f"The {tokens} tokens of calibration are all of one text; how texts differ is seen from two at least, "
+            "and well from a hundred. Give more texts."
         )
 
 
@@ -98,18 +142,8 @@ def carve(
         ResourceError: the disk of the finished layers is full.
     """
     check_settings(dense.config, settings)
-    for index, layer in enumerate(getattr(dense, "layers", [])):
-        if not all(hasattr(getattr(layer, "mlp", None), name) for name in ("gate_proj", "up_proj", "down_proj")):
-            raise ModelError(
-                f"Layer {index} of this {type(dense).__name__} has no gated feed-forward (gate_proj, up_proj and "
-                "down_proj); only such layers can be carved."
-            )
-    tokens, neurons = sum(len(row) for row in rows), dense.config.intermediate_size
-    if tokens < 2 * neurons:
-        raise InputError(
-            f"The calibration text has {tokens} tokens; at least {2 * neurons} are needed for {neurons} neurons, and "
-            "ten times as many are better. Give a longer text."
-        )
+    check_places(dense, settings)
+    check_rows(rows, dense.config.intermediate_size)
     finished = finished or FinishedLayers()
     layers = range(settings.dense_layers, dense.config.num_hidden_layers)
     steps = len(layers) * (1 + settings.least_squares)
@@ -136,7 +170,11 @@ def carve(
 
 @torch.no_grad()
 def feed_forward_inputs(dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[list[Tensor], Tensor]:
-    """What enters each feed-forward layer, (tokens, hidden) in bfloat16, and which tokens are the first of a text."""
+    """What enters each feed-forward layer, (tokens, hidden) in bfloat16, and which tokens are the first of a text.
+
+    Raises:
+        ModelError: the donor computes what is no number.
+    """
     inputs: list[list[Tensor]] = [[] for _ in dense.layers]
 
     def keep(index: int, _module: Any, arguments: tuple[Tensor]) -> None:
@@ -151,7 +189,14 @@ def feed_forward_inputs(dense: PreTrainedModel, rows: Sequence[Sequence[int]]) -
         for handle in handles:
             handle.remove()
     first = torch.cat([torch.arange(len(row)) == 0 for row in rows])
-    return [torch.cat(parts) for parts in inputs], first
+    whole = [torch.cat(parts) for parts in inputs]
+    for index, layer in enumerate(whole):
+        if not layer.isfinite().all():
+            raise ModelError(
+                f"What enters the feed-forward of layer {index} of this donor is not finite on the calibration text: "
+                "its weights are damaged. Download it again, or carve another model."
+            )
+    return whole, first
 
 
 def mixture_config(config: Any, settings: CarveSettings) -> Glm4MoeConfig:
@@ -194,12 +239,7 @@ def assemble(dense: PreTrainedModel, cuts: Sequence[LayerCut], settings: CarveSe
     """The mixture with the donor's weights in their new places."""
     model = Glm4MoeModel(mixture_config(dense.config, settings)).eval().float()
     others = {name: weight for name, weight in dense.state_dict().items() if ".mlp." not in name}
-    missing, unexpected = model.load_state_dict(others, strict=False)
-    if unexpected or any(".mlp." not in name for name in missing):
-        raise ModelError(
-            "This donor cannot be carved: the mixture has no place for "
-            f"{(list(unexpected) or [name for name in missing if '.mlp.' not in name])[0]}."
-        )
+    model.load_state_dict(others, strict=False)  # check_places saw that each has its place
     for index, layer in enumerate(model.layers):
         donor = dense.layers[index].mlp
         if index < settings.dense_layers:
@@ -271,7 +311,7 @@ def write_carved(
     """
     refuse_existing(folder)
     layers = [{n: round(v, 4) for n, v in vars(cut).items() if isinstance(v, float)} for cut in cuts]
-    with atomic_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished, quiet():
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         write_json(unfinished / REPORT, {**report, "layers": layers})

@@ -12,10 +12,33 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.loading import READER_ERRORS, quiet
+from moee_topics.encode.settings import resolve
 from moee_topics.errors import InputError, ModelError, import_extra
 
+DONORS = ("llama", "mistral", "qwen2", "qwen3")
+"""Model types whose attention and norms are those of ``Glm4MoeModel``, which a carving writes."""
+
 _UNTIED = ("lm_head.weight",)
+
+
+def check_type(model_type: str) -> None:
+    """Refuses what is no dense decoder of a kind that can be carved.
+
+    Raises:
+        ModelError: a mixture already, or of attention or norms that the mixture has not.
+    """
+    if model_type in FAMILIES:
+        raise ModelError(
+            f"A model of type {model_type!r} is already a mixture of experts; give the dense decoder, one of type "
+            f"{', '.join(DONORS)}."
+        )
+    if model_type not in DONORS:
+        raise ModelError(
+            f"A model of type {model_type!r} cannot be carved: its attention or norms are not those of the "
+            f"mixture that is written. Known to work are: {', '.join(DONORS)}."
+        )
 
 
 def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreTrainedModel, Any]:
@@ -26,10 +49,10 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
         revision: a commit, branch or tag of a hub model.
 
     Raises:
-        ModelError: it is missing, is broken, or lacks weights.
+        ModelError: it is missing, is broken, lacks weights, or is of a kind that cannot be carved.
         MissingExtraError: a GGUF file is given and the package gguf is not installed.
     """
-    place, options = str(source), {"revision": revision, "trust_remote_code": False}
+    place, options = resolve(source), {"revision": revision, "trust_remote_code": False}
     if place.endswith(".gguf"):
         import_extra("gguf", "carve")
         if not Path(place).is_file():
@@ -38,6 +61,7 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
     with quiet():
         try:
             config = AutoConfig.from_pretrained(place, **options)
+            check_type(config.get_text_config().model_type)  # before the weights: those of a mixture may be packed
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
             model, info = AutoModelForCausalLM.from_pretrained(
                 place, config=config, dtype=torch.float32, output_loading_info=True, **options
@@ -51,7 +75,11 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
             ) from error
     if lacking := sorted(set(info["missing_keys"]) - set(_UNTIED)):
         raise ModelError(f"The checkpoint {source} lacks {len(lacking)} weights; the first is {lacking[0]}.")
-    return _plain(model.get_decoder()), tokenizer
+    decoder = _plain(model.get_decoder())
+    for name, weight in decoder.named_parameters():
+        if not weight.isfinite().all():
+            raise ModelError(f"The weight {name} of {source} holds numbers that are not finite. Download it again.")
+    return decoder, tokenizer
 
 
 def _plain(model: PreTrainedModel) -> PreTrainedModel:

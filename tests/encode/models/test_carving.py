@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,9 +140,14 @@ def test_with_every_group_active_what_is_stored_is_the_donor_in_as_many_bits(
         ({"active": 7}, InputError, "active must be"),
         ({"active": (3, 2)}, InputError, "active is one number for all layers"),
         ({"dense_layers": 2}, InputError, "dense_layers"),
+        ({"strength": math.nan}, InputError, "strength is"),
+        ({"decorrelate": -0.1}, InputError, "decorrelate is"),
+        ({"decorrelate": math.nan}, InputError, "decorrelate is"),
+        ({"decorrelate": math.inf}, InputError, "decorrelate is"),
+        ({"seed": -1}, InputError, "seed is"),
     ],
 )
-def test_a_shape_that_does_not_fit_is_refused(changes: dict[str, int], error: type[Exception], message: str) -> None:
+def test_a_shape_that_does_not_fit_is_refused(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         carving.carve(dense(), rows(), replace(SETTINGS, **changes))
 
@@ -158,3 +165,38 @@ def test_what_cannot_be_carved_is_refused() -> None:
     other.config.model_type = "gpt_neox"
     with pytest.raises(ModelError, match="'gpt_neox' cannot be carved"):
         carving.carve(other, rows(), SETTINGS)
+
+
+@pytest.mark.parametrize("decorrelate", [0.0, 0.1])
+def test_one_text_does_not_say_how_texts_differ(decorrelate: float) -> None:
+    settings = replace(SETTINGS, decorrelate=decorrelate)
+    one = [[token for row in rows(7) for token in row]]
+    for given in (one, [*one, [5]]):  # a text of one token, which is left out of all means
+        with pytest.raises(InputError, match="are all of one text"):
+            carving.carve(dense(), given, settings)
+    model, cuts = carving.carve(dense(), [*one, [5, 6]], settings)
+    assert all(math.isfinite(value) for cut in cuts for value in vars(cut).values() if isinstance(value, float))
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_a_donor_whose_weights_have_no_place_is_refused_before_any_layer_is_cut(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carving, "feed_forward_inputs", None)
+    with pytest.raises(ModelError, match=r"the donor has a weight .*self_attn.o_proj.bias of shape \(48,\)"):
+        carving.carve(dense(kind, attention_bias=True), rows(), SETTINGS)
+    lacking, other = dense(kind), dense(kind)
+    del lacking.layers[1].input_layernorm
+    with pytest.raises(ModelError, match=r"the mixture has a weight layers.1.input_layernorm.weight"):
+        carving.carve(lacking, rows(), SETTINGS)
+    other.norm.weight = torch.nn.Parameter(torch.ones(47))
+    with pytest.raises(ModelError, match=r"the donor has a weight norm.weight of shape \(47,\)"):
+        carving.carve(other, rows(), SETTINGS)
+
+
+def test_a_donor_that_computes_what_is_no_number_is_refused() -> None:
+    donor = dense()
+    donor.layers[0].mlp.down_proj.weight *= 1e38
+    with pytest.raises(ModelError, match="feed-forward of layer 1 of this donor is not finite"):
+        carving.carve(donor, rows(), SETTINGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,27 @@ def test_tied_weights_are_the_embeddings(tmp_path: Path) -> None:
     model, _ = donors.load_donor(tmp_path)
     assert torch.equal(model.embed_tokens.weight, donor.model.embed_tokens.weight)
     assert not model.config.tie_word_embeddings, "a base model has no head to tie them to"
+
+
+def test_a_donor_with_a_weight_that_is_no_number_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = save_donor(tmp_path / "dense") / "model.safetensors"
+    whole = load_file(path)
+    for name, value in (
+        ("embed_tokens.weight", math.nan),
+        ("layers.1.mlp.down_proj.weight", math.inf),
+        ("norm.weight", -math.inf),
+    ):
+        damaged = {key: weight.clone() for key, weight in whole.items()}
+        damaged[name].view(-1)[3] = value
+        save_file(damaged, path, metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=f"{name} of .* not finite"):
+            donors.load_donor(tmp_path / "dense")
+
+
+def test_a_mixture_is_told_from_a_donor_before_its_weights_are_read(
+    tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(donors, "AutoModelForCausalLM", None)
+    for source in ("pocket", tiny_olmoe):
+        with pytest.raises(ModelError, match="is already a mixture of experts; give the dense decoder"):
+            donors.load_donor(source)
