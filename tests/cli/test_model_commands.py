@@ -93,6 +93,30 @@ def test_a_donor_is_carved_and_taught_and_what_is_left_out_is_counted(tmp_path: 
     assert call("models", "carve", source, tmp_path / "moe", *options, *CARVE).exit_code == 4
 
 
+def test_what_is_no_number_and_what_is_no_parent_is_told_in_one_line(tmp_path: Path, texts_file: Path) -> None:
+    source, moe, new = save_donor(tmp_path / "dense"), tmp_path / "moe", tmp_path / "new"
+    text = ("--text", texts_file)
+    assert call("models", "carve", source, moe, *text, *CARVE).exit_code == 0
+    one = tmp_path / "one.txt"
+    one.write_text(" ".join(f"onion{number} tulip" for number in range(200)), encoding="utf-8")
+    for said, arguments in {
+        "'--decorrelate': Input should be": ("carve", source, new, *text, *CARVE, "--decorrelate", "nan"),
+        "decorrelate is 0 or more and finite": ("carve", source, new, *text, *CARVE, "--decorrelate", "inf"),
+        "strength is above 0": ("carve", source, new, *text, *CARVE, "--strength", "nan"),
+        "are all of one text": ("carve", source, new, "--text", one, *CARVE, "--decorrelate", "0.1"),
+        "is already a mixture": ("carve", "pocket", new, *text, *CARVE),
+        "rate is above 0": ("distil", moe, source, new, *text, *DISTIL, "--rate", "nan"),
+        "rate is above 0 and finite, got -1": ("distil", moe, source, new, *text, *DISTIL, "--rate", "-1"),
+        "'--hours': Input should be": ("distil", moe, source, new, *text, *DISTIL, "--hours", "nan"),
+        "'--pairs': Input should be": ("distil", moe, source, new, *text, *DISTIL, "--pairs", "nan"),
+        "already a mixture of experts; give the dense": ("distil", moe, moe, new, *text, *DISTIL),
+    }.items():
+        told = call("models", *arguments)
+        fault = json.loads(told.stdout)["error"]
+        assert told.exit_code in (2, 4) and said in fault["message"], (arguments, told.output)
+    assert not new.exists()
+
+
 def test_the_same_commands_go_on_after_they_were_interrupted(
     tmp_path: Path, texts_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,11 @@ to make do without the others.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from moee_topics.encode.models.distillation_errors import (
 from moee_topics.encode.models.passages import Passages, Texts
 from moee_topics.encode.models.rounding import Rounding, check_four_bits
 from moee_topics.encode.models.settings import DistilSettings
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_path
 
 CHECKPOINT = "state.safetensors"
@@ -47,10 +48,45 @@ def learning_rate(step: int, done: float, warm_up: int) -> float:
     return min(1.0, (step + 1) / max(1, warm_up)) * (0.05 + 0.475 * (1 + float(np.cos(np.pi * min(1.0, done)))))
 
 
+_DEFAULT_LAYERS = (5, 11, 17, 23)
+
+_ABOVE_ZERO = ("rate", "pair_rate", "temperature")
+_NOT_NEGATIVE = (
+    *("hours", "router_rate", "pooled", "hidden", "middle", "pairs", "pair_routing", "pair_middle"),
+    *("round_after", "warm_up", "seed"),
+)
+
+
+def settled(settings: DistilSettings, depth: int) -> DistilSettings:
+    """The settings for a mixture of so many layers, with the layers that are compared.
+
+    Raises:
+        InputError: a number is none, or none that can be learned by; or there is no such layer.
+    """
+    for name in _ABOVE_ZERO:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise InputError(f"{name} is above 0 and finite, got {getattr(settings, name)}.")
+    for name in _NOT_NEGATIVE:
+        if not 0 <= (getattr(settings, name) or 0) < math.inf:
+            raise InputError(f"{name} is 0 or more and finite, got {getattr(settings, name)}.")
+    if settings.round_after > 1:
+        raise InputError(f"round_after is a share of the way from 0 to 1, got {settings.round_after}.")
+    for name, least in (("lengths", 2), ("pair_lengths", 1)):
+        if min(getattr(settings, name), default=0) < least:
+            raise InputError(f"{name} are tokens of a text, at least {least} each, got {getattr(settings, name)}.")
+    if settings.layers is None:
+        return replace(settings, layers=tuple(layer for layer in _DEFAULT_LAYERS if layer < depth))
+    if unknown := [layer for layer in settings.layers if not 0 <= layer < depth]:
+        raise InputError(f"layers are 0 to {depth - 1} of this model, which has no {unknown[0]}. Leave it out.")
+    return settings
+
+
 class Trainer:
     """One distillation: model, optimizer, texts and where it stands."""
 
     def __init__(self, student: Any, teacher: Any, texts: Texts, folder: Path, settings: DistilSettings) -> None:
+        settings = settled(settings, len(student.layers))
+        assert settings.layers is not None
         texts.check(settings)
         self.settings, self.folder, self.texts = settings, folder, texts
         self.device = next(student.parameters()).device
@@ -88,7 +124,12 @@ class Trainer:
         return max(self.step / self.steps, self.seconds / (3600 * hours) if hours else 0.0)
 
     def run(self, report: Callable[[dict[str, Any]], None]) -> None:
-        """Learns until the tokens or the hours are used up; goes on from the folder's checkpoint."""
+        """Learns until the tokens or the hours are used up; goes on from the folder's checkpoint.
+
+        Raises:
+            ModelError: the loss or its gradient is no finite number.
+            InputError: the checkpoint is damaged, or was made with other settings or texts.
+        """
         self.resume()
         if self.scales is None:
             self.scales = measure_scales(self.teacher, Passages(self.texts, self.settings, seed=self.settings.seed + 1))
@@ -123,6 +164,7 @@ class Trainer:
             loss = torch.stack([weight * error for weight, error in parts.values()]).sum()
             loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        self._check_finite(loss, norm)
         for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
             group["lr"] = factor * self._rate()
         self.optimizer.step()
@@ -137,6 +179,15 @@ class Trainer:
             "norm": round(float(norm), 3),
             "took": round(took, 2),
         }
+
+    def _check_finite(self, loss: Tensor, norm: Tensor) -> None:
+        """Stops before a weight is changed by what is no number: no more than the last checkpoint would be whole."""
+        if not (loss.isfinite() and norm.isfinite()):
+            raise ModelError(
+                f"At step {self.step} the loss is {float(loss.detach())} and its gradient has the length "
+                f"{float(norm)}: there is nothing to learn from that. Distil with a lower rate into another folder; if "
+                "it happens at step 0, the weights of the mixture or of its parent are damaged."
+            )
 
     def _parent_errors(self, ids: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each error against the parent."""

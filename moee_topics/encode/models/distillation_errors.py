@@ -27,7 +27,7 @@ class Outputs:
     def __init__(self, model: Any, layers: tuple[int, ...]) -> None:
         self.model, self.device = model, next(model.parameters()).device
         self.middle: dict[int, Tensor] = {}
-        for index in (layer for layer in layers if layer < len(model.layers)):
+        for index in layers:
             model.layers[index].register_forward_hook(partial(self._keep, index))
 
     def _keep(self, index: int, _module: Any, _inputs: Any, output: Any) -> None:

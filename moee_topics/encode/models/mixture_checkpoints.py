@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModel, PreTrainedModel
+from transformers import Glm4MoeModel, PreTrainedModel
 
-from moee_topics.encode.models import carving, donors
+from moee_topics.encode.models import carving, donors, int4_checkpoint
 from moee_topics.encode.models.dense_mixture import undensified
-from moee_topics.encode.models.distillation import Trainer
+from moee_topics.encode.models.distillation import Trainer, settled
 from moee_topics.encode.models.finished_layers import FinishedLayers
 from moee_topics.encode.models.int4_checkpoint import write_compact
-from moee_topics.encode.models.loading import load_tokenizer, quiet
+from moee_topics.encode.models.loading import load_model, quiet
 from moee_topics.encode.models.passages import tokenized
 from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
 from moee_topics.encode.models.shingles import HeldOut
 from moee_topics.encode.router import ROUTER_STRENGTH
+from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, refuse_too_small, write_json
 
@@ -122,13 +123,15 @@ def distil_checkpoint(
         the error of the means and of pairs the first and the last mean of a tenth of its steps.
 
     Raises:
-        ModelError: a model is missing, or the mixture was not carved from this parent.
+        ModelError: a model is missing or damaged, the mixture was not carved from this parent, or the loss is no
+            finite number.
         InputError: the folder exists, there is too little text, or a checkpoint was made with other settings or texts.
         ResourceError: the disk is full, or will be.
     """
     folder = Path(folder)
     refuse_existing(folder)
     student, tokenizer, dense = _mixture_and_parent(source, parent)
+    settings = settled(settings, len(student.layers))
     # A checkpoint has two moments of each weight beside it, and is written anew before the old one goes.
     refuse_too_small(folder, 6 * _bytes(student))
     apart = HeldOut(held_out)
@@ -172,9 +175,8 @@ def _ends(courses: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]
 
 def _write_learned(folder: Path, trainer: Trainer, source: str | Path, tokenizer: Any) -> None:
     """Writes what the mixture of ``source`` learned, in four bits if it learned to bear them."""
-    with quiet():
-        # A fresh mixture, since the student's layers have another form while they learn.
-        fresh = AutoModel.from_pretrained(source, dtype=torch.float32)
+    # A fresh mixture, since the student's layers have another form while they learn.
+    fresh, _ = _load_mixture(source)
     fresh.load_state_dict(undensified(trainer.student))
     setattr(fresh.config, ROUTER_STRENGTH, getattr(trainer.student.config, ROUTER_STRENGTH))
     fresh.eval().requires_grad_(False)
@@ -183,7 +185,10 @@ def _write_learned(folder: Path, trainer: Trainer, source: str | Path, tokenizer
         scales = trainer.rounding.stored_scales(trainer.student) if trainer.rounding else None
         write_compact(fresh, folder, tokenizer, scales=scales)
     else:
-        fresh.save_pretrained(folder)
+        if int4_checkpoint.is_compact(fresh.config):  # as its source was stored, and it will not be
+            delattr(fresh.config, int4_checkpoint.MARK)
+        with quiet():
+            fresh.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
 
@@ -193,17 +198,48 @@ def _bytes(model: PreTrainedModel) -> int:
     return 4 * numbers
 
 
+def _load_mixture(source: str | Path) -> tuple[PreTrainedModel, Any]:
+    """A carved mixture in float32, whatever its weights are stored in, and its tokenizer.
+
+    Raises:
+        ModelError: it is missing, or is no mixture that was carved.
+    """
+    model, tokenizer = load_model(EncoderSettings(str(source), dtype="float32", device="cpu"))
+    if not isinstance(model, Glm4MoeModel):
+        raise ModelError(
+            f"{source} is a {type(model).__name__}, and what is taught is a mixture that `moee-topics models carve` "
+            "made. Give its folder first, then its parent."
+        )
+    return model, tokenizer
+
+
+def _check_parent(student: PreTrainedModel, dense: PreTrainedModel, refusal: str) -> None:
+    """Refuses a decoder of other sizes or other embeddings than the mixture, whose embeddings are never trained."""
+    same = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
+    for name in same:
+        ours, theirs = (getattr(model.config, name, None) for model in (student, dense))
+        if ours != theirs:
+            raise ModelError(f"{refusal}: its {name} is {ours}, and that of the decoder {theirs}.")
+    ours, theirs = (model.get_input_embeddings().weight for model in (student, dense))
+    if int4_checkpoint.is_compact(student.config):
+        # In eight bits a row is off by half of the 127th part of its largest; a float16 scale may be near its least.
+        tolerance = theirs.abs().amax(1, keepdim=True) / 250 + 1e-5
+    else:
+        tolerance = theirs.abs() / 256 + 1e-7  # carved in 32 bits, and kept in 16 at least
+    if not ((ours - theirs).abs() <= tolerance).all():
+        raise ModelError(
+            f"{refusal}: of the same sizes, they have other embeddings, which a distillation leaves as they are. Give "
+            "the very model that was named to `models carve`."
+        )
+
+
 def _mixture_and_parent(source: str | Path, parent: str | Path) -> tuple[PreTrainedModel, Any, PreTrainedModel]:
     """The mixture with a router that can learn, its tokenizer, and the parent cut to the same vocabulary."""
-    tokenizer = load_tokenizer(source)
-    with quiet():
-        student = AutoModel.from_pretrained(source, dtype=torch.float32)
+    student, tokenizer = _load_mixture(source)
     dense, full = donors.load_donor(parent)
     if student.config.vocab_size < dense.config.vocab_size:
         donors.cut_vocabulary(dense, full, student.config.vocab_size)
-    same = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size")
-    if any(getattr(student.config, name, None) != getattr(dense.config, name) for name in same):
-        raise ModelError(f"The mixture {source} was not carved from {parent}: their sizes differ.")
+    _check_parent(student, dense, f"The mixture {source} was not carved from {parent}")
     if dense.config.hidden_act != "silu":
         raise ModelError(f"Only neurons with silu can be distilled; those of {parent} have {dense.config.hidden_act}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from moee_topics.encode.models import distillation
 from moee_topics.encode.models.carving import CarveSettings
 from moee_topics.encode.models.dense_mixture import undensified
 from moee_topics.encode.models.passages import Texts
-from moee_topics.errors import InputError, ResourceError
+from moee_topics.encode.models.settings import DistilSettings
+from moee_topics.errors import InputError, ModelError, ResourceError
 
 
 def test_distillation_brings_the_mixture_nearer_to_its_parent(tmp_path: Path) -> None:
@@ -103,3 +105,41 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damaged: bytes | None) ->
     path.write_bytes(path.read_bytes()[:-7] if damaged is None else damaged)
     with pytest.raises(InputError, match="is damaged"):
         trainer(tmp_path).run(lambda numbers: None)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, (0.0, -1.0, math.nan, math.inf)) for name in ("rate", "pair_rate", "temperature")),
+        *((name, (-1.0, math.nan, math.inf)) for name in ("hours", "router_rate", "pooled", "hidden", "middle")),
+        *((name, (-0.1, math.nan, math.inf)) for name in ("pairs", "pair_routing", "pair_middle")),
+        ("round_after", (-0.1, 1.1, math.nan)),
+        ("seed", (-1,)),
+        ("lengths", ((), (16, 1))),
+        ("pair_lengths", ((), (8, 0))),
+        ("layers", ((0, 2), (5, 11), (-1,))),
+    ],
+)
+def test_a_setting_that_nothing_can_be_learned_by_is_refused_by_its_name(
+    tmp_path: Path, name: str, values: tuple[Any, ...]
+) -> None:
+    for value in values:
+        with pytest.raises(InputError, match=f"^{name} (is|are) "):
+            trainer(tmp_path, replace(TRAINING, **{name: value}))
+
+
+def test_without_layers_those_of_the_default_that_are_there_are_compared() -> None:
+    expected = {1: (), 6: (5,), 22: (5, 11, 17), 30: (5, 11, 17, 23)}
+    assert {depth: distillation.settled(DistilSettings(), depth).layers for depth in expected} == expected
+
+
+@pytest.mark.parametrize("pairs", [0.0, 1.0])
+def test_a_loss_that_is_no_number_stops_before_a_weight_changes(tmp_path: Path, pairs: float) -> None:
+    one = trainer(tmp_path, replace(TRAINING, pairs=pairs))
+    one.student.norm.weight.data[3] = math.nan
+    before = {name: weight.clone() for name, weight in one.student.state_dict().items()}
+    with pytest.raises(ModelError, match="At step 0 the loss is nan"):
+        one.run(lambda numbers: None)
+    assert not list(tmp_path.iterdir()), "a checkpoint of it would be no use"
+    for name, weight in one.student.state_dict().items():
+        assert torch.equal(weight.nan_to_num(), before[name].nan_to_num()), name

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from carved_models import SETTINGS, TRAINING, dense, save_donor
 from failing_disks import fail_from
@@ -143,6 +144,8 @@ def test_what_cannot_end_well_is_refused_before_any_layer_is_cut(
         mixture_checkpoints.carve_checkpoint(source, new, SENTENCES, SETTINGS, vocabulary=300)
     for folder, changes in (
         ("biases", {"mlp_bias": True}),
+        ("attention of llama", {"attention_bias": True}),
+        ("attention of qwen3", {"kind": "qwen3", "attention_bias": True}),
         ("window", {"kind": "qwen2", "use_sliding_window": True, "sliding_window": 8}),
     ):
         with pytest.raises(ModelError, match="cannot be carved"):
@@ -155,11 +158,67 @@ def test_what_cannot_end_well_is_refused_before_any_layer_is_cut(
     assert not new.exists()
 
 
+def learned(mixture: Path, parent: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+    return mixture_checkpoints.distil_checkpoint(mixture, parent, folder, [SENTENCES], replace(TRAINING, **changes))
+
+
 def test_a_mixture_is_taught_by_its_own_parent_alone(tmp_path: Path) -> None:
-    carved_into(tmp_path / "mixture", save_donor(tmp_path / "dense"))
+    source, new = save_donor(tmp_path / "dense"), tmp_path / "new"
+    carved_into(tmp_path / "mixture", source)
     other = save_donor(tmp_path / "other", num_hidden_layers=1)
-    with pytest.raises(ModelError, match="was not carved from"):
-        mixture_checkpoints.distil_checkpoint(tmp_path / "mixture", other, tmp_path / "new", [SENTENCES], TRAINING)
+    with pytest.raises(ModelError, match=r"was not carved from .*num_hidden_layers is 2, and that of the decoder 1"):
+        learned(tmp_path / "mixture", other, new)
+    for name, factor in (("other weights", -1.0), ("a little more training", 1.01)):
+        changed = dense()
+        changed.embed_tokens.weight[7] *= factor
+        changed.save_pretrained(tmp_path / name)
+        tiny_tokenizer().save_pretrained(tmp_path / name)
+        with pytest.raises(ModelError, match=r"was not carved from .*they have other embeddings"):
+            learned(tmp_path / "mixture", tmp_path / name, new)
+    with pytest.raises(ModelError, match="'glm4_moe' is already a mixture"):
+        learned(tmp_path / "mixture", tmp_path / "mixture", new)
+    with pytest.raises(ModelError, match="dense is a LlamaModel, and what is taught is a mixture"):
+        learned(source, source, new)
+    assert not new.exists() and not new.with_name("new.distilling").exists()
+
+
+def test_a_mixture_in_four_bits_is_known_by_its_parent_and_learns_on(tmp_path: Path) -> None:
+    source, packed = save_donor(tmp_path / "dense"), tmp_path / "packed"
+    shape = CarveSettings(groups=2, group_size=24, active=1)
+    mixture_checkpoints.carve_checkpoint(source, tmp_path / "mixture", SENTENCES, shape, tokens=1000, vocabulary=320)
+    learned(tmp_path / "mixture", source, packed, four_bits=True)
+    flipped = dense()
+    flipped.embed_tokens.weight[7] *= -1
+    flipped.save_pretrained(tmp_path / "flipped")
+    tiny_tokenizer().save_pretrained(tmp_path / "flipped")
+    with pytest.raises(ModelError, match="other embeddings"):
+        learned(packed, tmp_path / "flipped", tmp_path / "new")
+    for name, four_bits in (("plain", False), ("small", True)):
+        report = learned(packed, source, tmp_path / name, four_bits=four_bits)
+        assert report["steps"] == 6
+        before, after = (MoEEncoder.from_pretrained(tmp_path / n, dtype="float32", prompt="none", pooling="mean")
+                         for n in ("packed", name))  # fmt: skip
+        ours, theirs = (encoder.encode(SENTENCES[:4]).hidden_states for encoder in (after, before))
+        cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+        assert cosines.min() > 0.9, "what it knew before is where it began"
+
+
+def test_layers_that_the_mixture_has_not_are_refused_and_those_compared_are_told(tmp_path: Path) -> None:
+    source = save_donor(tmp_path / "dense")
+    carved_into(tmp_path / "mixture", source)
+    with pytest.raises(InputError, match="layers are 0 to 1 of this model, which has no 5"):
+        learned(tmp_path / "mixture", source, tmp_path / "new", layers=(1, 5, 11))
+    assert learned(tmp_path / "mixture", source, tmp_path / "new", layers=None)["settings"]["layers"] == ()
+
+
+def test_a_mixture_is_made_and_taught_without_a_bar_of_transformers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = save_donor(tmp_path / "dense")
+    capfd.readouterr()
+    carved_into(tmp_path / "mixture", source)
+    learned(tmp_path / "mixture", source, tmp_path / "new")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_disk_that_is_full_at_the_end_keeps_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
