@@ -283,21 +283,22 @@ def of_hidden_states(view: View, standardize: Any, more: tuple[str, ...] = ()) -
 def routing_blocks(source: EncoderSource) -> list[RoutingBlock]:
     """The forms of the routers' scores, with the model's own number of experts of a token."""
     k = source.card.experts_per_token or RoutingBlock.top_k
-    scores = [RoutingBlock(name, k) for name in ("softmax", "logits", "top_k", "multi_hot")]
+    scores = [RoutingBlock("softmax"), RoutingBlock("logits"), RoutingBlock("top_k", k), RoutingBlock("multi_hot", k)]
     return [*scores, RoutingBlock(experts="idf"), RoutingBlock(layers="information")]
 
 
 def of_routers(view: View, block: RoutingBlock, hidden: View, more: tuple[str, ...] = ()) -> Candidate:
     """The standardized scores of routers in one form."""
-    changed = {name: value for name, value in block.settings().items() if value != getattr(RoutingBlock, name)}
     asked = [f"encoder.routing={view.pooling}", "fusion.method=routing_weights", "fusion.standardize=both"]
+    # All keys, those at their default too: the recipe that they are copied to may have others.
+    asked += [f"fusion.routing.{name}={value}" for name, value in block.settings().items()]
     # A document has hidden states too: those of the same entry, or any of the same pass.
     beside = hidden if view.entry.block == "router" else view.entry
     return Candidate(
         f"{view}{block.label} z",
         Reading((beside, view)),
         Fusion("routing_weights", standardize="both", routing=block),
-        (*asked, *(f"fusion.routing.{name}={value}" for name, value in changed.items()), *more),
+        (*asked, *more),
     )
 
 

@@ -51,13 +51,21 @@ def test_controls_are_marked_and_never_recommended(comparison: ViewComparison) -
     assert comparison.best is not None and comparison.best.name not in controls
 
 
-def test_what_is_recommended_is_a_recipe_that_gives_those_vectors(recipe: Recipe, comparison: ViewComparison) -> None:
-    for view in comparison.views:
-        changed = parse_recipe(recipe.to_json(), view.overrides)
-        if view.name == "hidden_states@1/mean z":
-            assert (changed.encoder.layers, changed.fusion.method) == (1, "hidden_states")
-        if view.name == "router@all/mean multi_hot 2 z":
-            assert (changed.fusion.routing.scores, changed.fusion.routing.top_k) == ("multi_hot", 2)
+ROUTED = ("scores=logits", "scores=multi_hot", "top_k=5", "experts=idf", "layers=information", "layers=[1,2]")
+
+
+@pytest.mark.parametrize("routing", [(), *((f"fusion.routing.{setting}",) for setting in ROUTED)])
+def test_what_is_recommended_is_a_recipe_that_gives_those_vectors(recipe: Recipe, routing: tuple[str, ...]) -> None:
+    given = parse_recipe(recipe.to_json(), routing)
+    source = EncoderSource(many_views(given.encoder))
+    found = [candidate for candidate in candidates(given, source) if not candidate.control.startswith("experts")]
+    assert len(found) > 20
+    for candidate in found:
+        changed = parse_recipe(given.to_json(), candidate.overrides)
+        assert changed.fusion.canonical() == candidate.fusion.canonical(), candidate.name
+        read = set(EncoderSource(changed.encoder).reading.views)
+        block = "router" if candidate.fusion.method == "routing_weights" else "hidden_states"
+        assert {view for view in candidate.reading.views if view.block == block} <= read, candidate.name
 
 
 def test_words_and_filters_of_the_recipe_are_taken_out_of_what_is_recommended(recipe: Recipe) -> None:
