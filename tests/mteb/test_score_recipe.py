@@ -13,6 +13,7 @@ from mutations import mutated_json
 from scored_files import ALL_TYPES, local, recipe
 
 from moee_topics.errors import MoEETopicsError, RecipeError
+from moee_topics.fuse import METHODS
 from moee_topics.mteb.board_columns import columns_of
 from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_score_recipe
 
@@ -21,7 +22,7 @@ from moee_topics.mteb.score_recipe import PAPER_TASKS, load_score_recipe, parse_
     ("data", "message"),
     [
         ({"score": {"alphas": 1}}, "no key score.alphas. Did you mean score.alpha"),
-        ({"score": {"methods": ["mean"]}}, "HS, RW, concat, sum"),
+        ({"score": {"methods": ["mean"]}}, ", ".join(method.short_name for method in METHODS.values())),
         ({"score": {"standardize": "sometimes"}}, "score.standardize"),
         ({"score": {"batch_size": 0}}, "score.batch_size is 0, expected .* at least 1"),
         ({"score": {"local": [{"file": "x", "typo": 1}]}}, r"no key score.local\[0\].typo"),
