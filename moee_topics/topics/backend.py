@@ -48,7 +48,8 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
     BERTopic's own at a fit, learns the statistics of :data:`ISOTROPIC`; vectors from before are raw. They stay,
     whatever comes later, and are in :attr:`fusion`, in a pickle, and in what :class:`TopicModel` saves. BERTopic saves
     no backend: keep them with ``backend.fusion.save(path)`` and give ``Fusion.load(path)`` to the next one. Topic
-    models that are to be merged must share one fusion, or their vectors are not of one space.
+    models that are to be merged must share one fusion, or their vectors are not of one space. BERTopic asks for the
+    vectors of a fit and of a loaded model in the same way, so that learning is always told in a warning.
 
     Args:
         encoder: the name or path of a model ("pocket" is the one this package carries), a ``MoEEncoder``, a function
@@ -146,6 +147,13 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             blocks = self.embedder.blocks(distinct, ids=distinct)
             kept = list(blocks) if self.store is None else blocks
             self._fit(kept, distinct)
+            warnings.warn(
+                f"This backend has learnt its statistics from {len(distinct):,} different documents (backend.fusion), "
+                "which is right for a fit. A topic model that was loaded or merged needs those of its own fit, or it "
+                "finds wrong topics: keep them with backend.fusion.save(path), and give "
+                "MoEEBackend(..., Fusion.load(path)) to it.",
+                stacklevel=2,
+            )
             if self.store is not None:
                 return self.embed(texts, verbose)
             vectors = fuse_all(kept, self.fusion, len(distinct), distinct)

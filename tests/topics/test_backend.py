@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,27 @@ def test_what_was_learnt_stays_whatever_comes_later_and_travels_in_a_pickle() ->
     again = pickle.loads(pickle.dumps(mine))
     assert not again.learns
     np.testing.assert_array_equal(again.embed(["orbit and moon", *DOCUMENTS[:3]]), before)
+
+
+def test_a_loaded_model_is_right_with_the_saved_fusion_and_warned_with_a_fresh_backend(tmp_path: Path) -> None:
+    taught = MoEEBackend(NarrowCone())
+    fitted = bertopic(embedding_model=taught)
+    with pytest.warns(UserWarning, match=r"statistics from \d+ different documents .* right for a fit"):
+        fitted.fit(DOCUMENTS)
+    fitted.save(str(tmp_path / "model"), serialization="safetensors", save_ctfidf=True, save_embedding_model=False)
+    taught.fusion.save(tmp_path / "fusion.safetensors")
+    documents, labels = themed_corpus(per_theme=60, noise=0, seed=5)
+    space = [text for text, label in zip(documents, labels, strict=True) if label == "space"]
+
+    def topics(embedding_model: MoEEBackend) -> set[int]:
+        return set(BERTopic.load(str(tmp_path / "model"), embedding_model=embedding_model).transform(space)[0])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = topics(MoEEBackend(NarrowCone(), Fusion.load(tmp_path / "fusion.safetensors")))
+    assert right == {fitted.topics_[LABELS.index("space")]}
+    with pytest.warns(UserWarning, match=r"loaded or merged needs those of its own fit.*Fusion\.load\(path\)"):
+        assert topics(MoEEBackend(NarrowCone())) != right
 
 
 def test_documents_that_teach_are_encoded_once_and_the_same_from_a_store(tmp_path: Path) -> None:
