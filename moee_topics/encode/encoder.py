@@ -24,6 +24,7 @@ from moee_topics.encode.models import (
     ONE_AT_A_TIME,
     checkpoint_errors,
     depth_of,
+    device_of,
     experts_per_token,
     identity,
     load_config,
@@ -154,7 +155,8 @@ class MoEEncoder:
     @classmethod
     def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
         """:meth:`from_pretrained` of settings that are checked already."""
-        # What the model cannot give is told before gigabytes are loaded.
+        # What the machine has not, and what the model cannot give, is told before gigabytes are loaded.
+        device_of(settings.device)
         config = load_config(settings.model, revision=settings.revision)
         depth = depth_of(config)
         reading = settings.reading(depth)
