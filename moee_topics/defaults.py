@@ -11,6 +11,9 @@ SEEDS = 2**32
 STORE_NAME = "store"
 """The folder of embeddings beside the runs, or beside the results of a scoring run, that share it."""
 
+VIEWS_SAMPLE = 2000
+"""Documents of a corpus whose views are compared."""
+
 OUTLIERS = -1
 """The topic id of documents that belong to no topic (HDBSCAN's noise)."""
 

@@ -12,7 +12,7 @@ import typer
 from moee_topics.cli.options import RUNS, Manner, Store, command
 from moee_topics.cli.score_arguments import ScoreArguments, read_arguments
 from moee_topics.cli.stdout import show_tables
-from moee_topics.defaults import STORE_NAME
+from moee_topics.defaults import STORE_NAME, VIEWS_SAMPLE
 
 if TYPE_CHECKING:
     from moee_topics.mteb import ScoreRecipe
@@ -93,7 +93,10 @@ def compare(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the results [default: runs/comparison; runs for a corpus]."),
     ] = None,
-    sample: Annotated[int, typer.Option("--sample", min=20, help="Documents whose views are compared.")] = 2000,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", min=20, help=f"Documents whose views are compared [default: {VIEWS_SAMPLE:,}]."),
+    ] = None,
     store: Store = None,
     manner: Manner,
 ) -> None:
@@ -108,17 +111,21 @@ def compare(
     views RECIPE  of a corpus: layers, poolings and routers of one pass
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
+    from moee_topics.errors import RecipeError
     from moee_topics.recipe import is_scoring, read_recipe
     from moee_topics.run_folder import RunFolder
 
+    words = arguments or []
+    if sample is not None and words[:1] != [VIEWS]:
+        raise RecipeError("--sample is for `compare views`; for fewer documents use corpus.limit=N.")
     # A folder with a manifest is a run; without one the name is that of a recipe.
-    folders = [Path(word) for word in arguments or [] if RunFolder.manifest.path(RunFolder(word)).is_file()]
-    if len(folders) == len(arguments or []) == 2:
+    folders = [Path(word) for word in words if RunFolder.manifest.path(RunFolder(word)).is_file()]
+    if len(folders) == len(words) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
-    elif (arguments or [""])[0] == VIEWS:
-        result = views_of_a_corpus((arguments or [])[1:], output or COMPARISON, store, sample, manner)
+    elif words[:1] == [VIEWS]:
+        result = views_of_a_corpus(words[1:], output or COMPARISON, store, sample, manner)
     else:
-        chosen = read_arguments(arguments or [])
+        chosen = read_arguments(words)
         has_corpus = chosen.recipe is not None and not is_scoring(read_recipe(chosen.recipe))
         compared = methods_of_a_corpus if has_corpus else blocks_of_tasks
         result = compared(chosen, output, store, manner)
@@ -179,7 +186,7 @@ def method_tables(comparison: MethodsComparison) -> list[TextTable]:
     ]
 
 
-def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample: int, manner: Manner) -> Result:
+def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample: int | None, manner: Manner) -> Result:
     """The views of one pass on a sample of a corpus."""
     from moee_topics.errors import RecipeError
     from moee_topics.mteb import compare_views, write_views
@@ -189,7 +196,9 @@ def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample
     if arguments.recipe is None:
         raise RecipeError("compare views needs a recipe of a corpus, such as: moee-topics compare views quickstart")
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    compared = compare_views(recipe, store or output / STORE_NAME, sample=sample, progress=manner.progress)
+    compared = compare_views(
+        recipe, store or output / STORE_NAME, sample=sample or VIEWS_SAMPLE, progress=manner.progress
+    )
     written = write_views(compared, output)
     return Result(written.data, written.tables, written.page)
 

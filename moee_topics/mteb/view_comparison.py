@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from moee_topics.corpus import Document, content_hash
+from moee_topics.defaults import VIEWS_SAMPLE
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSettings, EncoderSource, Reading, View
@@ -20,7 +21,6 @@ from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run import Workspace, sample_documents
 
-SAMPLE = 2000
 SEEDS = 3
 LAYERS = (0, 0.25, 0.5, 0.75, 0.9, "last")
 """Of a recipe that names none: what goes into the first layer, which is tokens without any context, and five depths."""
@@ -115,7 +115,7 @@ class ViewComparison:
 
 
 def compare_views(
-    recipe: Recipe, store: Path, *, sample: int = SAMPLE, progress: Progress | None = None
+    recipe: Recipe, store: Path, *, sample: int = VIEWS_SAMPLE, progress: Progress | None = None
 ) -> ViewComparison:
     """Reads a sample of a corpus in many views of one pass, clusters each, and measures the clusters.
 

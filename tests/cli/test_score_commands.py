@@ -111,6 +111,8 @@ def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_pa
         ((recipe, "fusion.method=concat,XY"), "no way to fuse called 'XY'"),
         ((recipe, "--method", "all"), "There is no option --method."),
         ((recipe, "score.alpha=1"), "there is no key score"),
+        ((recipe, "--sample", "40"), "use corpus.limit=N"),
+        ((run, run, "--sample", "40"), "is for `compare views`"),
     ]:
         result = call("compare", *arguments, "--output", tmp_path)
         assert result.exit_code == 3 and told in result.stderr, (arguments, result.output)
