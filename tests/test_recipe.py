@@ -154,7 +154,7 @@ def test_a_fault_of_a_section_hides_no_other_one() -> None:
         *("topics.representation=zz", "topics.seed_topic_list=[]", "seed=x", "nonsense=3"),
     )
     for fault in (
-        *("'idna' is not an encoding", "corpus.delimiter is 'ab'", "corpus.limit is 0", "fusion method 'foo'"),
+        *("'idna' is not an encoding", "corpus.delimiter is 'ab'", "corpus.limit is 0", "no way to fuse called 'foo'"),
         *("fusion.alpha is -1", "topics.outliers.target_share is 3", "topics.time_bins is 1", "topics.nr_topics is 1"),
         *("no representation 'zz'", "seed_topic_list is a list", "seed is 'x'", "no key nonsense"),
     ):

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
 from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Model, embedded_words, sample_of
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical
-from moee_topics.fuse.methods import METHODS, Block
+from moee_topics.fuse.methods import METHODS, Block, find_method
 from moee_topics.fuse.reduction import Reduction
 from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
 from moee_topics.fuse.standardizer import Standardizer
@@ -39,7 +40,7 @@ class Fusion:
     alone.
 
     Attributes:
-        method: see :mod:`moee_topics.fuse.methods`.
+        method: see :mod:`moee_topics.fuse.methods`; what tables call it (HS, RW, concat, sum) is understood too.
         alpha: weight of the routing weights in a method that weighs; 0 leaves the hidden states alone.
         standardize: the blocks that are brought to mean 0 and deviation 1 by the statistics of a corpus. Recipes may
             say true for "both" and false for "none".
@@ -72,14 +73,15 @@ class Fusion:
     def __post_init__(self) -> None:
         if isinstance(self.standardize, bool):
             object.__setattr__(self, "standardize", "both" if self.standardize else "none")
-        if self.method not in METHODS:
-            raise InputError(f"Unknown fusion method {self.method!r}; it is one of {', '.join(METHODS)}.")
+        # What tables call a method is understood too, and never kept: a fusion has one name, and one fingerprint.
+        object.__setattr__(self, "method", find_method(str(self.method)))
         if self.standardize not in get_args(Standardize):
             raise InputError(f"standardize is one of {', '.join(get_args(Standardize))}, got {self.standardize!r}.")
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise InputError(f"alpha is the weight of the routing weights, 0 or more; got {self.alpha}.")
-        if not (math.isfinite(self.lexical) and self.lexical >= 0):
-            raise InputError(f"lexical is the weight of the words, 0 or more; got {self.lexical}.")
+        for name, weighed in (("alpha", "the routing weights"), ("lexical", "the words")):
+            weight: Any = getattr(self, name)
+            is_number = isinstance(weight, Real) and not isinstance(weight, bool)  # to Python True is a number
+            if not (is_number and math.isfinite(weight) and weight >= 0):
+                raise InputError(f"{name} is the weight of {weighed}, 0 or more; got {weight!r}.")
         if isinstance(self.filters, str):
             raise InputError(f"filters is a list of names, such as filters=[{self.filters}]; got {self.filters!r}.")
         object.__setattr__(self, "filters", tuple(self.filters))  # as a saved fusion and Python callers have lists

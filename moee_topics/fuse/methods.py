@@ -10,6 +10,7 @@ import numpy as np
 
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, unit_rows
+from moee_topics.messages import did_you_mean
 
 Block = Literal["hidden_states", "routing_weights"]
 
@@ -68,4 +69,5 @@ def find_method(name: str) -> str:
         if name.strip().lower() in (method, entry.short_name.lower()):
             return method
     names = ", ".join(f"{method} ({entry.short_name})" for method, entry in METHODS.items())
-    raise InputError(f"There is no way to fuse called {name!r}; there are {names}.")
+    near = did_you_mean(name.strip().lower(), list(METHODS))
+    raise InputError(f"There is no way to fuse called {name!r}; there are {names}.{near}")

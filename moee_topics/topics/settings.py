@@ -136,7 +136,7 @@ class ClusterSettings:
     Attributes:
         method: the package "hdbscan", HDBSCAN of scikit-learn, of fast-hdbscan (extra ``fast``) or of cuML (on a GPU),
             "kmeans", or "evoc" (extra ``fast``), each with the arguments of the section hdbscan that it knows.
-        reducer: "umap", "pca" (as many components as UMAP would give), or "none", which "evoc" is made for.
+        reducer: "umap", "pca" (as many components as UMAP would give), or "none", as "evoc" reduces by itself.
         clusters: how many; for "kmeans", which cannot find that out.
     """
 

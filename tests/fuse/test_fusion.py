@@ -14,12 +14,27 @@ from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import raw_blocks, unit_rows
 from moee_topics.fuse.fusion import Fusion, fuse_all
 from moee_topics.fuse.methods import METHODS
+from moee_topics.recipe import parse_recipe
 
 
-@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf")])
-def test_an_alpha_that_makes_no_sense_is_refused(alpha: float) -> None:
+@pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "1", True, None])
+def test_an_alpha_that_makes_no_sense_is_refused(alpha: Any) -> None:
     with pytest.raises(InputError, match="0 or more"):
         fuse(embeddings(2), "weighted_sum", alpha=alpha)
+    with pytest.raises(InputError, match="weight of the words, 0 or more"):
+        Fusion(lexical=alpha)
+    assert Fusion(alpha=np.float32(2)).label == Fusion(alpha=2).label == "sum 2 z"  # type: ignore[arg-type]
+
+
+def test_a_method_goes_by_the_name_that_tables_give_it_and_is_kept_under_its_own() -> None:
+    for method, entry in METHODS.items():
+        assert Fusion(entry.short_name) == Fusion(entry.short_name.lower()) == Fusion(method)
+        assert Fusion(entry.short_name).method == method
+    recipe = parse_recipe({"corpus": {"source": "x"}}, ["fusion.method=SUM"])
+    assert recipe == parse_recipe({"corpus": {"source": "x"}}, ["fusion.method=weighted_sum"])
+    assert recipe.model_dump()["fusion"]["method"] == "weighted_sum"
+    with pytest.raises(InputError, match="Did you mean weighted_sum"):
+        Fusion("weighed_sum")
 
 
 @pytest.mark.parametrize("method", ["routing_weights", "concat", "weighted_sum"])
@@ -61,7 +76,7 @@ def test_a_file_that_is_no_fusion_is_refused(tmp_path: Path) -> None:
     save_file({"hidden_states.count": np.ones(1)}, tmp_path / "other", metadata={"fusion": '{"method": "max"}'})
     save_file({}, tmp_path / "none")
     for name in ("bad", "absent", "other", "none"):
-        with pytest.raises(InputError, match=r"holds no fusion|Unknown fusion method"):
+        with pytest.raises(InputError, match=r"holds no fusion|no way to fuse"):
             Fusion.load(tmp_path / name)
 
 

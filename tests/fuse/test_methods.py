@@ -139,5 +139,5 @@ def test_the_report_calls_a_new_entry_by_its_name_and_says_that_topics_lean_on_r
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'sum'.*weighted_sum"):
-        fuse(embeddings(2), "sum")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"'mean'.*weighted_sum"):
+        fuse(embeddings(2), "mean")  # type: ignore[arg-type]
