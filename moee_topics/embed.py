@@ -305,7 +305,7 @@ class Embedder:
                 parts[entry].append(part)
             self.encoded += len(some)
             self.progress.advance(done + start + len(some), total or done + len(texts))
-        return {entry: Embeddings.concatenate(found) for entry, found in parts.items()}
+        return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
 
     def _pass(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
         if "views" in self.key:

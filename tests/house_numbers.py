@@ -52,10 +52,10 @@ def numbers() -> dict[str, float]:
     """What can be counted of the package."""
     paths = sorted(house_map.PACKAGE.rglob("*.py"))
     sources = {path: path.read_text(encoding="utf-8").splitlines() for path in paths}
-    found = {path: list(functions(path)) for path in paths}
+    defined = {path: list(functions(path)) for path in paths}
     used = sum(map(mentions, paths), Counter[str]())
-    private = [f for many in found.values() for f in many if f.name.startswith("_") and not f.name.endswith("__")]
-    lengths = sorted(body_lines(f, sources[path]) for path, many in found.items() for f in many)
+    private = [f for many in defined.values() for f in many if f.name.startswith("_") and not f.name.endswith("__")]
+    lengths = sorted(body_lines(f, sources[path]) for path, many in defined.items() for f in many)
     lines = sum(map(len, sources.values()))
     arrows = house_map.arrows()
     return {
@@ -71,11 +71,11 @@ def numbers() -> dict[str, float]:
         "private functions with one caller": sum(used[f.name] == 1 for f in private),
         "of these with fewer than five lines": sum(
             used[f.name] == 1 and body_lines(f, sources[path]) < 5
-            for path, many in found.items()
+            for path, many in defined.items()
             for f in many
             if f in private
         ),
-        "functions with one caller": sum(used[f.name] == 1 for many in found.values() for f in many),
+        "functions with one caller": sum(used[f.name] == 1 for many in defined.values() for f in many),
         "comments per 100 lines": round(100 * sum(map(comments, paths)) / lines, 1),
     }
 

@@ -52,7 +52,7 @@ def multi_hot(embeddings: Embeddings, k: int) -> FloatArray:
     return hot
 
 
-SCORES: Mapping[str, Callable[[Embeddings, int], FloatArray]] = {
+ROUTER_SCORES: Mapping[str, Callable[[Embeddings, int], FloatArray]] = {
     "softmax": softmax_scores,
     "logits": logits,
     "top_k": top_k,
@@ -65,8 +65,8 @@ class RoutingBlock:
     """What the block of routing weights is made of.
 
     Attributes:
-        scores: a name in ``SCORES``: "softmax" over all experts, "logits" before it, "top_k" for the weights of the
-            heaviest alone, "multi_hot" for which these are.
+        scores: a name in ``ROUTER_SCORES``: "softmax" over all experts, "logits" before it, "top_k" for the weights of
+            the heaviest alone, "multi_hot" for which these are.
         top_k: how many are the heaviest, for the last two; a model's own number is on its card (``models show``).
         experts: "idf" counts an expert the less, the more documents give it more than its fair share, as words are
             weighed in TF-IDF; some experts take part in everything (arXiv 2601.03425).
@@ -85,8 +85,8 @@ class RoutingBlock:
     weights: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.scores not in SCORES:
-            raise InputError(f"fusion.routing.scores is {self.scores!r}; it is one of {', '.join(SCORES)}.")
+        if self.scores not in ROUTER_SCORES:
+            raise InputError(f"fusion.routing.scores is {self.scores!r}; it is one of {', '.join(ROUTER_SCORES)}.")
         if self.experts not in get_args(ExpertWeights):
             raise InputError(f"fusion.routing.experts is {self.experts!r}; it is 'equal' or 'idf'.")
         if not isinstance(self.layers, str):
@@ -112,7 +112,7 @@ class RoutingBlock:
         """The same documents with these scores in the place of their routing weights."""
         if self.scores == "softmax":
             return embeddings
-        return replace(embeddings, mean_routing_weights=SCORES[self.scores](embeddings, self.top_k))
+        return replace(embeddings, mean_routing_weights=ROUTER_SCORES[self.scores](embeddings, self.top_k))
 
     def watching(self, blocks: Iterable[Embeddings], usage: Usage) -> Iterator[Embeddings]:
         """A stream of documents with these scores, counted on the way."""

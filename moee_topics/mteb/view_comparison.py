@@ -24,7 +24,8 @@ from moee_topics.run import Workspace, sample_documents
 SEEDS = 3
 LAYERS = (0, 0.25, 0.5, 0.75, 0.9, "last")
 """Of a recipe that names none: what goes into the first layer, which is tokens without any context, and five depths."""
-POOLINGS = ("last_token", "mean", "weighted_mean")
+COMPARED_POOLINGS = ("last_token", "mean", "weighted_mean")
+"""Of a recipe that names one: by hand, since each more is another clustering of every layer; a list adds others."""
 WITHOUT_PROMPT = "mean_without_prompt"
 SHUFFLED = "experts shuffled"
 FEWEST = 20
@@ -240,7 +241,7 @@ def many_views(settings: EncoderSettings) -> EncoderSettings:
         layers = (layers, *(layer for layer in LAYERS if layer != 0 or settings.states == "hidden_states"))
     if not isinstance(pooling, tuple):
         # Without a prompt the mean without it is the mean again, but for a token that begins every text.
-        others = (*POOLINGS, WITHOUT_PROMPT) if settings.template != "{text}" else POOLINGS
+        others = (*COMPARED_POOLINGS, WITHOUT_PROMPT) if settings.template != "{text}" else COMPARED_POOLINGS
         pooling = tuple(dict.fromkeys((pooling, *others)))
     if routing is None:
         routing = (*pooling, "frequency")

@@ -15,7 +15,7 @@ from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 
-SCORES = ("stability", "stability_bootstrap")
+STABILITY_SCORES = ("stability", "stability_bootstrap")
 
 
 class StabilityStage(Stage):
@@ -71,5 +71,5 @@ class StabilityStage(Stage):
 
 def _write_scores(work: Workspace, scores: Mapping[str, Any]) -> None:
     """Puts these in the place of all scores of stability."""
-    others = {name: score for name, score in RunFolder.scores.read(work.run).items() if name not in SCORES}
+    others = {name: score for name, score in RunFolder.scores.read(work.run).items() if name not in STABILITY_SCORES}
     RunFolder.scores.write(work.run, {**others, **scores})

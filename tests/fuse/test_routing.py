@@ -12,7 +12,7 @@ from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion, RoutingBlock
 from moee_topics.fuse.blocks import flat_routing
-from moee_topics.fuse.routing import SCORES, Usage, entropy
+from moee_topics.fuse.routing import ROUTER_SCORES, Usage, entropy
 
 LOGITS = np.log(np.array([[[1.0, 2.0, 5.0], [4.0, 4.0, 2.0]], [[6.0, 3.0, 1.0], [2.0, 4.0, 4.0]]], dtype=np.float32))
 """Two documents, two layers, three experts, whose softmax is 0.1, 0.2, 0.5 … over its sum."""
@@ -26,7 +26,7 @@ def documents(count: int = 40, seed: int = 0) -> Embeddings:
 
 
 def test_each_kind_of_scores_is_what_its_name_says() -> None:
-    scores = {name: score(TWO, 2) for name, score in SCORES.items()}
+    scores = {name: score(TWO, 2) for name, score in ROUTER_SCORES.items()}
     np.testing.assert_array_equal(scores["softmax"], softmax(LOGITS))
     np.testing.assert_array_equal(scores["logits"], LOGITS)
     np.testing.assert_allclose(scores["top_k"][0], [[0, 2 / 7, 5 / 7], [0.5, 0.5, 0]], atol=1e-6)
@@ -34,15 +34,15 @@ def test_each_kind_of_scores_is_what_its_name_says() -> None:
 
 
 def test_of_experts_that_tie_the_first_is_taken_and_all_where_k_is_more() -> None:
-    assert SCORES["multi_hot"](TWO, 1)[:, 1].tolist() == [[1, 0, 0], [0, 1, 0]]
-    assert (SCORES["multi_hot"](TWO, 9) == 1).all()
-    np.testing.assert_allclose(SCORES["top_k"](TWO, 9), softmax(LOGITS), atol=1e-6)
+    assert ROUTER_SCORES["multi_hot"](TWO, 1)[:, 1].tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert (ROUTER_SCORES["multi_hot"](TWO, 9) == 1).all()
+    np.testing.assert_allclose(ROUTER_SCORES["top_k"](TWO, 9), softmax(LOGITS), atol=1e-6)
 
 
-@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("scores", ROUTER_SCORES)
 def test_a_fusion_puts_the_scores_in_the_place_of_the_routing_weights(scores: Any) -> None:
     fusion = Fusion("routing_weights", standardize="none", routing=RoutingBlock(scores, 2))
-    np.testing.assert_allclose(fusion.transform(TWO), SCORES[scores](TWO, 2).reshape(2, -1), atol=1e-6)
+    np.testing.assert_allclose(fusion.transform(TWO), ROUTER_SCORES[scores](TWO, 2).reshape(2, -1), atol=1e-6)
 
 
 def test_an_expert_that_every_document_uses_counts_nothing_with_idf() -> None:
@@ -128,7 +128,7 @@ def test_weights_of_other_layers_than_the_model_has_are_refused() -> None:
 
 def test_a_model_without_routers_is_told_as_ever() -> None:
     nothing = Embeddings(np.ones((3, 2), np.float32), np.zeros((3, 0, 0), np.float32))
-    for scores in SCORES:
+    for scores in ROUTER_SCORES:
         assert flat_routing(RoutingBlock(scores).read(nothing)).shape == (3, 0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no routers"):
         Fusion(standardize="none").transform(nothing)
