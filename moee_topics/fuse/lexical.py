@@ -6,6 +6,7 @@ scikit-learn is imported where it is used: every recipe names a fusion, and read
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ DIMENSIONS = 100
 MOST_WORDS = 20_000  # 100 float32 numbers for each are 8 MB in a run folder; rarer words hardly move a direction
 MOST_DOCUMENTS = 100_000  # learnt from; more of them change directions little and cost memory
 DOCUMENTS_AT_ONCE = 4096
+DOCUMENTS_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,16 @@ class Lexical:
         try:
             counts = vectorizer.fit_transform(texts)
         except ValueError as error:  # scikit-learn's for every way to have no words
-            raise InputError(
-                f"fusion.lexical weighs words, and of {len(texts):,} different documents no two share one that no more "
-                "than half of them have. Leave words out with fusion.lexical=0"
-            ) from error
+            raise _without_words(len(texts)) from error
         # Squared, and without the one that scikit-learn adds: common words count so little that no list of stop words
         # is needed. AMI of words alone, squared / plain / plain with English stop words: 20 Newsgroups 46 / 39 / 38,
         # arXiv abstracts 43 / 41 / 39, computer science titles 13 / 9 / 11 (2,500 texts, 3 seeds).
         weights = TfidfTransformer(sublinear_tf=True).fit(counts)
         weights.idf_ = (weights.idf_ - 1) ** 2
         most = min(DIMENSIONS, *counts.shape)
-        components = TruncatedSVD(most, random_state=SEED).fit(weights.transform(counts)).components_
+        svd = TruncatedSVD(most, random_state=SEED)
+        # Of a single word, which it refuses, that word is the direction.
+        components = svd.fit(weights.transform(counts)).components_ if most > 1 else np.ones((1, 1))
         return cls(
             tuple(vectorizer.get_feature_names_out().tolist()),
             weights.idf_.astype(np.float32),
@@ -114,6 +115,35 @@ class Lexical:
         if not is_text or idf.shape != (len(words),) or components.ndim != 2 or components.shape[1] != len(words):
             raise ValueError("the words, their weights and their directions are not of one number")
         return cls(tuple(words), idf, components)
+
+
+def check_words(texts: Iterable[str]) -> None:
+    """Looks before hours of encoding whether there are words to weigh; a thousand usual texts tell, and end the look.
+
+    Raises:
+        InputError: no word is in two documents or more, and in no more than half of them.
+    """
+    documents_with: Counter[str] = Counter()
+    seen: set[str] = set()
+
+    def found() -> bool:
+        return any(2 <= documents <= len(seen) / 2 for documents in documents_with.values())
+
+    for text in texts:
+        if text not in seen:
+            seen.add(text)
+            documents_with.update(set(_terms(text)))
+            if len(seen) % DOCUMENTS_LOOKED_AT == 0 and found():
+                return
+    if not found():
+        raise _without_words(len(seen))
+
+
+def _without_words(documents: int) -> InputError:
+    return InputError(
+        f"fusion.lexical weighs words, and of {documents:,} different documents no two share one that no more than "
+        "half of them have. Leave words out with fusion.lexical=0"
+    )
 
 
 def _terms(text: str) -> list[str]:

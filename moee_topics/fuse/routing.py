@@ -108,6 +108,18 @@ class RoutingBlock:
         layers = self.layers if isinstance(self.layers, str) else "by layer"
         return scores + "".join(f" {name}" for name in (self.experts, layers) if name != "equal")
 
+    def check_layers(self, layers: int) -> None:
+        """Refuses weights of other layers than the model's ``layers`` MoE layers.
+
+        Raises:
+            InputError: not one weight for each layer.
+        """
+        if not isinstance(self.layers, str) and len(self.layers) != layers:
+            raise InputError(
+                f"fusion.routing.layers has {len(self.layers)} weights, and the model has {layers} MoE layers. Give "
+                "one for each, or fusion.routing.layers=information"
+            )
+
     def read(self, embeddings: Embeddings) -> Embeddings:
         """The same documents with these scores in the place of their routing weights."""
         if self.scores == "softmax":
@@ -138,14 +150,11 @@ class RoutingBlock:
 
     def _weights(self, usage: Usage) -> NDArray[np.float32]:
         layers, experts = usage.shares.shape
+        self.check_layers(layers)
         weights = usage.idf() if self.experts == "idf" else np.ones((layers, experts))
         by_layer = usage.information() if self.layers == "information" else np.ones(layers)
         if not isinstance(self.layers, str):
             by_layer = np.array(self.layers)
-        if len(by_layer) != layers:
-            raise InputError(
-                f"fusion.routing.layers has {len(by_layer)} weights, and the model has {layers} MoE layers."
-            )
         return np.asarray(weights * by_layer[:, None], dtype=np.float32)
 
     def settings(self) -> dict[str, Any]:

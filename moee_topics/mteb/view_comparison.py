@@ -16,10 +16,10 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSettings, EncoderSource, Reading, View
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ViewScores, rank_correlations, score_view
-from moee_topics.fuse import METHODS, Fusion, RoutingBlock, Usage
+from moee_topics.fuse import METHODS, Fusion, RoutingBlock, Usage, check_words
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
-from moee_topics.run import Workspace, sample_documents
+from moee_topics.run import Workspace, check_layers, sample_documents
 
 SEEDS = 3
 LAYERS = (0, 0.25, 0.5, 0.75, 0.9, "last")
@@ -128,16 +128,19 @@ def compare_views(
         progress: is told how far the work is.
 
     Raises:
-        InputError: too few documents, or a layer that the model does not have.
+        InputError: too few documents, a layer that the model does not have, or no words where they are weighed.
         ModelError: the model cannot be loaded, or the states between its layers cannot be read.
         Interrupted: stopped by the user; encoded texts are kept.
     """
     progress = progress or Progress()
     documents = sampled(Workspace(recipe, store, store, progress), sample)
     source = EncoderSource(many_views(recipe.encoder), require_routers=recipe.fusion.needs_routers)
+    texts = [document.text for document in documents]
+    check_layers(recipe.fusion, source)
+    if recipe.fusion.lexical:
+        check_words(texts)
     with resumable("Encoded texts are kept: run the same command again to go on."):
         embedder = Embedder(source, store, key=source.stored_key(store), progress=progress)
-        texts = [document.text for document in documents]
         progress.begin("embed", f"{source.settings.model}, {len(texts):,} documents, {len(source.reading.views)} views")
         embedder.ensure_texts(texts)
         read = Sample(texts, labels_of(documents), source, embedder, recipe.seed)

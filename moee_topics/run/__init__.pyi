@@ -2,6 +2,7 @@ from .embed_stage import Encoded as Encoded
 from .embed_stage import embed as embed
 from .estimates import estimate as estimate
 from .estimates import sample_documents as sample_documents
+from .fit_stage import check_layers as check_layers
 from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
 from .idle_keys import idle_in_prediction as idle_in_prediction

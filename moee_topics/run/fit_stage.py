@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from moee_topics import __version__
 from moee_topics.corpus import Document
+from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Score, find_experts, first_of_each, gather_routing_weights
-from moee_topics.fuse import Fusion, fuse_all
+from moee_topics.fuse import Fusion, check_words, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.reduce_stage import ReduceStage
@@ -106,15 +107,8 @@ class FitStage(Stage):
         """The topic model of the documents, and the fusion that made their vectors."""
         documents = work.documents()
         texts = [document.text for document in documents]
-        with steps.step("fuse", work.recipe.fusion.label):
-            try:
-                fusion, vectors = fused(work, texts)
-            except InputError as error:  # no two share a word; copies and emoji have a cause that says more
-                if cause := too_few_texts(texts):
-                    raise InputError(cause) from error
-                if cause := why_no_words(texts, work.fit_settings()):
-                    raise InputError(f"{cause} fusion.lexical=0") from error
-                raise
+        with steps.step("fuse", work.recipe.fusion.label), told_by_cause(work):
+            fusion, vectors = fused(work, texts)
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
             return fit_documents(work, documents, fusion, vectors), fusion
 
@@ -122,6 +116,43 @@ class FitStage(Stage):
         """The encoder that new documents need."""
         # The settings as they were asked for, and the key: a model of the same name may be another one tomorrow.
         return {"options": asdict(work.recipe.encoder), "key": dict(sorted(work.embedder.key.items()))}
+
+
+def check_fusion(work: Workspace) -> None:
+    """Looks before hours of encoding whether the fusion will find the layers and words that it weighs.
+
+    Raises:
+        InputError: it has not one weight for each layer, or weighs words and there are none.
+    """
+    check_layers(work.recipe.fusion, work.encoder)
+    if work.recipe.fusion.lexical:
+        with told_by_cause(work):
+            check_words(document.text for document in work.passing())
+
+
+def check_layers(fusion: Fusion, encoder: EncoderSource) -> None:
+    """Refuses a fusion with weights of layers where the model has more or fewer; it is not loaded for that.
+
+    Raises:
+        InputError: it has not one weight for each layer.
+    """
+    # A model without routers has an error of its own.
+    if not isinstance(fusion.routing.layers, str) and (layers := encoder.card.layers):
+        fusion.routing.check_layers(layers)
+
+
+@contextmanager
+def told_by_cause(work: Workspace) -> Iterator[None]:
+    """Tells why a fusion cannot be fitted: where no two documents share a word, copies and emoji say more than that."""
+    try:
+        yield
+    except InputError as error:
+        texts = [document.text for document in work.documents()]
+        if cause := too_few_texts(texts):
+            raise InputError(cause) from error
+        if cause := why_no_words(texts, work.fit_settings()):
+            raise InputError(f"{cause} fusion.lexical=0") from error
+        raise
 
 
 def fused(work: Workspace, texts: Sequence[str]) -> tuple[Fusion, NDArray[np.float32]]:

@@ -18,7 +18,7 @@ from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run.embed_stage import EmbedStage
-from moee_topics.run.fit_stage import FitStage
+from moee_topics.run.fit_stage import FitStage, check_fusion
 from moee_topics.run.ledger import StageRecord
 from moee_topics.run.manifest import write_manifest
 from moee_topics.run.reduce_stage import ReduceStage
@@ -120,6 +120,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
         if not FitStage().is_done(work):
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
             check_large(work.fit_settings(), work.survey.documents)
+            check_fusion(work)
             _spare_updates(work)
         with work.writing():
             go_through(stages, work)

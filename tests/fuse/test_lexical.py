@@ -10,7 +10,7 @@ import pytest
 from bag_of_words import FILLER, THEMES
 
 from moee_topics.errors import InputError
-from moee_topics.fuse.lexical import DIMENSIONS, Lexical
+from moee_topics.fuse.lexical import DIMENSIONS, Lexical, check_words
 
 CHINESE = ["今天天气很好", "今天我们去公园", "公园里有很多人", "银行利率上升", "银行降低利率"]
 
@@ -66,8 +66,23 @@ def test_scripts_without_spaces_are_read_by_pairs_of_characters() -> None:
 
 @pytest.mark.parametrize("texts", [[], ["one"], ["one", "two"], ["🙂", "🙃", "…"], ["same words"] * 5])
 def test_a_corpus_without_shared_words_is_refused_with_the_override_that_helps(texts: list[str]) -> None:
-    with pytest.raises(InputError, match=r"fusion\.lexical=0"):
-        Lexical.fit(texts)
+    for refuse in (Lexical.fit, check_words):
+        with pytest.raises(InputError, match=r"fusion\.lexical=0"):
+            refuse(texts)
+
+
+@pytest.mark.parametrize("texts", [themed(60)[0], CHINESE, ["apple 1", "apple 2", "pear 3", "plum 4"]])
+def test_a_corpus_of_whose_words_a_fit_can_learn_passes_the_look_beforehand(texts: list[str]) -> None:
+    check_words(texts * 2)
+    assert Lexical.fit(texts).vocabulary
+
+
+def test_the_look_at_words_ends_as_soon_as_it_may_and_goes_on_where_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moee_topics.fuse.lexical.DOCUMENTS_LOOKED_AT", 10)
+    texts = iter(themed(60)[0])
+    check_words(texts)
+    assert len(list(texts)) == 50
+    check_words([f"everywhere row{row} shared{row if row < 30 else row // 2}" for row in range(60)])
 
 
 def test_what_was_learnt_survives_as_tensors() -> None:

@@ -120,6 +120,18 @@ def test_too_few_documents_are_refused(recipe: Recipe, tmp_path: Path) -> None:
         compare_views(recipe, tmp_path, sample=5)
 
 
+def test_what_the_recipe_s_fusion_cannot_learn_is_told_before_anything_is_encoded(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MoEEncoder, "from_settings", lambda *_, **__: pytest.fail("the weights were loaded"))
+    with pytest.raises(InputError, match="has 3 weights, and the model has 2 MoE layers"):
+        compare_views(parse_recipe(recipe.to_json(), ["fusion.routing.layers=[1,2,3]"]), tmp_path, sample=30)
+    (tmp_path / "numbers.csv").write_text("text\n" + "".join(f"word{row} text{row}\n" for row in range(40)))
+    lonely = parse_recipe(recipe.to_json(), [f"corpus.source={tmp_path / 'numbers.csv'}", "fusion.lexical=1"])
+    with pytest.raises(InputError, match=r"no two share one.*fusion\.lexical=0"):
+        compare_views(lonely, tmp_path, sample=30)
+
+
 def test_a_recipe_that_names_views_has_those_compared_and_no_others() -> None:
     named = many_views(
         EncoderSettings("some/model", layers=(3, 4), pooling=("mean", "last_token"), routing="frequency")

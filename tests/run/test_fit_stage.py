@@ -214,6 +214,22 @@ def test_a_corpus_that_no_topic_can_describe_is_refused_with_the_cause_and_an_ov
         assert all(topic.words for topic in run.ranked_topics)
 
 
+@pytest.mark.parametrize(
+    ("override", "texts", "message"),
+    [
+        ("fusion.routing.layers=[1,2,3]", STOP_WORDS, "has 3 weights, and the model has 2 MoE layers"),
+        ("fusion.lexical=1", [f"word{a} text{a}" for a in range(40)], "of 40 different documents no two share one"),
+        ("fusion.lexical=1", EMOJI, "No document holds a word of two letters or digits"),
+    ],
+)
+def test_what_a_fusion_cannot_learn_is_told_before_anything_is_encoded(
+    tmp_path: Path, tiny_olmoe: Path, no_model: None, override: str, texts: list[str], message: str
+) -> None:
+    corpus = odd_corpus(tmp_path / "odd.jsonl", texts)
+    with pytest.raises(InputError, match=message):
+        pipeline.run(recipe_of(corpus, tiny_olmoe, override), tmp_path / "run", tmp_path / "store")
+
+
 def test_texts_that_were_cut_to_the_same_beginning_are_no_copies(tmp_path: Path, tiny_olmoe: Path) -> None:
     corpus = odd_corpus(
         tmp_path / "alike.jsonl", [f"{'the same beginning ' * 30} {end} {end * 2}" for end in range(40)]
