@@ -1,4 +1,4 @@
-"""The order of things: embed, reduce, fit, stability, report, prediction from a finished run; it alone reads a recipe."""
+"""The order of things: embed, reduce, fit, stability, report; predictions from a finished run. It alone reads recipes."""
 
 from __future__ import annotations
 
