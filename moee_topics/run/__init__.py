@@ -1,4 +1,4 @@
-"""The order of things: embed, reduce, fit, stability, report; predictions from a finished run. It alone reads recipes."""
+"""The order of things: embed, reduce, fit, stability, report; predictions of a finished run. It alone reads recipes."""
 
 from __future__ import annotations
 
