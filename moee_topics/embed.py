@@ -308,6 +308,7 @@ class Embedder:
         return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
 
     def _pass(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
+        # An encoder that names no views has one entry alone.
         if "views" in self.key:
             return cast(ViewEncoder, self.encoder).encode_entries(texts, entries)
         (entry,) = entries

@@ -15,6 +15,7 @@ from sklearn.metrics import (
     calinski_harabasz_score,
     silhouette_score,
 )
+from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.errors import InputError
@@ -68,7 +69,8 @@ def score_view(
             f"{len(vectors)} documents cannot be compared in {count} clusters: there must be two classes or more, and "
             "twice as many documents as clusters."
         )
-    rows = _at_length_one(vectors)
+    # In float64: activations of some decoders reach 6,000, and float32 would round their squares.
+    rows = normalize(vectors.astype(np.float64)).astype(np.float32)
     with threadpool_limits(limits=1):  # more threads sum in another order, and the same seed gives other clusters
         clusterings = [KMeans(count, n_init=1, random_state=seed).fit_predict(rows) for seed in seeds]
         measures = {
@@ -99,11 +101,6 @@ def rank_correlations(scores: Sequence[ViewScores]) -> dict[str, float]:
         ranks_something = len(set(values)) > 1 and len(set(ami)) > 1
         correlations[name] = float(spearmanr(ami, values).statistic) if ranks_something else 0.0
     return correlations
-
-
-def _at_length_one(vectors: Vectors) -> Vectors:
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
 
 
 def _stability(rows: Vectors, clusters: int, seed: int) -> float:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -106,7 +105,11 @@ def grid_search_alpha_pairs(
         for one, other in zip(*blocks, strict=True)
     )
     target = np.asarray(gold, dtype=np.float64)
-    return _best("spearman with known scores", alphas, lambda alpha: _spearman(hidden + alpha * routing, target))
+
+    def agreement(alpha: float) -> float:
+        return float(spearmanr(hidden + alpha * routing, target).statistic)
+
+    return _best("spearman with known scores", alphas, agreement)
 
 
 def _best(criterion: str, alphas: Sequence[float], score: Score) -> AlphaChoice:
@@ -122,10 +125,6 @@ def _check(alphas: Sequence[float], blocks: Blocks) -> None:
         raise InputError(f"Choosing alpha needs at least 20 documents, got {len(blocks[0])}. Set alpha by hand.")
     for alpha in alphas:
         Fusion("weighted_sum", alpha).combine((blocks[0][:1], blocks[1][:1]))  # refuses what no fusion takes
-
-
-def _spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def _k_means(clusters: int, seed: int, starts: int) -> KMeans:
