@@ -60,6 +60,24 @@ ROUTER_SCORES: Mapping[str, Callable[[Embeddings, int], FloatArray]] = {
 }
 
 
+def _layer_weights(given: Any) -> tuple[float, ...]:
+    """A weight of 0 or more for each layer.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        weights = () if isinstance(given, str) else tuple(map(float, given))
+    except (TypeError, ValueError):
+        weights = ()
+    if not weights or not all(np.isfinite(weight) and weight >= 0 for weight in weights):
+        raise InputError(
+            f"fusion.routing.layers is {given!r}; it is {' or '.join(map(repr, get_args(LayerWeights)))}, or a weight "
+            "of 0 or more for each layer."
+        )
+    return weights
+
+
 @dataclass(frozen=True)
 class RoutingBlock:
     """What the block of routing weights is made of.
@@ -89,11 +107,10 @@ class RoutingBlock:
             raise InputError(f"fusion.routing.scores is {self.scores!r}; it is one of {', '.join(ROUTER_SCORES)}.")
         if self.experts not in get_args(ExpertWeights):
             raise InputError(f"fusion.routing.experts is {self.experts!r}; it is 'equal' or 'idf'.")
-        if not isinstance(self.layers, str):
-            object.__setattr__(self, "layers", tuple(map(float, self.layers)))
-        weights = [] if isinstance(self.layers, str) else self.layers
-        if not all(np.isfinite(weight) and weight >= 0 for weight in weights) or self.layers == ():
-            raise InputError(f"fusion.routing.layers has a weight of 0 or more for each layer; got {self.layers}.")
+        if not isinstance(self.top_k, int) or self.top_k < 1:
+            raise InputError(f"fusion.routing.top_k is {self.top_k!r}; it is a whole number of 1 or more.")
+        if not isinstance(self.layers, str) or self.layers not in get_args(LayerWeights):
+            object.__setattr__(self, "layers", _layer_weights(self.layers))
 
     @property
     def learns(self) -> bool:

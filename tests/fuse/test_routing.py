@@ -114,6 +114,12 @@ def test_a_fusion_says_which_scores_it_takes() -> None:
         ({"experts": "tfidf"}, "'equal' or 'idf'"),
         ({"layers": (1.0, -1.0)}, "a weight of 0 or more"),
         ({"layers": ()}, "a weight of 0 or more"),
+        ({"layers": "entropy"}, "'equal' or 'information'"),
+        ({"layers": ("x", 1.0)}, "a weight of 0 or more"),
+        ({"layers": 3}, "a weight of 0 or more"),
+        ({"layers": (1.0, float("nan"))}, "a weight of 0 or more"),
+        ({"top_k": 0}, "a whole number of 1 or more"),
+        ({"top_k": 2.5}, "a whole number of 1 or more"),
     ],
 )
 def test_what_there_is_not_is_refused_by_name(options: dict[str, Any], message: str) -> None:
