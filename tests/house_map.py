@@ -29,7 +29,7 @@ FLOORS: list[dict[str, str]] = [
     {"report": "one HTML file, tables, figures"},
     {"recipe": "the schema of a run"},
     {"run": "the stages and their order"},
-    {"mteb": "scoring tasks"},
+    {"mteb": "scoring tasks", "serve": "a run over HTTP"},
     {"cli": "the command line"},
 ]
 """From the ground up; a room imports from lower floors only."""

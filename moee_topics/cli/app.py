@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from moee_topics import __version__
-from moee_topics.cli import model_commands, recipe_commands, run_commands, score_commands, update_commands
+from moee_topics.cli import (
+    model_commands,
+    recipe_commands,
+    run_commands,
+    score_commands,
+    serve_commands,
+    update_commands,
+)
 from moee_topics.cli.command_group import group_of
 
 app = group_of(
@@ -28,6 +35,7 @@ app = group_of(
         update_commands.diff,
         score_commands.compare,
         score_commands.score,
+        serve_commands.serve,
         model_commands.doctor,
     ],
     help="Topic models on the hidden states and routing weights of mixture-of-experts language models.",

@@ -7,6 +7,7 @@ from .corpus import plain_text as plain_text
 from .corpus import well_formed as well_formed
 from .document import HASH_BYTES as HASH_BYTES
 from .document import Document as Document
+from .document import Record as Record
 from .document import content_hash as content_hash
 from .rows import Row as Row
 from .settings import MISSING as MISSING

@@ -11,6 +11,7 @@ from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictor as Predictor
 from .predictor import corpus_like as corpus_like
+from .predictor import own_settings as own_settings
 from .predictor import predict as predict
 from .report_stage import report as report
 from .stage import Stage as Stage

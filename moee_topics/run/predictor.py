@@ -81,6 +81,17 @@ def own_reading(run: RunFolder) -> dict[str, Any]:
     return own
 
 
+def own_settings(run: RunFolder) -> CorpusSettings:
+    """How a run read the texts of its corpus, for single texts: what it cleaned, and nothing of files and columns.
+
+    Raises:
+        InputError: the folder holds no finished run, or its manifest is damaged.
+    """
+    own = own_reading(run)
+    kept = {key: own[key] for key in ("clean", "missing") if key in own}
+    return build(Reading, {"corpus": {**kept, "source": "-"}}, name="serve").corpus
+
+
 def open_like(own: Mapping[str, Any], source: str, overrides: Sequence[str], *, name: str) -> Corpus:
     """Opens a source the way another one was read; without columns, its texts stand for those of the one column.
 

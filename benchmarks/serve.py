@@ -1,0 +1,97 @@
+"""A served run under load: how long an answer takes with 1, 16 and 64 clients, and whether all are right.
+
+    moee-topics run quickstart
+    python benchmarks/serve.py runs/quickstart
+
+Every client sends one text after the other, each different, and waits for its answer. Each answer is compared with what
+``predict`` says of the text alone. Writes benchmarks/results/serve.json and prints it. Seconds are of the whole
+machine, so nothing else should run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moee_topics.corpus import Document
+from moee_topics.run import predict
+from moee_topics.run_folder import RunFolder
+from moee_topics.store import write_json
+
+CLIENTS = (1, 16, 64)
+RESULTS = Path(__file__).with_name("results") / "serve.json"
+
+
+def ask(port: int, texts: list[str]) -> list[tuple[float, dict[str, Any] | None]]:
+    """One client: the seconds and the topic of each text, None where the answer was none."""
+    connection, answers = http.client.HTTPConnection("127.0.0.1", port, timeout=600), []
+    for text in texts:
+        started = time.perf_counter()
+        connection.request("POST", "/predict", json.dumps({"documents": [text]}))
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        row = body["predictions"][0] if answer.status == 200 else None
+        answers.append((time.perf_counter() - started, row))
+    return answers
+
+
+def under_load(port: int, clients: int, texts: list[str], topics: list[int]) -> dict[str, Any]:
+    """Some clients who share the texts: quantiles of their seconds, and how many answers were wrong or lost."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        parts = list(pool.map(lambda first: ask(port, texts[first::clients]), range(clients)))
+    took = time.perf_counter() - started
+    pairs = [
+        (pair, topic)
+        for first, part in enumerate(parts)
+        for pair, topic in zip(part, topics[first::clients], strict=True)
+    ]
+    seconds = [pair[0] for pair, _ in pairs]
+    return {
+        "clients": clients,
+        "requests": len(pairs),
+        "p50_seconds": round(float(np.quantile(seconds, 0.5)), 3),
+        "p99_seconds": round(float(np.quantile(seconds, 0.99)), 3),
+        "requests_per_second": round(len(pairs) / took, 2),
+        "lost": sum(pair[1] is None for pair, _ in pairs) + len(texts) - len(pairs),
+        "wrong": sum(pair[1] is not None and pair[1]["topic"] != topic for pair, topic in pairs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--requests", type=int, default=256, help="for each number of clients")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    own = RunFolder.read(options.run).result.texts
+    # The second half of a text is a new one, and like those of the run.
+    texts = [text[len(text) // 2 :] for text in own if len(text) > 100][: options.requests]
+    topics = [row.topic for row in predict(options.run, [Document(str(n), text) for n, text in enumerate(texts)])]
+    command = [sys.executable, "-m", "moee_topics", "serve", str(options.run), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(line for line in server.stderr if line.startswith("Serving at"))
+        port = int(address.split()[2].rpartition(":")[2])
+        rows = [under_load(port, clients, texts, topics) for clients in CLIENTS]
+        server.terminate()
+    packages = {name: version(name) for name in ("fastapi", "uvicorn", "torch")}
+    characters = round(sum(map(len, texts)) / len(texts))
+    result = {"machine": platform.processor() or platform.machine(), "packages": packages, "characters": characters}
+    write_json(options.output, {**result, "rows": rows}, indent=1)
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

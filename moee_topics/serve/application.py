@@ -1,0 +1,144 @@
+"""The routes of a server, and the batches of its requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from moee_topics import __version__
+from moee_topics.embed import DOCUMENTS_PER_CALL
+from moee_topics.errors import InputError, MoEETopicsError
+from moee_topics.run import PredictedTopic
+from moee_topics.run_folder import RunFolder
+from moee_topics.serve.batcher import Batcher, Busy
+from moee_topics.serve.guards import BodyGuard, TokenGuard, refusal
+from moee_topics.serve.service import TopicService, TopicSummary
+from moee_topics.serve.settings import ServeSettings
+
+LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+
+
+class NewDocument(BaseModel):
+    """A text to be given a topic; without an id it is called by its place, from 1."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    id: str | None = None
+
+
+class Documents(BaseModel):
+    """The body of a request for topics: texts, or texts with ids."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    documents: Annotated[list[NewDocument | str], Field(min_length=1)]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """(id, text) of each."""
+        given = [NewDocument(text=item) if isinstance(item, str) else item for item in self.documents]
+        return [(item.id or str(place), item.text) for place, item in enumerate(given, 1)]
+
+
+class Predictions(BaseModel):
+    """A topic for each document that has a text, in their order, and the ids of the others."""
+
+    predictions: list[PredictedTopic]
+    without_text: list[str]
+
+
+def asgi_application(service: TopicService, settings: ServeSettings) -> FastAPI:
+    """The application of a run, for any ASGI server."""
+    batcher = Batcher(service.predict, at_once=DOCUMENTS_PER_CALL, waiting=settings.queue)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker = asyncio.create_task(batcher.work())
+        yield
+        worker.cancel()
+
+    # Without its own pages of documentation, whose scripts come from another host.
+    app = FastAPI(title="moee_topics", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    _add_pages(app, service, batcher)
+    _add_prediction(app, service, batcher, settings)
+    _add_errors(app)
+    app.add_middleware(BodyGuard, settings=settings)
+    if settings.token is not None:
+        app.add_middleware(TokenGuard, token=settings.token)
+    else:
+        # A page of the web may make its own name mean this machine, and would then read what a browser here reads.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_NAMES)
+    return app
+
+
+def _add_pages(app: FastAPI, service: TopicService, batcher: Batcher[Any, Any]) -> None:
+    """What needs no model: the report, the topics, and how the server is."""
+
+    @app.get("/", include_in_schema=False)
+    async def report() -> Response:
+        if not RunFolder.report.exists(service.run):
+            return refusal(404, f"This run has no report. Write one with: moee-topics report {service.run.path.name}")
+        return FileResponse(RunFolder.report.path(service.run), media_type="text/html")
+
+    @app.get("/health")
+    async def health() -> dict[str, str | int]:
+        """Whether it answers, which run it serves, and how many documents wait."""
+        return {"status": "ok", "run": service.run.name, "version": __version__, "waiting": batcher.waiting}
+
+    @app.get("/topics")
+    async def topics() -> list[TopicSummary]:
+        """All topics, the largest first."""
+        return service.topics()
+
+    @app.get("/topics/{number}")
+    async def topic(number: int) -> Any:
+        """One topic with the weights of its words and the documents that stand for it."""
+        return service.topic(number) or refusal(404, f"There is no topic {number}. GET /topics lists them.")
+
+
+def _add_prediction(
+    app: FastAPI, service: TopicService, batcher: Batcher[Any, PredictedTopic], settings: ServeSettings
+) -> None:
+    @app.post("/predict")
+    async def predict(body: Documents) -> Predictions:
+        """The topic of each document."""
+        if len(body.documents) > settings.per_request:
+            raise InputError(
+                f"{len(body.documents):,} documents, at most {settings.per_request:,} are taken in one request."
+            )
+        pairs = body.pairs()
+        read = await asyncio.to_thread(service.documents, pairs)
+        documents = [document for document in read if document is not None]
+        empty = [name for (name, _), document in zip(pairs, read, strict=True) if document is None]
+        predictions = await batcher.ask(documents) if documents else []
+        return Predictions(predictions=predictions, without_text=empty)
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every answer that is an error has one form."""
+
+    @app.exception_handler(MoEETopicsError)
+    async def ours(_: Request, error: Exception) -> JSONResponse:
+        kind, status = type(error).__name__, 422 if isinstance(error, InputError) else 500
+        return JSONResponse({"error": {"kind": kind, "message": str(error)}}, status)
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, __: Exception) -> JSONResponse:
+        return refusal(503, "Too many documents are waiting. Come again.", {"Retry-After": "5"})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return refusal(
+            422, f'{where}: {first["msg"]}. Expected {{"documents": ["a text", {{"id": "a", "text": "another"}}]}}.'
+        )

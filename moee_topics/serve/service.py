@@ -1,0 +1,101 @@
+"""A finished run that answers: its topics, and the topic of new documents."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from moee_topics.corpus import Corpus, CorpusSettings, Document, Record
+from moee_topics.run import PredictedTopic, Predictor, own_settings
+from moee_topics.run_folder import RunFolder, title
+from moee_topics.topics import Topic
+
+
+@dataclass(frozen=True)
+class TopicSummary:
+    """A topic in a list.
+
+    Attributes:
+        topic: its id; -1 holds the outliers.
+        name: to read.
+        count: number of documents.
+        share: of all documents.
+        words: the most telling first.
+    """
+
+    topic: int
+    name: str
+    count: int
+    share: float
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class TopicService:
+    """What a server keeps in memory of a run.
+
+    Attributes:
+        run: the version that is served; updates that come later are not.
+        predictor: its model, statistics and topics.
+        reading: how the run read its corpus, for what has no columns.
+    """
+
+    run: RunFolder
+    predictor: Predictor
+    reading: CorpusSettings
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str | None = None) -> TopicService:
+        """Loads a run and its model, and predicts once, so that the first client waits for no compilation.
+
+        Raises:
+            InputError: the folder holds no finished run, or a damaged one.
+            ModelError: the model is gone, or is not the one the run was encoded with.
+        """
+        run = RunFolder.read(folder)
+        service = cls(run, Predictor.load(folder, device=device), own_settings(run))
+        service.predictor.predict([Document("warm-up", "A text as good as any.")])
+        return service
+
+    def documents(self, given: list[tuple[str, str]]) -> list[Document | None]:
+        """Ids and texts as the run read its own: cleaned like them; None for a text that has nothing to be seen.
+
+        Raises:
+            InputError: a text is too long, or cannot be cleaned.
+        """
+        return [next(iter(self._corpus(*pair)), None) for pair in given]
+
+    def _corpus(self, id: str, text: str) -> Corpus:
+        # Each is a corpus of its own, for then its id stays, however often others have it too.
+        record = Record(f"document {id}", text, id)
+        return Corpus("the request", "the request", lambda: iter([record]), self.reading)
+
+    def predict(self, documents: list[Document]) -> list[PredictedTopic]:
+        """The topics of documents, in their order."""
+        return self.predictor.predict(documents)
+
+    def topics(self) -> list[TopicSummary]:
+        """All topics, the largest first, and then the outliers."""
+        outliers = [self.run.outliers] if self.run.outliers else []
+        return [self._summary(topic) for topic in [*self.run.ranked_topics, *outliers]]
+
+    def topic(self, number: int) -> dict[str, Any] | None:
+        """One topic with the weights of its words and the documents that stand for it; None if there is no such."""
+        found = next((topic for topic in self.run.result.topic_info if topic.topic == number), None)
+        if found is None:
+            return None
+        result = self.run.result
+        documents = [{"id": result.ids[row], "text": result.texts[row]} for row in found.representative_docs]
+        whole = found.to_json()
+        return {
+            **asdict(self._summary(found)),
+            **{key: whole[key] for key in ("words", "aspects")},
+            "documents": documents,
+        }
+
+    def _summary(self, topic: Topic) -> TopicSummary:
+        share = round(topic.count / max(len(self.run.result.topics), 1), 4)
+        name = title(topic)
+        words = [word for word, _ in topic.words if word]
+        return TopicSummary(topic.topic, name, topic.count, share, words)

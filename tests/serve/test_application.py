@@ -1,0 +1,100 @@
+"""A run over HTTP, by a real server at a port of this machine."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from bag_of_words import THEMES
+from served_runs import Client, Served
+
+from moee_topics import run as pipeline
+from moee_topics.corpus import Document
+from moee_topics.run_folder import RunFolder
+from moee_topics.serve import ServeSettings
+from moee_topics.serve.service import TopicService
+
+TEXTS = [" ".join(words.split()[:6]) for words in THEMES.values()]
+
+
+def test_predictions_are_those_of_the_command(client: Client, run_folder: Path) -> None:
+    answer = client.post("/predict", {"documents": [{"id": "a", "text": TEXTS[0]}, *TEXTS[1:]]})
+    names = ["a", *map(str, range(2, len(TEXTS) + 1))]
+    documents = [Document(name, text) for name, text in zip(names, TEXTS, strict=True)]
+    own = [asdict(row) for row in pipeline.predict(run_folder, documents)]
+    assert answer.status == 200 and answer.json == {"predictions": own, "without_text": []}
+
+
+def test_requests_at_the_same_time_get_each_its_own_answers(client: Client) -> None:
+    requests = [[f"{TEXTS[number % len(TEXTS)]} {number}", TEXTS[0]] for number in range(40)]
+    alone = [client.post("/predict", {"documents": texts}).json for texts in requests]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda texts: client.post("/predict", {"documents": texts}).json, requests))
+    assert together == alone
+
+
+def test_a_text_is_cleaned_as_the_run_cleaned_its_own(client: Client) -> None:
+    plain, marked = client.post("/predict", {"documents": [TEXTS[0], f"<p>{TEXTS[0]}</p>"]}).json["predictions"]
+    assert {**plain, "id": "2"} == marked
+
+
+def test_documents_without_text_are_named(client: Client) -> None:
+    answer = client.post("/predict", {"documents": [" \n", {"id": "tags", "text": "<br>"}, TEXTS[0]]}).json
+    assert [row["id"] for row in answer["predictions"]] == ["3"] and answer["without_text"] == ["1", "tags"]
+
+
+def test_equal_ids_are_kept(client: Client) -> None:
+    rows = client.post("/predict", {"documents": [{"id": "a", "text": text} for text in TEXTS]}).json["predictions"]
+    assert [row["id"] for row in rows] == ["a"] * len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "JSON"),
+        (b"\xff\xfe", "body"),
+        ({}, "documents"),
+        ({"documents": []}, "at least 1"),
+        ({"documents": "a text"}, "Expected"),
+        ({"documents": [1]}, "Expected"),
+        ({"documents": [{"id": "a"}]}, "text"),
+        ({"documents": ["a"], "alpha": 1}, "alpha"),
+        ({"documents": ["a"] * 51}, "51 documents, at most 50"),
+    ],
+)
+def test_a_body_that_cannot_be_used_is_refused_by_name(client: Client, body: object, says: str) -> None:
+    answer = client.post("/predict", body)
+    assert answer.status == 422 and says in answer.json["error"]["message"]
+
+
+def test_the_topics_are_those_of_the_run(client: Client, run_folder: Path) -> None:
+    topics, run = client.get("/topics").json, RunFolder.read(run_folder)
+    assert {topic["topic"]: topic["count"] for topic in topics} == {
+        topic.topic: topic.count for topic in run.result.topic_info
+    }
+    one = client.get(f"/topics/{topics[0]['topic']}").json
+    texts = {document["text"] for document in one["documents"]}
+    assert one["name"] == topics[0]["name"] and texts and texts <= set(run.result.texts)
+    assert client.get("/topics/999").status == 404 and client.get("/topics/x").status == 422
+
+
+def test_the_report_is_at_the_root_and_no_page_asks_another_host(client: Client, run_folder: Path) -> None:
+    page = client.get("/")
+    assert page.body == (run_folder / "report.html").read_bytes() and "text/html" in page.headers["Content-Type"]
+    assert client.get("/docs").status == 404 and client.get("/../run.json").status == 404
+
+
+def test_health_says_what_is_served(client: Client, run_folder: Path) -> None:
+    health = client.get("/health").json
+    assert (health["status"], health["run"], health["waiting"]) == ("ok", RunFolder(run_folder).name, 0)
+
+
+def test_a_run_without_a_report_says_how_to_write_one(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    (copy / "report.html").unlink()
+    with Served(TopicService.load(copy), ServeSettings(port=0)) as client:
+        page = client.get("/")
+    assert page.status == 404 and "moee-topics report" in page.json["error"]["message"]
