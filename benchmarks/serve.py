@@ -1,7 +1,7 @@
 """A served run under load: how long an answer takes with 1, 16 and 64 clients, and whether all are right.
 
     moee-topics run quickstart
-    python benchmarks/serve.py runs/quickstart
+    python -m benchmarks.serve runs/quickstart
 
 Every client sends one text after the other, each different, and waits for its answer. Each answer is compared with what
 ``predict`` says of the text alone. Writes benchmarks/results/serve.json and prints it. Seconds are of the whole
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scale import machine
 from moee_topics.corpus import Document
 from moee_topics.run import predict
 from moee_topics.run_folder import RunFolder
@@ -88,8 +88,7 @@ def main() -> None:
         server.terminate()
     packages = {name: version(name) for name in ("fastapi", "uvicorn", "torch")}
     characters = round(sum(map(len, texts)) / len(texts))
-    result = {"machine": platform.processor() or platform.machine(), "packages": packages, "characters": characters}
-    write_json(options.output, {**result, "rows": rows}, indent=1)
+    write_json(options.output, {"machine": machine(), "packages": packages, "characters": characters, "rows": rows})
     print(json.dumps(rows, indent=1))
 
 
