@@ -55,6 +55,8 @@ SPREAD, NOISE = 0.55, 1.0  # of a topic around its centre, and of every number b
 SHARD = 1024
 STEPS = ("corpus", "store", "reduce", "fit", "report")
 MEASURED = ("reduce", "fit", "report")
+GOALS = {"peak_bytes": 8_000_000_000, "cpu_seconds": 3600, "slope": 1.2}
+"""Of the largest size at most: memory, all stages (an hour, even where one core does it all), and their exponents."""
 PACKAGES = ("moee-topics", "bertopic", "umap-learn", "hdbscan", "scikit-learn", "numpy", "scipy", "numba", "pyarrow")
 
 
@@ -268,6 +270,24 @@ def slopes(sizes: dict[str, dict[str, Any]]) -> dict[str, float]:
     return found
 
 
+def goals(sizes: dict[str, dict[str, Any]], exponents: dict[str, float]) -> dict[str, Any]:
+    """What the largest size took, beside :data:`GOALS`."""
+    stages = [sizes[max(sizes, key=int)][step] for step in MEASURED]
+    found = {
+        "peak_bytes": max(stage["peak_bytes"] for stage in stages),
+        "cpu_seconds": round(sum(stage["cpu_seconds"] for stage in stages), 1),
+        "slope": max(exponents.values(), default=0.0),
+    }
+    return {name: {"at_most": most, "found": found[name], "met": found[name] <= most} for name, most in GOALS.items()}
+
+
+def peers(folder: Path) -> dict[str, Any]:
+    """What benchmarks/scale_peers.py found in the folder of a size."""
+    return {
+        path.stem.removeprefix("peer_"): json.loads(path.read_text()) for path in sorted(folder.glob("peer_*.json"))
+    }
+
+
 def machine() -> dict[str, Any]:
     """What it ran on."""
     info = Path("/proc/cpuinfo")
@@ -336,7 +356,10 @@ def main() -> None:
             print(size, step, (folder / f"{step}.json").read_text()[:200], flush=True)
         sizes[str(size)] = {step: json.loads((folder / f"{step}.json").read_text()) for step in (*MEASURED,)}
         pca = json.loads((asked.folder / str(min(asked.sizes)) / "pca.json").read_text())
-        result = {"machine": machine(), "sizes": sizes, "slopes": slopes(sizes), "pca": pca, "key": KEY}
+        beside = {str(size): peers(asked.folder / str(size)) for size in asked.sizes}
+        exponents = slopes(sizes)
+        result = {"machine": machine(), "sizes": sizes, "slopes": exponents, "goals": goals(sizes, exponents),
+                  "beside": beside, "pca": pca, "key": KEY}  # fmt: skip
         write_json(asked.output, result)
     print(asked.output.read_text())
 

@@ -175,6 +175,21 @@ def test_the_exponent_of_a_stage_is_the_slope_of_its_logarithm() -> None:
     assert scale.slopes({"1000": sizes["1000"]}) == {}
 
 
+def test_the_goals_are_of_all_stages_of_the_largest_size(tmp_path: Path) -> None:
+    stage = {"cpu_seconds": 1300.0, "peak_bytes": 7_000_000_000}
+    sizes = {size: dict.fromkeys(scale.MEASURED, stage) for size in ("900", "10000")}
+    sizes["10000"] = {**sizes["10000"], "fit": {"cpu_seconds": 900.0, "peak_bytes": 9_000_000_000}}
+    goals = scale.goals(sizes, {"reduce": 1.0, "fit": 1.1})
+    assert {name: goal["found"] for name, goal in goals.items()} == {
+        "peak_bytes": 9_000_000_000,
+        "cpu_seconds": 3500.0,
+        "slope": 1.1,
+    }
+    assert [goal["met"] for goal in goals.values()] == [False, True, True]
+    (tmp_path / "peer_topica.json").write_text('{"topics": 3}')
+    assert scale.peers(tmp_path) == {"topica": {"topics": 3}}
+
+
 def test_the_peak_of_a_part_is_its_own() -> None:
     meter = scale.Meter()
     with meter.part("large"):

@@ -18,6 +18,7 @@ from moee_topics.errors import InputError
 from moee_topics.evaluate.duplicate_texts import first_of_each
 from moee_topics.evaluate.score import Reading, Score, mean_or_none
 from moee_topics.evaluate.word_scores import DocumentTerms, TopicWords, npmi, topic_diversity
+from moee_topics.store import content_hash
 
 if TYPE_CHECKING:  # a recipe asks for the names in SCORES alone, and scikit-learn takes a second to load
     from sklearn.feature_extraction.text import CountVectorizer
@@ -74,7 +75,7 @@ class Evidence:
             return None
         labelled = [row for row, label in enumerate(self.labels) if label not in (None, "")]
         # Each text once: copies agree with themselves, and at five of each random labels had an AMI of 0.26.
-        rows = [labelled[i] for i in first_of_each(self.texts[row] for row in labelled)]
+        rows = [labelled[i] for i in first_of_each(content_hash(self.texts[row]) for row in labelled)]
         return [self.labels[row] for row in rows], np.asarray(self.topics)[rows]
 
 

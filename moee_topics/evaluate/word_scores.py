@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # a recipe asks for the names of scores alone, and scikit-lea
     from sklearn.feature_extraction.text import CountVectorizer
 
 TopicWords = Sequence[Sequence[str]]
+DOCUMENTS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ class DocumentTerms:
         if vectorizer is not None:
             analysis = {"analyzer": vectorizer.build_analyzer()}
         counter = CountVectorizer(vocabulary=words, binary=True, dtype=np.int32, **analysis)
-        return cls(counter.transform(documents).tocsc().astype(bool), counter.vocabulary_)
+        stream, parts = iter(documents), []
+        while some := list(islice(stream, DOCUMENTS_AT_ONCE)):  # scikit-learn keeps 30 bytes of every word it finds
+            parts.append(counter.transform(some).astype(bool))
+        present = sp.vstack(parts or [counter.transform([])], format="csc", dtype=bool)
+        return cls(present, counter.vocabulary_)
 
 
 def npmi(topic_words: TopicWords, terms: DocumentTerms, top: int = 10) -> Score:

@@ -23,13 +23,13 @@ from moee_topics.topics import Topic
 
 Floats = NDArray[np.floating]
 
-# Documents take at most 22 MB of the page: 1.3 times 12.5 MB of gzip, a third longer as base64.
+# Documents take at most 18 MB of the page, and all of it 20: 13.5 MB of gzip, a third longer as base64.
 LONGEST_TEXT = 2_000
 SHORTEST_TEXT = 80
 # A page of more would be of nothing but short beginnings, and a browser would take minutes to unpack them.
 MOST_DOCUMENTS, DOCUMENTS_OF_LARGE = 100_000, 40_000
 TEXT_BYTES = 28_000_000
-PACKED_BYTES = 12_500_000
+PACKED_BYTES = 13_500_000
 RELATED = 6
 SURPRISES = 7
 LIKE_ROUTING = 0.2
@@ -133,7 +133,7 @@ def documents_data(run: RunFolder) -> tuple[str, int]:
         }
         packed = packed_json(documents)
         # Base64 is a third larger than what it holds. Texts that hardly shrink need a second, shorter cut.
-        if len(packed) * 0.75 <= PACKED_BYTES * 1.3 or limit <= SHORTEST_TEXT:
+        if len(packed) * 0.75 <= PACKED_BYTES or limit <= SHORTEST_TEXT:
             return packed, limit
         limit = int(limit * 0.6)
 

@@ -32,6 +32,7 @@ from moee_topics.topics import (
     TopicModel,
     fit_topics,
     hierarchical_topics,
+    texts_of,
     too_few_texts,
     topics_over_time,
     topics_per_class,
@@ -106,9 +107,8 @@ class FitStage(Stage):
     def topics_of(self, work: Workspace, steps: Steps) -> tuple[TopicModel, Fusion]:
         """The topic model of the documents, and the fusion that made their vectors."""
         documents = work.documents()
-        texts = [document.text for document in documents]
         with steps.step("fuse", work.recipe.fusion.label), told_by_cause(work):
-            fusion, vectors = fused(work, texts)
+            fusion, vectors = fused(work, texts_of(documents))
         with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
             return fit_documents(work, documents, fusion, vectors), fusion
 
@@ -147,7 +147,7 @@ def told_by_cause(work: Workspace) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        texts = [document.text for document in work.documents()]
+        texts = texts_of(work.documents())
         if cause := too_few_texts(texts):
             raise InputError(cause) from error
         if cause := why_no_words(texts, work.fit_settings()):

@@ -14,6 +14,7 @@ from moee_topics.run.ledger import fingerprint
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
+from moee_topics.topics import texts_of
 
 
 class ReduceStage(Stage):
@@ -43,7 +44,7 @@ class ReduceStage(Stage):
         hashes = work.survey.hash_list()
         work.progress.begin(self.name, f"{len(hashes):,} vectors to {work.reduced_dimensions} numbers")
         asked = work.recipe.fusion
-        texts = [document.text for document in work.documents()] if asked.lexical or asked.filters else None
+        texts = texts_of(work.documents()) if asked.lexical or asked.filters else None
 
         def passing() -> Iterator[tuple[NDArray[np.int64], Embeddings]]:
             done = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +22,7 @@ from moee_topics.run.idle_keys import idle_keys, idle_note
 from moee_topics.run.ledger import Ledger
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
-from moee_topics.topics import FitSettings, UpstreamSections
+from moee_topics.topics import FitSettings, MappedDocuments, UpstreamSections
 
 WORDS = "words"  # a store of its own beside that of the documents: words are no documents of any corpus
 WORDS_PER_SHARD = 2048  # as in stores of 0.1.0, whose shards of words hold what one call of BERTopic asked for
@@ -53,6 +53,7 @@ class Workspace:
     may_encode: bool = True
     share: Share = WHOLE
     _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
+    _mapped: MappedDocuments | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def run(self) -> RunFolder:
@@ -101,21 +102,26 @@ class Workspace:
         _ = self.survey
         return self.corpus if self._in_memory is None else self._in_memory
 
-    def documents(self) -> list[Document]:
-        """All documents in memory, the very ones of the survey.
+    def documents(self) -> Sequence[Document]:
+        """All documents, the very ones of the survey: in memory, or those of a large corpus in a file beside the run.
 
         Raises:
             InputError: the corpus changed since.
+            ResourceError: the disk is full.
         """
         _ = self.survey
         if self._in_memory is not None:
             return list(self._in_memory)
+        if self._mapped is not None:
+            return self._mapped
         # Hashed again: encoding may have taken hours, and vectors of other texts in the place of these would be topics
         # that nobody can tell from true ones.
-        surveyor = Surveyor()
-        documents = list(surveyor.passing(self.corpus))
-        if not documents or surveyor.result(self.corpus).digest != self.survey.digest:
+        surveyor, is_large = Surveyor(), self.recipe.large.holds(self.survey.documents)
+        passing = surveyor.passing(self.corpus)
+        documents = MappedDocuments.of(passing, self.folder) if is_large else list(passing)
+        if not len(documents) or surveyor.result(self.corpus).digest != self.survey.digest:
             raise InputError(f"{self.corpus.source} changed while it was worked on. Run the same command again.")
+        self._mapped = documents if isinstance(documents, MappedDocuments) else None
         return documents
 
     @cached_property

@@ -17,6 +17,7 @@ from .keys import key_digest as key_digest
 from .lock import writing_alone as writing_alone
 from .merge import MergedStore as MergedStore
 from .merge import merge_stores as merge_stores
+from .scratch import Scratch as Scratch
 from .shard import DamagedShard as DamagedShard
 from .shard import Shard as Shard
 from .shard import write_shard as write_shard

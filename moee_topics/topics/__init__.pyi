@@ -14,6 +14,9 @@ from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics
 from .growth import places_on_map as places_on_map
+from .mapped_documents import MappedColumn as MappedColumn
+from .mapped_documents import MappedDocuments as MappedDocuments
+from .mapped_documents import texts_of as texts_of
 from .matching import matched_topics as matched_topics
 from .model import TopicModel as TopicModel
 from .relations import hierarchical_topics as hierarchical_topics

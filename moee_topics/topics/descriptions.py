@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.topics.result import OUTLIERS, Topic
+from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
 
 Topics = NDArray[np.int64]
 
@@ -57,6 +57,11 @@ def describe(
     return descriptions
 
 
+def representative_texts(result: TopicResult) -> dict[int, list[str]]:
+    """The representative documents of every topic, as BERTopic keeps them."""
+    return {topic.topic: [result.texts[row] for row in topic.representative_docs] for topic in result.topic_info}
+
+
 def without_padding(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     """Words and weights without the empty words that BERTopic pads short topics with."""
     return [(str(word), float(weight)) for word, weight in pairs if word]
@@ -75,7 +80,7 @@ def representative_rows(
     members = members[np.argsort(-strength[members], kind="stable")][:MOST_MEMBERS]
     # BERTopic's rows of c-TF-IDF stand in the order of the topics, -1 first.
     at = int(np.searchsorted(np.unique(topics), topic))
-    bags = model.ctfidf_model.transform(model.vectorizer_model.transform([texts[row] for row in members.tolist()]))
+    bags = model.ctfidf_model.transform(model.vectorizer_model.transform_rows(texts, members.tolist()))
     # Of counts, not of vectors: a reader looks for the words of the topic in them.
     likeness = cosine_similarity(bags, model.c_tf_idf_[at]).ravel()
     best: list[int] = members[np.argsort(-likeness, kind="stable")].tolist()

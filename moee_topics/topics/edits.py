@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.topics.descriptions import describe, strengths
+from moee_topics.topics.descriptions import describe, representative_texts, strengths
 from moee_topics.topics.model import TopicModel, quiet_bertopic
 from moee_topics.topics.result import OUTLIERS, TopicResult
 from moee_topics.topics.settings import OutlierReduction, Strategy
@@ -122,12 +122,12 @@ def relabel(topic_model: TopicModel, topics: NDArray[np.int64]) -> None:
         vectors = np.asarray([of_topic[topic] for topic in np.unique(topics)])
     with _documents_at_hand(topic_model), quiet_bertopic():
         model.update_topics(
-            list(topic_model.result.texts),
+            model.vectorizer_model.documents(topic_model.result.texts),
             topics=[int(topic) for topic in topics],
             top_n_words=model.top_n_words,
             vectorizer_model=model.vectorizer_model,
             ctfidf_model=model.ctfidf_model,
-            representation_model=build_representation(settings),
+            representation_model=build_representation(settings, read_texts(topic_model)),
         )
     # Upstream (0.17.4, _bertopic.py:1583) leaves the vector of the outliers in place when the last outlier is gone, so
     # that every topic would have its neighbour's vector from then on.
@@ -149,6 +149,8 @@ def replace_documents(topic_model: TopicModel, result: TopicResult, X: NDArray[n
     topic_model.result, topic_model.X = result, X
     vars(topic_model).pop("first_rows", None)
     topic_model.model.probabilities_ = None  # of other documents, where the model was not loaded
+    if topic_model.model.vectorizer_model.counted is not None:
+        topic_model.model.vectorizer_model.read_rows(result.texts, topic_model.model._preprocess_text)
     topic_model.voters = Voters.fit(X, result.topics, seed=topic_model.settings.seed)
     relabel(topic_model, result.topics)
     info = [replace(topic, name=names.get(topic.topic, topic.name)) for topic in topic_model.result.topic_info]
@@ -193,10 +195,8 @@ def refresh(topic_model: TopicModel) -> None:
     strength = result.probabilities if model.probabilities_ is None else strengths(model, topics)
     strength = np.where(topics == OUTLIERS, 0.0, strength).astype(np.float32)
     info = describe(model, result.texts, topics, strength)
-    model.representative_docs_ = {
-        topic.topic: [result.texts[row] for row in topic.representative_docs] for topic in info
-    }
     topic_model.with_topics(replace(result, topics=topics, probabilities=strength, topic_info=info))
+    model.representative_docs_ = representative_texts(topic_model.result)
 
 
 def reduce_topics(topic_model: TopicModel, nr_topics: int | Literal["auto"]) -> None:
@@ -204,7 +204,8 @@ def reduce_topics(topic_model: TopicModel, nr_topics: int | Literal["auto"]) -> 
     settings = replace(topic_model.settings, nr_topics=nr_topics)
     with _documents_at_hand(topic_model), quiet_bertopic():
         _restore_representation(topic_model)
-        topic_model.model.reduce_topics(list(topic_model.result.texts), nr_topics=nr_topics)
+        model = topic_model.model
+        model.reduce_topics(model.vectorizer_model.documents(topic_model.result.texts), nr_topics=nr_topics)
     topic_model.settings = settings  # only now: a merger that failed would leave settings that were never used
     refresh(topic_model)
 
@@ -229,7 +230,8 @@ def merge_topics(topic_model: TopicModel, groups: Sequence[Sequence[int]]) -> No
         )
     with _documents_at_hand(topic_model), quiet_bertopic():
         _restore_representation(topic_model)
-        topic_model.model.merge_topics(list(topic_model.result.texts), groups)
+        model = topic_model.model
+        model.merge_topics(model.vectorizer_model.documents(topic_model.result.texts), groups)
     refresh(topic_model)
 
 
@@ -238,7 +240,12 @@ def _restore_representation(topic_model: TopicModel) -> None:
     from moee_topics.topics.representations import build_representation
 
     settings = topic_model.settings
-    topic_model.model.representation_model = build_representation(settings)
+    topic_model.model.representation_model = build_representation(settings, read_texts(topic_model))
+
+
+def read_texts(topic_model: TopicModel) -> Sequence[str] | None:
+    """The texts that a representation must be given, since BERTopic has only their rows."""
+    return None if topic_model.model.vectorizer_model.counted is None else topic_model.result.texts
 
 
 @contextmanager
@@ -249,7 +256,7 @@ def _documents_at_hand(topic_model: TopicModel) -> Iterator[None]:
     model, X = topic_model.model, topic_model.X
     backend: Any = model.embedding_model
     if X is not None:
-        model.embedding_model = KnownDocuments(topic_model.result.texts, X, backend)
+        model.embedding_model = KnownDocuments(model.vectorizer_model.documents(topic_model.result.texts), X, backend)
     elif backend is None and topic_model.settings.needs_words:
         raise InputError("This needs words to be embedded: load the model with TopicModel.load(folder, backend=...).")
     try:

@@ -16,9 +16,10 @@ from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError, ModelError, NoTopicsError
 from moee_topics.topics.clusterers import build_clusterer, build_reducer, check_cluster_package
 from moee_topics.topics.clustering import document_map
-from moee_topics.topics.descriptions import describe, strengths
+from moee_topics.topics.descriptions import describe, representative_texts, strengths
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import reduce_outliers
+from moee_topics.topics.mapped_documents import MappedColumn, MappedDocuments, texts_of
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
 from moee_topics.topics.sampled_clusters import SampledClusters
@@ -48,6 +49,7 @@ def fit_topics(
 
     Args:
         documents: N texts, or documents whose ids, labels and times the result keeps; they never influence the fit.
+            :class:`MappedDocuments` stay where they are.
         X: (N, d) their vectors, as ``Fusion.transform`` gives them.
         settings: what decides the topics; the defaults if None.
         backend: embeds words and topic names into the same space as X (``MoEEBackend``). Needed for "keybert", "mmr",
@@ -85,6 +87,8 @@ def fit_topics(
         assigned=sampled.assigned_ if sampled else None,
         **document_columns(documents, len(texts)),
     )
+    if settings.large.holds(len(texts)):  # BERTopic knows documents by their rows alone
+        model.representative_docs_ = representative_texts(result)
     topic_model = TopicModel(model, result, settings, Voters.fit(vectors, topics, seed=settings.seed), vectors)
     if settings.outliers is not None:
         reduce_outliers(topic_model, settings.outliers)
@@ -93,15 +97,17 @@ def fit_topics(
 
 def checked_documents(
     documents: Sequence[str] | Sequence[Document], X: ArrayLike
-) -> tuple[list[str], NDArray[np.float32]]:
-    """The texts as a list and their vectors in float32.
+) -> tuple[Sequence[str], NDArray[np.float32]]:
+    """The texts, and their vectors in float32.
 
     Raises:
         InputError: not one finite vector for each text, or too few that differ.
     """
     are_documents = isinstance(documents, list | tuple) and all(isinstance(one, Document) for one in documents)
-    column = [document.text for document in documents] if are_documents else documents  # type: ignore[union-attr]
-    texts, vectors = list(plain_texts(column)), np.asarray(X)
+    if are_documents or isinstance(documents, MappedDocuments):
+        documents = texts_of(documents)  # type: ignore[arg-type]
+    texts = documents if isinstance(documents, MappedColumn) else list(plain_texts(documents))
+    vectors = np.asarray(X)
     if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
         raise InputError(f"One vector per document is needed: got {len(texts)} documents and X of {vectors.shape}.")
     if len(texts) < FEWEST_DOCUMENTS:
@@ -143,7 +149,7 @@ def why_no_words(texts: Sequence[str], settings: FitSettings) -> str:
     return ""
 
 
-def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings, backend: Any | None) -> Any:
+def fit_bertopic(texts: Sequence[str], X: NDArray[np.float32], settings: FitSettings, backend: Any | None) -> Any:
     """A fitted BERTopic with the backend of the caller, whose topic vectors are the means of X.
 
     Raises:
@@ -159,13 +165,14 @@ def fit_bertopic(texts: list[str], X: NDArray[np.float32], settings: FitSettings
             'documents: pass backend=MoEEBackend(...), or representation="ctfidf", which needs no model.'
         )
     model = build_bertopic(settings, texts)
+    documents = model.vectorizer_model.documents(texts)
     if settings.needs_words:
-        model.embedding_model = KnownDocuments(texts, X, backend)
+        model.embedding_model = KnownDocuments(documents, X, backend)
     is_guided = settings.seed_topic_list is not None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of UMAP's threads and start, which are chosen here
-            model.fit_transform(texts, X.copy() if is_guided else X)  # guided fits write into the vectors they get
+            model.fit_transform(documents, X.copy() if is_guided else X)  # guided fits write into the vectors they get
     except client_errors() as error:
         raise ModelError(
             f"The language model did not answer: {error}. Run the same command again, or leave llm out of "
@@ -241,21 +248,24 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
     from moee_topics.topics.representations import build_representation
     from moee_topics.topics.vectorizer import TopicTfidf, build_vectorizer
 
-    is_sampled = settings.large.samples(len(texts))
+    is_large, is_sampled = settings.large.holds(len(texts)), settings.large.samples(len(texts))
     check_upstream(settings)  # for those who write Python; a recipe was checked when it was read
-    return BERTopic(
+    model = BERTopic(
         # BERTopic's "english" deletes every letter outside a to z before it counts words.
         **{"language": "multilingual", **settings.bertopic},
         umap_model=BaseDimensionalityReduction() if is_sampled else build_reducer(settings, len(texts)),
         hdbscan_model=SampledClusters(settings) if is_sampled else build_clusterer(settings),
         vectorizer_model=build_vectorizer(settings, texts),
         ctfidf_model=TopicTfidf(**settings.ctfidf),
-        representation_model=build_representation(settings),
+        representation_model=build_representation(settings, texts if is_large else None),
         seed_topic_list=settings.seed_topic_list,
         zeroshot_topic_list=settings.zeroshot_topic_list,
         zeroshot_min_similarity=settings.zeroshot_min_similarity,
         nr_topics=settings.nr_topics,
     )
+    if is_large:
+        model.vectorizer_model.read_rows(texts, model._preprocess_text)
+    return model
 
 
 def check_packages(settings: FitSettings) -> None:

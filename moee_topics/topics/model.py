@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
-from moee_topics.store import atomic_folder, read_json, write_text
+from moee_topics.store import atomic_folder, content_hash, read_json, write_text
 from moee_topics.topics.result import TOPICS_FILE, TopicResult
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.voters import FILE as VOTERS_FILE
@@ -78,13 +78,16 @@ class TopicModel:
 
     def fitted_topics(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(n,) the topic that each text has in the fit, NEW (-2) where it was not in it."""
-        rows = [self.first_rows.get(text) for text in texts]
+        rows = [self.first_rows.get(content_hash(text)) for text in texts]
         return np.array([NEW if row is None else self.result.topics[row] for row in rows], dtype=np.int64)
 
     @cached_property
-    def first_rows(self) -> dict[str, int]:
-        """The first row of every text of the fit."""  # kept: texts never change, topics may
-        return {text: row for row, text in reversed(list(enumerate(self.result.texts)))}
+    def first_rows(self) -> dict[bytes, int]:
+        """The first row of every text of the fit, by its content hash."""  # kept: texts never change, topics may
+        rows: dict[bytes, int] = {}
+        for row, text in enumerate(self.result.texts):
+            rows.setdefault(content_hash(text), row)
+        return rows
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.floating]:
         """(n, d) vectors of texts by the model's backend.
@@ -157,6 +160,8 @@ class TopicModel:
         model.ctfidf_model.set_params(**settings.ctfidf)
         inside = (folder / TOPICS_FILE).is_file()
         result = TopicResult.load(folder if inside else folder.parent)
+        if settings.large.holds(len(result)):
+            vectorizer.read_rows(result.texts, model._preprocess_text)
         return cls(model, result, settings, Voters.load(folder))
 
     def __repr__(self) -> str:

@@ -45,9 +45,10 @@ def hierarchical_topics(topic_model: TopicModel) -> pd.DataFrame:
     model = copy.copy(topic_model.model)
     model.topics_ = [place[topic] for topic in model.topics_]
     model.topic_representations_ = {place[topic]: words for topic, words in model.topic_representations_.items()}
+    documents = model.vectorizer_model.documents(topic_model.result.texts)
     model.representation_model = None  # parents are named by c-TF-IDF alone: no model is asked for words
     with contextlib.redirect_stderr(io.StringIO()):  # upstream's progress bar has no switch
-        upstream = model.hierarchical_topics(list(topic_model.result.texts), distance_function=cosine_distances)
+        upstream = model.hierarchical_topics(documents, distance_function=cosine_distances)
     frame = pd.DataFrame({name: list(upstream[column]) for name, column in HIERARCHY_COLUMNS.items()})
     for column in ("name", "left_name", "right_name"):
         frame[column] = [", ".join(word for word in name.split("_") if word) for name in frame[column]]
@@ -101,8 +102,8 @@ def topics_over_time(
         first, step = times.min(), (times.max() - times.min()) / bins
         number = ((times - first) // step).clip(upper=bins - 1)  # the last moment belongs to the last stretch
         times = (first + number * step).dt.round("s")
-    frame = pd.DataFrame({"text": result.texts, "topic": result.topics, "timestamp": times})
-    return _words_per_group(topic_model, frame.dropna(subset="timestamp"), "timestamp")
+    frame = pd.DataFrame({"topic": result.topics, "timestamp": times})
+    return _words_per_group(topic_model, frame, "timestamp")
 
 
 def topics_per_class(topic_model: TopicModel, labels: Sequence[str] | None = None) -> pd.DataFrame:
@@ -118,7 +119,7 @@ def topics_per_class(topic_model: TopicModel, labels: Sequence[str] | None = Non
     labels = result.labels if labels is None else labels
     if labels is None or len(labels) != len(result):
         raise InputError(f"topics_per_class needs a label for each of the {len(result)} documents.")
-    frame = pd.DataFrame({"text": result.texts, "topic": result.topics, "label": [str(label) for label in labels]})
+    frame = pd.DataFrame({"topic": result.topics, "label": [str(label) for label in labels]})
     return _words_per_group(topic_model, frame, "label")
 
 
@@ -127,8 +128,11 @@ def _words_per_group(topic_model: TopicModel, frame: pd.DataFrame, group: str) -
     from sklearn.preprocessing import normalize
 
     model = topic_model.model
-    groups = frame.groupby(["topic", group], as_index=False, sort=True).agg(
-        words=("text", " ".join), frequency=("text", "size")
+    frame["text"] = model.vectorizer_model.documents(topic_model.result.texts)
+    groups = (
+        frame.dropna(subset=group)
+        .groupby(["topic", group], as_index=False, sort=True)
+        .agg(words=("text", " ".join), frequency=("text", "size"))
     )
     # BERTopic's "global tuning". Its own topics_over_time normalizes the model's c-TF-IDF in place and takes arguments
     # that pandas 3 no longer has.

@@ -17,13 +17,16 @@ import numpy as np
 import pandas as pd
 from bertopic import representation as bertopic_representation
 from bertopic.backend import BaseEmbedder
-from bertopic.representation import KeyBERTInspired, MaximalMarginalRelevance
+from bertopic.representation import BaseRepresentation, KeyBERTInspired, MaximalMarginalRelevance
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.topics.counted_texts import ROW
 from moee_topics.topics.settings import LLM_PROVIDERS, FitSettings, representations
 
 Words = list[tuple[str, float]]
+DOCUMENTS_PER_TOPIC = 500
+"""Among so many BERTopic looks for the representative documents of a topic."""
 PADDING: tuple[str, float] = ("", 0.00001)
 
 LLM_CLASSES: Mapping[str, tuple[str, str]] = {
@@ -92,10 +95,33 @@ class KnownDocuments(BaseEmbedder):  # type: ignore[misc]
         return out
 
 
-def build_representation(settings: FitSettings) -> Any:
+class WithTexts(BaseRepresentation):  # type: ignore[misc]
+    """A representation that reads documents, where BERTopic has them by their rows: some of each topic, as texts."""
+
+    def __init__(self, model: Any, texts: Sequence[str]) -> None:
+        self.model, self.texts = model, texts
+
+    def extract_topics(
+        self, topic_model: Any, documents: pd.DataFrame, c_tf_idf: Any, topics: Mapping[int, Words]
+    ) -> Mapping[int, Words]:
+        """The words that the model finds for every topic."""
+        some = documents.groupby("Topic").sample(n=DOCUMENTS_PER_TOPIC, replace=True, random_state=42)
+        some = some[~some.index.duplicated()]
+        texts = [self.texts[int(name.removeprefix(ROW))] for name in some["Document"]]
+        words: Mapping[int, Words] = self.model.extract_topics(
+            topic_model, some.assign(Document=texts), c_tf_idf, topics
+        )
+        return words
+
+
+def build_representation(settings: FitSettings, texts: Sequence[str] | None = None) -> Any:
     """The representation models BERTopic takes: the first is the main one, the others are aspects beside it.
 
     An "llm" makes labels, never a topic's words, so it is an aspect even where it comes first.
+
+    Args:
+        settings: name them.
+        texts: of the documents, where BERTopic is given their rows alone (:mod:`moee_topics.topics.counted_texts`).
 
     Raises:
         InputError: an argument upstream does not take, or a model that spaCy has not.
@@ -112,9 +138,9 @@ def build_representation(settings: FitSettings) -> Any:
         elif name == "mmr":
             models[name] = MaximalMarginalRelevance(**arguments)
         elif name == "pos":
-            models[name] = part_of_speech(arguments)
+            models[name] = with_texts(part_of_speech(arguments), texts)
         elif name == "llm":
-            models[name] = language_model(arguments)
+            models[name] = with_texts(language_model(arguments), texts)
         else:
             models[name] = []  # BERTopic reads None as a fault in an aspect; no models are c-TF-IDF as it is
     first = pairs[0][0]
@@ -125,6 +151,11 @@ def build_representation(settings: FitSettings) -> Any:
         return main or None
     aspects = {name: model for name, model in models.items() if name != first}
     return {**({"Main": main} if main else {}), **aspects}
+
+
+def with_texts(model: Any, texts: Sequence[str] | None) -> Any:
+    """A representation that reads documents, in front of whatever BERTopic has of them."""
+    return model if texts is None else WithTexts(model, texts)
 
 
 def part_of_speech(arguments: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from moee_topics.corpus import Document
 from moee_topics.defaults import OUTLIERS as OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
 from moee_topics.store import atomic_path, read_json, write_text
+from moee_topics.topics.mapped_documents import MappedColumn, MappedDocuments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,9 @@ RESULT_FILES = TOPICS_FILE, DOCUMENTS_FILE, INFO_FILE = "topics.parquet", "docum
 
 ROWS_PER_GROUP = 1 << 17
 """Of the tables of documents: who reads them in parts has as many in memory. Smaller corpora are one part."""
+
+STRINGS = ("id", "label", "timestamp")
+"""Of the columns of ``topics.parquet`` those that are no numbers."""
 
 ROWS_SHOWN = 15
 """Topics that a notebook shows of a result."""
@@ -96,6 +100,9 @@ class Topic:
 
 def document_columns(documents: Iterable[str] | Iterable[Document], size: int) -> dict[str, Any]:
     """Ids, labels and times of so many documents, None where none has one; of bare texts their row numbers."""
+    if isinstance(documents, MappedDocuments):
+        columns = {"ids": "id", "labels": "label", "timestamps": "timestamp"}
+        return {name: documents.column(column) for name, column in columns.items()}
     rows = [document for document in documents if isinstance(document, Document)]
     labels, times = ([getattr(row, name) or "" for row in rows] for name in ("label", "timestamp"))
     return {
@@ -236,7 +243,7 @@ class TopicResult:
         with atomic_path(folder / TOPICS_FILE) as temporary:
             pq.write_table(self._topics_table(), temporary, row_group_size=ROWS_PER_GROUP)
         # Texts apart: who reads the topics of a large corpus need not unpack them.
-        documents = pa.table({"id": list(self.ids), "text": list(self.texts)})
+        documents = pa.table({"id": in_arrow(self.ids), "text": in_arrow(self.texts)})
         with atomic_path(folder / DOCUMENTS_FILE) as temporary:
             pq.write_table(documents, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
         # A NaN is no JSON: Python alone would read the file again.
@@ -245,23 +252,23 @@ class TopicResult:
 
     def _topics_table(self) -> pa.Table:
         columns: dict[str, Any] = {
-            "id": list(self.ids),
+            "id": in_arrow(self.ids),
             "topic": self.topics.astype(np.int64),
             "probability": self.probabilities.astype(np.float32),
             "x": self.positions[:, 0].astype(np.float32),
             "y": self.positions[:, 1].astype(np.float32),
         }
         if self.labels is not None:
-            columns["label"] = list(self.labels)
+            columns["label"] = in_arrow(self.labels)
         if self.timestamps is not None:
-            columns["timestamp"] = list(self.timestamps)
+            columns["timestamp"] = in_arrow(self.timestamps)
         if self.assigned is not None:
             columns["assigned"] = self.assigned
         return pa.table(columns)
 
     def _documents_table(self) -> pa.Table:
         names = {info.topic: info.name for info in self.topic_info}
-        table = self._topics_table().add_column(1, "text", pa.array(list(self.texts)))
+        table = self._topics_table().add_column(1, "text", in_arrow(self.texts))
         column = pa.array([names.get(int(topic), "") for topic in self.topics], type=pa.string())
         return table.add_column(3, "name", column)
 
@@ -276,22 +283,36 @@ class TopicResult:
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no finished topic model: {name} is missing. Fit it again.")
         try:
-            table = pq.read_table(folder / TOPICS_FILE).to_pydict()
+            table = pq.read_table(folder / TOPICS_FILE)
+            numbers = table.select([name for name in table.column_names if name not in STRINGS]).to_pydict()
+            strings = {name: from_arrow(table[name]) for name in STRINGS if name in table.column_names}
             info = read_json(folder / INFO_FILE, kind=list[Topic], mend="Fit it again.")
             return cls(
-                ids=table["id"],
-                texts=pq.read_table(folder / DOCUMENTS_FILE)["text"].to_pylist(),
-                topics=np.asarray(table["topic"], dtype=np.int64),
-                probabilities=np.asarray(table["probability"], dtype=np.float32),
-                positions=np.column_stack([table["x"], table["y"]]).astype(np.float32),
+                ids=strings["id"],
+                texts=from_arrow(pq.read_table(folder / DOCUMENTS_FILE, columns=["text"])["text"]),
+                topics=np.asarray(numbers["topic"], dtype=np.int64),
+                probabilities=np.asarray(numbers["probability"], dtype=np.float32),
+                positions=np.column_stack([numbers["x"], numbers["y"]]).astype(np.float32),
                 topic_info=[Topic.from_json(topic) for topic in info],
-                labels=table.get("label"),
-                timestamps=table.get("timestamp"),
-                assigned=np.asarray(table["assigned"], dtype=bool) if "assigned" in table else None,
+                labels=strings.get("label"),
+                timestamps=strings.get("timestamp"),
+                assigned=np.asarray(numbers["assigned"], dtype=bool) if "assigned" in numbers else None,
             )
         # How damage shows in runs of 0.1.0, which have no digests.
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise InputError(f"The topic model in {folder} is damaged ({error}). Fit it again.") from error
+
+
+def in_arrow(strings: Sequence[str]) -> pa.ChunkedArray | pa.Array:
+    """A column of a table."""
+    if isinstance(strings, MappedColumn):
+        return strings.column.fill_null("")
+    return pa.array(list(strings), type=pa.string())
+
+
+def from_arrow(column: pa.ChunkedArray) -> Sequence[str]:
+    """The strings of a column: a list, or of a large corpus the column, which takes a tenth of the objects."""
+    return column.to_pylist() if len(column) <= ROWS_PER_GROUP else MappedColumn(column)
 
 
 def _joined(words: Words) -> str:

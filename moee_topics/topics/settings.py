@@ -298,6 +298,11 @@ def check_large(settings: FitSettings, documents: int) -> None:
             f"large.sample={settings.large.sample} has no room for two topics of hdbscan.min_cluster_size={smallest}, "
             f"and {documents:,} documents are fitted on a sample. Set large.sample={20 * smallest} or more, {whole}."
         )
+    if (clusters := settings.cluster.clusters or 0) > settings.large.sample:
+        raise InputError(
+            f"cluster.clusters={clusters} is more than the documents of large.sample={settings.large.sample}, on which "
+            f"{documents:,} documents are fitted. Set large.sample={10 * clusters} or more, {whole}."
+        )
     if settings.zeroshot_topic_list:
         raise InputError(
             f"topics.zeroshot_topic_list takes its documents out of the clustering, and {documents:,} documents are "

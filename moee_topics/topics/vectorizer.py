@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -13,6 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from moee_topics.corpus import Cut, words_of
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.topics.counted_texts import CountedTexts, names_rows, row_names
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.tokenizers import load_tokenizer, warn_of_uncut_words
 
@@ -29,9 +31,34 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
 
     Attributes:
         cut: parts words of languages without spaces; not saved with the vectorizer.
+        counted: the texts of a large corpus, which are called by their rows then; not saved either.
     """
 
     cut: Cut | None = None
+    counted: CountedTexts | None = None
+
+    def read_rows(self, texts: Sequence[str], clean: Callable[[Sequence[str]], list[str]]) -> None:
+        """From now on a text can be the name of a row of some texts, or several joined."""
+        self.counted = CountedTexts(texts, clean, super()._count_vocab)
+
+    def documents(self, texts: Sequence[str]) -> list[str]:
+        """All texts of the corpus, or the names of their rows: what BERTopic joins and gives to this vectorizer."""
+        return list(texts) if self.counted is None else row_names(range(len(texts)))
+
+    def transform_rows(self, texts: Sequence[str], rows: Sequence[int]) -> Any:
+        """The word counts of some texts of the corpus, (rows, words)."""
+        return self.transform([texts[row] for row in rows] if self.counted is None else row_names(rows))
+
+    def _count_vocab(self, raw_documents: Iterable[str], fixed_vocab: bool) -> tuple[dict[str, int], Any]:
+        """What scikit-learn counts by, with the rows of a large corpus among what it can count."""
+        documents = list(raw_documents)
+        if self.counted is None or not documents or not all(map(names_rows, documents)):
+            vocabulary, counts = super()._count_vocab(documents, fixed_vocab)
+            return vocabulary, counts
+        vocabulary, counts = self.counted.of_groups(documents, self.vocabulary_ if fixed_vocab else None)
+        if not vocabulary:
+            raise ValueError("empty vocabulary")  # as scikit-learn would
+        return vocabulary, counts
 
     def build_tokenizer(self) -> Callable[[str], list[str]]:
         """What finds the words of a text."""
@@ -69,6 +96,7 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
 
     def _why_no_words(self, texts: Sequence[str]) -> str:
         tokenize, preprocess = self.build_tokenizer(), self.build_preprocessor()
+        topics, texts = len(texts), texts if self.counted is None else self.counted.texts
         words = {word for text in texts for word in tokenize(preprocess(text))}
         stops = set(self.get_stop_words() or ())
         if not words and self.token_pattern == DEFAULT_PATTERN:
@@ -89,7 +117,7 @@ class TopicVectorizer(CountVectorizer):  # type: ignore[misc]
                 "describe a topic. Keep them with topics.stop_words=null"
             )
         return (
-            f"The vectorizer finds no words: it sees one text per topic, {len(texts)} of them, so that "
+            f"The vectorizer finds no words: it sees one text per topic, {topics} of them, so that "
             f"vectorizer.min_df={self.min_df} and vectorizer.max_df={self.max_df} count topics. Loosen them: "
             "vectorizer.min_df=1 vectorizer.max_df=1.0"
         )
@@ -163,7 +191,9 @@ def stop_words(choice: Any, documents: Sequence[str]) -> Any:
 
 def frequent_words(documents: Sequence[str], share: float = 0.25) -> list[str]:
     """The words that more than a share of the documents use, in any language that is written with spaces."""
-    counter = TopicVectorizer(binary=True)
-    documents_with = counter.fit_transform(documents).sum(axis=0).A1
-    words = counter.get_feature_names_out()
-    return [str(word) for word, count in zip(words, documents_with, strict=True) if count > share * len(documents)]
+    counter = TopicVectorizer()
+    analyze = counter.build_analyzer()
+    documents_with = Counter(word for text in documents for word in set(analyze(text)))
+    if not documents_with:
+        counter.fit(documents)  # says why there are none
+    return sorted(word for word, count in documents_with.items() if count > share * len(documents))

@@ -21,6 +21,7 @@ FILE = "prediction.safetensors"
 BLOCK = 1024  # new documents at once: their cosines with 20,000 voters take 80 MB
 MOST_VOTERS, FEWEST_VOTERS = 5, 3
 FEWEST_KEPT = 15
+GROUP = 32  # columns that are looked at together for the largest of a row
 NEW = -2
 """Stands for the topic of a document that was not in the fit."""
 
@@ -117,7 +118,7 @@ class Voters:
             of_all = vectors[at] @ voters.T
             if own:
                 of_all[np.arange(len(at)), at] = -1.0
-            places[at] = np.argpartition(-of_all, count - 1, axis=1)[:, :count]
+            places[at] = largest(of_all, count)
             cosines[at] = np.take_along_axis(of_all, places[at], axis=1)
         return places, cosines
 
@@ -143,7 +144,7 @@ class Voters:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The topics that win the vote of the nearest, or are of the fit, and their shares; from (n, R) cosines."""
         count = min(self.neighbors, cosines.shape[1])
-        nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        nearest = largest(cosines, count)
         return self.vote(nearest, np.take_along_axis(cosines, nearest, axis=1), fitted)
 
     def vote(
@@ -183,6 +184,22 @@ class Voters:
         if not np.isfinite(arrays["vectors"]).all():  # its cosine with anything is no number, and would win no vote
             raise InputError(f"{folder / FILE} is damaged: a vector is not finite. Fit again.")
         return cls(arrays["vectors"], arrays["rows"], arrays["topics"])
+
+
+def largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """(n, count) columns of the largest of the (n, m) values in each row, in no order."""
+    groups = values.shape[1] // GROUP
+    if groups <= count * GROUP:
+        return np.argpartition(-values, count - 1, axis=1)[:, :count]
+    # They are in the groups of columns whose own largest are the largest, or behind the last group. That takes a tenth
+    # of the time of a partition of all values, which of 20,000 voters took four times as long as their cosines.
+    of_group = values[:, : groups * GROUP].reshape(len(values), GROUP, groups).max(axis=1)
+    best = np.argpartition(-of_group, count - 1, axis=1)[:, :count]
+    inside = (best[:, :, None] + groups * np.arange(GROUP)).reshape(len(values), count * GROUP)
+    behind = np.arange(groups * GROUP, values.shape[1])
+    columns = np.hstack([inside, np.broadcast_to(behind, (len(values), len(behind)))])
+    some = np.take_along_axis(values, columns, axis=1)
+    return np.take_along_axis(columns, np.argpartition(-some, count - 1, axis=1)[:, :count], axis=1)
 
 
 def unit_rows(X: NDArray[np.floating]) -> NDArray[np.float32]:

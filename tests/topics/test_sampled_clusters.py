@@ -16,7 +16,7 @@ from moee_topics.corpus import Document
 from moee_topics.errors import InputError
 from moee_topics.topics import OUTLIERS, FitSettings, TopicModel, TopicResult, fit_topics
 from moee_topics.topics.sampled_clusters import SampledClusters
-from moee_topics.topics.settings import LargeSettings
+from moee_topics.topics.settings import ClusterSettings, LargeSettings
 
 UMAP: dict[str, Any] = {"n_neighbors": 5, "n_components": 2, "n_epochs": 50}
 
@@ -103,6 +103,10 @@ def test_a_corpus_that_is_not_large_or_fits_the_sample_is_fitted_whole() -> None
     ("options", "said"),
     [
         ({"hdbscan": {"min_cluster_size": 50}}, r"large\.sample=60 .*min_cluster_size=50.*large\.sample=1000"),
+        (
+            {"cluster": ClusterSettings("kmeans", clusters=61)},
+            r"cluster\.clusters=61 is more.*large\.sample=60.*large\.sample=610",
+        ),
         ({"zeroshot_topic_list": ["a b"]}, r"topics\.zeroshot_topic_list.*large\.documents=0"),
         ({"bertopic": {"calculate_probabilities": True}}, r"calculate_probabilities.*large\.documents=0"),
     ],

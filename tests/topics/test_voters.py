@@ -11,6 +11,7 @@ from fitted_topics import LABELS, fitted
 from moee_topics.errors import InputError
 from moee_topics.evaluate import prediction_agreement
 from moee_topics.topics import Voters
+from moee_topics.topics.voters import largest
 
 
 def test_predict_gives_new_documents_of_a_theme_its_topic() -> None:
@@ -96,6 +97,13 @@ def test_the_nearest_are_those_of_largest_cosine_and_nobody_is_their_own_neighbo
     places, nearest = voters.nearest(voters.vectors, own=True)
     assert not (places == np.arange(1500)[:, None]).any()
     assert nearest.max(axis=1) == pytest.approx(cosines.max(axis=1), abs=1e-3)
+
+
+@pytest.mark.parametrize("columns", [6, 5119, 5120, 6001])
+def test_the_largest_of_a_row_are_found_by_groups_as_by_sorting(columns: int) -> None:
+    values = np.random.default_rng(columns).standard_normal((20, columns)).astype(np.float32)
+    values[0, -1], values[1, 0] = 9, 9
+    np.testing.assert_array_equal(np.sort(largest(values, 5)), np.sort(np.argsort(-values, axis=1)[:, :5]))
 
 
 def test_voters_that_are_no_numbers_are_told_and_not_left_out_of_the_vote(tmp_path: Path) -> None:
