@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -97,6 +98,16 @@ def compare(
         int | None,
         typer.Option("--sample", min=20, help=f"Documents whose views are compared [default: {VIEWS_SAMPLE:,}]."),
     ] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", min=1, help="Such samples, compared each by itself [default: 1].")
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="A change of the encoder whose views are compared too; once or more."),
+    ] = None,
+    random_model: Annotated[
+        bool, typer.Option("--random-model", help="A model of the same shape and untrained as a control.")
+    ] = False,
     store: Store = None,
     manner: Manner,
 ) -> None:
@@ -108,7 +119,8 @@ def compare(
                   fusion.method=A,B for some alone
     RECIPE        that scores: hidden states and routing on its tasks, with
                   each prompt of score.prompts
-    views RECIPE  of a corpus: layers, poolings and routers of one pass
+    views RECIPE  of a corpus: layers, poolings and routers of one pass;
+                  each --also, and --random-model, is another pass
     """
     os.environ.setdefault("TQDM_DISABLE", "1")
     from moee_topics.errors import RecipeError
@@ -116,14 +128,17 @@ def compare(
     from moee_topics.run_folder import RunFolder
 
     words = arguments or []
-    if sample is not None and words[:1] != [VIEWS]:
-        raise RecipeError("--sample is for `compare views`; for fewer documents use corpus.limit=N.")
+    given = {"sample": sample, "draws": draws, "also": also, "random_model": random_model}
+    asked = {name: value for name, value in given.items() if value}
+    if asked and words[:1] != [VIEWS]:
+        flag = "--" + next(iter(asked)).replace("_", "-")
+        raise RecipeError(f"{flag} is for `compare views`; for fewer documents use corpus.limit=N.")
     # A folder with a manifest is a run; without one the name is that of a recipe.
     folders = [Path(word) for word in words if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(words) == 2:
         result = two_runs(folders[0], folders[1], output or COMPARISON)
     elif words[:1] == [VIEWS]:
-        result = views_of_a_corpus(words[1:], output or COMPARISON, store, sample, manner)
+        result = views_of_a_corpus(words[1:], output or COMPARISON, store, asked, manner)
     else:
         chosen = read_arguments(words)
         has_corpus = chosen.recipe is not None and not is_scoring(read_recipe(chosen.recipe))
@@ -186,8 +201,10 @@ def method_tables(comparison: MethodsComparison) -> list[TextTable]:
     ]
 
 
-def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample: int | None, manner: Manner) -> Result:
-    """The views of one pass on a sample of a corpus."""
+def views_of_a_corpus(
+    words: list[str], output: Path, store: Path | None, asked: Mapping[str, Any], manner: Manner
+) -> Result:
+    """The views of one pass, and of others that are asked for, on a sample of a corpus."""
     from moee_topics.errors import RecipeError
     from moee_topics.mteb import compare_views, write_views
     from moee_topics.recipe import load_recipe
@@ -196,9 +213,9 @@ def views_of_a_corpus(words: list[str], output: Path, store: Path | None, sample
     if arguments.recipe is None:
         raise RecipeError("compare views needs a recipe of a corpus, such as: moee-topics compare views quickstart")
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    compared = compare_views(
-        recipe, store or output / STORE_NAME, sample=sample or VIEWS_SAMPLE, progress=manner.progress
-    )
+    # As a shell would cut it: one change may have several keys.
+    also = [shlex.split(change) for change in asked.get("also", ())]
+    compared = compare_views(recipe, store or output / STORE_NAME, **{**asked, "also": also}, progress=manner.progress)
     written = write_views(compared, output)
     return Result(written.data, written.tables, written.page)
 

@@ -35,7 +35,7 @@ from moee_topics.encode.models import (
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers, multi_hot
-from moee_topics.encode.settings import EncoderOptions, EncoderSettings, averages
+from moee_topics.encode.settings import UNTRAINED, EncoderOptions, EncoderSettings, averages
 from moee_topics.encode.texts import plain_texts
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, key_of_reading
 from moee_topics.errors import ModelError
@@ -56,7 +56,7 @@ class EncoderSpec:
 
     Attributes:
         model: the hub name, "pocket", or "folder" for any other local checkpoint.
-        revision: the commit of a hub model, or the content hash of a folder.
+        revision: the commit of a hub model, or the content hash of a folder; ``UNTRAINED`` of random weights.
         quantize: what the weights are, which a checkpoint may say itself.
         dtype: what the model runs in.
         prompt: the template, with ``{text}`` where the document goes.
@@ -153,8 +153,10 @@ class MoEEncoder:
         return cls.from_settings(EncoderSettings.checked(name_or_path, **options), require_routers=require_routers)
 
     @classmethod
-    def from_settings(cls, settings: EncoderSettings, *, require_routers: bool = True) -> MoEEncoder:
-        """:meth:`from_pretrained` of settings that are checked already."""
+    def from_settings(
+        cls, settings: EncoderSettings, *, require_routers: bool = True, trained: bool = True
+    ) -> MoEEncoder:
+        """:meth:`from_pretrained` of settings that are checked already; ``trained=False`` is a control, at random."""
         # What the machine has not, and what the model cannot give, is told before gigabytes are loaded.
         device_of(settings.device)
         config = load_config(settings.model, revision=settings.revision)
@@ -163,7 +165,7 @@ class MoEEncoder:
         if any(view.pooling == FREQUENCY for view in reading.views):
             experts_per_token(config)
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
-            model, tokenizer = load_model(settings)
+            model, tokenizer = load_model(settings, trained=trained)
             layers, experts, hidden_size = measured_sizes(model)
             if any(view.block != "router" and view.layer != LAST for view in reading.views):
                 check_layers(model, find_sources(model, settings.states), depth, settings.model, settings.states)
@@ -176,7 +178,7 @@ class MoEEncoder:
         name, commit = identity(settings.model, settings.revision)
         spec = EncoderSpec(
             model=name,
-            revision=commit,
+            revision=commit if trained else UNTRAINED,
             quantize=quantized_as(model.config),
             dtype=str(model.dtype).removeprefix("torch."),
             prompt=settings.template,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
-from moee_topics.encode.settings import KEY_OPTIONS, EncoderSettings, averages
+from moee_topics.encode.settings import KEY_OPTIONS, UNTRAINED, EncoderSettings, averages
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, entry_of, key_of_reading
 from moee_topics.store import stored_keys
 
@@ -29,11 +30,12 @@ class EncoderSource:
     Args:
         settings: model and options.
         require_routers: False lets a model without routers give hidden states alone.
+        trained: False gives the model its shape alone, with random weights: a control, in 16 bits or more.
     """
 
-    def __init__(self, settings: EncoderSettings, *, require_routers: bool = True) -> None:
-        self.settings = settings
-        self._require_routers = require_routers
+    def __init__(self, settings: EncoderSettings, *, require_routers: bool = True, trained: bool = True) -> None:
+        self.settings = settings if trained else replace(settings, quantize="none")
+        self._require_routers, self._trained = require_routers, trained
         self._encoder: MoEEncoder | None = None
         self._loading = threading.Lock()  # two threads that both find no weights would load them twice
 
@@ -47,13 +49,18 @@ class EncoderSource:
 
         with self._loading:
             if self._encoder is None:
-                self._encoder = MoEEncoder.from_settings(self.settings, require_routers=self._require_routers)
+                how = {"require_routers": self._require_routers, "trained": self._trained}
+                self._encoder = MoEEncoder.from_settings(self.settings, **how)
             return self._encoder
 
     @property
     def is_loaded(self) -> bool:
         """Whether the weights are in memory."""
         return self._encoder is not None
+
+    def release(self) -> None:
+        """Lets the weights go; the next call loads them again."""
+        self._encoder = None
 
     @property
     def counts(self) -> TokenCounts:
@@ -87,12 +94,13 @@ class EncoderSource:
 
         settings, config = self.settings, self._config
         model, revision = identity(settings.model, settings.revision)
+        stored_as = quantized_as(config) if settings.quantize == "none" and self._trained else settings.quantize
         return (
             {"model": model}
             | {name: getattr(settings, name) for name in KEY_OPTIONS}
             | {
-                "revision": revision,
-                "quantize": quantized_as(config) if settings.quantize == "none" else settings.quantize,
+                "revision": revision if self._trained else UNTRAINED,
+                "quantize": stored_as,
                 "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
                 "prompt": settings.template,
             }

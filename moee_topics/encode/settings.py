@@ -21,6 +21,8 @@ Quantize = Literal["none", Kind]
 Dtype = Literal["float32", "bfloat16", "float16"]
 POCKET = Path(__file__).parent / "models" / "pocket"
 """Folder of the small model that the package carries; its name everywhere is "pocket"."""
+UNTRAINED = "untrained"
+"""What stands in the place of a commit where a model has its shape alone, with weights at random."""
 
 
 def resolve(name_or_path: str | Path) -> str:
@@ -189,7 +191,7 @@ def options_of(key: Mapping[str, Any]) -> EncoderOptions:
     options = {name: key[name] for name in KEY_OPTIONS if key.get(name) is not None} | _view_options(key)
     revision, quantize = str(options.get("revision", "")), options.get("quantize")
     # No commits: the hash of a folder, and what stands for one where the cache of the hub has none.
-    if revision.startswith("sha256:") or revision in ("unknown", "none"):
+    if revision.startswith("sha256:") or revision in ("unknown", "none", UNTRAINED):
         del options["revision"]
     # The method of a foreign quantizer: its checkpoint loads as it is.
     if quantize is not None and quantize not in get_args(Quantize):

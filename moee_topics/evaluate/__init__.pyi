@@ -29,6 +29,7 @@ from .topic_scores import outlier_share as outlier_share
 from .topic_scores import prediction_agreement as prediction_agreement
 from .view_scores import MEASURES as MEASURES
 from .view_scores import ViewScores as ViewScores
+from .view_scores import mean_of_draws as mean_of_draws
 from .view_scores import rank_correlations as rank_correlations
 from .view_scores import score_view as score_view
 from .word_scores import DocumentTerms as DocumentTerms

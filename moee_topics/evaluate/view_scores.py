@@ -87,6 +87,18 @@ def score_view(
     return ViewScores(float(np.mean(ami)), float(np.mean(ari)), float(np.std(ami)), measures)
 
 
+def mean_of_draws(scores: Sequence[ViewScores]) -> ViewScores:
+    """The scores of one view on several draws of documents: their means, and the deviation over seeds and draws."""
+    measures = {name: float(np.mean([score.measures[name] for score in scores])) for name in MEASURES}
+    ami = [score.ami for score in scores if score.ami is not None]
+    if len(ami) < len(scores):
+        return ViewScores(None, None, None, measures)
+    inside = [score.deviation or 0.0 for score in scores]
+    # Of equally many seeds each: the variance of all is the mean of those inside the draws and that of their means.
+    deviation = float(np.sqrt(np.mean(np.square(inside)) + np.var(ami)))
+    return ViewScores(float(np.mean(ami)), float(np.mean([score.ari or 0.0 for score in scores])), deviation, measures)
+
+
 def rank_correlations(scores: Sequence[ViewScores]) -> dict[str, float]:
     """How far each measure without labels ranks views as the AMI does (Spearman); empty without labels.
 

@@ -1,54 +1,30 @@
-"""The views of one pass side by side: which layer, pooling and scores of routers suit a corpus, at what cost."""
+"""The views of a pass side by side: which layer, pooling and scores of routers suit a corpus, at what cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moee_topics.corpus import Document, content_hash
 from moee_topics.defaults import VIEWS_SAMPLE
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode import EncoderSettings, EncoderSource, Reading, View
+from moee_topics.encode import EncoderSource, Reading, View
 from moee_topics.errors import InputError
-from moee_topics.evaluate import ViewScores, rank_correlations, score_view
-from moee_topics.fuse import METHODS, Fusion, RoutingBlock, Usage, check_words
+from moee_topics.evaluate import ViewScores, mean_of_draws, rank_correlations, score_view
+from moee_topics.fuse import METHODS, Usage, check_words
+from moee_topics.mteb.view_candidates import SHUFFLED, Candidate, Pass, passes_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run import Workspace, check_layers, sample_documents
 
 SEEDS = 3
-LAYERS = (0, 0.25, 0.5, 0.75, 0.9, "last")
-"""Of a recipe that names none: what goes into the first layer, which is tokens without any context, and five depths."""
-COMPARED_POOLINGS = ("last_token", "mean", "weighted_mean")
-"""Of a recipe that names one: by hand, since each more is another clustering of every layer; a list adds others."""
-WITHOUT_PROMPT = "mean_without_prompt"
-SHUFFLED = "experts shuffled"
 FEWEST = 20
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A vector of a document that views of one pass allow.
-
-    Attributes:
-        name: of its view, and of what is made of it.
-        reading: the views it is made of.
-        fusion: what makes it of them.
-        overrides: that make a recipe use it.
-        control: why it is only there to be compared with: "tokens alone", without any context, or "experts shuffled",
-            those of each layer mixed up for each document anew; empty for all others.
-    """
-
-    name: str
-    reading: Reading
-    fusion: Fusion
-    overrides: tuple[str, ...] = ()
-    control: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ class ComparedView:
         dimensions: numbers of a vector.
         bytes_per_document: that the store keeps for its views.
         layers: the share of the layers that must run for it.
-        scores: of its clusters.
+        scores: of its clusters, their mean where the documents were drawn more than once.
     """
 
     name: str
@@ -80,9 +56,10 @@ class ViewComparison:
 
     Attributes:
         encoder: what they were read by, as its settings.
-        documents: of the sample.
+        documents: of all draws.
+        draws: how many parts they were compared in, each by itself.
         classes: known ones among them; None without labels.
-        tokens: of the sample, each of which went through the model once at most.
+        tokens: of the documents in all passes; what was stored was not read again.
         views: all candidates, controls among them.
         rank_correlations: of each measure without labels with the AMI over all views but controls.
         entropy: of each MoE layer's routing, as a share of that of equal weights.
@@ -91,6 +68,7 @@ class ViewComparison:
 
     encoder: Mapping[str, Any]
     documents: int
+    draws: int
     classes: int | None
     tokens: int
     views: Sequence[ComparedView]
@@ -116,7 +94,14 @@ class ViewComparison:
 
 
 def compare_views(
-    recipe: Recipe, store: Path, *, sample: int = VIEWS_SAMPLE, progress: Progress | None = None
+    recipe: Recipe,
+    store: Path,
+    *,
+    sample: int = VIEWS_SAMPLE,
+    draws: int = 1,
+    also: Sequence[Sequence[str]] = (),
+    random_model: bool = False,
+    progress: Progress | None = None,
 ) -> ViewComparison:
     """Reads a sample of a corpus in many views of one pass, clusters each, and measures the clusters.
 
@@ -125,35 +110,40 @@ def compare_views(
             ones. Its fusion is compared too.
         store: root folder of the embeddings, which are kept.
         sample: how many documents, evenly spaced over the corpus.
+        draws: how many such samples, no document in two of them, are compared each by itself.
+        also: changes of the encoder, such as ``["encoder.prompt=cluster"]``, each of which is another pass.
+        random_model: whether a model of the same shape and untrained is a control too; another pass.
         progress: is told how far the work is.
 
     Raises:
+        RecipeError: a change of something else than the encoder.
         InputError: too few documents, a layer that the model does not have, or no words where they are weighed.
         ModelError: the model cannot be loaded, or the states between its layers cannot be read.
         Interrupted: stopped by the user; encoded texts are kept.
     """
     progress = progress or Progress()
-    documents = sampled(Workspace(recipe, store, store, progress), sample)
-    source = EncoderSource(many_views(recipe.encoder), require_routers=recipe.fusion.needs_routers)
-    texts = [document.text for document in documents]
-    check_layers(recipe.fusion, source)
+    documents = sampled(Workspace(recipe, store, store, progress), sample, draws)
+    passes, texts = passes_of(recipe, also, random_model=random_model), [document.text for document in documents]
+    check_layers(recipe.fusion, passes[0].source)
     if recipe.fusion.lexical:
         check_words(texts)
+    views: list[ComparedView] = []
     with resumable("Encoded texts are kept: run the same command again to go on."):
-        embedder = Embedder(source, store, key=source.stored_key(store), progress=progress)
-        progress.begin("embed", f"{source.settings.model}, {len(texts):,} documents, {len(source.reading.views)} views")
-        embedder.ensure_texts(texts)
-        read = Sample(texts, labels_of(documents), source, embedder, recipe.seed)
-        views = []
-        for candidate in candidates(recipe, source):
-            progress.begin("view", candidate.name)
-            views.append(read.compared(candidate))
-        usage = read.usage(EncoderSource(recipe.encoder).reading)
+        for one in passes:
+            read = Sample(documents, draws, one, store, recipe.seed)
+            read.encode(progress)
+            for candidate in one.candidates:
+                progress.begin("view", candidate.name)
+                views.append(read.compared(candidate))
+            one.source.release()  # before the next pass loads its own weights
+        usage = Sample(documents, draws, passes[0], store, recipe.seed).usage(EncoderSource(recipe.encoder).reading)
+    classes = labels_of(documents)
     return ViewComparison(
         encoder=asdict(recipe.encoder),
         documents=len(texts),
-        classes=None if read.labels is None else len(set(read.labels)),
-        tokens=source.count(texts).tokens,
+        draws=draws,
+        classes=None if classes is None else len(set(classes)),
+        tokens=sum(one.source.count(texts).tokens for one in passes),
         views=views,
         rank_correlations=rank_correlations([view.scores for view in views if not view.control]),
         entropy=usage.mean_entropy().tolist() if usage.documents else [],
@@ -161,27 +151,35 @@ def compare_views(
     )
 
 
-@dataclass(frozen=True)
 class Sample:
-    """The documents that are compared, encoded in all views.
+    """The documents that are compared, as one pass reads them.
 
-    Attributes:
-        texts: of the documents.
-        labels: their classes, None where they have none.
-        source: of the encoder.
-        embedder: with all views stored.
+    Args:
+        documents: of all draws.
+        draws: in how many parts they are compared.
+        read_by: the pass.
+        store: root folder of the embeddings.
         seed: of k-means and of the control.
     """
 
-    texts: Sequence[str]
-    labels: Sequence[str] | None
-    source: EncoderSource
-    embedder: Embedder
-    seed: int
+    def __init__(self, documents: Sequence[Document], draws: int, read_by: Pass, store: Path, seed: int) -> None:
+        self.source, self.seed = read_by.source, seed
+        self.embedder = Embedder(read_by.source, store, key=read_by.source.stored_key(store))
+        self.texts = [document.text for document in documents]
+        self.draws = [self.texts[draw::draws] for draw in range(draws)]
+        labels = labels_of(documents)
+        self.labels = [None if labels is None else labels[draw::draws] for draw in range(draws)]
 
-    def embeddings(self, reading: Reading) -> Embeddings:
-        """The documents, as some of the views."""
-        hashes = [content_hash(text) for text in self.texts]
+    def encode(self, progress: Progress) -> None:
+        """Stores all views of all documents."""
+        self.embedder.progress, views = progress, self.source.reading.views
+        told = f"{self.source.settings.model}, {len(self.texts):,} documents, {len(views)} views"
+        progress.begin("embed", told)
+        self.embedder.ensure_texts(self.texts)
+
+    def embeddings(self, reading: Reading, texts: Sequence[str]) -> Embeddings:
+        """Documents as some of the views."""
+        hashes = [content_hash(text) for text in texts]
         return Embeddings.concatenate(list(self.reader(reading).stored_blocks(hashes)))
 
     def reader(self, reading: Reading) -> Embedder:
@@ -191,43 +189,52 @@ class Sample:
 
     def compared(self, candidate: Candidate) -> ComparedView:
         """What one candidate is worth and costs."""
-        embeddings = self.embeddings(candidate.reading)
-        fusion = candidate.fusion.fit([embeddings], self.texts, self.reader(candidate.reading))
-        if candidate.control == SHUFFLED:  # after the fit: the same scales, and only whose the weights are is lost
-            embeddings = shuffled_experts(embeddings, self.seed)
-        vectors = fusion.transform(embeddings, self.texts)
-        reading, reads = candidate.reading, METHODS[fusion.method].reads
+        reading, reads = candidate.reading, METHODS[candidate.fusion.method].reads
         views = [view for view in (reading.hidden_states, reading.routing) if view and _block_of(view) in reads]
+        found = [self._vectors(candidate, texts) for texts in self.draws]
+        seeds = range(self.seed, self.seed + SEEDS)
+        scores = [score_view(rows, labels, seeds=seeds) for rows, labels in zip(found, self.labels, strict=True)]
         return ComparedView(
             name=candidate.name,
             overrides=candidate.overrides,
             control=candidate.control,
-            dimensions=vectors.shape[1],
+            dimensions=found[0].shape[1],
             bytes_per_document=sum(self.source.bytes_per_view[str(view)] for view in views),
             layers=max(_last_layer(view, self.source.depth) / self.source.depth for view in views),
-            scores=score_view(vectors, self.labels, seeds=range(self.seed, self.seed + SEEDS)),
+            scores=mean_of_draws(scores),
         )
+
+    def _vectors(self, candidate: Candidate, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of one draw, which is a corpus of its own."""
+        embeddings = self.embeddings(candidate.reading, texts)
+        fusion = candidate.fusion.fit([embeddings], texts, self.reader(candidate.reading))
+        if candidate.control == SHUFFLED:  # after the fit: the same scales, and only whose the weights are is lost
+            embeddings = shuffled_experts(embeddings, self.seed)
+        return fusion.transform(embeddings, texts)
 
     def usage(self, reading: Reading) -> Usage:
         """How the documents use the experts, where routers are read."""
         usage = Usage()
         if reading.routing is not None and self.source.card.layers:
-            usage.update(self.embeddings(reading))
+            usage.update(self.embeddings(reading, self.texts))
         return usage
 
 
-def sampled(work: Workspace, sample: int) -> list[Document]:
-    """Different documents evenly spaced over a corpus; of one with labels those that have one.
+def sampled(work: Workspace, sample: int, draws: int = 1) -> list[Document]:
+    """Different documents of all draws, evenly spaced over a corpus; of one with labels those that have one.
 
     Raises:
         InputError: there are too few to compare anything.
     """
-    unique = {document.text: document for document in sample_documents(work.passing(), work.survey, sample)}
+    unique = {document.text: document for document in sample_documents(work.passing(), work.survey, sample * draws)}
     documents = list(unique.values())
     if any(document.label is not None for document in documents):
         documents = [document for document in documents if document.label is not None]
-    if len(documents) < FEWEST:
-        raise InputError(f"Comparing views needs {FEWEST} different documents or more, got {len(documents)}.")
+    if len(documents) < FEWEST * draws:
+        of_draws = "" if draws == 1 else f" for each of {draws} draws"
+        raise InputError(
+            f"Comparing views needs {FEWEST} different documents or more{of_draws}, got {len(documents)} in all."
+        )
     return documents
 
 
@@ -235,75 +242,6 @@ def labels_of(documents: Sequence[Document]) -> list[str] | None:
     """The classes of documents that have several."""
     labels = [document.label for document in documents if document.label is not None]
     return labels if len(labels) == len(documents) and len(set(labels)) > 1 else None
-
-
-def many_views(settings: EncoderSettings) -> EncoderSettings:
-    """The same encoder with the usual views beside its own, where it names no list of them."""
-    layers, pooling, routing = settings.layers, settings.pooling, settings.routing
-    if not isinstance(layers, tuple):
-        layers = (layers, *(layer for layer in LAYERS if layer != 0 or settings.states == "hidden_states"))
-    if not isinstance(pooling, tuple):
-        # Without a prompt the mean without it is the mean again, but for a token that begins every text.
-        others = (*COMPARED_POOLINGS, WITHOUT_PROMPT) if settings.template != "{text}" else COMPARED_POOLINGS
-        pooling = tuple(dict.fromkeys((pooling, *others)))
-    if routing is None:
-        routing = (*pooling, "frequency")
-    return replace(settings, layers=layers, pooling=pooling, routing=routing)
-
-
-def candidates(recipe: Recipe, source: EncoderSource) -> Iterator[Candidate]:
-    """What is compared: the recipe's own vectors, every view of hidden states, and the routers' in every form."""
-    views = source.reading.views
-    yield Candidate(f"the recipe ({recipe.fusion.label})", EncoderSource(recipe.encoder).reading, recipe.fusion)
-    for view in (view for view in views if view.block != "router"):
-        yield from (of_hidden_states(view, standardize, alone(recipe)) for standardize in ("none", "hidden_states"))
-    routers = [view for view in views if view.block == "router"] if source.card.layers else []
-    for number, view in enumerate(routers):
-        for block in routing_blocks(source) if number == 0 else (RoutingBlock(),):
-            yield of_routers(view, block, source.reading.hidden_states, alone(recipe))
-    for view in routers[:1]:
-        plain = of_routers(view, RoutingBlock(), source.reading.hidden_states)
-        yield replace(plain, name=f"{plain.name}, {SHUFFLED}", control=SHUFFLED)
-
-
-def alone(recipe: Recipe) -> tuple[str, ...]:
-    """The overrides that take out of a recipe's fusion what is not compared, so that what is told is what one gets."""
-    words = ("fusion.lexical=0",) if recipe.fusion.lexical else ()
-    return words + (("fusion.filters=[]",) if recipe.fusion.filters else ())
-
-
-def of_hidden_states(view: View, standardize: Any, more: tuple[str, ...] = ()) -> Candidate:
-    """Hidden states, or values, alone, as they are or standardized."""
-    asked = (f"encoder.layers={view.layer}", f"encoder.pooling={view.pooling}", "fusion.method=hidden_states")
-    return Candidate(
-        f"{view}{' z' if standardize != 'none' else ''}",
-        Reading((view,)),
-        Fusion("hidden_states", standardize=standardize),
-        (*asked, f"fusion.standardize={standardize}", *more),
-        "tokens alone" if view.layer == "0" else "",
-    )
-
-
-def routing_blocks(source: EncoderSource) -> list[RoutingBlock]:
-    """The forms of the routers' scores, with the model's own number of experts of a token."""
-    k = source.card.experts_per_token or RoutingBlock.top_k
-    scores = [RoutingBlock("softmax"), RoutingBlock("logits"), RoutingBlock("top_k", k), RoutingBlock("multi_hot", k)]
-    return [*scores, RoutingBlock(experts="idf"), RoutingBlock(layers="information")]
-
-
-def of_routers(view: View, block: RoutingBlock, hidden: View, more: tuple[str, ...] = ()) -> Candidate:
-    """The standardized scores of routers in one form."""
-    asked = [f"encoder.routing={view.pooling}", "fusion.method=routing_weights", "fusion.standardize=both"]
-    # All keys, those at their default too: the recipe that they are copied to may have others.
-    asked += [f"fusion.routing.{name}={value}" for name, value in block.settings().items()]
-    # A document has hidden states too: those of the same entry, or any of the same pass.
-    beside = hidden if view.entry.block == "router" else view.entry
-    return Candidate(
-        f"{view}{block.label} z",
-        Reading((beside, view)),
-        Fusion("routing_weights", standardize="both", routing=block),
-        (*asked, *more),
-    )
 
 
 def _block_of(view: View) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from moee_topics.store import make_folder, write_text
 
 VIEW_NOTES = (
     "z: standardized by the statistics of these documents. AMI and ARI of k-means at length one, a cluster for each "
-    "class, mean of three seeds; the deviation is that of the AMI. Bytes are those of a document in the store.",
+    "class, mean of {times}; the deviation is that of the AMI. Bytes are those of a document in the store.",
     "layers: the share of the layers that must run; with encoder.routing=none the pass ends there.",
     "tokens alone: what goes into the first layer, where no token has seen another. experts shuffled: those of each "
-    "layer mixed up for each document anew.",
+    "layer mixed up for each document anew. random model: one of the same shape, untrained.",
 )
 WITHOUT_LABELS = (
     "Without labels nothing is recommended: none of these measures found the best view on sets with labels "
@@ -55,9 +56,11 @@ def views_table(comparison: ViewComparison) -> TextTable:
     rows = [_row(view, has_labels=has_labels) for view in sorted(comparison.views, key=_worth, reverse=True)]
     told = WITHOUT_LABELS
     if comparison.best is not None:
-        overrides = " ".join(comparison.best.overrides) or "none, the recipe as it is"
+        # A prompt has spaces, which a shell would cut it at.
+        overrides = shlex.join(comparison.best.overrides) or "none, the recipe as it is"
         told = f"The best by AMI with the labels is {comparison.best.name}. Overrides: {overrides}"
-    notes = (told, *VIEW_NOTES)
+    times = "three seeds" if comparison.draws == 1 else f"three seeds on each of {comparison.draws} draws"
+    notes = (told, *(note.format(times=times) for note in VIEW_NOTES))
     classes = f", {comparison.classes} classes" if has_labels else ""
     title = f"Views of one pass: {comparison.documents:,} documents{classes}, {comparison.tokens:,} tokens"
     return TextTable(title, headers, rows, notes=notes)

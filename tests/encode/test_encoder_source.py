@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from moee_topics.embed import Embedder
@@ -76,3 +77,20 @@ def test_a_run_notes_family_and_size_of_the_model(tiny_olmoe: Path) -> None:
     facts = EncoderSource(EncoderSettings(str(tiny_olmoe))).facts()
     assert (facts["family"], facts["experts_per_token"]) == ("olmoe", 2)
     assert 0 < facts["active_parameters"] < facts["parameters"]
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}])
+def test_a_control_has_the_shape_of_a_model_weights_at_random_and_a_key_of_its_own(
+    tiny_olmoe: Path, tmp_path: Path, options: dict[str, str]
+) -> None:
+    settings = EncoderSettings.checked(model=str(tiny_olmoe), max_tokens=64, dtype="float32", **options)  # type: ignore[arg-type]
+    trained, control = EncoderSource(settings), EncoderSource(settings, trained=False)
+    assert control.expected.items() <= control.key().items() and control.expected["quantize"] == "none"
+    found, other = control().encode(TEXTS), trained().encode(TEXTS)
+    assert found.hidden_states.shape == other.hidden_states.shape
+    assert not np.allclose(found.hidden_states, other.hidden_states, atol=0.1)
+    Embedder(control, tmp_path).ensure_texts(TEXTS)
+    assert control.stored_key(tmp_path) == control.key() and trained.stored_key(tmp_path) is None
+    control.release()
+    assert not control.is_loaded
+    np.testing.assert_array_equal(control().encode(TEXTS).hidden_states, found.hidden_states)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate.view_scores import MEASURES, ViewScores, rank_correlations, score_view
+from moee_topics.evaluate.view_scores import MEASURES, ViewScores, mean_of_draws, rank_correlations, score_view
 
 LABELS = [str(i % 3) for i in range(90)]
 
@@ -63,3 +63,18 @@ def test_a_measure_that_orders_views_as_the_labels_do_has_one_and_the_other_way_
     found = rank_correlations([scores(0.1, 1), scores(0.4, 3), scores(0.2, 2)])
     assert (found["stability"], found["isotropy"], found["silhouette"]) == pytest.approx((1, -1, 0))
     assert rank_correlations([scores(None, 1)] * 4) == {}
+
+
+def test_the_deviation_of_several_draws_is_that_of_all_their_clusterings() -> None:
+    rng = np.random.default_rng(0)
+    ami = rng.uniform(size=(3, 4))  # three draws of four seeds
+    measures = [dict.fromkeys(MEASURES, float(draw)) for draw in range(3)]
+    draws = [
+        ViewScores(float(row.mean()), float(row.mean()), float(row.std()), of_draw)
+        for row, of_draw in zip(ami, measures, strict=True)
+    ]
+    found = mean_of_draws(draws)
+    assert (found.ami, found.ari, found.deviation) == pytest.approx((ami.mean(), ami.mean(), ami.std()))
+    assert found.measures == dict.fromkeys(MEASURES, 1.0) and mean_of_draws(draws[:1]) == draws[0]
+    unlabelled = mean_of_draws([ViewScores(None, None, None, of_draw) for of_draw in measures])
+    assert (unlabelled.ami, unlabelled.measures) == (None, found.measures)

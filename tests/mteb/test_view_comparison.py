@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_of_words import themed_corpus
 
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode import EncoderSettings, EncoderSource, MoEEncoder
+from moee_topics.encode import MoEEncoder
 from moee_topics.errors import InputError
-from moee_topics.mteb.view_comparison import ViewComparison, candidates, compare_views, many_views, shuffled_experts
+from moee_topics.mteb.view_comparison import ViewComparison, compare_views, shuffled_experts
 from moee_topics.recipe import Recipe, parse_recipe
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> Recipe:
-    path = tmp_path_factory.mktemp("views") / "themes.csv"
-    with path.open("w") as file:
-        csv.writer(file).writerows([("text", "label"), *zip(*themed_corpus(12, 0), strict=True)])
-    encoder = {"model": str(tiny_olmoe), "prompt": "none", "dtype": "float32", "max_tokens": 64, "pooling": "mean"}
-    return parse_recipe({"corpus": {"source": str(path)}, "encoder": encoder})
+def recipe(themes: Recipe) -> Recipe:
+    return themes
 
 
 @pytest.fixture(scope="module")
@@ -49,32 +43,6 @@ def test_controls_are_marked_and_never_recommended(comparison: ViewComparison) -
     shuffled = next(view for view in comparison.views if view.control == "experts shuffled")
     assert abs(shuffled.scores.ami or 0) < 0.25
     assert comparison.best is not None and comparison.best.name not in controls
-
-
-ROUTED = ("scores=logits", "scores=multi_hot", "top_k=5", "experts=idf", "layers=information", "layers=[1,2]")
-
-
-@pytest.mark.parametrize("routing", [(), *((f"fusion.routing.{setting}",) for setting in ROUTED)])
-def test_what_is_recommended_is_a_recipe_that_gives_those_vectors(recipe: Recipe, routing: tuple[str, ...]) -> None:
-    given = parse_recipe(recipe.to_json(), routing)
-    source = EncoderSource(many_views(given.encoder))
-    found = [candidate for candidate in candidates(given, source) if not candidate.control.startswith("experts")]
-    assert len(found) > 20
-    for candidate in found:
-        changed = parse_recipe(given.to_json(), candidate.overrides)
-        assert changed.fusion.canonical() == candidate.fusion.canonical(), candidate.name
-        read = set(EncoderSource(changed.encoder).reading.views)
-        block = "router" if candidate.fusion.method == "routing_weights" else "hidden_states"
-        assert {view for view in candidate.reading.views if view.block == block} <= read, candidate.name
-
-
-def test_words_and_filters_of_the_recipe_are_taken_out_of_what_is_recommended(recipe: Recipe) -> None:
-    wordy = parse_recipe(recipe.to_json(), ["fusion.lexical=1", "fusion.filters=[center]"])
-    found = list(candidates(wordy, EncoderSource(many_views(wordy.encoder))))
-    assert found[0].fusion == wordy.fusion
-    for candidate in found[1:4]:
-        fusion = parse_recipe(wordy.to_json(), candidate.overrides).fusion
-        assert fusion.canonical() == candidate.fusion.canonical()
 
 
 def test_costs_are_those_of_the_views_that_are_read(comparison: ViewComparison) -> None:
@@ -105,6 +73,38 @@ def test_all_views_come_from_one_pass_and_are_kept(
     assert compare_views(few, tmp_path, sample=24) == first
 
 
+FEW = ("encoder.layers=[1, last]", "encoder.routing=mean")
+
+
+def test_every_draw_is_compared_by_itself_and_their_mean_is_told(recipe: Recipe, tmp_path: Path) -> None:
+    few = parse_recipe(recipe.to_json(), [*FEW, "encoder.pooling=[mean, last_token]"])
+    both = compare_views(few, tmp_path, sample=24, draws=2)
+    assert (both.documents, both.draws) == (48, 2)
+    whole = compare_views(few, tmp_path, sample=48)
+    assert [view.name for view in both.views] == [view.name for view in whole.views] and both.tokens == whole.tokens
+    assert any(view.scores.ami != other.scores.ami for view, other in zip(both.views, whole.views, strict=True))
+    with pytest.raises(InputError, match="for each of 3 draws, got 48 in all"):
+        compare_views(few, tmp_path, sample=16, draws=3)
+
+
+def test_a_change_of_the_encoder_and_a_random_model_are_passes_beside_the_first(recipe: Recipe, tmp_path: Path) -> None:
+    few = parse_recipe(recipe.to_json(), [*FEW, "encoder.pooling=[mean, last_token]"])
+    alone = compare_views(few, tmp_path, sample=24)
+    also = [["encoder.prompt=cluster"], ["encoder.states=attention_outputs", "encoder.layers=1-2"]]
+    found = compare_views(few, tmp_path, sample=24, also=also, random_model=True)
+    assert found.views[: len(alone.views)] == alone.views and found.tokens > 4 * alone.tokens
+    views = {view.name: view for view in found.views[len(alone.views) :]}
+    assert views["hidden_states@last/mean z, encoder.prompt=cluster"].overrides[0] == "encoder.prompt=cluster"
+    values = views["attention_outputs@1-2/mean, encoder.states=attention_outputs encoder.layers=1-2"]
+    assert values.dimensions == 64 and "router" not in "".join(name for name in views if "attention" in name)
+    random = [view for view in found.views if view.control == "random model"]
+    assert [view.name for view in random] == [
+        "hidden_states@last/mean z, random model",
+        "router@all/mean logits z, random model",
+    ]
+    assert all(abs(view.scores.ami or 0) < 0.9 for view in random)
+
+
 def test_without_labels_there_are_measures_and_no_recommendation(recipe: Recipe, tmp_path: Path) -> None:
     corpus = replace(recipe.corpus, label="none")
     settings = recipe.encoder.__class__(
@@ -130,16 +130,6 @@ def test_what_the_recipe_s_fusion_cannot_learn_is_told_before_anything_is_encode
     lonely = parse_recipe(recipe.to_json(), [f"corpus.source={tmp_path / 'numbers.csv'}", "fusion.lexical=1"])
     with pytest.raises(InputError, match=r"no two share one.*fusion\.lexical=0"):
         compare_views(lonely, tmp_path, sample=30)
-
-
-def test_a_recipe_that_names_views_has_those_compared_and_no_others() -> None:
-    named = many_views(
-        EncoderSettings("some/model", layers=(3, 4), pooling=("mean", "last_token"), routing="frequency")
-    )
-    assert (named.layers, named.pooling, named.routing) == ((3, 4), ("mean", "last_token"), "frequency")
-    usual = many_views(EncoderSettings("some/model"))
-    assert usual.pooling == ("last_token", "mean", "weighted_mean", "mean_without_prompt")
-    assert "mean_without_prompt" not in many_views(EncoderSettings("pocket")).pooling
 
 
 def test_shuffled_experts_keep_the_weights_of_a_layer_and_lose_whose_they_are() -> None:

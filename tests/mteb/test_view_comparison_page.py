@@ -18,7 +18,7 @@ def view(name: str, ami: float | None, stability: float, control: str = "") -> C
 
 def compared(*views: ComparedView, classes: int | None = 3) -> ViewComparison:
     ranks = {} if classes is None else dict.fromkeys(MEASURES, 0.25)
-    return ViewComparison({"model": "<tiny>"}, 40, classes, 900, views, ranks, [0.5, 0.25], [0.5, 1.5])
+    return ViewComparison({"model": "<tiny>"}, 40, 1, classes, 900, views, ranks, [0.5, 0.25], [0.5, 1.5])
 
 
 VIEWS = [

@@ -23,6 +23,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
+from moee_topics.defaults import SEED
 from moee_topics.encode.models import (
     attention,
     bitsandbytes_quantizer,
@@ -52,10 +53,12 @@ READER_ERRORS = (
 )
 
 
-def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
+def load_model(settings: EncoderSettings, *, trained: bool = True) -> tuple[PreTrainedModel, Any]:
     """Loads the base model (no language-model head, evaluation mode) and its tokenizer.
 
-    The hub is asked only if the files are not at hand, and never where ``HF_HUB_OFFLINE`` is set.
+    The hub is asked only if the files are not at hand, and never where ``HF_HUB_OFFLINE`` is set. With
+    ``trained=False`` the model has its shape alone, and weights as before any training; in 16 bits or more, whatever
+    its files are.
 
     Raises:
         ModelError: the model is missing or not supported, or was not quantized as asked.
@@ -68,7 +71,7 @@ def load_model(settings: EncoderSettings) -> tuple[PreTrainedModel, Any]:
     dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
     with checkpoint_errors(name):
         _check_size(loader, config, Path(resolve(name)))
-    model = _with_weights(loader, settings, config, dtype)
+    model = _with_weights(loader, settings, config, dtype) if trained else _at_random(loader, name, config, dtype)
     model = model if loader is AutoModel else model.get_decoder()
     if not int4_checkpoint.is_compact(config):  # whose weights were expanded, each into memory of its own
         memory.own_memory(model)
@@ -108,6 +111,14 @@ def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: to
             f"the first is {lacking[0]}. Download it again, or check that config.json belongs to these weights."
         )
     return model
+
+
+def _at_random(loader: Any, name: str, config: Any, dtype: torch.dtype) -> Any:
+    """The model of a configuration as its class begins a training, the same at every call."""
+    vars(config).pop("quantization_config", None)  # of weights that are not read
+    with ONE_AT_A_TIME, checkpoint_errors(name), quiet(), torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        return loader.from_config(config, dtype=dtype)
 
 
 def _check_size(loader: Any, config: Any, folder: Path) -> None:
