@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +49,8 @@ def fill(store: EmbeddingStore, documents: list[str], step: int = STEP) -> int:
     return len(missing)
 
 
-def make(root: Path, documents: list[str], step: int = STEP) -> Path:
-    with EmbeddingStore.open(root, KEY, writable=True) as store:
+def make(root: Path, documents: list[str], step: int = STEP, *, key: Mapping[str, Any] = KEY) -> Path:
+    with EmbeddingStore.open(root, key, writable=True) as store:
         fill(store, documents, step)
         return store.folder
 

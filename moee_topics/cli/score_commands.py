@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from moee_topics.cli.options import RUNS, Manner, Store, command
+from moee_topics.cli.options import RUNS, STORE_VARIABLE, Manner, Store, command
 from moee_topics.cli.score_arguments import ScoreArguments, read_arguments
 from moee_topics.cli.stdout import show_tables
 from moee_topics.defaults import STORE_NAME, VIEWS_SAMPLE
@@ -136,6 +136,9 @@ def compare(
     # A folder with a manifest is a run; without one the name is that of a recipe.
     folders = [Path(word) for word in words if RunFolder.manifest.path(RunFolder(word)).is_file()]
     if len(folders) == len(words) == 2:
+        # The variable of the environment is of every command; what is typed is meant.
+        if store is not None and str(store) != os.environ.get(STORE_VARIABLE):
+            raise RecipeError("--store is not for two finished runs: what they hold is in their folders. Leave it out.")
         result = two_runs(folders[0], folders[1], output or COMPARISON)
     elif words[:1] == [VIEWS]:
         result = views_of_a_corpus(words[1:], output or COMPARISON, store, asked, manner)

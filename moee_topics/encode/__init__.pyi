@@ -35,3 +35,4 @@ from .texts import plain_texts as plain_texts
 from .views import Reading as Reading
 from .views import View as View
 from .views import entry_keys as entry_keys
+from .views import key_of_blocks as key_of_blocks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -16,8 +17,13 @@ from moee_topics.encode.router import RouterCapture, find_routers
 Layout = Literal["packed", "padded", "alone"]
 
 
+_own_attention: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+"""What each model attended by before it first ran packed."""
+
+
 def last_states(model: Any, pack: Pack) -> Tensor:
     """(T, D) last hidden states of all tokens of a pack, pads included."""
+    _attend(model, packed=pack.packed)
     inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
     with packed_segments(pack.segments) if pack.packed else nullcontext():
         # No token is generated, so nobody would read the keys and values of a cache.
@@ -25,14 +31,26 @@ def last_states(model: Any, pack: Pack) -> Tensor:
     return states.flatten(0, -2)
 
 
+def _attend(model: Any, *, packed: bool) -> None:
+    """Switches a model to the attention of packed rows, or to its own; looked at before each pass.
+
+    Two encoders may share a model, and one of them read longer documents than packed rows are right for.
+    """
+    current = model.config._attn_implementation
+    if packed and current != PACKED:
+        _own_attention[model] = current
+        model.set_attn_implementation(PACKED)
+    elif not packed and current == PACKED:
+        model.set_attn_implementation(_own_attention.get(model, "sdpa"))  # unknown of a copy alone
+
+
 @torch.inference_mode()
 def choose_layout(model: Any, max_tokens: int) -> Layout:
-    """Finds the fastest layout in which documents do not change each other, and switches the model to it.
+    """Finds the fastest layout in which documents do not change each other.
 
     Packed rows go wrong with recurrent or convolutional layers and with attention that is no plain causal one, padded
     rows with routing or sparse attention that looks at later tokens.
     """
-    own_attention = model.config._attn_implementation
     # No list of families knows the next model, so three documents of made-up tokens tell at every load. All but the
     # first are longer than a sliding window or chunk that would matter, as a shorter one would not show it.
     limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
@@ -48,7 +66,6 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
     rounding = 1e-4 if alone[0].dtype == torch.float32 else 0.1
     tolerance = min(0.5, max(rounding, 3 * _difference(_states(model, [second] * 3)[0], alone[1])))
     try:
-        model.set_attn_implementation(PACKED)
         # The second document behind two different first ones: also against itself, which rounding hides far less.
         one, two = (_states(model, [before, second], packed=True) for before in (first, other))
         # The same kernels at the same place: no rounding excuses that neighbours are seen.
@@ -57,7 +74,6 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
             return "packed"
     except (NotImplementedError, ValueError, TypeError, RuntimeError, AttributeError):
         pass  # whatever stops a model from running packed, it runs padded
-    model.set_attn_implementation(own_attention)
     padded = _states(model, [first, second])
     return "padded" if all(_difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
 

@@ -166,6 +166,14 @@ def key_of_reading(reading: Reading) -> dict[str, Any]:
     return {"pooling": pooling} | ({} if usual else {"views": list(map(str, reading.views))})
 
 
+def key_of_blocks(key: Mapping[str, Any]) -> dict[str, Any]:
+    """A key without the views that are only stored; topics, and all else made of documents, depend on this one."""
+    reading = Reading.of_key(key)
+    blocks = tuple(view for view in (reading.hidden_states, reading.routing) if view)
+    rest = {name: value for name, value in key.items() if name != "views"}
+    return {**rest, **key_of_reading(Reading(blocks))} if "views" in key else rest
+
+
 def entry_keys(key: Mapping[str, Any]) -> dict[View, dict[str, Any]]:
     """The key of each entry that a key's views are stored under.
 

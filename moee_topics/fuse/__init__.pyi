@@ -13,7 +13,6 @@ from .fusion import Standardize as Standardize
 from .fusion import checked_fusion as checked_fusion
 from .fusion import fuse_all as fuse_all
 from .lexical import Lexical as Lexical
-from .lexical import check_words as check_words
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method

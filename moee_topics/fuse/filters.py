@@ -118,7 +118,7 @@ def learn_remove_top(sample: Sample) -> Learnt:
     block = sample.block
     mean, _, directions = _principal(block)
     # A corpus of n documents has n - 1 directions at most; the last one stays, or nothing would.
-    most = max(1, min(block.shape[1] // REMOVED, len(block) - 2, block.shape[1] - 1))
+    most = max(0, min(max(1, block.shape[1] // REMOVED), len(block) - 2, block.shape[1] - 1))
     return {"mean": mean, "directions": directions[:most].astype(np.float32)}
 
 
@@ -286,10 +286,34 @@ def embedded_words(texts: Iterable[str] | None, model: Model | None) -> Embeddin
         raise InputError("The filter align_words needs the words of a corpus. Fit it with texts and embedder too.")
     texts = list(texts)
     some = texts[:: -(-len(texts) // TEXTS_WITH_WORDS) or 1]
-    words = sorted({word for text in some for word in words_of(text.lower())})
+    words = sorted(_words_in(some) or _words_in(texts))
     if not words:
-        raise InputError(f"The filter align_words needs words, and {len(texts):,} documents have none. Leave it out.")
+        raise _without_words(len(texts))
     return model.embed(words[:: -(-len(words) // WORDS)]).rounded()
+
+
+def check_has_words(texts: Iterable[str]) -> None:
+    """Looks before hours of encoding whether there is a word to align; the first one ends the look.
+
+    Raises:
+        InputError: there is none.
+    """
+    documents = 0
+    for text in texts:
+        if words_of(text.lower()):
+            return
+        documents += 1
+    raise _without_words(documents)
+
+
+def _words_in(texts: Iterable[str]) -> set[str]:
+    return {word for text in texts for word in words_of(text.lower())}
+
+
+def _without_words(documents: int) -> InputError:
+    return InputError(
+        f"The filter align_words needs words, and {documents:,} documents have none. Leave it out of fusion.filters."
+    )
 
 
 def sample_of(blocks: Iterable[Embeddings]) -> Blocks:

@@ -19,8 +19,16 @@ from safetensors.numpy import save
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
-from moee_topics.fuse.filters import FILTERS, FilterName, Filters, Model, embedded_words, sample_of
-from moee_topics.fuse.lexical import DIMENSIONS, Lexical
+from moee_topics.fuse.filters import (
+    FILTERS,
+    FilterName,
+    Filters,
+    Model,
+    check_has_words,
+    embedded_words,
+    sample_of,
+)
+from moee_topics.fuse.lexical import DIMENSIONS, Lexical, check_words
 from moee_topics.fuse.methods import METHODS, Block, find_method
 from moee_topics.fuse.reduction import Reduction
 from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
@@ -96,13 +104,18 @@ class Fusion:
         """Whether statistics or words of a corpus are still missing."""
         unstandardized = self.standardize != "none" and self.standardizer is None
         unfiltered = bool(self.filters) and self.filtering is None
-        unweighed = self.routing.learns and self.routing.weights is None
+        unweighed = self._weighs_routing and self.routing.weights is None
         return unstandardized or unfiltered or unweighed or (self.lexical > 0 and self.lexicon is None)
 
     @property
     def learns(self) -> bool:
         """Whether its vectors depend on a corpus."""
-        return self.standardize != "none" or self.lexical > 0 or bool(self.filters) or self.routing.learns
+        return self.standardize != "none" or self.lexical > 0 or bool(self.filters) or self._weighs_routing
+
+    @property
+    def _weighs_routing(self) -> bool:
+        """Whether a corpus says how much experts and layers count, in a method that reads them."""
+        return self.needs_routers and self.routing.learns
 
     @property
     def needs_routers(self) -> bool:
@@ -188,9 +201,21 @@ class Fusion:
                 hidden_states=self.standardize in ("hidden_states", "both"),
                 routing_weights=self.standardize in ("routing_weights", "both"),
             )
-        elif self.routing.learns:
+        elif self._weighs_routing:
             deque(of_corpus, maxlen=0)  # nobody else has read the stream
-        return self._learnt(replace(self, routing=self.routing.fitted(usage)), standardizer, lexicon, filtering)
+        routing = self.routing.fitted(usage) if self._weighs_routing else self.routing
+        return self._learnt(replace(self, routing=routing), standardizer, lexicon, filtering)
+
+    def check_texts(self, texts: Iterable[str]) -> None:
+        """Looks before hours of encoding whether documents have the words that this fusion weighs or aligns.
+
+        Raises:
+            InputError: they have not.
+        """
+        if self.lexical:
+            check_words(texts)
+        elif any(FILTERS[name].needs_words for name in self.filters):
+            check_has_words(texts)
 
     def reduced(self, reduction: Reduction) -> Fusion:
         """The same fusion, whose vectors are brought to fewer numbers by the principal components of a corpus."""
@@ -220,7 +245,8 @@ class Fusion:
                 raise InputError(f"{self.label} needs statistics of the {name}, and {other.label} has none. Fit it.")
         if self.lexical and other.lexicon is None:
             raise InputError(f"{self.label} needs the words of a corpus, and {other.label} has none. Fit it.")
-        if self.routing != other.routing and (self.routing.learns or moments["routing_weights"]):
+        reads_other = self.needs_routers and self.routing != other.routing
+        if reads_other and (self.routing.learns or moments["routing_weights"]):
             raise InputError(
                 f"The scores of routers of {self.label} need statistics of their own, {other.label} has others. Fit it."
             )

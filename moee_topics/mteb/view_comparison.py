@@ -17,7 +17,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSource, Reading, View
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ViewScores, mean_of_draws, rank_correlations, score_view
-from moee_topics.fuse import METHODS, Usage, check_words
+from moee_topics.fuse import METHODS, Usage
 from moee_topics.mteb.view_candidates import SHUFFLED, Candidate, Pass, passes_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -125,8 +125,7 @@ def compare_views(
     documents = sampled(Workspace(recipe, store, store, progress), sample, draws)
     passes, texts = passes_of(recipe, also, random_model=random_model), [document.text for document in documents]
     check_layers(recipe.fusion, passes[0].source)
-    if recipe.fusion.lexical:
-        check_words(texts)
+    recipe.fusion.check_texts(texts)
     views: list[ComparedView] = []
     with resumable("Encoded texts are kept: run the same command again to go on."):
         for one in passes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from moee_topics.corpus import Document
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Score, find_experts, first_of_each, gather_routing_weights
-from moee_topics.fuse import Fusion, check_words, fuse_all
+from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.reduce_stage import ReduceStage
@@ -79,11 +79,11 @@ class FitStage(Stage):
 
     def inputs(self, work: Workspace) -> str | None:
         """The corpus, what its vectors depend on, and every section below the wall."""
-        if work.key is None:
+        if work.key_of_blocks is None:
             return None
         below = {name: value for name, value in work.recipe.to_json().items() if name in BELOW_THE_WALL}
         # Another version may fit otherwise: topics of two versions in one folder nobody could tell apart.
-        return fingerprint(work.survey.digest, work.key, below, __version__)
+        return fingerprint(work.survey.digest, work.key_of_blocks, below, __version__)
 
     def run(self, work: Workspace) -> Outcome:
         """Fits, saves, and works out what follows from the topics.
@@ -119,15 +119,15 @@ class FitStage(Stage):
 
 
 def check_fusion(work: Workspace) -> None:
-    """Looks before hours of encoding whether the fusion will find the layers and words that it weighs.
+    """Looks before hours of encoding whether the fusion will find the layers and words that it reads.
 
     Raises:
-        InputError: it has not one weight for each layer, or weighs words and there are none.
+        InputError: it has not one weight for each layer, or weighs or aligns words and there are none.
     """
-    check_layers(work.recipe.fusion, work.encoder)
-    if work.recipe.fusion.lexical:
-        with told_by_cause(work):
-            check_words(document.text for document in work.passing())
+    fusion = work.recipe.fusion
+    check_layers(fusion, work.encoder)
+    with told_by_cause(work) if fusion.lexical else nullcontext():
+        fusion.check_texts(document.text for document in work.passing())
 
 
 def check_layers(fusion: Fusion, encoder: EncoderSource) -> None:
@@ -136,8 +136,8 @@ def check_layers(fusion: Fusion, encoder: EncoderSource) -> None:
     Raises:
         InputError: it has not one weight for each layer.
     """
-    # A model without routers has an error of its own.
-    if not isinstance(fusion.routing.layers, str) and (layers := encoder.card.layers):
+    # A model without routers has an error of its own, and hidden states alone are not weighed.
+    if fusion.needs_routers and not isinstance(fusion.routing.layers, str) and (layers := encoder.card.layers):
         fusion.routing.check_layers(layers)
 
 

@@ -29,10 +29,10 @@ class ReduceStage(Stage):
 
     def inputs(self, work: Workspace) -> str | None:
         """The corpus, what its embeddings depend on, their fusion, and to how many numbers it is reduced."""
-        if work.key is None:
+        if work.key_of_blocks is None:
             return None
         fusion = work.recipe.to_json()["fusion"]
-        return fingerprint(work.survey.digest, work.key, fusion, work.reduced_dimensions, __version__)
+        return fingerprint(work.survey.digest, work.key_of_blocks, fusion, work.reduced_dimensions, __version__)
 
     def run(self, work: Workspace) -> Outcome:
         """Fits the fusion and the components, then writes the vector of every document.

@@ -13,7 +13,7 @@ from typing import Any
 from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus
 from moee_topics.distributed import WHOLE, Share
 from moee_topics.embed import Embedder
-from moee_topics.encode import EncoderSource
+from moee_topics.encode import EncoderSource, key_of_blocks
 from moee_topics.errors import InputError
 from moee_topics.fuse import LARGE_DIMENSIONS
 from moee_topics.progress import Progress
@@ -136,6 +136,11 @@ class Workspace:
             return self.encoder.key()
         # A store names what it was encoded with, so a run below the wall needs neither the model nor its files.
         return self.encoder.stored_key(self.store)
+
+    @property
+    def key_of_blocks(self) -> Mapping[str, Any] | None:
+        """What the documents' own blocks depend on: a view that is stored beside them changes no vector."""
+        return None if self.key is None else key_of_blocks(self.key)
 
     @cached_property
     def embedder(self) -> Embedder:

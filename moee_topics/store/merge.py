@@ -37,8 +37,9 @@ class MergedStore:
 def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | None = None) -> list[MergedStore]:
     """Copies what other stores hold into one; the others stay as they are.
 
-    A shard whose documents the target lacks keeps its bytes. Stopped at any moment and begun again, it goes on where
-    it was. Every byte of the sources is read.
+    A source may hold other views of the same pass than the target: each view is merged by itself, and documents that
+    lack one have it made when it is asked for. A shard whose documents the target lacks keeps its bytes. Stopped at
+    any moment and begun again, it goes on where it was. Every byte of the sources is read.
 
     Args:
         target: root folder of a store; a new one is made.
@@ -46,7 +47,7 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
         progress: is told how many shards have been looked at.
 
     Returns:
-        An entry for each way of encoding.
+        An entry for each way of encoding, and each view of it.
 
     Raises:
         InputError: a source holds nothing, or is the target.
@@ -61,7 +62,11 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
         if not keys_of_source:
             raise InputError(f"{source} holds no embeddings. Expected the --output of moee-topics embed.")
         keys = keys or {key_digest(key): key for key in keys_of_source}
+        shares_one = any(key_digest(key) in keys for key in keys_of_source)
         for key in keys_of_source:
+            # Of the same pass, and named as a view of it, or lying beside one that both hold.
+            if ("view" in key or shares_one) and any(_of_a_pass(key) == _of_a_pass(other) for other in keys.values()):
+                keys.setdefault(key_digest(key), key)
             if key_digest(key) not in keys:
                 nearest = fewest_differences(keys.values(), key)
                 raise StoreError(
@@ -69,6 +74,11 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
                     "Merge it into a folder of its own."
                 )
     return [_merge_key(target, sources, key, progress or Progress()) for key in keys.values()]
+
+
+def _of_a_pass(key: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A key without what tells the views of a pass apart."""
+    return {name: value for name, value in key.items() if name not in ("view", "pooling")}
 
 
 def _merge_key(target: Path, sources: Sequence[Path], key: Mapping[str, JSON], progress: Progress) -> MergedStore:

@@ -143,6 +143,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
             if not self.learns or len(set(texts)) < LEAST_DOCUMENTS:
                 return self.embed(texts, verbose)
             distinct = list(dict.fromkeys(texts))
+            self.fusion.check_texts(distinct)
             # A store is read twice; without one, what was encoded stays in memory for that.
             blocks = self.embedder.blocks(distinct, ids=distinct)
             kept = list(blocks) if self.store is None else blocks
@@ -170,6 +171,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         """
         with self._lock:
             texts = list(plain_texts(documents))
+            self.fusion.check_texts(texts)
             self._fit(self.embedder.blocks(texts), texts)
         return self
 

@@ -113,6 +113,7 @@ def test_what_cannot_be_compared_is_refused(finished: Path, recipe: Path, tmp_pa
         ((recipe, "score.alpha=1"), "there is no key score"),
         ((recipe, "--sample", "40"), "use corpus.limit=N"),
         ((run, run, "--sample", "40"), "is for `compare views`"),
+        ((run, run, "--store", tmp_path), "--store is not for two finished runs"),
         ((recipe, "--random-model"), "--random-model is for `compare views`"),
         (("views", recipe, "--also", "corpus.limit=3"), "--also takes changes of the encoder"),
     ]:

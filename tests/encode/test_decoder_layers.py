@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from moee_topics.encode.decoder_layers import check_layers, find_layers, find_sources
+from moee_topics.encode.models import depth_of
+from moee_topics.encode.models.cards import card_of
 from moee_topics.encode.views import View
 from moee_topics.errors import ModelError
 
@@ -50,7 +52,7 @@ def test_a_pass_ends_after_the_last_layer_that_is_needed(tiny_olmoe: Path) -> No
 def test_every_family_says_which_its_layers_are_or_that_they_cannot_be_read(model_type: str) -> None:
     model = tiny_model(tiny_config(model_type))
     try:
-        check_layers(model, find_layers(model), LAYERS, model_type)
+        check_layers(model, find_layers(model), depth_of(model.config), model_type)
     except ModelError as error:
         assert "encoder.layers=last" in str(error)
         assert model_type in UNREADABLE
@@ -58,8 +60,14 @@ def test_every_family_says_which_its_layers_are_or_that_they_cannot_be_read(mode
         assert model_type not in UNREADABLE
 
 
-UNREADABLE = {"deepseek_v4", "glm5_next_text", "hy_v4", "qwen4_exp_text", "longcat_flash"}
-"""Families that pass on several streams of states between their layers; the last counts two sublayers as layers."""
+UNREADABLE = {"deepseek_v4", "glm5_next_text", "hy_v4", "qwen4_exp_text"}
+"""Families that pass on several streams of states between their layers."""
+
+
+def test_layers_are_counted_and_not_their_attentions() -> None:
+    config = tiny_config("longcat_flash")
+    assert (depth_of(config), config.num_hidden_layers) == (2, 4)
+    assert card_of("tiny", config).dense_layers == 0
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last_token"])
@@ -93,7 +101,10 @@ def test_values_where_no_module_makes_them_are_refused_by_name() -> None:
 
 def test_a_model_that_declares_no_layers_is_refused_by_name() -> None:
     class Plain(nn.Module):
-        device, config = torch.device("cpu"), type("Config", (), {"model_type": "plain"})
+        device, config = (
+            torch.device("cpu"),
+            type("Config", (), {"model_type": "plain", "_attn_implementation": "sdpa"}),
+        )
 
         def forward(self, input_ids: Tensor, **_: object) -> object:
             return type("Output", (), {"last_hidden_state": torch.zeros(1, input_ids.shape[1], 4)})

@@ -9,6 +9,8 @@ from encoders import alone, assert_close, documents, encoder_of
 from tiny_models import save_checkpoint
 from transformers import Qwen3NextConfig
 
+from moee_topics.encode import MoEEncoder
+
 
 def test_the_padded_fallback_agrees_with_packing(tiny_olmoe: Path) -> None:
     texts = documents()
@@ -23,6 +25,17 @@ def test_the_padded_fallback_agrees_with_packing(tiny_olmoe: Path) -> None:
 def test_rounding_is_no_reason_against_packing(dtype: str) -> None:
     # Thirty layers in bfloat16: a sixth of the states of a document are other ones where it has other row counts.
     assert encoder_of("pocket", dtype=dtype).layout == "packed"
+
+
+def test_two_encoders_share_a_model_each_in_its_layout(tiny_olmoe: Path) -> None:
+    first = encoder_of(tiny_olmoe, prompt="none")
+    expected = first.encode(documents(6))
+    second = MoEEncoder(first.model, first.tokenizer, first.spec)
+    assert second.packed  # found by passes without packing, of a model that runs packed by now
+    padded = MoEEncoder(first.model, first.tokenizer, first.spec)
+    padded.layout = "padded"
+    for each in (second, padded, first):
+        assert_close(each.encode(documents(6)), expected, 1e-5)
 
 
 def test_a_model_that_does_not_keep_packed_documents_apart_is_padded(tmp_path: Path) -> None:

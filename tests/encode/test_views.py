@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from moee_topics.embeddings import Embeddings
-from moee_topics.encode.views import Reading, View, entry_keys, entry_of, key_of_reading, reading_of, usual_reading
+from moee_topics.encode.views import (
+    Reading,
+    View,
+    entry_keys,
+    entry_of,
+    key_of_blocks,
+    key_of_reading,
+    reading_of,
+    usual_reading,
+)
 from moee_topics.errors import InputError
 
 KEY = {"model": "tiny", "pooling": "mean", "layers": 2, "experts": 3}
@@ -90,6 +99,15 @@ def test_a_document_is_the_first_view_of_each_block() -> None:
     }
     joined = reading.joined(parts)
     assert (joined.hidden_states == 1).all() and (joined.routing_weights == 0.5).all()
+
+
+def test_what_is_made_of_documents_depends_on_their_two_views_and_no_others() -> None:
+    last, router = hidden("last"), View("router", "all", "mean")
+    views = [str(view) for view in (last, router, hidden("2"), View("router", "all", "frequency"))]
+    assert key_of_blocks({**KEY, "views": views}) == key_of_blocks(KEY) == KEY
+    other = key_of_blocks({**KEY, "views": [views[2], *views]})
+    assert other == {**KEY, "views": [views[2], views[1]]} and key_of_blocks(other) == other
+    assert key_of_blocks({**KEY, "views": views[:1]})["views"] == views[:1]
 
 
 def test_without_routing_a_document_has_hidden_states_alone() -> None:

@@ -190,6 +190,23 @@ def test_words_lie_around_the_mean_of_documents_in_all_but_one_direction() -> No
     assert np.linalg.matrix_rank(moved, tol=1e-2) == 1
 
 
+def test_whether_there_is_a_word_to_align_is_told_before_anything_is_encoded() -> None:
+    fusion = Fusion("hidden_states", filters=("align_words",))
+    with pytest.raises(InputError, match="needs words, and 9 documents have none"):
+        fusion.check_texts(["😀 🚀"] * 9)
+    texts = ["😀 🚀"] * 5001 + ["bread"]  # which no sample of every second or third holds
+    fusion.check_texts(texts)
+    words = embedded_words(texts, Model())
+    assert len(words) == 1
+    Fusion(lexical=0.0, filters=("center",)).check_texts([])
+
+
+def test_of_two_documents_the_one_direction_that_tells_them_apart_is_kept() -> None:
+    documents = embeddings(2)
+    first, second = fitted(["remove_top"], documents).transform(documents)[0]
+    assert not np.allclose(first, second)
+
+
 def test_words_are_asked_for_by_name() -> None:
     fusion = Fusion("hidden_states", standardize="none", filters=("align_words",))
     with pytest.raises(InputError, match="needs the words of a corpus"):

@@ -127,6 +127,18 @@ def test_what_there_is_not_is_refused_by_name(options: dict[str, Any], message: 
         RoutingBlock(**options)
 
 
+def test_weights_of_layers_are_nothing_to_hidden_states_alone() -> None:
+    weighed = RoutingBlock(layers=(1.0, 2.0), experts="idf")  # of three layers
+    alone = Fusion("hidden_states", standardize="none", routing=weighed)
+    assert not alone.learns and not alone.needs_fit
+    standardized = Fusion("hidden_states", routing=weighed).fit([documents()])
+    plain = Fusion("hidden_states").fit([documents()])
+    np.testing.assert_array_equal(standardized.transform(documents()), plain.transform(documents()))
+    np.testing.assert_array_equal(
+        Fusion("hidden_states", routing=weighed).fitted_like(plain).transform(documents()), plain.transform(documents())
+    )
+
+
 def test_weights_of_other_layers_than_the_model_has_are_refused() -> None:
     with pytest.raises(InputError, match="2 weights, and the model has 3 MoE layers"):
         Fusion(routing=RoutingBlock(layers=(1.0, 2.0))).fit([documents()])

@@ -220,6 +220,7 @@ def test_a_corpus_that_no_topic_can_describe_is_refused_with_the_cause_and_an_ov
         ("fusion.routing.layers=[1,2,3]", STOP_WORDS, "has 3 weights, and the model has 2 MoE layers"),
         ("fusion.lexical=1", [f"word{a} text{a}" for a in range(40)], "of 40 different documents no two share one"),
         ("fusion.lexical=1", EMOJI, "No document holds a word of two letters or digits"),
+        ("fusion.filters=[align_words]", EMOJI, "The filter align_words needs words"),
     ],
 )
 def test_what_a_fusion_cannot_learn_is_told_before_anything_is_encoded(

@@ -41,6 +41,25 @@ def test_a_merged_store_holds_what_its_sources_hold_byte_by_byte_and_they_stay(t
     assert contents(tmp_path / "other" / merged.folder.name) == whole, "the order does not matter"
 
 
+def test_a_view_that_the_target_lacks_is_merged_beside_the_others(tmp_path: Path) -> None:
+    between = {**KEY, "pooling": "mean", "view": "hidden_states@3/mean"}
+    make(tmp_path / "all", texts(6), 3)
+    make(tmp_path / "more", texts(10)[4:], 3)
+    for key in (between, {**KEY, "pooling": "weighted_mean"}):
+        make(tmp_path / "more", texts(10)[4:], 3, key=key)
+    merged = {
+        store.folder.name: (store.documents, store.new) for store in merge_stores(tmp_path / "all", [tmp_path / "more"])
+    }
+    assert sorted(merged.values()) == [(6, 6), (6, 6), (10, 4)]
+    make(tmp_path / "between", texts(3), 3, key=between)
+    assert len(merge_stores(tmp_path / "all", [tmp_path / "between"])) == 3
+    make(tmp_path / "other", texts(3), 3, key={**between, "model": "another"})
+    make(tmp_path / "pooled", texts(3), 3, key={**KEY, "pooling": "sum"})
+    for source in ("other", "pooled"):  # another model; and another pooling alone, which may be a mistake
+        with pytest.raises(StoreError, match="was not encoded like what it is to be merged into"):
+            merge_stores(tmp_path / "all", [tmp_path / source])
+
+
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:
     sources = parts(tmp_path)
     merge_stores(tmp_path / "all", sources)

@@ -281,9 +281,11 @@ def test_too_few_documents_teach_nothing_and_are_told() -> None:
     np.testing.assert_array_equal(vectors, MoEEBackend(NarrowCone(), RAW).embed(DOCUMENTS[:9]))
 
 
-def test_documents_without_words_are_told_by_name() -> None:
+def test_documents_without_words_are_told_by_name_before_they_are_encoded() -> None:
+    encoder = NarrowCone()
     with pytest.raises(InputError, match="align_words needs words"):
-        MoEEBackend(NarrowCone()).embed_documents([f"{a} {b}" for a in "😀🚀🌷🏒🌙⭐🧄🥅" for b in "🔥🧄🥅🍳🌱🛰🏒"])
+        MoEEBackend(encoder).embed_documents([f"{a} {b}" for a in "😀🚀🌷🏒🌙⭐🧄🥅" for b in "🔥🧄🥅🍳🌱🛰🏒"])
+    assert not encoder.encoded
 
 
 def test_words_beside_the_rest_reach_documents_and_single_words() -> None:

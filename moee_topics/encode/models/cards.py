@@ -106,7 +106,7 @@ def card_of(name: str, config: Any) -> ModelCard:
         layers=len(routers),
         experts=experts if routers else 0,
         experts_per_token=top_k if routers else None,
-        dense_layers=max(0, (_first(text, _LAYERS) or 0) - len(sparse_layers)),
+        dense_layers=max(0, depth_of(config) - len(sparse_layers)),
         shared_experts=any("shared" in module for module, _ in model.named_modules()),
         hidden_size=model.get_input_embeddings().embedding_dim,
         values_size=values_size(model),
@@ -118,7 +118,9 @@ def card_of(name: str, config: Any) -> ModelCard:
 
 def depth_of(config: Any) -> int:
     """Decoder layers of a configuration; 0 where it does not say."""
-    return _first(config.get_text_config(), _LAYERS) or 0
+    text = config.get_text_config()
+    # A layer of this family has two attentions, and its num_hidden_layers counts these.
+    return _first(text, ("num_layers",) if text.model_type == "longcat_flash" else _LAYERS) or 0
 
 
 def values_size(model: nn.Module) -> int:
