@@ -144,6 +144,7 @@ STORED: Mapping[str, tuple[dict[str, Any], Any]] = {
     "encoder.layers": ({}, 1),
     "encoder.routing": ({}, "mean"),
     "encoder.states": ({"layers": 1}, "attention_outputs"),
+    "encoder.reroute": ({}, 1),
     "encoder.max_tokens": ({}, 64),
     "encoder.long_documents": ({}, "chunk"),
 }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
 from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_sources
-from moee_topics.encode.layout import choose_layout, last_states, measured_sizes
+from moee_topics.encode.layout import check_rerouting, choose_layout, last_states, measured_sizes
 from moee_topics.encode.models import (
     ONE_AT_A_TIME,
     checkpoint_errors,
@@ -44,6 +44,8 @@ from moee_topics.errors import ModelError
 DOCUMENTS_PER_STEP = 2048
 # Eight experts of 64 for each token give every expert 1,024 rows of such a pack; 16,384 tokens were no faster
 # (benchmarks/LOG.md).
+OFTEN_UNSAID = ("views", "reroute")
+"""Of a key: left out where nothing is said, so that stores of 0.1.0 keep theirs."""
 TOKENS_PER_BATCH = 8192
 TOKENS_PER_BATCH_IN_CACHE = 2048
 """For models of less than 1,024 numbers a token on a CPU, which their weights do not keep waiting: states that stay in
@@ -65,6 +67,7 @@ class EncoderSpec:
         experts: routed experts of a layer, E.
         hidden_size: D.
         views: names of all views that are read; empty for the usual two, which ``pooling`` names.
+        reroute: numbers of the layers whose tokens see the last one of their document; empty for none.
     """
 
     model: str
@@ -79,6 +82,7 @@ class EncoderSpec:
     experts: int
     hidden_size: int
     views: Sequence[str] = ()
+    reroute: Sequence[int] = ()
 
     @property
     def reading(self) -> Reading:
@@ -86,8 +90,8 @@ class EncoderSpec:
         return Reading.of_key(self.key())
 
     def key(self) -> dict[str, Any]:
-        """The same as plain JSON, for the key of a store; without views where they are the usual ones, as in 0.1.0."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "views" or value}
+        """The same as plain JSON, for the key of a store; without what is as in 0.1.0, such as the usual views."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name not in OFTEN_UNSAID}
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class MoEEncoder:
         self._pad_id = next((i for i in fillers if i is not None and 0 <= i < rows), 0)
         with ONE_AT_A_TIME:
             self.layout = choose_layout(model, spec.max_tokens)
+            if spec.reroute:
+                check_rerouting(model, self.layout, depth_of(model.config), spec.model)
 
     @classmethod
     def from_pretrained(
@@ -161,7 +167,7 @@ class MoEEncoder:
         device_of(settings.device)
         config = load_config(settings.model, revision=settings.revision)
         depth = depth_of(config)
-        reading = settings.reading(depth)
+        reading, rerouted = settings.reading(depth), list(settings.rerouted(depth))
         if any(view.pooling == FREQUENCY for view in reading.views):
             experts_per_token(config)
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
@@ -187,6 +193,7 @@ class MoEEncoder:
             layers=layers,
             experts=experts,
             hidden_size=hidden_size,
+            reroute=rerouted,
             **key_of_reading(reading),
         )
         with checkpoint_errors(settings.model):  # it tokenizes and runs for the first time
@@ -317,7 +324,7 @@ class MoEEncoder:
         with ONE_AT_A_TIME, ExitStack() as hooks:
             routers = {entry: hooks.enter_context(self._router_capture(entry, spans)) for entry in whole}
             layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole))
-            states = layers.run(lambda: last_states(self.model, pack))
+            states = layers.run(lambda: last_states(self.model, pack, self.spec.reroute))
             hidden = {entry: pooled.cpu().numpy() for entry, pooled in layers.pooled.items()}
             if states is not None:
                 ends = [entry for entry in whole if entry.layer == LAST]

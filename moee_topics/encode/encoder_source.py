@@ -95,9 +95,10 @@ class EncoderSource:
         settings, config = self.settings, self._config
         model, revision = identity(settings.model, settings.revision)
         stored_as = quantized_as(config) if settings.quantize == "none" and self._trained else settings.quantize
+        rerouted = list(settings.rerouted(self.depth))
         return (
             {"model": model}
-            | {name: getattr(settings, name) for name in KEY_OPTIONS}
+            | {name: getattr(settings, name) for name in KEY_OPTIONS if name != "reroute"}
             | {
                 "revision": revision if self._trained else UNTRAINED,
                 "quantize": stored_as,
@@ -105,6 +106,7 @@ class EncoderSource:
                 "prompt": settings.template,
             }
             | key_of_reading(settings.reading(self.depth))
+            | ({"reroute": rerouted} if rerouted else {})
         )
 
     @cached_property
@@ -131,7 +133,8 @@ class EncoderSource:
         alike = {name: value for name, value in self.expected.items() if name not in views}
         for key in stored_keys(root):
             # A part of the key is enough: what only loaded weights say (layers, experts, width) is in what is found.
-            if alike.items() <= key.items() and entry_of(key) in self.reading.entries:
+            alike_too = key.get("reroute") == self.expected.get("reroute")
+            if alike_too and alike.items() <= key.items() and entry_of(key) in self.reading.entries:
                 return {name: value for name, value in key.items() if name != "view"} | views
         return None
 

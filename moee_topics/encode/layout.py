@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from moee_topics.encode.batching import Pack
 from moee_topics.encode.models import PACKED, packed_segments
 from moee_topics.encode.pooling import Spans, last_token
 from moee_topics.encode.router import RouterCapture, find_routers
+from moee_topics.errors import ModelError
 
 Layout = Literal["packed", "padded", "alone"]
 
@@ -21,11 +23,11 @@ _own_attention: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 """What each model attended by before it first ran packed."""
 
 
-def last_states(model: Any, pack: Pack) -> Tensor:
-    """(T, D) last hidden states of all tokens of a pack, pads included."""
+def last_states(model: Any, pack: Pack, rerouted: Collection[int] = ()) -> Tensor:
+    """(T, D) last hidden states of all tokens of a pack, pads included; in ``rerouted`` layers tokens see the last."""
     _attend(model, packed=pack.packed)
     inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
-    with packed_segments(pack.segments) if pack.packed else nullcontext():
+    with packed_segments(pack.segments, rerouted) if pack.packed else nullcontext():
         # No token is generated, so nobody would read the keys and values of a cache.
         states: Tensor = model(**inputs, use_cache=False).last_hidden_state
     return states.flatten(0, -2)
@@ -76,6 +78,28 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
         pass  # whatever stops a model from running packed, it runs padded
     padded = _states(model, [first, second])
     return "padded" if all(_difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
+
+
+@torch.inference_mode()
+def check_rerouting(model: Any, layout: Layout, depth: int, name: str) -> None:
+    """That keys and values can be re-routed, layer by layer, by one short row through the model.
+
+    Raises:
+        ModelError: the model does not run packed, or its attention does not say once which layer it is of.
+    """
+    found: list[int] = []
+    if layout == "packed":
+        _attend(model, packed=True)
+        pack = Pack((0, 1), ((1, 2), (3,)), packed=True)
+        inputs = {named: tensor.to(model.device) for named, tensor in pack.inputs().items()}
+        with packed_segments(pack.segments) as segments:
+            model(**inputs, use_cache=False)
+        found = segments.seen
+    if found != list(range(1, depth + 1)):
+        raise ModelError(
+            f"Keys and values of {name!r} ({model.config.model_type}) cannot be re-routed: its documents run {layout}, "
+            f"and {len(found)} of its {depth} layers attend by this package's own attention. Leave encoder.reroute out."
+        )
 
 
 def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = False) -> list[Tensor]:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, ca
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from moee_topics.encode.prompts import LongDocuments, get_prompt
-from moee_topics.encode.views import LAST, Layer, Pooling, Reading, Routing, States, check_layers, reading_of
+from moee_topics.encode.views import (
+    LAST,
+    Layer,
+    Pooling,
+    Reading,
+    Routing,
+    States,
+    check_layers,
+    numbers_of,
+    reading_of,
+)
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +72,9 @@ class EncoderSettings:
         routing: the pooling of the routers' scores, where it is not that of the hidden states; or "frequency", the
             share of the tokens that go to each expert; or a list, as for ``layers``. With "none" no router is read, and
             the pass ends after the last of ``layers``.
+        reroute: layers, named as in ``layers``, in which every token also attends to the key and value of the last one
+            (KV-Embedding, arXiv 2601.01046), so that early tokens know of the whole document. The paper takes some in
+            the middle, and asks in the prompt for one word. Of models that run packed.
         max_tokens: longest sequence, prompt included.
         long_documents: "truncate" cuts the end of a longer document away; "chunk" encodes all of it in pieces of
             ``max_tokens`` and takes the mean of their vectors, weighted by their document tokens.
@@ -79,6 +92,7 @@ class EncoderSettings:
     layers: Layer | tuple[Layer, ...] = LAST
     states: States = "hidden_states"
     routing: Routing | tuple[Routing, ...] | None = None
+    reroute: Layer | tuple[Layer, ...] | None = None
     max_tokens: Annotated[int, Field(ge=1)] = 512
     long_documents: LongDocuments = "truncate"
     tokens_per_batch: Annotated[int, Field(ge=1)] | None = None
@@ -96,13 +110,14 @@ class EncoderSettings:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         get_prompt(self.prompt)
-        for name in ("layers", "pooling", "routing"):
+        for name in ("layers", "pooling", "routing", "reroute"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # one of a list is that one: both are the same recipe
                 if not value:
                     raise InputError(f"encoder.{name} is an empty list. Name one or more, or leave it out.")
                 object.__setattr__(self, name, tuple(value) if len(value) > 1 else value[0])
-        check_layers(listed(self.layers))
+        for name in ("layers", "reroute"):
+            check_layers(listed(getattr(self, name)), name)
         if "none" in (routing := listed(self.routing)) and len(routing) > 1:
             raise InputError(
                 f"encoder.routing is {list(routing)}: with 'none' no router is read. Leave it or the rest out."
@@ -135,6 +150,19 @@ class EncoderSettings:
             InputError: it is neither a built-in name nor a template.
         """
         return get_prompt(self.prompt).template
+
+    def rerouted(self, depth: int) -> tuple[int, ...]:
+        """The numbers of the layers that are re-routed in a model of so many decoder layers, in their order.
+
+        Raises:
+            InputError: a layer does not exist.
+        """
+        numbers = {
+            number for layer in listed(self.reroute) for number in numbers_of(layer, depth, self.model, "reroute")
+        }
+        if 0 in numbers:
+            raise InputError("encoder.reroute has 0, what goes into the first layer: it has no keys and no values.")
+        return tuple(sorted(numbers))
 
     def reading(self, depth: int) -> Reading:
         """The views that are read of a model of so many decoder layers.
@@ -169,6 +197,7 @@ class EncoderOptions(TypedDict, total=False):
     layers: Layer | Sequence[Layer] | None
     states: States | None
     routing: Routing | Sequence[Routing] | None
+    reroute: Layer | Sequence[Layer] | None
     max_tokens: int | None
     long_documents: LongDocuments | None
     tokens_per_batch: int | None

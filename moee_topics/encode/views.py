@@ -193,7 +193,7 @@ def entry_of(stored: Mapping[str, Any]) -> View:
     return View.named(str(stored["view"])) if "view" in stored else Reading.of_key(stored).hidden_states
 
 
-def check_layers(layers: Iterable[Layer]) -> None:
+def check_layers(layers: Iterable[Layer], option: str = "layers") -> None:
     """That layers are spelt as they can be, whatever the model.
 
     Raises:
@@ -207,14 +207,14 @@ def check_layers(layers: Iterable[Layer]) -> None:
             ok = layer >= 0 if isinstance(layer, int) else 0 <= layer <= 1
         if not ok:
             raise InputError(
-                f"encoder.layers has {layer!r}. Expected 'last', 'all', the number of a layer, a range such as '8-12', "
-                "or a share of the depth such as 0.75."
+                f"encoder.{option} has {layer!r}. Expected 'last', 'all', the number of a layer, a range such as "
+                "'8-12', or a share of the depth such as 0.75."
             )
 
 
 def _numbered(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
     """Layers by number, the last as ``last``, each once and in the order given."""
-    numbers = [number for layer in layers for number in _numbers_of(layer, depth, model)]
+    numbers = [number for layer in layers for number in numbers_of(layer, depth, model)]
     return [LAST if number == depth else str(number) for number in dict.fromkeys(numbers)]
 
 
@@ -222,7 +222,7 @@ def _spans(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
     """What was given as numbers and ranges of layers that have an attention."""
     spans = []
     for layer in layers:
-        numbers = _numbers_of(layer, depth, model)
+        numbers = numbers_of(layer, depth, model)
         first, last = numbers[0], numbers[-1]
         if first == 0:
             raise InputError("encoder.layers has 0, what goes into the first layer: it has no values and no attention.")
@@ -230,7 +230,7 @@ def _spans(layers: Sequence[Layer], depth: int, model: str) -> list[str]:
     return list(dict.fromkeys(spans))
 
 
-def _numbers_of(layer: Layer, depth: int, model: str) -> list[int]:
+def numbers_of(layer: Layer, depth: int, model: str, option: str = "layers") -> list[int]:
     """The numbers of one or more layers.
 
     Raises:
@@ -246,7 +246,7 @@ def _numbers_of(layer: Layer, depth: int, model: str) -> list[int]:
     first, last = (int(span[1]), int(span[2])) if span else (int(layer), int(layer))
     if last > depth:
         raise InputError(
-            f"encoder.layers asks for layer {last}, and {model!r} has {depth}: 1 to {depth}, 0 for what goes into "
+            f"encoder.{option} asks for layer {last}, and {model!r} has {depth}: 1 to {depth}, 0 for what goes into "
             "the first, or 'last'."
         )
     return list(range(first, last + 1))

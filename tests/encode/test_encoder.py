@@ -101,6 +101,25 @@ def test_values_and_attention_do_not_depend_on_neighbours_either(tiny_olmoe: Pat
         assert_same_bits(together[entry], Embeddings.concatenate([single[entry] for single in singles]))
 
 
+def test_a_rerouted_document_depends_on_itself_alone_and_its_first_token_on_its_last(tiny_olmoe: Path) -> None:
+    plain, rerouted = (encoder_of(tiny_olmoe, prompt="none", pooling="mean", reroute=reroute) for reroute in (None, 2))
+    assert rerouted.spec.key()["reroute"] == [2] and "reroute" not in plain.spec.key()
+    texts = documents(8)
+    together = rerouted.encode(texts)
+    assert_same_bits(together, Embeddings.concatenate([rerouted.encode(text) for text in texts]))
+    assert not np.allclose(together.hidden_states, plain.encode(texts).hidden_states, atol=1e-2)
+    first = np.array([plain.encode(text).router_logits[0, 0] for text in texts])
+    np.testing.assert_array_equal(together.router_logits[:, 0], first)  # what goes into the layer before is as it was
+
+
+def test_keys_and_values_of_a_model_that_does_not_run_packed_are_not_rerouted(
+    tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moee_topics.encode.encoder.choose_layout", lambda *_: "padded")
+    with pytest.raises(ModelError, match=r"cannot be re-routed: its documents run padded, and 0 of its 2 layers"):
+        encoder_of(tiny_olmoe, reroute="all")
+
+
 def test_a_view_is_the_same_whatever_else_is_read_in_its_pass(tiny_olmoe: Path) -> None:
     usual = encoder_of(tiny_olmoe, pooling="mean").encode(documents(5))
     many = encoder_of(tiny_olmoe, layers=["last", 1], pooling=["mean", "last_token"], routing=["mean", "frequency"])

@@ -31,6 +31,7 @@ OTHER_VALUES: Mapping[str, Any] = {
     "layers": (3, "last"),
     "routing": "frequency",
     "states": "values",
+    "reroute": (2, "3-5"),
     "max_tokens": 99,
     "long_documents": "chunk",
     "tokens_per_batch": 1234,
@@ -83,13 +84,15 @@ def test_an_option_that_there_is_not_is_named(make: Any) -> None:
 def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
     key = encoder_of(tiny_olmoe, pooling="mean", quantize="int8").spec.key()
     options = options_of(key)
-    assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision"}, "a folder has no commit"
+    assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision", "reroute"}, "a folder has no commit"
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options).spec.key() == key
     assert options_of({"revision": "a" * 40, "quantize": "fp8"}) == {"revision": "a" * 40}
     assert options_of({"revision": "unknown", "layers": 3}) == {}
 
 
-@pytest.mark.parametrize("more", [{"routing": "none"}, {"routing": ["mean", "frequency"]}, {"states": "values"}])
+@pytest.mark.parametrize(
+    "more", [{"routing": "none"}, {"routing": ["mean", "frequency"]}, {"states": "values"}, {"reroute": ["all"]}]
+)
 def test_the_key_of_several_views_loads_them_again(tiny_olmoe: Path, more: dict[str, Any]) -> None:
     key = encoder_of(tiny_olmoe, layers=[1, "1-2"], pooling=["mean", "last_token"], **more).spec.key()
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options_of(key)).spec.key() == key
@@ -105,6 +108,9 @@ def test_one_of_a_list_is_the_same_as_that_one() -> None:
         ({"layers": 9}, "asks for layer 9, and .* has 2"),
         ({"layers": "9-8"}, "encoder.layers has '9-8'"),
         ({"layers": 1.5}, "encoder.layers has 1.5"),
+        ({"reroute": "1-9"}, "encoder.reroute asks for layer 9, and .* has 2"),
+        ({"reroute": [0, 1]}, "encoder.reroute has 0, what goes into the first layer"),
+        ({"reroute": "x"}, "encoder.reroute has 'x'"),
         ({"pooling": []}, "encoder.pooling is an empty list"),
         ({"routing": ["none", "mean"]}, "with 'none' no router is read"),
     ],

@@ -61,7 +61,7 @@ ALWAYS = {
         f"encoder.{name}"
         for name in ["model", "quantize", "dtype", "device", "prompt", "pooling", "max_tokens", "long_documents"]
     ),
-    *("encoder.tokens_per_batch", "encoder.states", "encoder.layers", "encoder.routing"),
+    *("encoder.tokens_per_batch", "encoder.states", "encoder.layers", "encoder.routing", "encoder.reroute"),
     *("reduce.dimensions", "large.documents", "large.sample", "cluster.method", "cluster.reducer"),
     *(
         "fusion.method",

@@ -2,11 +2,15 @@
 
 On a GPU that has torch's flash attention for rows of several lengths, one kernel does a whole row; elsewhere each
 document goes through ``scaled_dot_product_attention`` by itself.
+
+In layers that are re-routed every token also attends to the key and value of its document's last token, as if they were
+a prefix. Source: Tang & Yang, "KV-Embedding: Training-free Text Embedding via Internal KV Re-routing in Decoder-only
+LLMs" (arXiv 2601.01046, 2026).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -19,16 +23,24 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 PACKED = "moee_packed"
+REROUTED_BIAS = 1.0
+"""Added to the scores of what is re-routed; there is no training that would make tokens look at it."""
 
 # The lengths travel beside the call: many models do not hand unknown keyword arguments down to their attention.
 _segments: ContextVar[_Segments | None] = ContextVar("packed_segments", default=None)
 
 
 class _Segments:
-    """Lengths of the documents of a row, and where they begin and end, put on the device once for all layers."""
+    """Lengths of the documents of a row, and where they begin and end, put on the device once for all layers.
 
-    def __init__(self, lengths: list[int]) -> None:
-        self.lengths = lengths
+    Attributes:
+        rerouted: numbers of layers, from 1, in which tokens see the last one of their document.
+        seen: numbers of the layers that attended by now, each as often as it did.
+    """
+
+    def __init__(self, lengths: list[int], rerouted: Collection[int] = ()) -> None:
+        self.lengths, self.rerouted = lengths, rerouted
+        self.seen: list[int] = []
         self._bounds: Tensor | None = None
 
     def bounds(self, device: torch.device) -> Tensor:
@@ -38,13 +50,21 @@ class _Segments:
             self._bounds = ends.to(device=device, dtype=torch.int32)
         return self._bounds
 
+    def reroutes(self, module: nn.Module) -> bool:
+        """Whether a layer is one of those that are re-routed."""
+        layer = getattr(module, "layer_idx", None)
+        if layer is not None:
+            self.seen.append(layer + 1)
+        return layer is not None and layer + 1 in self.rerouted
+
 
 @contextmanager
-def packed_segments(lengths: list[int]) -> Iterator[None]:
-    """While open, packed attention splits its row into stretches of these lengths."""
-    token = _segments.set(_Segments(lengths))
+def packed_segments(lengths: list[int], rerouted: Collection[int] = ()) -> Iterator[_Segments]:
+    """While open, packed attention splits its row into stretches of these lengths, and re-routes these layers."""
+    segments = _Segments(lengths, rerouted)
+    token = _segments.set(segments)
     try:
-        yield
+        yield segments
     finally:
         _segments.reset(token)
 
@@ -90,9 +110,9 @@ def packed_attention(
         refused.append("attention to later tokens")
     if refused:
         raise NotImplementedError(f"packed attention has no {', '.join(refused)}")
-    rule = _Rule(scaling, sliding_window, s_aux)
-    # The kernel knows no sinks, and one head size for keys and values (DeepSeek-V2's differ).
-    fits = s_aux is None and query.shape[-1] == value.shape[-1]
+    rule = _Rule(scaling, sliding_window, s_aux, segments.reroutes(module))
+    # The kernel knows no sinks, no prefix, and one head size for keys and values (DeepSeek-V2's differ).
+    fits = s_aux is None and not rule.rerouted and query.shape[-1] == value.shape[-1]
     kind = query.device, query.dtype, query.shape[-1], query.shape[1] // key.shape[1]
     run = _whole_row if fits and has_kernel(*kind) else _one_by_one
     return run(query, key, value, segments, rule), None
@@ -102,6 +122,7 @@ class _Rule(NamedTuple):
     scaling: float | None
     window: int | None
     sinks: Tensor | None
+    rerouted: bool = False
 
 
 @cache
@@ -148,18 +169,24 @@ def _one_by_one(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, 
 def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
     """Causal attention of one document, (1, heads, tokens, head size)."""
     length = query.shape[2]
-    if rule.sinks is None and (rule.window is None or rule.window >= length):
+    is_plain = rule.sinks is None and not rule.rerouted
+    if is_plain and (rule.window is None or rule.window >= length):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=rule.scaling)
     position = torch.arange(length, device=query.device)
     distance = position[:, None] - position[None, :]
     # A token sees itself and at most window - 1 tokens before it.
     seen = (distance >= 0) & (distance < (rule.window or length))
-    if rule.sinks is None:
+    if is_plain:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scaling)
+    bias = torch.zeros(seen.shape, device=query.device).masked_fill(~seen, -torch.inf)
+    if rule.rerouted:  # as a prefix, which all tokens see whatever the window
+        key, value = (torch.cat([states[:, :, -1:], states], dim=2) for states in (key, value))
+        bias = torch.cat([torch.full_like(bias[:, :1], REROUTED_BIAS), bias], dim=1)
+    if rule.sinks is None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype), scale=rule.scaling)
     # gpt-oss: the softmax has one more score for each head, the sink, which has no value; SDPA cannot say that.
     scale = query.shape[-1] ** -0.5 if rule.scaling is None else rule.scaling
-    scores = (query @ key.transpose(2, 3)).float() * scale
-    scores = scores.masked_fill(~seen, -torch.inf)
+    scores = (query @ key.transpose(2, 3)).float() * scale + bias
     sinks = rule.sinks.float().view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
     weights = torch.cat([scores, sinks], dim=-1).softmax(dim=-1)[..., :-1]
     return weights.to(value.dtype) @ value

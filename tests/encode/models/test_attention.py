@@ -66,6 +66,39 @@ def packed(heads: int, window: int | None, scaling: float | None = 0.3, sinks: T
     return states
 
 
+def by_hand(query: Tensor, key: Tensor, value: Tensor, scaling: float, window: int, sinks: Tensor | None) -> Tensor:
+    """Attention of one document (heads, tokens, size), its last token's key and value before all others."""
+    length = query.shape[1]
+    key, value = (torch.cat([states[:, -1:], states], dim=1) for states in (key, value))
+    rows = []
+    for token in range(length):
+        seen = [0, *(1 + other for other in range(max(0, token - window + 1), token + 1))]
+        scores = torch.einsum("hd,htd->ht", query[:, token], key[:, seen]) * scaling
+        scores[:, 0] += attention.REROUTED_BIAS
+        rest = torch.empty(len(scores), 0) if sinks is None else sinks[:, None]
+        weights = torch.cat([scores, rest], dim=1).softmax(dim=1)[:, : len(seen)]
+        rows.append(torch.einsum("ht,htd->hd", weights, value[:, seen]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("sinks", [None, torch.tensor([0.5, -1.0, 0.0, 2.0])])
+def test_in_a_layer_that_is_rerouted_every_token_sees_the_last_one_of_its_document(
+    window: int | None, sinks: Tensor | None, kernel: None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, 4, sum(LENGTHS), 8, generator=generator)
+    layer = torch.nn.Identity()
+    layer.layer_idx = 4  # type: ignore[assignment]
+    options = {"scaling": 0.3, "sliding_window": window, "s_aux": sinks}
+    with attention.packed_segments(LENGTHS, [5]) as segments:
+        found, _ = attention.packed_attention(layer, query, key, value, None, **options)
+    assert segments.seen == [5]
+    parts = zip(*(torch.split(states[0], LENGTHS, dim=1) for states in (query, key, value)), strict=True)
+    expected = torch.cat([by_hand(*part, 0.3, window or 999, sinks) for part in parts])
+    torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.fixture(params=[flash_like, masked], ids=["torch 2.13", "torch 2.11"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(varlen, "varlen_attn", request.param)
