@@ -1,6 +1,9 @@
 """Which view of the embedded model suits labelled sets: k-means with the true number of classes, for docs/readouts.md.
 
     python -m benchmarks.readouts --data ../shared/data --store vectors
+    python -m benchmarks.readouts --data ../shared/data --store vectors --output benchmarks/results/draws.json \\
+        --draws 4 --documents 500 --layers last 0 --pooling mean weighted_mean --routing mean --random-model \\
+        --also "encoder.states=attention_outputs encoder.layers=16-30" --also encoder.reroute=10-20
 
 Each set is compared as ``moee-topics compare views`` compares a corpus; encoding is kept in --store. Writes
 benchmarks/results/readouts.json and prints the tables of the document.
@@ -45,6 +48,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--layers", nargs="*", default=["last", "0", "0.25", "0.5", "0.75", "0.9"])
+    parser.add_argument("--pooling", nargs="*", help="by default all")
+    parser.add_argument("--routing", nargs="*", help="by default all")
+    parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--also", action="append", default=[], help="a change of the encoder, another pass")
+    parser.add_argument("--random-model", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
     layers = [float(layer) if "." in layer else layer for layer in asked.layers]
@@ -55,13 +63,15 @@ def main() -> None:
         file, reading = SETS[name]
         corpus = {"source": file if file == "20newsgroups" else str(asked.data / file), **reading}
         encoder = {"prompt": "none", "max_tokens": asked.max_tokens, "layers": layers}
+        encoder |= {name: views for name in ("pooling", "routing") if (views := getattr(asked, name))}
         fusion = {"method": "hidden_states", "standardize": "hidden_states"}
         recipe = parse_recipe({"corpus": corpus, "encoder": encoder, "fusion": fusion})
-        done[name] = rounded(compare_views(recipe, asked.store, sample=asked.documents).to_json())
+        passes = {"also": [change.split() for change in asked.also], "random_model": asked.random_model}
+        compared = compare_views(recipe, asked.store, sample=asked.documents, draws=asked.draws, **passes)
+        done[name] = rounded(compared.to_json())
         machine = {"python": platform.python_version(), "torch": version("torch"), "machine": platform.machine()}
-        write_json(
-            asked.output, {"documents": asked.documents, "max_tokens": asked.max_tokens, **machine, "sets": done}
-        )
+        sizes = {"documents": asked.documents, "draws": asked.draws, "max_tokens": asked.max_tokens}
+        write_json(asked.output, {**sizes, "also": asked.also, **machine, "sets": done})
         print(f"{name}: {done[name]['recommended_view']}", flush=True)
     print("\n".join(tables(done)))
 
