@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 SEED = 42
 """Of every draw: reduction, samples, k-means."""
 
 SEEDS = 2**32
 """A seed is below it, as numpy asks."""
+
+RUNS = Path("runs")
+"""The folder of runs, each a folder in it, where nothing else is said."""
 
 STORE_NAME = "store"
 """The folder of embeddings beside the runs, or beside the results of a scoring run, that share it."""

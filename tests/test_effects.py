@@ -6,6 +6,7 @@ tests/topics/test_upstream.py.
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,7 @@ READ: Mapping[str, tuple[str, dict[str, Any], Any]] = {
     "corpus.data_home": (NEWS, {}, Path("elsewhere")),
     "corpus.packages": (CODE, {"per_package": 2}, ("json",)),
     "corpus.per_package": (CODE, {"packages": ("json",)}, 1),
+    "corpus.query": ("a.db", {}, "SELECT text FROM a WHERE rowid > 1"),
     "corpus.split": (HUB, {}, "test"),
     "corpus.config": (HUB, {}, "german"),
 }
@@ -67,6 +69,7 @@ READ: Mapping[str, tuple[str, dict[str, Any], Any]] = {
 
 def read(folder: Path, source: str, options: Mapping[str, Any]) -> Any:
     path = source if source in (NEWS, HUB, CODE) else str(folder / source)
+    path = f"sqlite:///{path}" if path.endswith(".db") else path
     try:
         return list(open_corpus(CorpusSettings(path, **options)))
     except InputError as error:
@@ -76,6 +79,9 @@ def read(folder: Path, source: str, options: Mapping[str, Any]) -> Any:
 @pytest.fixture
 def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files, and two sources of the network that answer with what they were asked."""
+    database = sqlite3.connect(tmp_path / "a.db")
+    database.executescript("CREATE TABLE a (text TEXT); INSERT INTO a VALUES ('bread'), ('motor')")
+    database.close()
     for name, content in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -114,6 +120,7 @@ IDLE_READ: Mapping[str, tuple[str, Any]] = {
     "corpus.data_home": ("quoted.csv", Path("elsewhere")),
     "corpus.packages": ("quoted.csv", ("json",)),
     "corpus.per_package": ("quoted.csv", 1),
+    "corpus.query": ("quoted.csv", "SELECT 1"),
     "corpus.split": ("quoted.csv", "test"),
     "corpus.config": ("quoted.csv", "german"),
 }

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moee_topics.cli.options import RUNS, Json, Manner, Offline, Quiet, StorePath, command
+from moee_topics.cli.options import Json, Manner, Offline, Quiet, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
-from moee_topics.defaults import STORE_NAME
+from moee_topics.defaults import RUNS, STORE_NAME
 from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Kind
 
 if TYPE_CHECKING:

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from moee_topics.defaults import STORE_NAME
+from moee_topics.defaults import RUNS, STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.progress import Progress
     from moee_topics.recipe import Recipe
 
-RUNS = Path("runs")
 STORE_VARIABLE = "MOEE_TOPICS_STORE"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, errors included.")]

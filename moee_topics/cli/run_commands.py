@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from moee_topics.cli.options import (
-    RUNS,
     STORE_VARIABLE,
     Choice,
     DryRun,
@@ -27,7 +26,7 @@ from moee_topics.cli.options import (
     command,
 )
 from moee_topics.cli.stdout import print_json, show
-from moee_topics.defaults import STORE_NAME
+from moee_topics.defaults import RUNS, STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.corpus import Corpus

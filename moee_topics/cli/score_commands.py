@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from moee_topics.cli.options import RUNS, STORE_VARIABLE, Manner, Store, command
+from moee_topics.cli.options import STORE_VARIABLE, Manner, Store, command
 from moee_topics.cli.score_arguments import ScoreArguments, read_arguments
 from moee_topics.cli.stdout import show_tables
-from moee_topics.defaults import STORE_NAME, VIEWS_SAMPLE
+from moee_topics.defaults import RUNS, STORE_NAME, VIEWS_SAMPLE
 
 if TYPE_CHECKING:
     from moee_topics.mteb import ScoreRecipe

@@ -29,7 +29,8 @@ class CorpusSettings:
 
     Attributes:
         source: ``20newsgroups``, ``docstrings``, ``hub:NAME``, ``-`` for standard input (one document per line), a csv,
-            tsv, jsonl, parquet, xlsx or txt file (one document per line; text files also packed), or a folder of texts.
+            tsv, jsonl, parquet, xlsx or txt file (one document per line; text files also packed), a folder of texts or
+            of a saved data set, or a database: ``sqlite:///FILE`` or ``duckdb:///FILE``.
         text: column of the text, or several to join line by line; None looks for a usual name.
         id: column of the ids; None looks for a usual name, "none" numbers the rows.
         label: column of the known classes; None looks for a usual name, "none" reads no labels.
@@ -46,7 +47,9 @@ class CorpusSettings:
         limit: stop after so many documents.
         subset, remove, data_home: of 20 Newsgroups, as in scikit-learn.
         packages, per_package: of the docstrings: import names, and at most so many of each (0: all).
-        split, config: of a hub data set.
+        split: of a hub or a saved data set.
+        config: of a hub data set.
+        query: of a database: one SELECT whose rows are documents; None reads the only table.
     """
 
     source: str
@@ -70,6 +73,7 @@ class CorpusSettings:
     per_package: Annotated[int, Field(ge=0)] = 400
     split: str = "train"
     config: str | None = None
+    query: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses what would only be found out while reading; every fault is named."""

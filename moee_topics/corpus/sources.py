@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from moee_topics.corpus.corpus import Corpus
+from moee_topics.corpus.databases import DATABASES, database_kind, database_path, read_database
 from moee_topics.corpus.docstrings import read_docstrings
 from moee_topics.corpus.document import Record
-from moee_topics.corpus.hub import read_hub
+from moee_topics.corpus.hub import is_dataset, read_dataset, read_hub
 from moee_topics.corpus.newsgroups import read_20newsgroups
 from moee_topics.corpus.packing import PACKINGS, kind_of
 from moee_topics.corpus.readers import StandardInput, read_folder, read_lines, read_rows
@@ -25,14 +26,15 @@ NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
 }
 EXPECTED = (
     f"a name ({', '.join(NAMED)}, hub:NAME), a file ({', '.join([*TABLES, '.txt'])}, the text ones also with "
-    f"{', '.join(PACKINGS)}), a folder of text files, or - for standard input"
+    f"{', '.join(PACKINGS)}), a database ({', '.join(f'{kind}:///FILE' for kind in DATABASES)}), a folder of text "
+    "files or of a saved data set, or - for standard input"
 )
 
 COLUMN_KEYS = ("text", "id", "label", "timestamp", "time_format")
 
 
 def source_kind(source: str) -> str:
-    """What a source is: a name such as "docstrings", "hub", "folder", or the ending of a file (".txt" for lines).
+    """What a source is: a name such as "docstrings", "sqlite" or "folder", or a file's ending (".txt" for lines).
 
     Empty where it is not there, or its kind is not known.
     """
@@ -42,9 +44,11 @@ def source_kind(source: str) -> str:
         return ".txt"
     if source.startswith("hub:"):
         return "hub"
+    if kind := database_kind(source):
+        return kind
     path = _path(source)
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on too long a name)
-        return "folder"
+        return "dataset" if is_dataset(path) else "folder"
     return kind_of(path)[0] if os.path.isfile(path) else ""  # noqa: PTH113 (the same)
 
 
@@ -72,6 +76,8 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         return Corpus(source, source, partial(NAMED[source], settings), settings)
     if source.startswith("hub:"):
         return Corpus(source, source, partial(read_hub, source.removeprefix("hub:"), settings), settings)
+    if database_kind(source):
+        return Corpus(source, database_path(source).name, partial(read_database, source, settings), settings)
     path = _path(source)
     # An empty name, as an unset variable of a shell gives it, would be the working folder.
     if not source.strip() or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises where a name is too long)
@@ -80,7 +86,7 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         raise InputError(f"{path} is a pipe or a device, which can be read once. Give a file, or - and pipe it in.")
     read: Callable[[Path, CorpusSettings], Iterator[Record]]  # has_columns() tells the tables among them
     if path.is_dir():
-        read = read_folder
+        read = read_dataset if is_dataset(path) else read_folder
     elif kind_of(path)[0] == ".txt":
         read = read_lines
     elif is_table(path):

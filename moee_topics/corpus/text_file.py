@@ -38,7 +38,7 @@ MAGIC: Mapping[bytes, str] = {
     b"PK\x03\x04": "a zip archive, or a workbook or a document of an office; call it by .zip or .xlsx at the end",
     b"PAR1\x15": "of Parquet; call it by .parquet at the end",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "of an old office program; save it as .xlsx or .csv",
-    b"SQLite format 3\0": "a database; export a table of it as .csv",
+    b"SQLite format 3\0": "a database; name it as sqlite:///FILE",
     b"%PDF-": "a PDF; give its text",
 }
 """How files begin that hold no text, whatever they are called, with what they are and what to do."""

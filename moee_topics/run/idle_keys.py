@@ -14,6 +14,7 @@ from typing import Any
 from moee_topics.corpus import CorpusSettings, Survey, has_columns, source_kind
 from moee_topics.recipe import Recipe
 
+DATABASES = ("sqlite", "duckdb")
 DELIMITED = (".csv", ".tsv")
 TEXT_FILES = (*DELIMITED, ".jsonl", ".ndjson", ".txt", "folder")
 Holds = Callable[[Recipe, Survey | None], bool]
@@ -42,12 +43,18 @@ def _source(*kinds: str) -> Holds:
 NEEDS = (
     Need(("corpus.id",), "a table", lambda recipe, _: has_columns(recipe.corpus.source)),
     Need(("corpus.delimiter", "corpus.quoting"), "csv and tsv files", _source(*DELIMITED)),
-    Need(("corpus.encoding", "corpus.decoding_errors"), "files of text", _source(*TEXT_FILES, ".parquet", "hub")),
+    Need(
+        ("corpus.encoding", "corpus.decoding_errors"),
+        "files of text",
+        _source(*TEXT_FILES, ".parquet", "hub", *DATABASES),
+    ),
     Need(("corpus.missing",), "labels, ids or times", lambda recipe, _: source_kind(recipe.corpus.source) != ".txt"),
     Need(("corpus.pattern",), "a folder", _source("folder")),
     Need(("corpus.subset", "corpus.remove", "corpus.data_home"), "20newsgroups", _source("20newsgroups")),
     Need(("corpus.packages", "corpus.per_package"), "docstrings", _source("docstrings")),
-    Need(("corpus.split", "corpus.config"), "a data set of the hub", _source("hub")),
+    Need(("corpus.query",), "a database", _source(*DATABASES)),
+    Need(("corpus.split",), "a data set of the hub or saved to disk", _source("hub", "dataset")),
+    Need(("corpus.config",), "a data set of the hub", _source("hub")),
     Need(("fusion.alpha",), "a method that weighs", lambda recipe, _: recipe.fusion.uses_alpha),
     Need(
         ("fusion.standardize",),

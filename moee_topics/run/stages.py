@@ -6,10 +6,10 @@ A stage that was done with the same inputs is skipped.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from moee_topics.defaults import STORE_NAME
 from moee_topics.distributed import WHOLE, Share
@@ -19,6 +19,7 @@ from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run.embed_stage import EmbedStage
 from moee_topics.run.fit_stage import FitStage, check_fusion
+from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.ledger import StageRecord
 from moee_topics.run.manifest import write_manifest
 from moee_topics.run.reduce_stage import ReduceStage
@@ -42,18 +43,41 @@ class StagePlan:
     reason: str
 
 
-def run(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> RunFolder:
+def run(
+    recipe: Recipe | None = None,
+    folder: Path | str | None = None,
+    store: Path | None = None,
+    *,
+    documents: Any = None,
+    ids: Iterable[Any] | None = None,
+    labels: Iterable[Any] | None = None,
+    timestamps: Iterable[Any] | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
     """Takes a corpus all the way to a report; what is done already is skipped.
 
+    ::
+
+        run(load_recipe("quickstart"), "runs/quickstart")
+        run(documents=df.body, ids=df.id, labels=df.group)
+
     Args:
-        recipe: all of it.
-        folder: the run's own folder.
+        recipe: all of it; of documents that are given here, ``quickstart`` without its own corpus unless told.
+        folder: the run's own folder; of documents that are given here ``runs/documents`` unless told.
         store: root folder of the embedding store, which runs share; ``store`` beside the folder unless told.
+        documents: in the place of the recipe's source: texts or :class:`Document`, as a list, a generator or a column,
+            or a whole table of pandas, polars, Arrow or ``datasets``. They are kept in the run folder as
+            ``corpus.parquet``, which the recipe of the run names.
+        ids, labels, timestamps: one for each text.
         progress: is told how far the work is.
 
     Raises:
         MoEETopicsError: any of its kinds; see the stages.
     """
+    if documents is not None:
+        recipe, folder = GivenDocuments(documents, ids, labels, timestamps).recipe_in(folder, recipe)
+    elif recipe is None or folder is None or (ids, labels, timestamps) != (None, None, None):
+        raise InputError("A run needs a recipe and a folder, or documents: run(documents=texts, ids=names, labels=…).")
     return _run_stages(STAGES, _workspace(recipe, folder, store, progress))
 
 
@@ -111,7 +135,7 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(str(error)) from error
 
 
-def _workspace(recipe: Recipe, folder: Path, store: Path | None, progress: Progress | None) -> Workspace:
+def _workspace(recipe: Recipe, folder: Path | str, store: Path | None, progress: Progress | None) -> Workspace:
     return Workspace(recipe, Path(folder), store or Path(folder).parent / STORE_NAME, progress or Progress())
 
 

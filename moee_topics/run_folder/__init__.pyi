@@ -5,6 +5,7 @@ from .folder import History as History
 from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
 from .folder import VersionRecord as VersionRecord
+from .folder import save_batches as save_batches
 from .folder import title as title
 from .names import VERSIONS as VERSIONS
 from .names import is_inside as is_inside

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from typing_extensions import TypedDict  # pydantic refuses the one of typing before Python 3.12
 
@@ -127,6 +130,15 @@ def save_rows(
                 file.write(row.tobytes())
 
 
+def save_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes one batch of rows or more as Parquet while they come, whole or not at all."""
+    rest = iter(batches)
+    first = next(rest)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+        for batch in chain([first], rest):
+            writer.write_batch(batch)
+
+
 class RunFolder:
     """A run as one finds it on disk; nothing is read or checked before it is asked for.
 
@@ -173,6 +185,11 @@ class RunFolder:
 
     # The updates of the run; where there are any, readers are given the current one.
     history = json_file(f"{VERSIONS}/history.json", History, None, "update")
+
+    # Documents that were objects of Python and not a file: the source that the recipe of the run names then.
+    corpus: RunFile[pa.Table, None] = RunFile(
+        "corpus.parquet", pq.read_table, lambda path, table: save_batches(path, table.to_batches()), absent=None
+    )
 
     # What other fits have in common with this one, and a file for each of them: see refit().
     stability = json_file("stability.json", dict[str, Any], absent=None)

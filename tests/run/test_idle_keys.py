@@ -31,6 +31,7 @@ IDLE: dict[str, tuple[str, str, str]] = {
     "corpus.data_home": ("x", HUB, NEWS),
     "corpus.packages": ("[scipy]", CSV, CODE),
     "corpus.per_package": ("3", NEWS, CODE),
+    "corpus.query": ("SELECT 1", CSV, "corpus.source=sqlite:///a.db"),
     "corpus.split": ("test", FOLDER, HUB),
     "corpus.config": ("de", "corpus.source=-", HUB),
     "fusion.alpha": ("2", "fusion.method=hidden_states", "fusion.method=weighted_sum"),
