@@ -137,7 +137,7 @@ def routing_of_tokens(encoder: MoEEncoder) -> np.ndarray:
 
 def out_of_context(encoder: MoEEncoder, alone: np.ndarray, texts: Sequence[str]) -> np.ndarray:
     """Mean over a text's tokens of what the routers say of each alone, (N, layers x groups)."""
-    ids = [sequence.ids for sequence in encoder.prompted.sequences(list(texts), encoder.spec.long_documents)]
+    ids = [sequence.ids for sequence in encoder.prompted[""].sequences(list(texts), encoder.spec.long_documents)]
     rows = np.repeat(np.arange(len(ids)), [len(text) for text in ids])
     shares = np.repeat([1 / len(text) for text in ids], [len(text) for text in ids])
     counts = scipy.sparse.coo_matrix((shares, (rows, np.concatenate(ids))), (len(ids), len(alone)))

@@ -65,8 +65,8 @@ class ViewEncoder(TextEncoder, Protocol):
 class Embedder:
     """Gives the embeddings of texts, each encoded once and read from the store ever after.
 
-    Where the key names several views, each is in an entry of the store of its own. All that a text lacks of them comes
-    from one pass, and what is there is not made again.
+    Where the key names several views or prompts, each is in an entry of the store of its own. All that a text lacks of
+    a prompt's views comes from one pass, and what is there is not made again.
 
     Killed at any moment and started again, it goes on where it was, and the store ends with the same bytes. It may be
     used from several threads.
@@ -77,6 +77,7 @@ class Embedder:
         key: what the vectors depend on, where it is known without loading the encoder.
         progress: is told how far the encoding is.
         read_only: never write; what the store lacks is encoded for this call alone.
+        rounds: without a store give what one would keep, in float16, so that new vectors equal stored ones.
         documents_per_shard: texts that are encoded and written in one go: what a kill can lose.
         part: name of this writer, where several fill one store at once; see :meth:`EmbeddingStore.open`.
 
@@ -92,6 +93,7 @@ class Embedder:
         key: Key | None = None,
         progress: Progress | None = None,
         read_only: bool = False,
+        rounds: bool = False,
         documents_per_shard: int | None = None,
         part: str = "",
     ) -> None:
@@ -99,6 +101,8 @@ class Embedder:
         self.progress = progress or Progress()
         self.read_only = read_only
         self.encoded = 0
+        # Before the vectors of several prompts become one, since the store keeps each of them.
+        self._rounds = rounds or root is not None
         self._part = part
         self._load = load
         self._key = key
@@ -305,11 +309,12 @@ class Embedder:
                 parts[entry].append(part)
             self.encoded += len(some)
             self.progress.advance(done + start + len(some), total or done + len(texts))
-        return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
+        whole = {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
+        return {entry: part.rounded() for entry, part in whole.items()} if self._rounds else whole
 
     def _pass(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
-        # An encoder that names no views has one entry alone.
-        if "views" in self.key:
+        # An encoder that names neither views nor prompts has one entry alone.
+        if "views" in self.key or "prompts" in self.key:
             return cast(ViewEncoder, self.encoder).encode_entries(texts, entries)
         (entry,) = entries
         return {entry: self.encoder.encode(texts)}
@@ -334,7 +339,7 @@ class Embedder:
 
     def _with_unstored(self, hashes: Sequence[bytes], new: Mapping[bytes, str], rows: int) -> Iterator[Embeddings]:
         """Stored and freshly encoded embeddings together, the fresh ones rounded as the store would round them."""
-        fresh = self._reading.joined(self._encode(list(new.values()), [*self.keys])).rounded()
+        fresh = self._reading.joined(self._encode(list(new.values()), [*self.keys]))
         stored_hashes = [content for content in dict.fromkeys(hashes) if content not in new]
         parts = [fresh, *(self.stored_blocks(stored_hashes) if stored_hashes else ())]
         row_of = {content: row for row, content in enumerate([*new, *stored_hashes])}

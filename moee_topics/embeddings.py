@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,3 +105,17 @@ class Embeddings:
             np.concatenate([p.router_logits for p in parts]),
             np.concatenate(weights) if weights else None,
         )
+
+
+def combined(parts: Sequence[Embeddings], how: Literal["mean", "concat"]) -> Embeddings:
+    """One embedding of each document from several of the same documents, such as one for each prompt; float32.
+
+    Args:
+        parts: of N documents each, with as many numbers.
+        how: hidden states are the mean (N, D), or stand end to end (N, parts * D). Router scores are the mean either
+            way, so that an expert stays one number; of routing weights the mean is taken after each softmax.
+    """
+    hidden = [part.hidden_states.astype(np.float32) for part in parts]
+    logits = np.mean([part.router_logits.astype(np.float32) for part in parts], axis=0)
+    weights = np.mean([part.routing_weights.astype(np.float32) for part in parts], axis=0)
+    return Embeddings(np.concatenate(hidden, axis=1) if how == "concat" else np.mean(hidden, axis=0), logits, weights)

@@ -77,6 +77,11 @@ class Recipe(Section):
                 f"encoder.routing is 'none', and fusion.method={self.fusion.method} needs the routers. Use "
                 "fusion.method=hidden_states, or leave encoder.routing out"
             )
+        if self.encoder.prompts and self.encoder.combine_prompts == "concat" and "embed_filter" in self.fusion.filters:
+            raise InputError(
+                "fusion.filters has embed_filter, whose directions are those of one hidden state, and with "
+                "encoder.combine_prompts=concat several stand end to end. Use mean, or leave the filter out"
+            )
         check_together(self.topics, self, self.cluster)
         return self
 

@@ -255,7 +255,7 @@ def test_tokens_out_of_context_are_what_texts_of_one_token_give(carved: tuple[Mo
     encoder, _ = carved
     alone = controls.routing_of_tokens(encoder)
     words = ["planet", "farmer"]
-    ids = [sequence.ids for sequence in encoder.prompted.sequences(words, "truncate")]
+    ids = [sequence.ids for sequence in encoder.prompted[""].sequences(words, "truncate")]
     expected = np.stack([alone[list(tokens)].mean(0) for tokens in ids])
     np.testing.assert_allclose(controls.out_of_context(encoder, alone, words), expected, rtol=1e-5, atol=1e-4)
     (entry,) = encoder.spec.reading.entries

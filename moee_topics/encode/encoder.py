@@ -35,7 +35,7 @@ from moee_topics.encode.models import (
 from moee_topics.encode.pooling import Spans, pool
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers, multi_hot
-from moee_topics.encode.settings import UNTRAINED, EncoderOptions, EncoderSettings, averages
+from moee_topics.encode.settings import PROMPT_OPTIONS, UNTRAINED, EncoderOptions, EncoderSettings, averages
 from moee_topics.encode.texts import plain_texts
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, key_of_reading
 from moee_topics.errors import ModelError
@@ -44,7 +44,7 @@ from moee_topics.errors import ModelError
 DOCUMENTS_PER_STEP = 2048
 # Eight experts of 64 for each token give every expert 1,024 rows of such a pack; 16,384 tokens were no faster
 # (benchmarks/LOG.md).
-OFTEN_UNSAID = ("views", "reroute")
+OFTEN_UNSAID = ("views", "reroute", *PROMPT_OPTIONS)
 """Of a key: left out where nothing is said, so that stores of 0.1.0 keep theirs."""
 TOKENS_PER_BATCH = 8192
 TOKENS_PER_BATCH_IN_CACHE = 2048
@@ -61,13 +61,15 @@ class EncoderSpec:
         revision: the commit of a hub model, or the content hash of a folder; ``UNTRAINED`` of random weights.
         quantize: what the weights are, which a checkpoint may say itself.
         dtype: what the model runs in.
-        prompt: the template, with ``{text}`` where the document goes.
+        prompt: the template, with ``{text}`` where the document goes; empty where there are several.
         pooling: of the hidden states of a document.
         layers: MoE layers, L.
         experts: routed experts of a layer, E.
         hidden_size: D.
         views: names of all views that are read; empty for the usual two, which ``pooling`` names.
         reroute: numbers of the layers whose tokens see the last one of their document; empty for none.
+        prompts: the templates, where there are several.
+        combine_prompts: how their vectors become one; empty for one prompt.
     """
 
     model: str
@@ -83,6 +85,8 @@ class EncoderSpec:
     hidden_size: int
     views: Sequence[str] = ()
     reroute: Sequence[int] = ()
+    prompts: Sequence[str] = ()
+    combine_prompts: str = ""
 
     @property
     def reading(self) -> Reading:
@@ -127,7 +131,7 @@ class MoEEncoder:
         self.model, self.tokenizer, self.spec = model, tokenizer, spec
         self.routers = find_routers(model)
         self.layers = find_sources(model, spec.reading.hidden_states.block)
-        self.prompted = PromptTokenizer(tokenizer, get_prompt(spec.prompt), spec.max_tokens)
+        self.prompted = self._tokenizers()
         is_small = spec.hidden_size < 1024 and model.device.type == "cpu"
         usual = TOKENS_PER_BATCH_IN_CACHE if is_small else TOKENS_PER_BATCH
         self.tokens_per_batch = max(tokens_per_batch or usual, spec.max_tokens)
@@ -202,10 +206,19 @@ class MoEEncoder:
     def with_prompt(self, prompt: str) -> MoEEncoder:
         """An encoder with the same weights, in memory once, and another prompt."""
         other = copy.copy(self)  # model and hooks are shared; a deep copy would be a second model
-        other.spec = dataclasses.replace(self.spec, prompt=get_prompt(prompt).template)
-        other.prompted = PromptTokenizer(self.tokenizer, get_prompt(prompt), self.spec.max_tokens)
+        template = get_prompt(prompt).template
+        other.spec = dataclasses.replace(self.spec, prompt=template, prompts=(), combine_prompts="")
+        other.prompted = other._tokenizers()
         other.report = EncodingReport()
         return other
+
+    def _tokenizers(self) -> dict[str, PromptTokenizer]:
+        """What makes tokens of texts, by the prompt as views name it."""
+        templates = {prompt: prompt for prompt in self.spec.prompts} or {"": self.spec.prompt}
+        return {
+            named: PromptTokenizer(self.tokenizer, get_prompt(template), self.spec.max_tokens)
+            for named, template in templates.items()
+        }
 
     @property
     def packed(self) -> bool:
@@ -238,7 +251,8 @@ class MoEEncoder:
 
         Args:
             texts: one document, or any iterable of them.
-            entries: of :attr:`Reading.entries`. The pass ends after the last layer that one of them needs.
+            entries: of :attr:`Reading.entries`, a pass for each prompt among them. A pass ends after the last layer
+                that one of them needs.
 
         Raises:
             InputError: a document is not a string.
@@ -275,10 +289,20 @@ class MoEEncoder:
         return {entry: embeddings[rows] for entry, embeddings in parts.items()}
 
     def _encode_unique(self, texts: list[str], entries: Sequence[View]) -> dict[View, Embeddings]:
-        """Embeddings of different texts, in their order."""
-        sequences = self.prompted.sequences(texts, self.spec.long_documents)
+        """Embeddings of different texts, in their order, prompt by prompt."""
+        parts, counts = dict[View, Embeddings](), list[TokenCounts]()
+        for prompt in dict.fromkeys(entry.prompt for entry in entries):
+            sequences = self.prompted[prompt].sequences(texts, self.spec.long_documents)
+            counts.append(TokenCounts.of(sequences))
+            parts |= self._encode_sequences(sequences, len(texts), [one for one in entries if one.prompt == prompt])
         with ONE_AT_A_TIME:
-            self.report += EncodingReport.of(sequences, encoded=len(texts))
+            self.report += EncodingReport(**dataclasses.asdict(TokenCounts.together(counts)), encoded=len(texts))
+        return parts
+
+    def _encode_sequences(
+        self, sequences: Sequence[TokenSequence], documents: int, entries: Sequence[View]
+    ) -> dict[View, Embeddings]:
+        """Embeddings of documents, in their order, from their tokens in one prompt."""
         packs = plan_packs(
             [sequence.ids for sequence in sequences],
             1 if self.layout == "alone" else self.tokens_per_batch,
@@ -290,9 +314,9 @@ class MoEEncoder:
         by_entry = _concatenated([nothing, *(self.forward(pack, entries) for pack in packs)])
         order = np.array([row for pack in packs for row in pack.rows], dtype=np.intp).argsort()
         by_entry = {entry: vectors[order] for entry, vectors in by_entry.items()}
-        if len(sequences) == len(texts):
+        if len(sequences) == documents:
             return by_entry
-        return {entry: mean_of_chunks(vectors, sequences, len(texts)) for entry, vectors in by_entry.items()}
+        return {entry: mean_of_chunks(vectors, sequences, documents) for entry, vectors in by_entry.items()}
 
     def _of_no_documents(self, entry: View) -> Embeddings:
         width = 0 if entry.block == "router" else self.spec.hidden_size
@@ -305,7 +329,7 @@ class MoEEncoder:
 
     @torch.inference_mode()
     def forward(self, pack: Pack, entries: Sequence[View]) -> dict[View, Embeddings]:
-        """What the entries of a store hold of the sequences of one pack.
+        """What the entries of a store hold of the sequences of one pack, in the one prompt that they share.
 
         Raises:
             ModelError: the tokenizer is of another model, or a vector is not finite.
@@ -316,7 +340,7 @@ class MoEEncoder:
                 f"The tokenizer of {self.spec.model!r} gives token {last}, and the model has {rows}: they "
                 "do not belong together. Download both again, or take out what was added to the tokenizer."
             )
-        inner = [self.prompted.own_tokens(ids) for ids in pack.sequences]
+        inner = [self.prompted[entries[0].prompt].own_tokens(ids) for ids in pack.sequences]
         spans = Spans.of(pack.starts, pack.lengths, self.model.device, inner)
         whole = [entry for entry in entries if entry.layer == LAST or entry.block == "router"]
         between = [entry for entry in entries if entry not in whole]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
-from moee_topics.encode.settings import KEY_OPTIONS, UNTRAINED, EncoderSettings, averages
+from moee_topics.encode.settings import KEY_OPTIONS, PROMPT_OPTIONS, UNTRAINED, EncoderSettings, averages
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, entry_of, key_of_reading
 from moee_topics.store import stored_keys
 
@@ -96,15 +96,16 @@ class EncoderSource:
         model, revision = identity(settings.model, settings.revision)
         stored_as = quantized_as(config) if settings.quantize == "none" and self._trained else settings.quantize
         rerouted = list(settings.rerouted(self.depth))
+        prompt = {} if settings.prompts else {"prompt": settings.template}
         return (
             {"model": model}
-            | {name: getattr(settings, name) for name in KEY_OPTIONS if name != "reroute"}
+            | {name: getattr(settings, name) for name in KEY_OPTIONS if name not in ("reroute", *PROMPT_OPTIONS)}
             | {
                 "revision": revision if self._trained else UNTRAINED,
                 "quantize": stored_as,
                 "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
-                "prompt": settings.template,
             }
+            | prompt
             | key_of_reading(settings.reading(self.depth))
             | ({"reroute": rerouted} if rerouted else {})
         )
@@ -129,13 +130,14 @@ class EncoderSource:
 
     def stored_key(self, root: Path) -> dict[str, Any] | None:
         """The key under which this encoder has stored a view in the store ``root`` before; None if never."""
-        views = key_of_reading(self.reading)
+        reading = self.reading
+        views, of_entry = key_of_reading(reading), {"view", "prompt"} if reading.prompts else {"view"}
         alike = {name: value for name, value in self.expected.items() if name not in views}
         for key in stored_keys(root):
             # A part of the key is enough: what only loaded weights say (layers, experts, width) is in what is found.
             alike_too = key.get("reroute") == self.expected.get("reroute")
-            if alike_too and alike.items() <= key.items() and entry_of(key) in self.reading.entries:
-                return {name: value for name, value in key.items() if name != "view"} | views
+            if alike_too and alike.items() <= key.items() and entry_of(key, reading) in reading.entries:
+                return {name: value for name, value in key.items() if name not in of_entry} | views
         return None
 
     def unembedding(self) -> NDArray[np.float32]:
@@ -173,28 +175,36 @@ class EncoderSource:
         scores, sizes = self.card.layers * self.card.experts, dict[str, int]()
         for entry in self.reading.entries:
             if entry.block != "router":
-                sizes[str(entry)] = 2 * (self.card.hidden_size if entry.layer == LAST else self.states_size)
+                sizes[str(entry)] = 2 * (self.card.hidden_size if entry.layer == LAST else self._size_of_a_state)
             if entry.layer == LAST:
                 weights = 2 if averages(entry.pooling, self.settings.long_documents) else 1
-                sizes[str(View("router", "all", entry.pooling))] = 2 * scores * weights
+                sizes[str(View("router", "all", entry.pooling, entry.prompt))] = 2 * scores * weights
             if entry.pooling == FREQUENCY:
                 sizes[str(entry)] = 2 * scores
         return sizes
 
     @property
     def states_size(self) -> int:
-        """How many numbers the hidden states of a document are, or its values."""
+        """How many numbers the hidden states of a document are, or its values; those of all prompts end to end."""
+        reading = self.reading
+        return self._size_of_a_state * (len(reading.prompts) if reading.combine == "concat" else 1)
+
+    @property
+    def _size_of_a_state(self) -> int:
         return self.card.values_size if self.settings.states == "values" else self.card.hidden_size
 
     def count(self, texts: Sequence[str]) -> TokenCounts:
-        """Tokens of texts, and what would be cut."""
-        sequences = self._tokenizer.sequences(texts, self.settings.long_documents) if texts else []
-        return TokenCounts.of(sequences)
+        """Tokens of texts in all prompts, and what would be cut."""
+        long = self.settings.long_documents
+        return TokenCounts.together(
+            [TokenCounts.of(prompted.sequences(texts, long)) for prompted in self._tokenizers] if texts else []
+        )
 
     @cached_property
-    def _tokenizer(self) -> PromptTokenizer:
+    def _tokenizers(self) -> list[PromptTokenizer]:
+        """One for each prompt."""
         from moee_topics.encode.models import load_tokenizer
 
         settings = self.settings
         tokenizer = load_tokenizer(settings.model, revision=settings.revision)
-        return PromptTokenizer(tokenizer, get_prompt(settings.prompt), settings.max_tokens)
+        return [PromptTokenizer(tokenizer, get_prompt(each), settings.max_tokens) for each in settings.templates]

@@ -86,6 +86,11 @@ PAPER_PROMPTS = ("prompteol", *_ASKED)
 """The nine of Table 2."""
 
 
+def short_name(template: str) -> str:
+    """The name of a built-in prompt by its template; of any other the template, in quotes."""
+    return next((name for name, prompt in PROMPTS.items() if prompt.template == template), repr(template))
+
+
 def get_prompt(name_or_template: str) -> Prompt:
     """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once.
 
@@ -173,6 +178,12 @@ class TokenCounts:
         sizes = [(len(sequence.ids), sequence.tokens_lost) for sequence in sequences]
         lost = [tokens_lost for _, tokens_lost in sizes if tokens_lost]
         return cls(len(lost), sum(tokens for tokens, _ in sizes), sum(lost), **more)
+
+    @classmethod
+    def together(cls, prompts: Sequence[TokenCounts]) -> TokenCounts:
+        """The totals of the same documents in several prompts; one is cut where it is in the longest prompt."""
+        cut, tokens, lost = zip(*map(astuple, prompts), strict=True) if prompts else ((0,), (0,), (0,))
+        return TokenCounts(max(cut), sum(tokens), max(lost))
 
     def __add__(self, other: Self) -> Self:
         return type(self)(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))

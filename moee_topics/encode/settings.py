@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack, cast, get_args
 
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from moee_topics.encode.prompts import LongDocuments, get_prompt
 from moee_topics.encode.views import (
     LAST,
+    CombinePrompts,
     Layer,
     Pooling,
     Reading,
@@ -59,7 +60,12 @@ class EncoderSettings:
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a
             template with one ``{text}``; after "chat:" it is said in the model's chat template. By default
-            "prompteol", as in the paper; for "pocket", which is small and reads best without, "none".
+            "prompteol", as in the paper; for "pocket", which is small and reads best without, "none". Empty where
+            ``prompts`` has several.
+        prompts: several of these in the place of ``prompt``, such as the paper's eight aspects or those of MetaEOL
+            (arXiv 2402.18458). Each text goes through the model once for each; a prompt that is added is encoded alone.
+        combine_prompts: how the vectors of several prompts become one: the "mean", or "concat", hidden states end to
+            end; the scores of routers are the mean either way, so that an expert stays one number.
         layers: whose hidden states are read: "last" (after the final norm), the number of a decoder layer from 1 (0 is
             what goes into the first), a range such as "8-12", "all", or a share of the depth such as 0.75; or a list
             of these. All are read in one pass and stored; the first is what a document's hidden states are.
@@ -89,6 +95,8 @@ class EncoderSettings:
     # Left out, these two follow from the model: nobody but __post_init__ ever sees the None.
     prompt: str = None  # type: ignore[assignment]
     pooling: Pooling | tuple[Pooling, ...] = None  # type: ignore[assignment]
+    prompts: tuple[str, ...] | None = None
+    combine_prompts: CombinePrompts = "mean"
     layers: Layer | tuple[Layer, ...] = LAST
     states: States = "hidden_states"
     routing: Routing | tuple[Routing, ...] | None = None
@@ -101,15 +109,18 @@ class EncoderSettings:
         """Fills in what depends on the model.
 
         Raises:
-            InputError: a prompt that is neither a built-in name nor a template, a layer that cannot be, an empty list,
-                or "none" beside other ways to read routers.
+            InputError: a prompt that is neither a built-in name nor a template, two prompts that are the same, one
+                prompt beside several, a layer that cannot be, an empty list, or "none" beside other ways to read
+                routers.
         """
+        self._settle_prompts()
         small = resolve(self.model) == str(POCKET)
         defaults = {"prompt": "none", "pooling": "mean"} if small else {"prompt": "prompteol", "pooling": "last_token"}
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        get_prompt(self.prompt)
+        if not self.prompts:
+            get_prompt(self.prompt)
         for name in ("layers", "pooling", "routing", "reroute"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):  # one of a list is that one: both are the same recipe
@@ -122,6 +133,26 @@ class EncoderSettings:
             raise InputError(
                 f"encoder.routing is {list(routing)}: with 'none' no router is read. Leave it or the rest out."
             )
+
+    def _settle_prompts(self) -> None:
+        """Several prompts as they are kept: two or more, and beside them ``prompt`` is empty."""
+        if self.prompts is None:
+            return
+        if not self.prompts:
+            raise InputError("encoder.prompts is an empty list. Name one or more, or leave it out.")
+        if self.prompt:
+            raise InputError(
+                f"encoder.prompt is {self.prompt!r} and encoder.prompts is {list(self.prompts)}: give one of them. "
+                "Leave encoder.prompt out, or empty, to read each text in several prompts."
+            )
+        templates = [get_prompt(prompt).template for prompt in self.prompts]
+        for place, template in enumerate(templates):
+            if template in templates[:place]:
+                same = self.prompts[templates.index(template)], self.prompts[place]
+                raise InputError(f"encoder.prompts has {same[0]!r} and {same[1]!r}, which are the same. Leave one out.")
+        alone = len(self.prompts) == 1  # one of a list is that one
+        object.__setattr__(self, "prompt", self.prompts[0] if alone else "")
+        object.__setattr__(self, "prompts", None if alone else tuple(self.prompts))
 
     @classmethod
     def checked(cls, model: str | Path = "pocket", **options: Unpack[EncoderOptions]) -> EncoderSettings:
@@ -144,12 +175,13 @@ class EncoderSettings:
 
     @property
     def template(self) -> str:
-        """The prompt as a template with one ``{text}``.
+        """The prompt as a template with ``{text}``; empty where there are several."""
+        return "" if self.prompts else get_prompt(self.prompt).template
 
-        Raises:
-            InputError: it is neither a built-in name nor a template.
-        """
-        return get_prompt(self.prompt).template
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """All prompts as templates."""
+        return tuple(get_prompt(prompt).template for prompt in self.prompts or (self.prompt,))
 
     def rerouted(self, depth: int) -> tuple[int, ...]:
         """The numbers of the layers that are re-routed in a model of so many decoder layers, in their order.
@@ -171,7 +203,8 @@ class EncoderSettings:
             InputError: a layer does not exist.
         """
         views = listed(self.layers), listed(self.pooling), listed(self.routing)
-        return reading_of(*views, depth=depth, model=self.model, states=self.states)
+        reading = reading_of(*views, depth=depth, model=self.model, states=self.states)
+        return replace(reading, prompts=self.templates, combine=self.combine_prompts) if self.prompts else reading
 
 
 def listed(value: Any) -> tuple[Any, ...]:
@@ -193,6 +226,8 @@ class EncoderOptions(TypedDict, total=False):
     dtype: Dtype | torch.dtype | None
     device: str | torch.device | None
     prompt: str | None
+    prompts: Sequence[str] | None
+    combine_prompts: CombinePrompts | None
     pooling: Pooling | Sequence[Pooling] | None
     layers: Layer | Sequence[Layer] | None
     states: States | None
@@ -208,6 +243,9 @@ NOT_IN_VECTORS = ("device", "tokens_per_batch")
 
 VIEW_OPTIONS = ("layers", "pooling", "states", "routing")
 """Options that name views; a key names the views themselves."""
+
+PROMPT_OPTIONS = ("prompt", "prompts", "combine_prompts")
+"""Options that say in what a text is read; a key names one template, or several and how they are combined."""
 
 KEY_OPTIONS = tuple(
     field.name for field in fields(EncoderSettings) if field.name not in ("model", *NOT_IN_VECTORS, *VIEW_OPTIONS)

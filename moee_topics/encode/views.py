@@ -5,6 +5,9 @@ A view is named ``hidden_states@LAYER/POOLING``, ``values@LAYERS/POOLING``, ``at
 entry for each view, a folder of its own, so that a view that is added later lies beside the others and changes none of
 their bytes. One entry holds two views, as stores of 0.1.0 do: the last hidden states and the scores of all routers
 under one pooling.
+
+Where a text is read in several prompts, each view of each prompt has an entry, the same as of an encoder of that prompt
+alone: one more prompt is encoded alone, and how they become one vector is decided when they are read.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
+from moee_topics.encode.prompts import short_name
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:  # a recipe, and a page of help, are read without numpy
@@ -22,6 +26,7 @@ if TYPE_CHECKING:  # a recipe, and a page of help, are read without numpy
 Pooling = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt"]
 Routing = Literal["last_token", "mean", "weighted_mean", "mean_without_prompt", "frequency", "none"]
 States = Literal["hidden_states", "values", "attention_outputs"]
+CombinePrompts = Literal["mean", "concat"]
 Layer: TypeAlias = int | float | str
 
 LAST = "last"
@@ -44,14 +49,21 @@ class View:
             whose mean is taken. Of routers "all".
         pooling: how the tokens become one vector; of routers also "frequency", the share of the tokens that go to each
             expert.
+        prompt: the template that a text is read in, of an encoder that has several; empty where it has one.
     """
 
     block: str
     layer: str
     pooling: str
+    prompt: str = ""
+
+    @property
+    def name(self) -> str:
+        """Block, layer and pooling, as a key names a view."""
+        return f"{self.block}@{self.layer}/{self.pooling}"
 
     def __str__(self) -> str:
-        return f"{self.block}@{self.layer}/{self.pooling}"
+        return f"{self.name} {short_name(self.prompt)}" if self.prompt else self.name
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -73,7 +85,7 @@ class View:
     def entry(self) -> View:
         """The view that the entry of a store is called by which holds this one."""
         is_pooled_router = self.block == "router" and self.pooling != FREQUENCY
-        return View("hidden_states", LAST, self.pooling) if is_pooled_router else self
+        return View("hidden_states", LAST, self.pooling, self.prompt) if is_pooled_router else self
 
 
 @dataclass(frozen=True)
@@ -83,15 +95,20 @@ class Reading:
     Attributes:
         views: all that are read and stored; the first of hidden states is the hidden states of a document, the first
             of routers, if any, its routing.
+        prompts: the templates that each text is read in, a pass for each; empty for one, which the key names.
+        combine: how the vectors of several prompts become one, see :attr:`EncoderSettings.combine_prompts`.
     """
 
     views: tuple[View, ...]
+    prompts: tuple[str, ...] = ()
+    combine: CombinePrompts = "mean"
 
     @classmethod
     def of_key(cls, key: Mapping[str, Any]) -> Reading:
         """What a key names; that of a store of 0.1.0 names a pooling alone."""
         pooling = str(key.get("pooling", "last_token"))
-        return cls(tuple(map(View.named, key["views"]))) if "views" in key else usual_reading(pooling)
+        reading = cls(tuple(map(View.named, key["views"]))) if "views" in key else usual_reading(pooling)
+        return replace(reading, prompts=tuple(key.get("prompts", ())), combine=key.get("combine_prompts", "mean"))
 
     @property
     def hidden_states(self) -> View:
@@ -105,21 +122,32 @@ class Reading:
 
     @property
     def entries(self) -> tuple[View, ...]:
-        """The entries of a store that hold all views, each once, that of the hidden states first."""
-        return tuple(dict.fromkeys(view.entry for view in (self.hidden_states, *self.views)))
+        """The entries of a store that hold all views, each once, that of the hidden states first, prompt by prompt."""
+        return self._in_each_prompt((self.hidden_states, *self.views))
 
     @property
     def read_entries(self) -> tuple[View, ...]:
         """Those that the blocks of a document are in."""
-        views = [self.hidden_states, self.routing] if self.routing else [self.hidden_states]
-        return tuple(dict.fromkeys(view.entry for view in views))
+        return self._in_each_prompt([self.hidden_states, self.routing] if self.routing else [self.hidden_states])
+
+    def _in_each_prompt(self, views: Sequence[View]) -> tuple[View, ...]:
+        entries = dict.fromkeys(view.entry for view in views)
+        return tuple(replace(entry, prompt=prompt) for prompt in self.prompts or ("",) for entry in entries)
 
     def joined(self, parts: Mapping[View, Embeddings]) -> Embeddings:
         """The blocks of documents from the entries of the same documents."""
-        hidden = parts[self.hidden_states.entry]
+        if not self.prompts:
+            return self._joined_of("", parts)
+        from moee_topics.embeddings import combined
+
+        return combined([self._joined_of(prompt, parts) for prompt in self.prompts], self.combine)
+
+    def _joined_of(self, prompt: str, parts: Mapping[View, Embeddings]) -> Embeddings:
+        """The blocks of documents that were read in one prompt."""
+        hidden = parts[replace(self.hidden_states.entry, prompt=prompt)]
         if self.routing is None:
             return replace(hidden, router_logits=hidden.router_logits[:, :0, :0], mean_routing_weights=None)
-        routing = parts[self.routing.entry]
+        routing = parts[replace(self.routing.entry, prompt=prompt)]
         if routing is hidden:
             return hidden
         weights = routing.router_logits if self.routing.pooling == FREQUENCY else routing.mean_routing_weights
@@ -160,10 +188,17 @@ def reading_of(
 
 
 def key_of_reading(reading: Reading) -> dict[str, Any]:
-    """The part of a key that names views: a pooling alone where they are the usual ones, as in 0.1.0."""
-    pooling = reading.hidden_states.pooling
-    usual = reading == usual_reading(pooling)
-    return {"pooling": pooling} | ({} if usual else {"views": list(map(str, reading.views))})
+    """The part of a key that names views: a pooling alone where they are the usual ones, as in 0.1.0.
+
+    Of several prompts it names these too.
+    """
+    pooling, prompts = reading.hidden_states.pooling, list(reading.prompts)
+    usual = reading.views == usual_reading(pooling).views
+    return (
+        {"pooling": pooling}
+        | ({} if usual else {"views": list(map(str, reading.views))})
+        | ({"prompts": prompts, "combine_prompts": reading.combine} if prompts else {})
+    )
 
 
 def key_of_blocks(key: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,20 +212,22 @@ def key_of_blocks(key: Mapping[str, Any]) -> dict[str, Any]:
 def entry_keys(key: Mapping[str, Any]) -> dict[View, dict[str, Any]]:
     """The key of each entry that a key's views are stored under.
 
-    Of the last hidden states it is what it was in 0.1.0, so that stores of that time go on being read.
+    Of the last hidden states it is what it was in 0.1.0, so that stores of that time go on being read; of one of
+    several prompts what it is of that prompt alone.
     """
-    rest = {name: value for name, value in key.items() if name != "views"}
-    if "views" not in key:  # also the key of a double that names no pooling
-        return dict.fromkeys(Reading.of_key(key).entries, rest)
-    return {
-        entry: {**rest, "pooling": entry.pooling} | ({} if entry.layer == LAST else {"view": str(entry)})
-        for entry in Reading.of_key(key).entries
-    }
+    rest = {name: value for name, value in key.items() if name not in ("views", "prompts", "combine_prompts")}
+    keys = {}
+    for entry in Reading.of_key(key).entries:
+        keys[entry] = {**rest, "prompt": entry.prompt} if entry.prompt else {**rest}
+        if "views" in key:  # the key of a double names no pooling
+            keys[entry] |= {"pooling": entry.pooling} | ({} if entry.layer == LAST else {"view": entry.name})
+    return keys
 
 
-def entry_of(stored: Mapping[str, Any]) -> View:
-    """The entry that a key of a store's folder stands for."""
-    return View.named(str(stored["view"])) if "view" in stored else Reading.of_key(stored).hidden_states
+def entry_of(stored: Mapping[str, Any], reading: Reading | None = None) -> View:
+    """The entry that a key of a store's folder stands for, with its prompt where a reading has several."""
+    entry = View.named(str(stored["view"])) if "view" in stored else Reading.of_key(stored).hidden_states
+    return replace(entry, prompt=str(stored.get("prompt"))) if reading is not None and reading.prompts else entry
 
 
 def check_layers(layers: Iterable[Layer], option: str = "layers") -> None:

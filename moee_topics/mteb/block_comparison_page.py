@@ -81,7 +81,8 @@ def compare(
     sources = [source for source in recipe.sources() if source.type in ("Clustering", "STS")]
     if not sources:
         raise InputError("Blocks are compared on Clustering and STS tasks, and the recipe has neither.")
-    prompts, alpha = recipe.score.prompts or (recipe.encoder.prompt,), recipe.score.alpha
+    prompts = recipe.score.prompts or recipe.encoder.prompts or (recipe.encoder.prompt,)
+    alpha = recipe.score.alpha
     # Where alpha is to be chosen, the default stands in: only the table of choices chooses here.
     fusion = RAW if isinstance(alpha, str) else RAW.with_alpha(alpha[0])
     embedders = {prompt: embedder_for(prompt) for prompt in prompts}

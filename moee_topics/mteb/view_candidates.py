@@ -97,7 +97,7 @@ def many_poolings(settings: EncoderSettings) -> EncoderSettings:
     pooling, routing = settings.pooling, settings.routing
     if not isinstance(pooling, tuple):
         # Without a prompt the mean without it is the mean again, but for a token that begins every text.
-        others = (*COMPARED_POOLINGS, WITHOUT_PROMPT) if settings.template != "{text}" else COMPARED_POOLINGS
+        others = (*COMPARED_POOLINGS, WITHOUT_PROMPT) if settings.templates != ("{text}",) else COMPARED_POOLINGS
         pooling = tuple(dict.fromkeys((pooling, *others)))
     return replace(settings, pooling=pooling, routing=(*pooling, "frequency") if routing is None else routing)
 

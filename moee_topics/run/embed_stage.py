@@ -9,7 +9,7 @@ from pathlib import Path
 from moee_topics.corpus import Document, Survey
 from moee_topics.distributed import WHOLE, Share
 from moee_topics.embed import DOCUMENTS_PER_SHARD
-from moee_topics.encode import TokenCounts
+from moee_topics.encode import TokenCounts, entry_keys
 from moee_topics.errors import InputError, StoreError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -68,7 +68,7 @@ class EmbedStage(Stage):
         if missing and not work.may_encode:
             what = f"{missing:,} of {work.survey.unique:,} documents are not in the store {work.store}. Encode the rest"
             if work.key is None:
-                key = f"model {encoder.model!r}, prompt {encoder.prompt!r}, …"
+                key = f"model {encoder.model!r}, prompt {', '.join(map(repr, encoder.prompts or [encoder.prompt]))}, …"
                 what = f"The store {work.store} holds nothing encoded like this ({nearest_key(work) or key}). Encode"
             raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
         encoded = encode_corpus(work)
@@ -108,7 +108,7 @@ def embed(recipe: Recipe, store: Path, *, share: Share = WHOLE, progress: Progre
 
 def nearest_key(work: Workspace) -> str:
     """How the settings of a recipe differ from the nearest that something is stored with, empty where nothing is."""
-    expected = work.encoder.expected
+    expected = next(iter(entry_keys(work.encoder.expected).values()))  # of several prompts the first
     keys = ({name: key.get(name) for name in expected} for key in stored_keys(work.store))
     return fewest_differences(keys, expected)
 

@@ -55,6 +55,7 @@ NEEDS = (
     Need(("corpus.query",), "a database", _source(*DATABASES)),
     Need(("corpus.split",), "a data set of the hub or saved to disk", _source("hub", "dataset")),
     Need(("corpus.config",), "a data set of the hub", _source("hub")),
+    Need(("encoder.combine_prompts",), "encoder.prompts", lambda recipe, _: recipe.encoder.prompts is not None),
     Need(("fusion.alpha",), "a method that weighs", lambda recipe, _: recipe.fusion.uses_alpha),
     Need(
         ("fusion.standardize",),

@@ -99,7 +99,9 @@ def recipe_section(run: RunFolder, name: str) -> Mapping[str, Any]:
 def encoder_facts(work: Workspace) -> dict[str, Any]:
     """The encoder as the manifest describes it, in one order whether it was loaded or not."""
     settings, key = work.recipe.encoder, work.embedder.key
-    asked = {"source": settings.model, "prompt": settings.prompt, "template": key["prompt"]}
+    asked: dict[str, Any] = {"source": settings.model, "prompt": settings.prompt, "template": settings.template}
+    if settings.prompts:
+        asked = {"source": settings.model, "prompts": list(settings.prompts), "templates": list(settings.templates)}
     return {**dict(sorted(key.items())), **asked, **work.encoder.facts()}
 
 

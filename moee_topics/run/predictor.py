@@ -174,12 +174,12 @@ class Predictor:
         fusion, settings = run.fusion, fitted_encoder(run, device)
         encoder = EncoderSource(settings, require_routers=fusion.needs_routers)
         check_same_encoder(settings.model, run.encoder["key"], encoder.key())
-        return cls(Embedder(encoder), fusion, run.model)
+        # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
+        return cls(Embedder(encoder, rounds=True), fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts."""
-        # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
-        return self.fusion.transform(self.embedder.embed(texts).rounded(), texts)
+        return self.fusion.transform(self.embedder.embed(texts), texts)
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""

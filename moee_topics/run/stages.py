@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from moee_topics.defaults import STORE_NAME
 from moee_topics.distributed import WHOLE, Share
-from moee_topics.encode import EncoderSource, get_prompt
+from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -115,16 +115,12 @@ def plan(
 
 
 def check(recipe: Recipe) -> None:
-    """Checks what the schema cannot: the prompt, the device, and what stop words, tokenizers and labels need.
+    """Checks what the schema cannot: the device, and what stop words, tokenizers and labels need.
 
     Raises:
         RecipeError: something upstream would refuse.
         MissingExtraError: a package that the recipe needs is not installed.
     """
-    try:
-        get_prompt(recipe.encoder.prompt)
-    except InputError as error:
-        raise RecipeError(f"encoder.prompt: {error}") from error
     try:
         if recipe.encoder.device:  # to ask takes torch, which is slow to load
             _ = EncoderSource(recipe.encoder).device

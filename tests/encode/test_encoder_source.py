@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,32 @@ def test_a_store_that_holds_one_of_several_views_is_known(tiny_olmoe: Path, tmp_
     several = EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64, layers=(1, "last")))
     assert several.stored_key(tmp_path) == several.key()
     assert EncoderSource(EncoderSettings(str(tiny_olmoe), max_tokens=64, pooling="mean")).stored_key(tmp_path) is None
+
+
+PROMPTS = ("tone", "Topic of {text}:")
+
+
+def test_several_prompts_are_counted_and_kept_each_as_if_it_were_alone(tiny_olmoe: Path, tmp_path: Path) -> None:
+    def source(**options: Any) -> EncoderSource:
+        return EncoderSource(EncoderSettings.checked(tiny_olmoe, max_tokens=96, dtype="float32", **options))
+
+    alone, both = [source(prompt=prompt) for prompt in PROMPTS], source(prompts=PROMPTS)
+    counts = [each.count(TEXTS) for each in alone]
+    assert both.count(TEXTS).tokens == sum(each.tokens for each in counts)
+    assert both.count(TEXTS).documents_cut == max(each.documents_cut for each in counts) == 1
+    assert both.bytes_per_document == sum(each.bytes_per_document for each in alone)
+    assert (both.states_size, source(prompts=PROMPTS, combine_prompts="concat").states_size) == (64, 128)
+    Embedder(alone[0], tmp_path).ensure_texts(TEXTS)
+    assert both.stored_key(tmp_path) == both.key() and both.expected.items() <= both.key().items()
+    embedder = Embedder(both, tmp_path, key=both.stored_key(tmp_path))
+    found, tokens = embedder.embed(TEXTS), both.counts.tokens
+    assert tokens == counts[1].tokens, "the first prompt was stored"
+    parts = [Embedder(each, tmp_path).embed(TEXTS) for each in alone]
+    assert not alone[1].is_loaded or alone[1].counts.tokens == 0, "the second now is too"
+    np.testing.assert_array_equal(found.hidden_states, np.mean([p.hidden_states.astype(np.float32) for p in parts], 0))
+    fresh = Embedder(both, rounds=True).embed(TEXTS)
+    np.testing.assert_array_equal(fresh.hidden_states, found.hidden_states)
+    assert both.counts == both.count(TEXTS) + TokenCounts(counts[1].documents_cut, tokens, counts[1].tokens_lost)
 
 
 def test_the_weights_are_loaded_once(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

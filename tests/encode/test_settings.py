@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from encoders import encoder_of
 
 from moee_topics.embed import Embedder
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.prompts import get_prompt
+from moee_topics.encode.prompts import PROMPTS, get_prompt
 from moee_topics.encode.settings import KEY_OPTIONS, EncoderOptions, EncoderSettings, options_of
 from moee_topics.errors import InputError
 from moee_topics.fuse import RAW
@@ -27,6 +27,8 @@ OTHER_VALUES: Mapping[str, Any] = {
     "dtype": "float16",
     "device": "cpu",
     "prompt": "style",
+    "prompts": ("style", "tone"),
+    "combine_prompts": "concat",
     "pooling": ("mean", "weighted_mean"),
     "layers": (3, "last"),
     "routing": "frequency",
@@ -84,7 +86,8 @@ def test_an_option_that_there_is_not_is_named(make: Any) -> None:
 def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
     key = encoder_of(tiny_olmoe, pooling="mean", quantize="int8").spec.key()
     options = options_of(key)
-    assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision", "reroute"}, "a folder has no commit"
+    # A folder has no commit, and one prompt is not several.
+    assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision", "reroute", "prompts", "combine_prompts"}
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options).spec.key() == key
     assert options_of({"revision": "a" * 40, "quantize": "fp8"}) == {"revision": "a" * 40}
     assert options_of({"revision": "unknown", "layers": 3}) == {}
@@ -100,6 +103,17 @@ def test_the_key_of_several_views_loads_them_again(tiny_olmoe: Path, more: dict[
 
 def test_one_of_a_list_is_the_same_as_that_one() -> None:
     assert EncoderSettings(layers=["last"], pooling=["mean"]) == EncoderSettings(layers="last", pooling="mean")  # type: ignore[arg-type]
+    assert EncoderSettings(prompts=["tone"]) == EncoderSettings(prompt="tone")  # type: ignore[arg-type]
+
+
+def test_several_prompts_go_through_json_and_copies_and_back_from_a_key(tiny_olmoe: Path) -> None:
+    data = {"corpus": {"source": "docstrings"}, "encoder": {"prompts": ["tone", "style"], "combine_prompts": "concat"}}
+    recipe = parse_recipe(data)
+    assert parse_recipe(recipe.to_json()) == recipe and (recipe.encoder.prompt, recipe.encoder.template) == ("", "")
+    assert replace(recipe.encoder, max_tokens=9).prompts == ("tone", "style")
+    key = encoder_of(tiny_olmoe, prompts=["tone", "style"]).spec.key()
+    assert "prompt" not in key and key["prompts"] == [PROMPTS["tone"].template, PROMPTS["style"].template]
+    assert MoEEncoder.from_pretrained(tiny_olmoe, **options_of(key)).spec.key() == key
 
 
 @pytest.mark.parametrize(
@@ -113,6 +127,13 @@ def test_one_of_a_list_is_the_same_as_that_one() -> None:
         ({"reroute": "x"}, "encoder.reroute has 'x'"),
         ({"pooling": []}, "encoder.pooling is an empty list"),
         ({"routing": ["none", "mean"]}, "with 'none' no router is read"),
+        ({"prompts": []}, "encoder.prompts is an empty list"),
+        ({"prompts": ["tone", "no field"]}, "The prompt 'no field' is neither a known name"),
+        (
+            {"prompts": ["tone", "style", PROMPTS["tone"].template]},
+            "encoder.prompts has 'tone' and .*, which are the same",
+        ),
+        ({"prompts": ["tone", "style"], "prompt": "none"}, "encoder.prompt is 'none' and encoder.prompts is .* one of"),
     ],
 )
 def test_views_that_cannot_be_are_refused_before_the_weights_are_loaded(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -114,3 +117,29 @@ def test_without_routing_a_document_has_hidden_states_alone() -> None:
     reading = Reading((hidden("last"),))
     whole = Embeddings(np.ones((3, 2), np.float32), np.ones((3, 1, 4), np.float32))
     assert reading.joined({hidden("last"): whole}).router_logits.shape == (3, 0, 0)
+
+
+def test_each_prompt_has_the_entries_that_it_has_alone_and_is_in_their_names() -> None:
+    reading = replace(usual_reading("mean"), prompts=("Topic of {text}:", "{text}"))
+    key = {**KEY, **key_of_reading(reading)}
+    assert Reading.of_key(key) == reading and key["prompts"] == ["Topic of {text}:", "{text}"]
+    keys = entry_keys(key)
+    assert list(map(str, keys)) == ["hidden_states@last/mean 'Topic of {text}:'", "hidden_states@last/mean none"]
+    for prompt, (entry, of_entry) in zip(reading.prompts, keys.items(), strict=True):
+        assert of_entry == {**KEY, "prompt": prompt} and entry_of(of_entry, reading) == entry
+
+
+@pytest.mark.parametrize("combine", ["mean", "concat"])
+def test_the_blocks_of_several_prompts_become_one(combine: Literal["mean", "concat"]) -> None:
+    reading = replace(usual_reading("mean"), prompts=("a {text}", "b {text}"), combine=combine)
+    parts = {
+        entry: Embeddings(np.full((3, 2), number, np.float16), np.full((3, 1, 2), number, np.float16), shares)
+        for number, (entry, shares) in enumerate(
+            zip(reading.entries, (np.full((3, 1, 2), [0.5, 0.5]), np.full((3, 1, 2), [0.1, 0.9])), strict=True)
+        )
+    }
+    joined = reading.joined(parts)
+    expected = [[0.0, 0.0, 1.0, 1.0]] * 3 if combine == "concat" else [[0.5, 0.5]] * 3
+    np.testing.assert_array_equal(joined.hidden_states, np.array(expected, np.float32))
+    np.testing.assert_allclose(joined.routing_weights[0, 0], [0.3, 0.7], rtol=1e-6)
+    assert joined.hidden_states.dtype == joined.router_logits.dtype == np.float32

@@ -34,6 +34,7 @@ IDLE: dict[str, tuple[str, str, str]] = {
     "corpus.query": ("SELECT 1", CSV, "corpus.source=sqlite:///a.db"),
     "corpus.split": ("test", FOLDER, HUB),
     "corpus.config": ("de", "corpus.source=-", HUB),
+    "encoder.combine_prompts": ("concat", "encoder.prompts=[tone]", "encoder.prompts=[tone, style]"),
     "fusion.alpha": ("2", "fusion.method=hidden_states", "fusion.method=weighted_sum"),
     "fusion.standardize": ("routing_weights", "fusion.method=hidden_states", "fusion.method=concat"),
     "fusion.routing.scores": ("logits", "fusion.method=hidden_states", "fusion.method=concat"),
@@ -63,6 +64,7 @@ ALWAYS = {
         for name in ["model", "quantize", "dtype", "device", "prompt", "pooling", "max_tokens", "long_documents"]
     ),
     *("encoder.tokens_per_batch", "encoder.states", "encoder.layers", "encoder.routing", "encoder.reroute"),
+    "encoder.prompts",
     *("reduce.dimensions", "large.documents", "large.sample", "cluster.method", "cluster.reducer"),
     *(
         "fusion.method",

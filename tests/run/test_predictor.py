@@ -45,6 +45,19 @@ def test_predict_uses_the_vectors_of_the_fit(finished: Path, corpus: Path, tiny_
     assert np.allclose(fresh, fitted[:10], atol=1e-3)
 
 
+def test_predict_reads_several_prompts_as_the_fit_did(corpus: Path, tiny_olmoe: Path, tmp_path: Path) -> None:
+    several = ('encoder.prompt=""', 'encoder.prompts=[none, "a {text}"]', "encoder.combine_prompts=concat")
+    recipe = recipe_of(corpus, tiny_olmoe, *several)
+    run = pipeline.run(recipe, tmp_path / "run", tmp_path / "store")
+    assert run.encoder["key"]["prompts"] == ["{text}", "a {text}"] == run.manifest["encoder"]["templates"]
+    rows = list(pipeline.predict(run.path, open_corpus(CorpusSettings(str(corpus)))))
+    assert [row.topic for row in rows] == run.result.topics.tolist()
+    texts = [document.text for document in open_corpus(CorpusSettings(str(corpus)))]
+    _, fitted = fused(Workspace(recipe, run.path, tmp_path / "store"), texts)
+    # Not to the last bit: the fit read them in other packs.
+    assert np.allclose(pipeline.Predictor.load(run.path).vectors(texts[:10]), fitted[:10], atol=1e-3)
+
+
 def test_predict_does_not_depend_on_the_other_documents(finished: Path, tmp_path: Path) -> None:
     documents = list(open_corpus(CorpusSettings(str(write_corpus(tmp_path / "new.jsonl", 6, first=500)))))
     together = list(pipeline.predict(finished / "run", documents))
