@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,7 +60,7 @@ def passes_of(recipe: Recipe, also: Sequence[Sequence[str]] = (), *, random_mode
     """The passes of a comparison: the recipe's own in many views, one for each change of its encoder, and a control.
 
     Args:
-        recipe: its encoder and fusion.
+        recipe: its encoder and fusion. Where it has several prompts, each of them alone is another pass.
         also: overrides of the encoder, such as another prompt, each of which is another pass.
         random_model: whether a model of the same shape and untrained is read too.
 
@@ -70,18 +71,26 @@ def passes_of(recipe: Recipe, also: Sequence[Sequence[str]] = (), *, random_mode
     needs_routers = recipe.fusion.needs_routers
     source = EncoderSource(many_views(recipe.encoder), require_routers=needs_routers)
     passes = [Pass(source, tuple(candidates(recipe, source)))]
-    for overrides in also:
+    for overrides in [*prompts_alone(recipe), *also]:
         if not overrides or not all(override.startswith("encoder.") for override in overrides):
             raise RecipeError(
                 f"--also takes changes of the encoder, such as encoder.prompt=cluster; got {' '.join(overrides)!r}."
             )
-        encoder = many_poolings(parse_recipe(recipe.to_json(), overrides).encoder)
+        change = tuple(overrides)
+        if recipe.encoder.prompt and any(override.startswith("encoder.prompts=") for override in change):
+            change = ('encoder.prompt=""', *change)  # there are several in its place
+        encoder = many_poolings(parse_recipe(recipe.to_json(), change).encoder)
         source = EncoderSource(encoder, require_routers=needs_routers)
-        passes.append(Pass(source, tuple(candidates_also(recipe, source, tuple(overrides)))))
+        passes.append(Pass(source, tuple(candidates_also(recipe, source, change))))
     if random_model:
         source = EncoderSource(one_view(recipe.encoder), require_routers=needs_routers, trained=False)
         passes.append(Pass(source, tuple(candidates_at_random(source))))
     return passes
+
+
+def prompts_alone(recipe: Recipe) -> list[tuple[str, ...]]:
+    """The changes that read by each single prompt of a recipe with several."""
+    return [(f"encoder.prompts={json.dumps([prompt])}",) for prompt in recipe.encoder.prompts or ()]
 
 
 def many_views(settings: EncoderSettings) -> EncoderSettings:

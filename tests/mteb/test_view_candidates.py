@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from moee_topics.encode import EncoderSettings, EncoderSource
@@ -55,6 +57,19 @@ def test_what_a_change_of_the_encoder_gives_is_a_recipe_too(themes: Recipe) -> N
         assert changed.fusion.canonical() == candidate.fusion.canonical()
         views = set(candidate.reading.views) & set(EncoderSource(changed.encoder).reading.views)
         assert views, candidate.name
+
+
+def test_each_of_several_prompts_is_compared_alone_and_several_beside_one(themes: Recipe) -> None:
+    prompts = ["cluster", 'in one word: "{text}"']
+    (_, several) = passes_of(themes, [[f"encoder.prompts={json.dumps(prompts)}"]])
+    assert several.source.settings.prompts == tuple(prompts)
+    changed = parse_recipe(themes.to_json(), several.candidates[0].overrides)
+    assert changed.encoder.prompts == tuple(prompts)
+    first, *alone = passes_of(changed)
+    assert first.source.settings.prompts == tuple(prompts)
+    assert [one.source.settings.prompt for one in alone] == prompts
+    for one, prompt in zip(alone, prompts, strict=True):
+        assert parse_recipe(changed.to_json(), one.candidates[0].overrides).encoder.prompt == prompt
 
 
 @pytest.mark.parametrize("change", [[], ["fusion.alpha=1"], ["encoder.prompt=cluster", "corpus.limit=3"]])
