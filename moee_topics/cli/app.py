@@ -30,6 +30,7 @@ app = group_of(
         run_commands.embed,
         run_commands.fit,
         run_commands.report,
+        run_commands.export,
         run_commands.predict,
         update_commands.update,
         update_commands.diff,

@@ -153,7 +153,8 @@ def report(
     also: Annotated[
         list[str] | None,
         typer.Option(
-            help="A form to write beside it, once or more: markdown, csv, parquet, json, svg, png, datamapplot."
+            help="A form to write beside it, once or more: markdown, csv, parquet, json, svg, png, datamapplot, atlas, "
+            "xlsx, duckdb, hub."
         ),
     ] = None,
     quiet: Quiet = False,
@@ -169,6 +170,35 @@ def report(
     page = write_report(run, progress=Manner(quiet=quiet).progress)
     exports = export_report(run, also) if also else []
     show({"report": page, "exports": exports}, map(str, [page, *exports]), as_json=as_json)
+
+
+@command(
+    "moee-topics export runs/quickstart atlas duckdb",
+    "moee-topics export runs/quickstart hub --output published",
+)
+def export(
+    run: RunPath,
+    forms: Annotated[
+        list[str],
+        typer.Argument(
+            help="One or more of: atlas (for Embedding Atlas), duckdb, parquet, csv, xlsx, hub (a folder that BERTopic "
+            "loads), datamapplot, png, svg, markdown, json.",
+            metavar="FORM...",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write into [default: exports in the run's].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run in the forms that other tools read.
+
+    Nothing is sent anywhere: a folder for the hub is made here, and yours to upload.
+    """
+    from moee_topics.report import export_report
+
+    paths = export_report(run, forms, output)
+    show({"exports": paths}, map(str, paths), as_json=as_json)
 
 
 @command(

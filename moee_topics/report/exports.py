@@ -17,11 +17,14 @@ import pyarrow.parquet as pq
 
 from moee_topics.defaults import COLOURS, GREY, OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.report.atlas_export import export_atlas
 from moee_topics.report.citations import references
+from moee_topics.report.hub_export import export_hub
 from moee_topics.report.map_points import clipped_places, sampled_rows, topic_colours
 from moee_topics.report.numerals import as_percent, markdown_text
 from moee_topics.report.run_tables import tables_of, topic_table
 from moee_topics.report.svg import layers_svg, map_svg, topics_svg
+from moee_topics.report.table_files import export_duckdb, export_xlsx
 from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
 from moee_topics.store import atomic_path, make_folder, write_text
@@ -37,7 +40,8 @@ def export_report(run_folder: Path | str, formats: Sequence[str], output: Path |
         run_folder: the folder of a finished run.
         formats: ``markdown`` (report.md), ``csv`` and ``parquet`` (topics, documents, experts), ``json`` (report.json),
             ``svg`` (map, topics, layers), ``png`` (the map; needs matplotlib), ``datamapplot`` (its picture of the
-            map; needs that extra).
+            map; needs that extra), ``atlas`` (for Embedding Atlas), ``xlsx`` and ``duckdb`` (the tables in one file;
+            the extras excel and duckdb), ``hub`` (a folder that plain BERTopic loads, with a card).
         output: the folder to write into, made where it is missing; ``exports`` in the run folder by default.
 
     Returns:
@@ -217,6 +221,10 @@ EXPORTS: dict[str, Callable[[RunFolder, Path], list[Path]]] = {
     "parquet": export_parquet,
     "json": export_json,
     "svg": export_svg,
+    "atlas": export_atlas,
+    "xlsx": export_xlsx,
+    "duckdb": export_duckdb,
+    "hub": export_hub,
     "png": export_png,
     "datamapplot": export_datamapplot,
 }

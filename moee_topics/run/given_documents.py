@@ -54,7 +54,9 @@ class GivenDocuments:
         source = RunFolder.corpus.path(run)
         if recipe is None:
             recipe = load_recipe(DEFAULT_RECIPE).model_copy(update={"corpus": CorpusSettings(str(source))})
-        columns = {} if is_table(self.documents) else {"text": "text", "id": None, "label": None, "timestamp": None}
+        columns: dict[str, Any] = (
+            {} if is_table(self.documents) else {"text": "text", "id": None, "label": None, "timestamp": None}
+        )
         corpus = replace(recipe.corpus, source=str(source), **columns)
         return recipe.model_copy(update={"corpus": corpus}), run.path
 

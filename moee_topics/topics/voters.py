@@ -102,15 +102,18 @@ class Voters:
             topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, of_fit[at])
         return topics, shares
 
-    def nearest(self, X: ArrayLike, *, own: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def nearest(
+        self, X: ArrayLike, *, own: bool = False, most: int = MOST_VOTERS
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The nearest voters of each vector, (n, k) places in ``rows``, and their cosines, in no order.
 
         Args:
             X: (n, d) vectors in the space of the fit.
             own: they are the voters themselves, in their order, and nobody is their own neighbour.
+            most: k, where there are so many.
         """
         vectors, voters = unit_rows(np.asarray(X)), self.vectors.astype(np.float32)
-        count = min(MOST_VOTERS, len(voters) - own)
+        count = min(most, len(voters) - own)
         places = np.empty((len(vectors), count), dtype=np.int64)
         cosines = np.empty((len(vectors), count), dtype=np.float32)
         for start in range(0, len(vectors), BLOCK):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from small_run import small_run
+from tiny_runs import recipe_of, write_corpus
 
+from moee_topics import run as pipeline
 from moee_topics.run_folder import RunFolder
 
 
@@ -23,3 +25,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(run: Path) -> RunFolder:
     return RunFolder.read(run)
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> Path:
+    """A true run of a tiny model, with all of its files; not to be changed."""
+    root = tmp_path_factory.mktemp("fitted")
+    return pipeline.run(recipe_of(write_corpus(root / "posts.jsonl"), tiny_olmoe), root / "runs" / "posts").path

@@ -64,7 +64,7 @@ def test_a_missing_package_and_an_unknown_format_are_clear_errors(
 
 
 @pytest.mark.parametrize("number", FAULTS)
-@pytest.mark.parametrize("name", [*list(exports_module.EXPORTS)[:-2], "report"])
+@pytest.mark.parametrize("name", [*list(exports_module.EXPORTS)[:-3], "report"])
 def test_a_disk_that_fails_is_named_leaves_nothing_half_and_with_a_good_one_all_is_written(
     name: str, number: int, tmp_path: Path
 ) -> None:
