@@ -22,7 +22,7 @@ from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.reduce_stage import ReduceStage
-from moee_topics.run.scores import score_topics
+from moee_topics.run.scores import evidence_of, score_topics
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import EncoderRecord, RunFile, RunFolder
@@ -204,9 +204,9 @@ def write_chapters(work: Workspace, model: TopicModel, steps: Steps) -> None:
     settings, result, run = work.recipe.topics, model.result, work.run
     has_topics = bool((result.topics != OUTLIERS).any())
     with steps.step("scores", ", ".join(work.recipe.scores)):
-        scores: dict[str, Score] = {}
+        scores, evidence = dict[str, Score](), evidence_of(model)
         for name in work.recipe.scores:  # one by one: a score that fails takes no other with it
-            steps.chapter(f"score {name}", partial(lambda name: scores.update(score_topics(model, [name])), name))
+            steps.chapter(f"score {name}", partial(lambda name: scores.update(score_topics(evidence, [name])), name))
         RunFolder.scores.write(run, {name: asdict(score) for name, score in scores.items()})  # type: ignore[misc]
 
     def write_experts() -> None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from moee_topics.store import Scratch
@@ -44,6 +45,7 @@ class CountedTexts:
 
     def __init__(self, texts: Sequence[str], clean: Callable[[Sequence[str]], list[str]], count: Count) -> None:
         self.texts, self.clean, self.count = texts, clean, count
+        self._chosen: tuple[Mapping[str, int] | None, dict[str, int], NDArray[np.int64]] | None = None
 
     @cached_property
     def words(self) -> dict[str, int]:
@@ -91,13 +93,22 @@ class CountedTexts:
         ends = np.cumsum([0, *map(len, rows)])
         ones = np.ones(ends[-1], dtype=np.int32)
         groups = csr_matrix((ones, np.concatenate(rows), ends), shape=(len(rows), len(self.texts)))
-        words = list(self.words) if vocabulary is None else sorted(vocabulary, key=vocabulary.__getitem__)
+        places, columns = self._columns(vocabulary)
         counts = groups @ self.counts
-        # A word of vectorizer.vocabulary that no text has: a column of zeros, the last.
-        counts.resize(len(rows), counts.shape[1] + 1)
-        counts = counts[:, [self.words.get(word, counts.shape[1] - 1) for word in words]]
+        counts.resize(len(rows), counts.shape[1] + 1)  # the column of words that no text has
+        counts = counts[:, columns]
         counts.sort_indices()
-        return dict(zip(words, range(len(words)), strict=True)), counts
+        return dict(places), counts
+
+    def _columns(self, vocabulary: Mapping[str, int] | None) -> tuple[dict[str, int], NDArray[np.int64]]:
+        """The words of a vocabulary in the order of its columns, and their columns in :attr:`counts`."""
+        if self._chosen is None or vocabulary is None or self._chosen[0] is not vocabulary:
+            words = list(self.words) if vocabulary is None else sorted(vocabulary, key=vocabulary.__getitem__)
+            nowhere = self.counts.shape[1]  # of a word that vectorizer.vocabulary names
+            places = dict(zip(words, range(len(words)), strict=True))
+            # Kept: BERTopic asks for the documents of each topic by themselves, with the same 200,000 words.
+            self._chosen = vocabulary, places, np.array([self.words.get(word, nowhere) for word in words], dtype=int)
+        return self._chosen[1:]
 
 
 class Tally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moee_topics.run.scores import score_topics
+from moee_topics.run.scores import evidence_of, score_topics
 from moee_topics.run_folder import RunFolder
 from moee_topics.topics import TopicModel
 
@@ -18,21 +18,23 @@ def model(finished: Path) -> TopicModel:
 
 
 def test_scores_are_those_asked_for_in_their_order(model: TopicModel) -> None:
-    scores = score_topics(model, ["outliers", "ami", "npmi"])
+    scores = score_topics(evidence_of(model), ["outliers", "ami", "npmi"])
     assert list(scores) == ["outlier_share", "ami", "ami_without_outliers", "npmi"]
     assert scores["outlier_share"].value == pytest.approx((model.result.topics < 0).mean())
 
 
 def test_without_labels_there_is_no_agreement_with_them(model: TopicModel) -> None:
     unlabelled = TopicModel(model.model, replace(model.result, labels=None), model.settings, model.voters)
-    assert list(score_topics(unlabelled, ["ami", "ari", "v_measure", "topic_diversity"])) == ["topic_diversity"]
+    assert list(score_topics(evidence_of(unlabelled), ["ami", "ari", "v_measure", "topic_diversity"])) == [
+        "topic_diversity"
+    ]
 
 
 def test_a_document_that_stands_often_counts_once_in_the_agreement_with_labels(model: TopicModel) -> None:
-    once = score_topics(model, ["ami", "ari", "v_measure"])
+    once = score_topics(evidence_of(model), ["ami", "ari", "v_measure"])
     result, rows = model.result, [*range(len(model.result.texts)), *[0] * 50]
     columns = {name: [getattr(result, name)[row] for row in rows] for name in ("ids", "texts", "labels")}
     arrays = {name: getattr(result, name)[rows] for name in ("topics", "probabilities", "positions")}
     more = replace(result, timestamps=None, **columns, **arrays)
     copied = TopicModel(model.model, more, model.settings, model.voters)
-    assert score_topics(copied, ["ami", "ari", "v_measure"]) == once
+    assert score_topics(evidence_of(copied), ["ami", "ari", "v_measure"]) == once
