@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from moee_topics.corpus import CorpusSettings
 from moee_topics.defaults import SEED, SEEDS
-from moee_topics.encode import EncoderSettings
+from moee_topics.encode import EXCLUSIVE, EncoderSettings
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.evaluate import SCORES
 from moee_topics.fuse import Fusion, ReduceSettings
@@ -69,6 +69,11 @@ class Recipe(Section):
     def instead_of(cls, key: str) -> str:
         """What to use in the place of an argument of upstream that a recipe does not hold."""
         return UpstreamSections.instead_of(key)
+
+    @classmethod
+    def excludes(cls, key: str) -> str:
+        """Of one prompt and several, the other."""
+        return EXCLUSIVE.get(key, "")
 
     @model_validator(mode="after")
     def _together(self) -> Self:

@@ -35,6 +35,11 @@ class Section(BaseModel):
         return ""
 
     @classmethod
+    def excludes(cls, key: str) -> str:
+        """The key that cannot stand beside another one, whose override sets it aside; empty if there is none."""
+        return ""
+
+    @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
         """Plain data with the short forms written out that a schema allows; here none."""
         return data
@@ -57,9 +62,12 @@ def build(
     """
     if not isinstance(data, Mapping):
         raise RecipeError(f"{name} is {shortened(data)}, expected a mapping of sections.")
-    merged = dict(data)
-    for override in overrides:
-        merged = _overridden(merged, *parse_override(override))
+    merged, typed = dict(data), [parse_override(override) for override in overrides]
+    named = {".".join(keys) for keys, _ in typed}
+    for excluded in sorted({model.excludes(key) for key in named} - named - {""}):
+        merged = _without(merged, excluded.split("."))
+    for keys, value in typed:
+        merged = _overridden(merged, keys, value)
     check_plain(merged, name)
     merged = model.written_out(merged)
     try:
@@ -133,6 +141,15 @@ def _overridden(data: Mapping[str, Any], keys: Sequence[str], value: Any) -> dic
         inside = data.get(first)
         value = _overridden(inside if isinstance(inside, dict) else {}, rest, value)
     return {**data, first: value}
+
+
+def _without(data: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """A copy of nested mappings that lacks one key."""
+    first, *rest = keys
+    inside = data.get(first)
+    if rest and isinstance(inside, Mapping):
+        return {**data, first: _without(inside, rest)}
+    return {name: value for name, value in data.items() if rest or name != first}
 
 
 def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:

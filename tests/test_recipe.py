@@ -70,6 +70,13 @@ def test_the_published_recipe_is_the_published_one() -> None:
     assert (recipe.topics.stop_words, recipe.topics.representation) == ("english", "keybert")
 
 
+def test_an_override_of_several_prompts_sets_the_one_of_a_recipe_aside_and_the_other_way_round() -> None:
+    several = load_recipe("quickstart", ["encoder.prompts=[none, cluster]"])
+    assert several.encoder.prompts == ("none", "cluster")
+    assert parse_recipe(several.to_json(), ["encoder.prompt=tone"]).encoder.prompt == "tone"
+    assert "give one of them" in refused("encoder.prompt=tone", "encoder.prompts=[none, cluster]")
+
+
 def test_prompt_and_pooling_follow_the_model_unless_they_are_given() -> None:
     def read(*overrides: str) -> tuple[str, str]:
         encoder = parse_recipe(SMALL, overrides).encoder

@@ -25,6 +25,7 @@ from .prompts import TokenCounts as TokenCounts
 from .prompts import get_prompt as get_prompt
 from .router import RouterCapture as RouterCapture
 from .router import find_routers as find_routers
+from .settings import EXCLUSIVE as EXCLUSIVE
 from .settings import POCKET as POCKET
 from .settings import EncoderOptions as EncoderOptions
 from .settings import EncoderSettings as EncoderSettings

@@ -59,7 +59,8 @@ class EncoderSettings:
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a
-            template with one ``{text}``; after "chat:" it is said in the model's chat template. By default
+            template with one ``{text}``; with two, or "echo", means are over the second copy (arXiv 2402.15449).
+            After "chat:" it is said in the model's chat template. By default
             "prompteol", as in the paper; for "pocket", which is small and reads best without, "none". Empty where
             ``prompts`` has several.
         prompts: several of these in the place of ``prompt``, such as the paper's eight aspects or those of MetaEOL
@@ -243,6 +244,9 @@ NOT_IN_VECTORS = ("device", "tokens_per_batch")
 
 VIEW_OPTIONS = ("layers", "pooling", "states", "routing")
 """Options that name views; a key names the views themselves."""
+
+EXCLUSIVE = {"encoder.prompt": "encoder.prompts", "encoder.prompts": "encoder.prompt"}
+"""Keys of a recipe of which one is given: an override of the one sets the other aside."""
 
 PROMPT_OPTIONS = ("prompt", "prompts", "combine_prompts")
 """Options that say in what a text is read; a key names one template, or several and how they are combined."""

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from moee_topics.defaults import SEED
-from moee_topics.encode import PAPER_PROMPTS, EncoderSettings
+from moee_topics.encode import EXCLUSIVE, PAPER_PROMPTS, EncoderSettings
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.fuse import METHODS, RAW, BatchFusion, Fusion, Standardize, find_method
 from moee_topics.mteb.fusion_encoder import AnyFusion, reference_router
@@ -98,6 +98,11 @@ class ScoreRecipe(Section):
     encoder: EncoderSettings = EncoderSettings()
     score: ScoreSection
     seed: Seed = SEED
+
+    @classmethod
+    def excludes(cls, key: str) -> str:
+        """Of one prompt and several, the other."""
+        return EXCLUSIVE.get(key, "")
 
     @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
