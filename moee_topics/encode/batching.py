@@ -25,12 +25,15 @@ class Pack:
         packed: they lie end to end in one row, behind them a filler of pad tokens as a last document of its own;
             otherwise each has a row, padded on the right.
         pad_id: the token that fills.
+        shared: tokens that stand before each of these sequences and are not among them, since a kept prefix has them;
+            empty for none.
     """
 
     rows: tuple[int, ...]
     sequences: tuple[tuple[int, ...], ...]
     packed: bool = True
     pad_id: int = 0
+    shared: tuple[int, ...] = ()
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -45,6 +48,11 @@ class Pack:
         return self.lengths + ([filler] if filler else [])
 
     @property
+    def before(self) -> list[int]:
+        """Tokens that stand before each of the ``segments`` and are not in the row; the filler has none."""
+        return [*self.shared, *[0] * (len(self.segments) - len(self.shared))]
+
+    @property
     def starts(self) -> list[int]:
         """Where each sequence begins among the flattened tokens of the pack."""
         widths = self.lengths if self.packed else [max(self.lengths)] * len(self.lengths)
@@ -56,7 +64,8 @@ class Pack:
             flat = [token for ids in self.sequences for token in ids]
             ids = torch.tensor([flat + [self.pad_id] * (sum(self.segments) - len(flat))])
             # They begin again with each document, which is to be read as if it were alone.
-            positions = torch.cat([torch.arange(length) for length in self.segments])
+            spread = zip(self.before, self.segments, strict=True)
+            positions = torch.cat([torch.arange(first, first + length) for first, length in spread])
             return {"input_ids": ids, "position_ids": positions[None]}
         longest = max(self.lengths)
         ids = torch.tensor([[*ids, *[self.pad_id] * (longest - len(ids))] for ids in self.sequences])
@@ -67,13 +76,27 @@ class Pack:
 
 
 def plan_packs(
-    sequences: Sequence[tuple[int, ...]], budget: int, *, packed: bool = True, pad_id: int = 0
+    sequences: Sequence[tuple[int, ...]],
+    budget: int,
+    *,
+    packed: bool = True,
+    pad_id: int = 0,
+    shared: Sequence[int] = (),
 ) -> list[Pack]:
     """Sequences of similar length in packs of at most ``budget`` tokens, the longest first.
+
+    Args:
+        sequences: token ids.
+        budget: tokens of a pack.
+        packed: see :class:`Pack`.
+        pad_id: see :class:`Pack`.
+        shared: how many of the first tokens of each are left out, since a kept prefix has them; empty for none.
 
     The same sequences always give the same packs. A sequence longer than the budget is a pack of its own; the pads of
     padded rows count, the filler of a packed row does not.
     """
+    shared = [*shared] or [0] * len(sequences)
+    sequences = [ids[kept:] for ids, kept in zip(sequences, shared, strict=True)]
     groups: list[list[int]] = []
     used = 0
     for row in sorted(range(len(sequences)), key=lambda row: (-len(sequences[row]), row)):
@@ -84,4 +107,7 @@ def plan_packs(
             used, size = 0, len(sequences[row])
         groups[-1].append(row)
         used += size
-    return [Pack(tuple(group), tuple(sequences[row] for row in group), packed, pad_id) for group in groups]
+    return [
+        Pack(tuple(rows), tuple(sequences[row] for row in rows), packed, pad_id, tuple(shared[row] for row in rows))
+        for rows in groups
+    ]

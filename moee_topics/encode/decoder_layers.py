@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +49,23 @@ class LayerCapture:
         views: by the number of a layer, or a range of numbers, whose mean is taken; "0" is what goes into the first.
         spans: where the documents lie.
         ends: whether the pass ends after the last layer that a view names.
+        kept: (P, D) states of tokens that went through the model before, by the number of a layer; they are put before
+            those of the pass.
 
     Attributes:
         pooled: (N, D) float32 of each view.
     """
 
-    def __init__(self, layers: Sequence[nn.Module], views: Iterable[View], spans: Spans, *, ends: bool) -> None:
-        self.layers, self.spans, self.ends = layers, spans, ends
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        views: Iterable[View],
+        spans: Spans,
+        *,
+        ends: bool,
+        kept: Mapping[int, Tensor] | None = None,
+    ) -> None:
+        self.layers, self.spans, self.ends, self.kept = layers, spans, ends, kept or {}
         self.views: dict[int, list[View]] = {}
         for view in views:
             for number in _numbers(view):
@@ -63,7 +73,7 @@ class LayerCapture:
         self.pooled: dict[View, Tensor] = {}
         self._handles: list[Any] = []
 
-    def __enter__(self) -> LayerCapture:
+    def __enter__(self) -> Self:
         for number in self.views:
             if number == 0:
                 hook = self.layers[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
@@ -84,13 +94,14 @@ class LayerCapture:
             return None
 
     def _keep_input(self, _module: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        self._keep(0, inputs[0] if inputs else named["hidden_states"])
+        self._keep(0, (inputs[0] if inputs else named["hidden_states"]).flatten(0, -2))
 
     def _keep_output(self, number: int, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        self._keep(number, output[0] if isinstance(output, tuple) else output)
+        self._keep(number, (output[0] if isinstance(output, tuple) else output).flatten(0, -2))
 
     def _keep(self, number: int, states: Tensor) -> None:
-        states = states.flatten(0, -2)
+        if number in self.kept:
+            states = torch.cat([self.kept[number], states])
         for view in self.views[number]:
             pooled, numbers = pool(states, self.spans, view.pooling), _numbers(view)
             if len(numbers) > 1:  # added up layer by layer: all of them at once would take their number's memory
@@ -99,6 +110,21 @@ class LayerCapture:
         if self.ends and number == max(self.views):
             # There is no other way out of the forward of a foreign class.
             raise _PassIsOver
+
+
+class TokenStates(LayerCapture):
+    """Keeps the states of every token of a pass, (T, D) by the number of a layer, in the place of pooled ones.
+
+    Attributes:
+        states: those that views name.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], views: Iterable[View]) -> None:
+        super().__init__(layers, views, Spans.of([], [], torch.device("cpu")), ends=False)
+        self.states: dict[int, Tensor] = {}
+
+    def _keep(self, number: int, states: Tensor) -> None:
+        self.states[number] = states
 
 
 def _numbers(view: View) -> range:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,12 +34,15 @@ from moee_topics.encode.models import (
     values_size,
 )
 from moee_topics.encode.pooling import Spans, pool
+from moee_topics.encode.prefix import FEWEST, NOTHING, Prefix, can_be_kept
 from moee_topics.encode.prompts import LongDocuments, PromptTokenizer, TokenCounts, TokenSequence, get_prompt
 from moee_topics.encode.router import RouterCapture, find_routers, multi_hot
 from moee_topics.encode.settings import PROMPT_OPTIONS, UNTRAINED, EncoderOptions, EncoderSettings, averages
 from moee_topics.encode.texts import plain_texts
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, key_of_reading
 from moee_topics.errors import ModelError
+
+logger = logging.getLogger(__name__)
 
 # Documents are sorted by length inside a step: many make packs even, and the token ids of all are in memory.
 DOCUMENTS_PER_STEP = 2048
@@ -124,6 +128,7 @@ class MoEEncoder:
         layout: how the documents of a forward pass lie: "packed" end to end without padding; "padded" on the right
             where a model does not keep packed documents apart; "alone", one at a time, where not even that is exact.
         tokens_per_batch: tokens in one forward pass.
+        beginnings: tokens that documents begin with, by their prompt, where they go through the model once for all.
         report: running totals: documents, tokens, and what was cut.
     """
 
@@ -144,6 +149,8 @@ class MoEEncoder:
             self.layout = choose_layout(model, spec.max_tokens)
             if spec.reroute:
                 check_rerouting(model, self.layout, depth_of(model.config), spec.model)
+        self.beginnings = self._kept_beginnings()
+        self._prefixes: dict[tuple[str, frozenset[View]], Prefix] = {}
 
     @classmethod
     def from_pretrained(
@@ -209,6 +216,7 @@ class MoEEncoder:
         template = get_prompt(prompt).template
         other.spec = dataclasses.replace(self.spec, prompt=template, prompts=(), combine_prompts="")
         other.prompted = other._tokenizers()
+        other.beginnings, other._prefixes = other._kept_beginnings(), {}
         other.report = EncodingReport()
         return other
 
@@ -219,6 +227,25 @@ class MoEEncoder:
             named: PromptTokenizer(self.tokenizer, get_prompt(template), self.spec.max_tokens)
             for named, template in templates.items()
         }
+
+    def _kept_beginnings(self) -> dict[str, tuple[int, ...]]:
+        """The tokens that all documents of a prompt begin with, where reading them once is worth it and exact."""
+        kept = dict[str, tuple[int, ...]]()
+        if not self.packed or self.spec.reroute:  # re-routed, they see the last token of each document
+            return kept
+        for named, prompted in self.prompted.items():
+            if len(prompted.beginning) < FEWEST:
+                continue
+            with ONE_AT_A_TIME:
+                if can_be_kept(self.model, prompted.beginning):
+                    kept[named] = prompted.beginning
+                    continue
+            logger.warning(
+                "The %d tokens that the prompt %r begins with go through %s with every document: read once, they "
+                "give other vectors in this model.",
+                *(len(prompted.beginning), prompted.prompt.template, self.spec.model),
+            )
+        return kept
 
     @property
     def packed(self) -> bool:
@@ -294,24 +321,28 @@ class MoEEncoder:
         for prompt in dict.fromkeys(entry.prompt for entry in entries):
             sequences = self.prompted[prompt].sequences(texts, self.spec.long_documents)
             counts.append(TokenCounts.of(sequences))
-            parts |= self._encode_sequences(sequences, len(texts), [one for one in entries if one.prompt == prompt])
+            some = [entry for entry in entries if entry.prompt == prompt]
+            parts |= self._encode_sequences(sequences, len(texts), prompt, some)
         with ONE_AT_A_TIME:
             self.report += EncodingReport(**dataclasses.asdict(TokenCounts.together(counts)), encoded=len(texts))
         return parts
 
     def _encode_sequences(
-        self, sequences: Sequence[TokenSequence], documents: int, entries: Sequence[View]
+        self, sequences: Sequence[TokenSequence], documents: int, prompt: str, entries: Sequence[View]
     ) -> dict[View, Embeddings]:
         """Embeddings of documents, in their order, from their tokens in one prompt."""
+        prompted, is_kept = self.prompted[prompt], self.packed and prompt in self.beginnings
         packs = plan_packs(
             [sequence.ids for sequence in sequences],
             1 if self.layout == "alone" else self.tokens_per_batch,
             packed=self.packed,
             pad_id=self._pad_id,
+            shared=[prompted.shared(sequence.ids) for sequence in sequences] if is_kept else (),
         )
         # Those of no documents come first, so that nothing encoded has the shapes of everything else.
         nothing = {entry: self._of_no_documents(entry) for entry in entries}
-        by_entry = _concatenated([nothing, *(self.forward(pack, entries) for pack in packs)])
+        read = ((pack, [sequences[row] for row in pack.rows]) for pack in packs)
+        by_entry = _concatenated([nothing, *(self.forward(pack, entries, some) for pack, some in read)])
         order = np.array([row for pack in packs for row in pack.rows], dtype=np.intp).argsort()
         by_entry = {entry: vectors[order] for entry, vectors in by_entry.items()}
         if len(sequences) == documents:
@@ -328,8 +359,15 @@ class MoEEncoder:
         return Embeddings(np.zeros((0, width), np.float32), scores, scores if self.routers and averaged else None)
 
     @torch.inference_mode()
-    def forward(self, pack: Pack, entries: Sequence[View]) -> dict[View, Embeddings]:
-        """What the entries of a store hold of the sequences of one pack, in the one prompt that they share.
+    def forward(
+        self, pack: Pack, entries: Sequence[View], sequences: Sequence[TokenSequence] | None = None
+    ) -> dict[View, Embeddings]:
+        """What the entries of a store hold of the sequences of one pack.
+
+        Args:
+            pack: token ids.
+            entries: all of one prompt.
+            sequences: those of the pack, which say where means are taken; without them over all tokens.
 
         Raises:
             ModelError: the tokenizer is of another model, or a vector is not finite.
@@ -340,31 +378,42 @@ class MoEEncoder:
                 f"The tokenizer of {self.spec.model!r} gives token {last}, and the model has {rows}: they "
                 "do not belong together. Download both again, or take out what was added to the tokenizer."
             )
-        inner = [self.prompted[entries[0].prompt].own_tokens(ids) for ids in pack.sequences]
-        spans = Spans.of(pack.starts, pack.lengths, self.model.device, inner)
         whole = [entry for entry in entries if entry.layer == LAST or entry.block == "router"]
         between = [entry for entry in entries if entry not in whole]
         # One pass at a time, not one step: another thread's short question waits for seconds, not for a corpus.
         with ONE_AT_A_TIME, ExitStack() as hooks:
-            routers = {entry: hooks.enter_context(self._router_capture(entry, spans)) for entry in whole}
-            layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole))
-            states = layers.run(lambda: last_states(self.model, pack, self.spec.reroute))
+            prefix = self._prefix(entries) if any(pack.shared) else NOTHING
+            own, read = ([getattr(each, name) for each in sequences or ()] for name in ("own", "read"))
+            spans = Spans.of(pack.starts, pack.lengths, self.model.device, own, read, pack.shared, prefix.size)
+            routers = {entry: hooks.enter_context(self._router_capture(entry, spans, prefix)) for entry in whole}
+            layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole, kept=prefix.layers))
+            states = layers.run(lambda: last_states(self.model, pack, self.spec.reroute, kept=prefix.attention))
             hidden = {entry: pooled.cpu().numpy() for entry, pooled in layers.pooled.items()}
             if states is not None:
+                states = prefix.before(states)
                 ends = [entry for entry in whole if entry.layer == LAST]
                 hidden |= {entry: pool(states, spans, entry.pooling).cpu().numpy() for entry in ends}
         for entry, vectors in hidden.items():
             self._check_finite(entry, vectors)
         return {entry: self._embeddings(entry, hidden.get(entry), routers.get(entry), pack) for entry in entries}
 
-    def _router_capture(self, entry: View, spans: Spans) -> RouterCapture:
+    def _prefix(self, entries: Sequence[View]) -> Prefix:
+        """What the tokens that documents begin with have left of a pass that was made once."""
+        key = entries[0].prompt, frozenset(entries)
+        if key not in self._prefixes:
+            ids = self.beginnings[entries[0].prompt]
+            self._prefixes[key] = Prefix.read(self.model, ids, entries, routers=self.routers, layers=self.layers)
+        return self._prefixes[key]
+
+    def _router_capture(self, entry: View, spans: Spans, prefix: Prefix) -> RouterCapture:
         """Hooks that pool the scores of all routers as an entry keeps them."""
         if entry.pooling != FREQUENCY:
-            return RouterCapture(
-                self.routers, partial(pool, spans=spans, pooling=entry.pooling), entry.pooling != "last_token"
-            )
+            pooled = partial(pool, spans=spans, pooling=entry.pooling)
+            return RouterCapture(self.routers, pooled, entry.pooling != "last_token", prefix.routers)
         k = experts_per_token(self.model.config)
-        return RouterCapture(self.routers, lambda scores: pool(multi_hot(scores, k), spans, "mean"), False)
+        return RouterCapture(
+            self.routers, lambda scores: pool(multi_hot(scores, k), spans, "mean"), False, prefix.routers
+        )
 
     def _embeddings(
         self, entry: View, hidden: NDArray[np.float32] | None, capture: RouterCapture | None, pack: Pack

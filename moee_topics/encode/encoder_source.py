@@ -183,6 +183,11 @@ class EncoderSource:
                 sizes[str(entry)] = 2 * scores
         return sizes
 
+    def bytes_of(self, view: View) -> int:
+        """What the store keeps of one document for one view, in all prompts."""
+        prompts = self.reading.prompts or ("",)
+        return sum(self.bytes_per_view[str(replace(view, prompt=prompt))] for prompt in prompts)
+
     @property
     def states_size(self) -> int:
         """How many numbers the hidden states of a document are, or its values; those of all prompts end to end."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moee_topics.encode.batching import Pack
-from moee_topics.encode.models import PACKED, packed_segments
+from moee_topics.encode.models import PACKED, Kept, packed_segments
 from moee_topics.encode.pooling import Spans, last_token
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.errors import ModelError
@@ -23,11 +23,22 @@ _own_attention: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 """What each model attended by before it first ran packed."""
 
 
-def last_states(model: Any, pack: Pack, rerouted: Collection[int] = ()) -> Tensor:
-    """(T, D) last hidden states of all tokens of a pack, pads included; in ``rerouted`` layers tokens see the last."""
+def last_states(
+    model: Any, pack: Pack, rerouted: Collection[int] = (), *, kept: Kept | None = None, keeps: Kept | None = None
+) -> Tensor:
+    """(T, D) last hidden states of all tokens of a pack, pads included.
+
+    Args:
+        model: the base model.
+        pack: what goes through it.
+        rerouted: numbers of layers in which tokens see the last one of their document.
+        kept: keys and values of the tokens before its sequences, where it has ``shared`` ones.
+        keeps: gets the keys and values of the pack.
+    """
     _attend(model, packed=pack.packed)
     inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
-    with packed_segments(pack.segments, rerouted) if pack.packed else nullcontext():
+    segments = packed_segments(pack.segments, rerouted, shared=pack.before, kept=kept, keeps=keeps)
+    with segments if pack.packed else nullcontext():
         # No token is generated, so nobody would read the keys and values of a cache.
         states: Tensor = model(**inputs, use_cache=False).last_hidden_state
     return states.flatten(0, -2)
@@ -66,18 +77,18 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
     # Other row counts are other kernels: three copies side by side differ from one by rounding alone. In bfloat16 that
     # is up to a sixth of the states of a model of thirty layers, whose packed rows are as right as those of others.
     rounding = 1e-4 if alone[0].dtype == torch.float32 else 0.1
-    tolerance = min(0.5, max(rounding, 3 * _difference(_states(model, [second] * 3)[0], alone[1])))
+    tolerance = min(0.5, max(rounding, 3 * difference(_states(model, [second] * 3)[0], alone[1])))
     try:
         # The second document behind two different first ones: also against itself, which rounding hides far less.
         one, two = (_states(model, [before, second], packed=True) for before in (first, other))
         # The same kernels at the same place: no rounding excuses that neighbours are seen.
-        apart = _difference(one[1], two[1]) <= rounding / 10
-        if apart and all(_difference(*pair) <= tolerance for pair in zip(one, alone, strict=False)):
+        apart = difference(one[1], two[1]) <= rounding / 10
+        if apart and all(difference(*pair) <= tolerance for pair in zip(one, alone, strict=False)):
             return "packed"
     except (NotImplementedError, ValueError, TypeError, RuntimeError, AttributeError):
         pass  # whatever stops a model from running packed, it runs padded
     padded = _states(model, [first, second])
-    return "padded" if all(_difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
+    return "padded" if all(difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
 
 
 @torch.inference_mode()
@@ -109,7 +120,7 @@ def _states(model: Any, documents: list[tuple[int, ...]], *, packed: bool = Fals
     return [states[start : start + length] for start, length in zip(pack.starts, pack.lengths, strict=True)]
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
+def difference(one: Tensor, other: Tensor) -> float:
     """How far states are from others, as a share of these."""
     one, other = one.float(), other.float()
     return float((one - other).norm() / other.norm())

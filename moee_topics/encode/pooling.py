@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from moee_topics.encode.views import Pooling
 
+Stretch: TypeAlias = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the documents of a forward pass lie among its flattened tokens.
+    """Where the documents of a forward pass lie among its flattened tokens, those of a kept prefix before them.
 
     Attributes:
-        starts: index of the first token of each document.
-        lengths: tokens of each document, prompt and special tokens included.
+        starts: where the first token of each document is, or would be were it not kept.
         last: (N,) index of the last token of each, on the device of the model.
-        inner: first and one past the last token of each document's own text, counted from its start.
+        read: first and one past the last token of what a mean goes over, counted from the document's start: all of its
+            tokens, prompt and special ones included, or the second copy of an echo.
+        own: the same of its own text.
+        shared: how many of the first tokens of each document are kept: the first of all tokens.
     """
 
-    starts: list[int]
-    lengths: list[int]
+    starts: Sequence[int]
     last: Tensor
-    inner: Sequence[tuple[int, int]]
+    read: Sequence[Stretch]
+    own: Sequence[Stretch]
+    shared: Sequence[int]
 
     @classmethod
     def of(
@@ -33,12 +39,28 @@ class Spans:
         starts: list[int],
         lengths: list[int],
         device: torch.device,
-        inner: Sequence[tuple[int, int]] | None = None,
+        own: Sequence[Stretch] | None = None,
+        read: Sequence[Stretch] | None = None,
+        shared: Sequence[int] = (),
+        kept: int = 0,
     ) -> Spans:
-        """Spans of documents that begin at ``starts``; without ``inner`` all their tokens are of their own text."""
+        """Spans of documents whose tokens in a pass begin at ``starts``.
+
+        Args:
+            starts: among the tokens of the pass.
+            lengths: tokens of each in the pass.
+            device: of the model.
+            own: see :class:`Spans`; by default all tokens.
+            read: alike.
+            shared: tokens of each that are kept; empty for none.
+            kept: tokens of the kept prefix.
+        """
         # Made once: every router of every layer pools by it, and on a GPU each making would be a wait.
-        ends = [start + length - 1 for start, length in zip(starts, lengths, strict=True)]
-        return cls(starts, lengths, torch.tensor(ends, device=device), inner or [(0, length) for length in lengths])
+        shared = shared or [0] * len(starts)
+        ends = [kept + start + length - 1 for start, length in zip(starts, lengths, strict=True)]
+        whole = [(0, before + length) for before, length in zip(shared, lengths, strict=True)]
+        starts = [kept + start - before for start, before in zip(starts, shared, strict=True)]
+        return cls(starts, torch.tensor(ends, device=device), read or whole, own or whole, shared)
 
 
 def last_token(states: Tensor, spans: Spans) -> Tensor:
@@ -49,11 +71,10 @@ def last_token(states: Tensor, spans: Spans) -> Tensor:
 def mean(states: Tensor, spans: Spans) -> Tensor:
     """The float32 mean over all tokens of each document's sequence: (T, D) to (N, D).
 
-    With a prompt these are the tokens of the prompt too. Tokens between the documents (pads) are left out.
+    With a prompt these are the tokens of the prompt too, unless it is an echo. Tokens between the documents (pads) are
+    left out.
     """
-    # Each document by itself: in one sum over all of them its rounding would depend on its neighbours.
-    spread = zip(spans.starts, spans.lengths, strict=True)
-    return torch.stack([states[start : start + length].float().mean(dim=0) for start, length in spread])
+    return _means(states, spans, spans.read)
 
 
 def weighted_mean(states: Tensor, spans: Spans) -> Tensor:
@@ -61,12 +82,8 @@ def weighted_mean(states: Tensor, spans: Spans) -> Tensor:
 
     In a decoder a later token has seen more. Source: SGPT (Muennighoff, arXiv 2202.08904), section 3.1.
     """
-    positions = torch.arange(1, max(spans.lengths) + 1, device=states.device, dtype=torch.float32)[:, None]
-    rows = []
-    for start, length in zip(spans.starts, spans.lengths, strict=True):
-        weighted = states[start : start + length].float() * positions[:length]
-        rows.append(weighted.sum(dim=0) / (length * (length + 1) / 2))
-    return torch.stack(rows)
+    longest = max(stop - first for first, stop in spans.read)
+    return _means(states, spans, spans.read, torch.arange(1, longest + 1, device=states.device)[:, None])
 
 
 def mean_without_prompt(states: Tensor, spans: Spans) -> Tensor:
@@ -74,10 +91,30 @@ def mean_without_prompt(states: Tensor, spans: Spans) -> Tensor:
 
     Of an empty document, which has none, it is the mean over the whole sequence.
     """
+    stretches = zip(spans.own, spans.read, strict=True)
+    return _means(states, spans, [own if own[0] < own[1] else read for own, read in stretches])
+
+
+def _means(states: Tensor, spans: Spans, stretches: Sequence[Stretch], weights: Tensor | None = None) -> Tensor:
+    """The float32 mean over a stretch of each document, its i-th token with the i-th weight: (T, D) to (N, D)."""
+
+    def added(first: int, stop: int, place: int) -> Tensor:
+        some = states[first:stop].float()
+        return (some if weights is None else some * weights[place : place + len(some)]).sum(dim=0)
+
+    of_prefix: dict[Stretch, Tensor] = {}  # documents begin with the same tokens, which are added up once
     rows = []
-    for start, length, (first, stop) in zip(spans.starts, spans.lengths, spans.inner, strict=True):
-        own = states[start + first : start + stop] if first < stop else states[start : start + length]
-        rows.append(own.float().mean(dim=0))
+    # Each document by itself: in one sum over all of them its rounding would depend on its neighbours.
+    for start, shared, (first, stop) in zip(spans.starts, spans.shared, stretches, strict=True):
+        inside = max(first, shared)
+        total = added(start + inside, start + stop, inside - first)
+        if first < shared:
+            kept = first, min(shared, stop)
+            if kept not in of_prefix:
+                of_prefix[kept] = added(*kept, 0)
+            total = of_prefix[kept] + total
+        length = stop - first
+        rows.append(total / (length if weights is None else length * (length + 1) / 2))
     return torch.stack(rows)
 
 

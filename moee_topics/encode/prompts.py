@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -49,39 +49,56 @@ class Prompt:
         name: the name of a built-in prompt, or "custom".
         prefix: text before the document.
         suffix: text after the document; the last token of a sequence is the last token of the suffix.
+        between: text between two copies of the document, of an echo, whose means are over the second copy alone;
+            None where the document stands once.
         chat: whether both are said by a user in the chat template of the model, which then begins its answer.
     """
 
     name: str
     prefix: str = ""
     suffix: str = ""
+    between: str | None = field(default=None, kw_only=True)
     chat: bool = field(default=False, kw_only=True)
+
+    @classmethod
+    def of(cls, name: str, template: str) -> Self:
+        """The prompt of a template that holds ``{text}`` once, or twice for an echo."""
+        prefix, *between, suffix = template.split(FIELD)
+        return cls(name, prefix, suffix, between=between[0] if between else None)
 
     @property
     def template(self) -> str:
         """The prompt as one string with ``{text}`` where the document goes."""
-        return f"{CHAT * self.chat}{self.prefix}{FIELD}{self.suffix}"
+        return f"{CHAT * self.chat}{self.wrap(FIELD)}"
+
+    @property
+    def copies(self) -> int:
+        """How often the document stands in it."""
+        return 1 if self.between is None else 2
+
+    def before(self, text: str) -> str:
+        """What stands before the document that is read: of an echo its first copy too."""
+        return self.prefix if self.between is None else f"{self.prefix}{text}{self.between}"
 
     def wrap(self, text: str) -> str:
         """The document inside the prompt, otherwise unchanged."""
-        return f"{self.prefix}{text}{self.suffix}"
+        return f"{self.before(text)}{text}{self.suffix}"
 
 
 PROMPTS = MappingProxyType(
     {
         "none": Prompt("none"),
-        "prompteol": Prompt("prompteol", *'This sentence : "{text}" means in one word:"'.split(FIELD)),
-        **{name: Prompt(name, *template.split(FIELD)) for name, template in _ASKED.items()},
-        **{
-            name: Prompt(name, *template.replace(DOMAIN, "sentence").split(FIELD))
-            for name, template in _CLUSTERING.items()
-        },
+        "prompteol": Prompt.of("prompteol", 'This sentence : "{text}" means in one word:"'),
+        **{name: Prompt.of(name, template) for name, template in _ASKED.items()},
+        **{name: Prompt.of(name, template.replace(DOMAIN, "sentence")) for name, template in _CLUSTERING.items()},
+        "echo": Prompt.of("echo", "Rewrite the sentence: {text}, rewritten sentence: {text}"),
     }
 )
 """``none`` is the bare text. ``prompteol`` and the eight aspects are those of Li & Zhou, "Your Mixture-of-Experts LLM
 Is Secretly an Embedding Model For Free" (2024), Table 2, with the quotes of its code; the document stays as it is.
 ``cluster``, ``classification``, ``summary`` and ``category`` ask for what a topic is, and take the kind of text after a
-colon: ``cluster:forum post``."""
+colon: ``cluster:forum post``. ``echo`` is that of Springer et al., "Repetition Improves Language Model Embeddings"
+(arXiv 2402.15449), for models that were not trained by it: in the second copy each token has seen the whole text."""
 PAPER_PROMPTS = ("prompteol", *_ASKED)
 """The nine of Table 2."""
 
@@ -92,18 +109,17 @@ def short_name(template: str) -> str:
 
 
 def get_prompt(name_or_template: str) -> Prompt:
-    """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once.
+    """Finds a built-in prompt by name, or reads a template that holds ``{text}`` once, or twice for an echo.
 
     Args:
         name_or_template: such as "prompteol", "cluster:forum post" or "Topic of {text}:"; with "chat:" before it, it is
             said in the model's own chat template.
 
     Raises:
-        InputError: neither a known name nor a template with exactly one ``{text}``, or a kind of text that is empty.
+        InputError: neither a known name nor a template with one or two ``{text}``, or a kind of text that is empty.
     """
     if name_or_template.startswith(CHAT):
-        said = get_prompt(name_or_template.removeprefix(CHAT))
-        return Prompt("custom", said.prefix, said.suffix, chat=True)
+        return replace(get_prompt(name_or_template.removeprefix(CHAT)), name="custom", chat=True)
     if name_or_template in PROMPTS:
         return PROMPTS[name_or_template]
     name, colon, domain = name_or_template.partition(":")
@@ -112,13 +128,13 @@ def get_prompt(name_or_template: str) -> Prompt:
             raise InputError(
                 f"The prompt {name_or_template!r} names no kind of text: such as {name + ':forum post'!r}."
             )
-        return Prompt("custom", *_CLUSTERING[name].replace(DOMAIN, domain.strip()).split(FIELD))
-    if name_or_template.count(FIELD) != 1:
+        return Prompt.of("custom", _CLUSTERING[name].replace(DOMAIN, domain.strip()))
+    if name_or_template.count(FIELD) not in (1, 2):
         raise InputError(
             f"The prompt {name_or_template!r} is neither a known name ({', '.join(PROMPTS)}) nor a template: "
-            f"a template holds {FIELD} exactly once."
+            f"a template holds {FIELD} once, or twice for an echo, whose second copy is read."
         )
-    return Prompt("custom", *name_or_template.split(FIELD))
+    return Prompt.of("custom", name_or_template)
 
 
 def in_chat(tokenizer: Any, prompt: Prompt) -> Prompt:
@@ -131,14 +147,16 @@ def in_chat(tokenizer: Any, prompt: Prompt) -> Prompt:
 
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(f"The prompt {prompt.template!r} is for a chat, and the model has no chat template.")
-    said = [{"role": "user", "content": f"{prompt.prefix}{FIELD}{prompt.suffix}"}]
+    said = [{"role": "user", "content": prompt.wrap(FIELD)}]
     try:
         text = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
     except TemplateError as error:  # some want a system's message first, and say so in this way
         raise InputError(f"The chat template of the model refuses {prompt.template!r}: {error}") from error
-    if text.count(FIELD) != 1:
-        raise InputError(f"The chat template of the model does not hold {FIELD} exactly once: use no chat prompt.")
-    return Prompt(prompt.name, *text.split(FIELD))
+    if text.count(FIELD) != prompt.copies:
+        raise InputError(
+            f"The chat template of the model does not hold {FIELD} as often as {prompt.template!r}: use no chat prompt."
+        )
+    return Prompt.of(prompt.name, text)
 
 
 @dataclass(frozen=True)
@@ -150,12 +168,16 @@ class TokenSequence:
         document: index of the document among the texts that were given.
         weight: number of tokens that belong to the document, at least one: what a chunk weighs in the mean.
         tokens_lost: document tokens that were cut away.
+        own: the first and one past the last token of the document's own text; of an echo of its second copy.
+        read: the same of what a mean goes over: the whole sequence, or of an echo the second copy.
     """
 
     ids: tuple[int, ...]
     document: int
     weight: int
-    tokens_lost: int = 0
+    tokens_lost: int
+    own: tuple[int, int]
+    read: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -201,10 +223,11 @@ class PromptTokenizer:
 
     A prompted document that fits is tokenized in one piece, as a user would do it. One that does not is cut by
     characters, between two of its tokens, and tokenized again: the prompt and the special tokens of the tokenizer are
-    always whole.
+    always whole. Both copies of an echo are cut alike.
 
     Attributes:
         prompt_tokens: tokens of the prompt alone.
+        beginning: those that stand before every document, as far as none is merged with it.
         empty: what an empty document becomes; never empty itself.
         stretch: characters that are looked at in one go; a document of 10 MB is walked through in such pieces.
 
@@ -225,15 +248,16 @@ class PromptTokenizer:
         self._special = not prompt.chat
         bare, closed = (self._ids(["a"], special=special)[0] for special in (False, self._special))
         self._ends_with_eos = closed[-1] == tokenizer.eos_token_id != bare[-1]
-        self._beginning, self._ending = self._edges()
+        self.beginning, self._ending = tuple(self._edge(self.prompt.prefix)), self._edge(self.prompt.suffix)
         prompt_alone = self._prompted([""])[0]
         stand_ins = (getattr(tokenizer, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id"))
         self.empty = prompt_alone or [next((token for token in stand_ins if token is not None), 0)]
         self.prompt_tokens = len(prompt_alone)
-        if self.prompt_tokens + self.smallest_room > max_tokens:
+        room = self.smallest_room * self.prompt.copies
+        if self.prompt_tokens + room > max_tokens:
             raise InputError(
                 f"max_tokens={max_tokens} leaves no room for a document: the prompt alone is {self.prompt_tokens} "
-                f"tokens, and a document needs {self.smallest_room}. Give a larger max_tokens or a shorter prompt."
+                f"tokens, and a document needs {room}. Give a larger max_tokens or a shorter prompt."
             )
 
     def sequences(self, texts: Sequence[str], long_documents: LongDocuments) -> list[TokenSequence]:
@@ -244,13 +268,13 @@ class PromptTokenizer:
         """One sequence for each text; the end of a text that is too long is cut away and counted."""
         sequences = []
         for i, (text, ids) in enumerate(zip(texts, self._whole(texts), strict=True)):
-            lost = 0
+            lost, end = 0, len(text)
             if ids is None:
                 ids, end = self._head(text)
                 # What was lost is counted in stretches, as 10 MB are no input for a tokenizer in one piece.
                 pieces = [text[at : at + self.stretch] for at in range(end, len(text), self.stretch)]
                 lost = sum(map(len, self._ids(pieces, special=False)))
-            sequences.append(self._sequence(i, ids, lost))
+            sequences.append(self._sequence(i, text[:end], ids, lost))
         return sequences
 
     def chunk(self, texts: Sequence[str]) -> list[TokenSequence]:
@@ -258,32 +282,34 @@ class PromptTokenizer:
         sequences = []
         for i, (text, ids) in enumerate(zip(texts, self._whole(texts), strict=True)):
             if ids is not None:
-                sequences.append(self._sequence(i, ids))
+                sequences.append(self._sequence(i, text, ids))
                 continue
             while text:
                 ids, end = self._head(text)
-                sequences.append(self._sequence(i, ids))
+                sequences.append(self._sequence(i, text[:end], ids))
                 text = text[max(end, 1) :]  # at least one character, or it would never end
         return sequences
 
-    def own_tokens(self, ids: Sequence[int]) -> tuple[int, int]:
-        """The first and one past the last token of a document's own text, among the ``ids`` of its sequence.
+    def shared(self, ids: Sequence[int]) -> int:
+        """How many of a sequence's first tokens are those of the ``beginning``; never all of the sequence."""
+        return min(_in_common(ids, self.beginning), len(ids) - 1)
 
-        What stands before and after it are the tokens of the prompt and the special ones of the tokenizer, as far as
-        they are the same as without a document: one that is merged with the text is the text's.
+    def _edge(self, text: str) -> list[int]:
+        """Token ids of what stands before a document, or after it."""
+        ids = self._ids([text], special=self._special)[0]
+        return ids[:-1] if self._ends_with_eos else ids  # which is taken off every sequence
+
+    def _sequence(self, document: int, text: str, ids: Sequence[int], lost: int = 0) -> TokenSequence:
+        """The sequence of a text that fits.
+
+        What stands before and after the text's own tokens are those of the prompt and the special ones of the
+        tokenizer, as far as they are the same as without the text: one that is merged with it is the text's.
         """
-        first = _in_common(ids, self._beginning)
-        return first, len(ids) - _in_common(ids[first:][::-1], self._ending[::-1])
-
-    def _edges(self) -> tuple[list[int], list[int]]:
-        """Token ids of what stands before a document, and of what stands after it."""
-        beginning, ending = self._ids([self.prompt.prefix, self.prompt.suffix], special=self._special)
-        if self._ends_with_eos:  # which is taken off every sequence
-            beginning, ending = beginning[:-1], ending[:-1]
-        return beginning, ending
-
-    def _sequence(self, document: int, ids: Sequence[int], lost: int = 0) -> TokenSequence:
-        return TokenSequence(tuple(ids), document, max(1, len(ids) - self.prompt_tokens), lost)
+        echoes = self.prompt.between is not None
+        first = _in_common(ids, self._edge(self.prompt.before(text)) if echoes else self.beginning)
+        own = first, len(ids) - _in_common(ids[first:][::-1], self._ending[::-1])
+        read = own if echoes and own[0] < own[1] else (0, len(ids))
+        return TokenSequence(tuple(ids), document, max(1, len(ids) - self.prompt_tokens), lost, own, read)
 
     def _whole(self, texts: Sequence[str]) -> list[list[int] | None]:
         """Token ids of each text that fits, None for each that does not."""
@@ -299,7 +325,7 @@ class PromptTokenizer:
         end = min(len(text), self.stretch)
         # A cut text may have other tokens at its new end, and more of them: so it is tokenized until it fits.
         while len(ids := self._prompted([text[:end]])[0]) > self.max_tokens:
-            excess = len(ids) - self.max_tokens
+            excess = len(ids) - self.max_tokens  # of all copies
             if not getattr(self.tokenizer, "is_fast", False):  # without offsets only the length can be guessed from
                 end = min(end - 1, int(end * (1 - excess / (excess + self.max_tokens))))
                 continue
@@ -308,6 +334,7 @@ class PromptTokenizer:
                     text[:end], add_special_tokens=False, return_offsets_mapping=True, verbose=False
                 )
             starts = [start for start, stop in tokens["offset_mapping"] if stop > start]
+            excess = -(-excess // self.prompt.copies)
             end = int(min(end - 1, starts[-excess])) if excess < len(starts) else end // 2
         return ids, end
 

@@ -113,24 +113,34 @@ class RouterCapture:
         routers: what ``find_routers`` gave.
         pool: token states (T, E) to document vectors (N, E).
         with_weights: also pool the softmax of each token, which a mean needs.
+        kept: (P, L, E) scores of tokens that went through the model before; they are put before those of the pass.
     """
 
-    def __init__(self, routers: Iterable[Router], pool: Callable[[Tensor], Tensor], with_weights: bool) -> None:
-        self.routers, self.pool, self.with_weights = list(routers), pool, with_weights
+    def __init__(
+        self,
+        routers: Iterable[Router],
+        pool: Callable[[Tensor], Tensor],
+        with_weights: bool,
+        kept: Tensor | None = None,
+    ) -> None:
+        self.routers, self.pool, self.with_weights, self.kept = list(routers), pool, with_weights, kept
         self._logits: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> RouterCapture:
-        self._handles = [router.module.register_forward_hook(partial(self._keep, router)) for router in self.routers]
+        for number, router in enumerate(self.routers):
+            self._handles.append(router.module.register_forward_hook(partial(self._keep, number, router)))
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
 
-    def _keep(self, router: Router, _module: nn.Module, _inputs: Any, output: Any) -> None:
+    def _keep(self, number: int, router: Router, _module: nn.Module, _inputs: Any, output: Any) -> None:
         logits = router.logits(output)
+        if self.kept is not None:
+            logits = torch.cat([self.kept[:, number], logits])
         self._logits[router.name] = self.pool(logits)
         # Softmax and mean do not commute, and only here are the scores of each token at hand.
         if self.with_weights:

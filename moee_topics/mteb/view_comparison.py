@@ -198,7 +198,7 @@ class Sample:
             overrides=candidate.overrides,
             control=candidate.control,
             dimensions=found[0].shape[1],
-            bytes_per_document=sum(self.source.bytes_per_view[str(view)] for view in views),
+            bytes_per_document=sum(map(self.source.bytes_of, views)),
             layers=max(_last_layer(view, self.source.depth) / self.source.depth for view in views),
             scores=mean_of_draws(scores),
         )

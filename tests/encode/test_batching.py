@@ -69,3 +69,15 @@ def test_the_plan_is_the_same_every_time() -> None:
 
 def test_nothing_gives_no_packs() -> None:
     assert plan_packs([], 512) == []
+
+
+def test_tokens_that_are_kept_are_left_out_and_the_rest_goes_on_counting() -> None:
+    (pack,) = plan_packs([(1, 2, 3, 4), (1, 2, 5), (6, 7)], 64, shared=[2, 2, 0])
+    assert dict(zip(pack.rows, zip(pack.sequences, pack.shared, strict=True), strict=True)) == {
+        0: ((3, 4), 2),
+        2: ((6, 7), 0),
+        1: ((5,), 2),
+    }
+    inputs = pack.inputs()
+    assert inputs["input_ids"][0, :5].tolist() == [3, 4, 6, 7, 5]
+    assert inputs["position_ids"][0, :7].tolist() == [2, 3, 0, 1, 2, 0, 1], "the filler begins at 0"

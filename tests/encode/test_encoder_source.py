@@ -71,6 +71,7 @@ def test_several_prompts_are_counted_and_kept_each_as_if_it_were_alone(tiny_olmo
     assert both.count(TEXTS).tokens == sum(each.tokens for each in counts)
     assert both.count(TEXTS).documents_cut == max(each.documents_cut for each in counts) == 1
     assert both.bytes_per_document == sum(each.bytes_per_document for each in alone)
+    assert both.bytes_of(both.reading.hidden_states) == 2 * 2 * 64
     assert (both.states_size, source(prompts=PROMPTS, combine_prompts="concat").states_size) == (64, 128)
     Embedder(alone[0], tmp_path).ensure_texts(TEXTS)
     assert both.stored_key(tmp_path) == both.key() and both.expected.items() <= both.key().items()

@@ -32,6 +32,22 @@ def test_a_mean_without_the_prompt_is_over_the_tokens_of_the_document_or_of_all_
     assert mean_without_prompt(STATES, SPANS).tolist() == mean(STATES, SPANS).tolist()
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_tokens_that_are_kept_count_as_if_they_stood_before_each_document(pooling: str) -> None:
+    prefix, one, other = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)).split([3, 2, 4])
+    stretches: dict[str, list[tuple[int, int]]] = {"own": [(3, 5), (2, 6)], "read": [(0, 5), (1, 6)]}
+    whole = torch.cat([prefix, one, prefix[:2], other])
+    expected = pool(whole, Spans.of([0, 5], [5, 6], CPU, **stretches), pooling)
+    kept = Spans.of([0, 2], [2, 4], CPU, **stretches, shared=[3, 2], kept=3)
+    torch.testing.assert_close(pool(torch.cat([prefix, one, other]), kept, pooling), expected)
+
+
+def test_a_mean_goes_over_what_is_read_and_the_last_token_is_the_last_of_all() -> None:
+    spans = Spans.of([0, 2], [2, 3], CPU, read=[(1, 2), (0, 2)])
+    assert mean(STATES, spans).tolist() == [[3.0, 20.0], [5.5, 0.0]]
+    assert last_token(STATES, spans).tolist() == last_token(STATES, SPANS).tolist()
+
+
 @pytest.mark.parametrize("pooling", POOLINGS.values())
 def test_vectors_are_float32_whatever_the_states_are(pooling: object) -> None:
     assert callable(pooling)

@@ -39,8 +39,8 @@ def ids(text: str) -> tuple[int, ...]:
 CLUSTERING = {"cluster", "classification", "summary", "category"}
 
 
-def test_the_prompts_are_the_bare_text_those_of_the_paper_and_those_for_clustering() -> None:
-    assert set(PROMPTS) == {"none", "prompteol"} | ASPECTS | CLUSTERING
+def test_the_prompts_are_the_bare_text_an_echo_those_of_the_paper_and_those_for_clustering() -> None:
+    assert set(PROMPTS) == {"none", "prompteol", "echo"} | ASPECTS | CLUSTERING
     assert set(PAPER_PROMPTS) == {"prompteol"} | ASPECTS
 
 
@@ -74,7 +74,7 @@ def test_a_template_with_one_field_is_a_prompt_and_round_trips() -> None:
     assert get_prompt(get_prompt("tone").template).wrap("x") == get_prompt("tone").wrap("x")
 
 
-@pytest.mark.parametrize("bad", ["", "promteol", "no field", "{text} and {text}"])
+@pytest.mark.parametrize("bad", ["", "promteol", "no field", "{text} and {text} and {text}"])
 def test_anything_else_is_refused_with_the_known_names(bad: str) -> None:
     with pytest.raises(InputError, match="prompteol"):
         get_prompt(bad)
@@ -167,10 +167,46 @@ def test_a_tokenizer_without_offsets_cuts_too() -> None:
 def test_the_own_tokens_of_a_document_are_those_between_the_tokens_of_the_prompt(prompt: str, text: str) -> None:
     prompted = PromptTokenizer(tiny_tokenizer(), get_prompt(prompt), 128)
     (sequence,) = prompted.truncate([text])
-    first, stop = prompted.own_tokens(sequence.ids)
+    first, stop = sequence.own
     own = tiny_tokenizer().decode(sequence.ids[first:stop], skip_special_tokens=True)
     # A token that is merged from prompt and text is counted as the text's: at most a quote more on each side.
     assert text in own and len(own) <= len(text) + 2
+
+
+@pytest.mark.parametrize("prompt", ["echo", "<< {text} >> {text} :"])
+@pytest.mark.parametrize("text", ["Space probes orbit planets", "x", ", rewritten sentence: x", "word " * 60])
+def test_an_echo_is_read_in_its_second_copy_and_both_are_cut_alike(prompt: str, text: str) -> None:
+    (sequence,) = PromptTokenizer(TOKENIZER, get_prompt(prompt), 80).truncate([text])
+    assert len(sequence.ids) <= 80 and sequence.read == sequence.own
+    first, stop = sequence.own
+    before, copy = (TOKENIZER.decode(sequence.ids[part]).strip() for part in (slice(first), slice(first, stop)))
+    assert (sequence.tokens_lost > 0) == (len(text) > 100)
+    assert text.startswith(copy) if sequence.tokens_lost else copy == text
+    assert len(copy) >= min(len(text), 20) and copy in before
+
+
+def test_an_empty_echo_is_read_as_a_whole_and_one_without_room_is_refused() -> None:
+    (empty,) = PromptTokenizer(TOKENIZER, get_prompt("echo"), 80).truncate([""])
+    assert empty.read == (0, len(empty.ids)) and empty.own[0] >= empty.own[1]
+    alone = PromptTokenizer(TOKENIZER, get_prompt("echo"), 80).prompt_tokens
+    with pytest.raises(InputError, match="a document needs 16"):
+        PromptTokenizer(TOKENIZER, get_prompt("echo"), alone + 15)
+
+
+def test_the_chunks_of_an_echo_hold_all_of_a_document_twice() -> None:
+    text = "".join(f"{number} " for number in range(60))
+    chunks = PromptTokenizer(TOKENIZER, Prompt.of("custom", "<{text}><{text}>"), 40).chunk([text])
+    copies = [TOKENIZER.decode(chunk.ids).removeprefix("<").removesuffix(">").split("><") for chunk in chunks]
+    assert all(one == other for one, other in copies) and "".join(one for one, _ in copies) == text
+
+
+def test_a_chat_may_hold_an_echo() -> None:
+    tokenizer = with_special_tokens("<|endoftext|> $A")
+    tokenizer.chat_template = CHAT_TEMPLATE
+    prompt = get_prompt("chat:{text}, again: {text}")
+    assert prompt.template == "chat:{text}, again: {text}" and prompt.copies == 2
+    (sequence,) = PromptTokenizer(tokenizer, prompt, 64).truncate(["two words"])
+    assert tokenizer.decode(sequence.ids[: sequence.own[0]]).endswith("two words, again:")
 
 
 CHAT_TEMPLATE = (
@@ -188,7 +224,7 @@ def test_a_chat_prompt_is_said_by_a_user_and_its_special_tokens_are_those_of_the
     (sequence,) = prompted.truncate(["two words"])
     whole = "<|endoftext|>user: Topic of two words?\nassistant: "
     assert sequence.ids == tuple(tokenizer(whole, add_special_tokens=False)["input_ids"])
-    first, last = prompted.own_tokens(sequence.ids)
+    first, last = sequence.own
     assert tokenizer.decode(sequence.ids[first:last]).strip() == "two words"
     (cut,) = prompted.truncate(["0123456789" * 30])
     assert len(cut.ids) <= 64 and tokenizer.decode(cut.ids).endswith("?\nassistant: ")
@@ -203,7 +239,7 @@ def test_a_chat_prompt_without_a_chat_template_is_told() -> None:
         PromptTokenizer(strict, get_prompt("chat:{text}"), 64)
     silent = tiny_tokenizer()
     silent.chat_template = "nothing"
-    with pytest.raises(InputError, match="exactly once"):
+    with pytest.raises(InputError, match=r"does not hold .* as often"):
         PromptTokenizer(silent, get_prompt("chat:{text}"), 64)
     with pytest.raises(InputError, match="neither a known name"):
         get_prompt("chat:without a field")

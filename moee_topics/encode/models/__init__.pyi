@@ -1,4 +1,5 @@
 from .attention import PACKED as PACKED
+from .attention import Kept as Kept
 from .attention import packed_segments as packed_segments
 from .bitsandbytes_quantizer import check_quantized as check_quantized
 from .bitsandbytes_quantizer import save_quantized as save_quantized

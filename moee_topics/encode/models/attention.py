@@ -1,7 +1,8 @@
 """Attention of packed documents: each attends to itself alone, and no mask of quadratic size is made.
 
 On a GPU that has torch's flash attention for rows of several lengths, one kernel does a whole row; elsewhere each
-document goes through ``scaled_dot_product_attention`` by itself.
+document goes through ``scaled_dot_product_attention`` by itself. Tokens that documents begin with may have gone through
+the model before: of them there are keys and values alone, which the later tokens of each document attend to.
 
 In layers that are re-routed every token also attends to the key and value of its document's last token, as if they were
 a prefix. Source: Tang & Yang, "KV-Embedding: Training-free Text Embedding via Internal KV Re-routing in Decoder-only
@@ -10,12 +11,13 @@ LLMs" (arXiv 2601.01046, 2026).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from inspect import signature
-from typing import Any, NamedTuple, cast
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,25 +32,69 @@ REROUTED_BIAS = 1.0
 _segments: ContextVar[_Segments | None] = ContextVar("packed_segments", default=None)
 
 
+Kept: TypeAlias = list[tuple[Tensor, Tensor]]
+"""Keys and values, (1, heads, P, head size) each, of every layer's attention in the order of a pass."""
+
+
 class _Segments:
-    """Lengths of the documents of a row, and where they begin and end, put on the device once for all layers.
+    """How the documents of a row lie, put on the device once for all layers.
 
     Attributes:
+        lengths: tokens of each document in the row.
         rerouted: numbers of layers, from 1, in which tokens see the last one of their document.
+        shared: tokens of each document before them, whose keys and values are kept.
+        keeps: filled with the keys and values of this row, where it is not None.
         seen: numbers of the layers that attended by now, each as often as it did.
     """
 
-    def __init__(self, lengths: list[int], rerouted: Collection[int] = ()) -> None:
-        self.lengths, self.rerouted = lengths, rerouted
+    def __init__(
+        self,
+        lengths: list[int],
+        rerouted: Collection[int] = (),
+        *,
+        shared: Sequence[int] = (),
+        kept: Kept | None = None,
+        keeps: Kept | None = None,
+    ) -> None:
+        self.lengths, self.rerouted, self.keeps = lengths, rerouted, keeps
+        self.shared = shared or [0] * len(lengths)
         self.seen: list[int] = []
-        self._bounds: Tensor | None = None
+        self._layers = iter(kept or ())
+        self._on_device: dict[str, Tensor] = {}
+
+    def of_layer(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What is kept of the layer that a pass has come to; None where nothing is."""
+        if self.keeps is not None:
+            self.keeps.append((key, value))
+        return next(self._layers) if any(self.shared) else None
 
     def bounds(self, device: torch.device) -> Tensor:
         """(documents + 1,) int32: the first token of each document, and the end of the row."""
-        if self._bounds is None or self._bounds.device != device:
-            ends = torch.tensor([0, *self.lengths]).cumsum(0)
-            self._bounds = ends.to(device=device, dtype=torch.int32)
-        return self._bounds
+        return self._once("bounds", device, lambda: torch.tensor([0, *self.lengths]).cumsum(0).int())
+
+    def key_bounds(self, device: torch.device) -> Tensor:
+        """The same of the keys, those that are kept of each document before its own."""
+        return self._once("key bounds", device, lambda: torch.tensor([0, *self.key_lengths]).cumsum(0).int())
+
+    @property
+    def key_lengths(self) -> list[int]:
+        """Keys of each document, kept ones included."""
+        return [length + shared for length, shared in zip(self.lengths, self.shared, strict=True)]
+
+    def key_places(self, kept: int, device: torch.device) -> Tensor:
+        """Where the keys of each document are among ``kept`` ones followed by those of the row."""
+        starts = accumulate(self.lengths[:-1], initial=kept)
+
+        def places() -> Tensor:
+            spread = zip(starts, self.lengths, self.shared, strict=True)
+            return torch.tensor([i for a, n, s in spread for i in (*range(s), *range(a, a + n))])
+
+        return self._once("key places", device, places)
+
+    def _once(self, name: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
+        if name not in self._on_device or self._on_device[name].device != device:
+            self._on_device[name] = make().to(device)
+        return self._on_device[name]
 
     def reroutes(self, module: nn.Module) -> bool:
         """Whether a layer is one of those that are re-routed."""
@@ -59,9 +105,24 @@ class _Segments:
 
 
 @contextmanager
-def packed_segments(lengths: list[int], rerouted: Collection[int] = ()) -> Iterator[_Segments]:
-    """While open, packed attention splits its row into stretches of these lengths, and re-routes these layers."""
-    segments = _Segments(lengths, rerouted)
+def packed_segments(
+    lengths: list[int],
+    rerouted: Collection[int] = (),
+    *,
+    shared: Sequence[int] = (),
+    kept: Kept | None = None,
+    keeps: Kept | None = None,
+) -> Iterator[_Segments]:
+    """While open, packed attention splits its row into stretches of these lengths.
+
+    Args:
+        lengths: tokens of each document in the row.
+        rerouted: numbers of the layers that are re-routed.
+        shared: tokens of each document that are not in the row, the first of those whose keys and values are kept.
+        kept: what an earlier pass has put into ``keeps``.
+        keeps: a list that gets the keys and values of this row, layer by layer.
+    """
+    segments = _Segments(lengths, rerouted, shared=shared, kept=kept, keeps=keeps)
     token = _segments.set(segments)
     try:
         yield segments
@@ -111,11 +172,14 @@ def packed_attention(
     if refused:
         raise NotImplementedError(f"packed attention has no {', '.join(refused)}")
     rule = _Rule(scaling, sliding_window, s_aux, segments.reroutes(module))
-    # The kernel knows no sinks, no prefix, and one head size for keys and values (DeepSeek-V2's differ).
+    kept = segments.of_layer(key, value)
+    # The kernel knows no sinks, no re-routing, and one head size for keys and values (DeepSeek-V2's differ).
     fits = s_aux is None and not rule.rerouted and query.shape[-1] == value.shape[-1]
-    kind = query.device, query.dtype, query.shape[-1], query.shape[1] // key.shape[1]
-    run = _whole_row if fits and has_kernel(*kind) else _one_by_one
-    return run(query, key, value, segments, rule), None
+    kind = query.device, query.dtype, query.shape[-1], query.shape[1] // key.shape[1], kept is not None
+    row = query, key, value, segments, rule
+    if fits and has_kernel(*kind):
+        return _whole_row(*row, kept), None
+    return _one_by_one(*row) if kept is None else _behind_kept(*row, kept), None
 
 
 class _Rule(NamedTuple):
@@ -126,56 +190,93 @@ class _Rule(NamedTuple):
 
 
 @cache
-def has_kernel(device: torch.device, dtype: torch.dtype, head_size: int, groups: int = 1) -> bool:
-    """Whether the device has flash attention for rows of several lengths, and it gives what SDPA gives."""
+def has_kernel(
+    device: torch.device, dtype: torch.dtype, head_size: int, groups: int = 1, with_kept: bool = False
+) -> bool:
+    """Whether the device has flash attention for rows of several lengths, and it gives what SDPA gives.
+
+    ``with_kept`` asks for rows whose documents have more keys than queries.
+    """
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
     query = torch.randn(1, 2 * groups, 80, head_size, device=device, dtype=dtype)
     key, value = torch.randn(2, 1, 2, 80, head_size, device=device, dtype=dtype)
-    row = query, key, value, _Segments([33, 47]), _Rule(None, None, None)
+    kept = (key[:, :, :40], value[:, :, 40:]) if with_kept else None
+    row = query, key, value, _Segments([33, 47], shared=[40, 9] if with_kept else ()), _Rule(None, None, None)
     try:
-        by_kernel = _whole_row(*row)
+        by_kernel = _whole_row(*row, kept)
     # TypeError: torch 2.10 has the kernel without windows; its rows go document by document.
     except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False
-    return torch.allclose(by_kernel.float(), _one_by_one(*row).float(), atol=0.02)
+    known = _one_by_one(*row) if kept is None else _behind_kept(*row, kept)
+    return torch.allclose(by_kernel.float(), known.float(), atol=0.02)
 
 
-def _whole_row(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
+def _whole_row(
+    query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule, kept: tuple[Tensor, Tensor] | None
+) -> Tensor:
     """(1, T, heads, head size) by one kernel."""
     from torch.nn.attention.varlen import varlen_attn
 
-    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     bounds, longest = segments.bounds(query.device), max(segments.lengths)
+    key_bounds, longest_keys = bounds, longest
+    if kept is not None:
+        places = segments.key_places(kept[0].shape[2], query.device)
+        key, value = (torch.cat(pair, dim=2).index_select(2, places) for pair in zip(kept, (key, value), strict=True))
+        key_bounds, longest_keys = segments.key_bounds(query.device), max(segments.key_lengths)
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     options: dict[str, Any] = {"scale": rule.scaling}
     options["window_size"] = (-1 if rule.window is None else rule.window - 1, 0)
     # With split keys the order of a sum, and so a vector, depends on the longest document of the pack.
     later = {"num_splits": 1, "enable_gqa": q.shape[1] != k.shape[1]}
     # torch 2.11 has neither, and splits no keys; whether it groups heads unasked is seen by has_kernel.
     options |= {name: value for name, value in later.items() if name in signature(varlen_attn).parameters}
-    done = varlen_attn(q, k, v, bounds, bounds, longest, longest, **options)
+    done = varlen_attn(q, k, v, bounds, key_bounds, longest, longest_keys, **options)
     return cast(Tensor, done)[None]
 
 
 def _one_by_one(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
     """(1, T, heads, value head size), document by document."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    key, value = (_for_each_head(states, query) for states in (key, value))
     parts = zip(*(torch.split(states, segments.lengths, dim=2) for states in (query, key, value)), strict=True)
     return torch.cat([_attend(q, k, v, rule).transpose(1, 2) for q, k, v in parts], dim=1)
 
 
+def _behind_kept(
+    query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule, kept: tuple[Tensor, Tensor]
+) -> Tensor:
+    """(1, T, heads, value head size), neighbours of one length together, behind the tokens that are kept of them."""
+    rows = query, *(_for_each_head(states, query) for states in (key, value))
+    before = [_for_each_head(states, query) for states in kept]
+    parts, end = [], 0
+    for (length, shared), run in groupby(zip(segments.lengths, segments.shared, strict=True)):
+        count = len(list(run))
+        start, end = end, end + count * length
+        # (1, heads, documents * tokens, size) to (documents, heads, tokens, size)
+        q, *own = (
+            states[0, :, start:end].reshape(-1, count, length, states.shape[-1]).transpose(0, 1) for states in rows
+        )
+        k, v = (
+            torch.cat([first[:, :, :shared].expand(count, -1, -1, -1), states], dim=2)
+            for first, states in zip(before, own, strict=True)
+        )
+        parts.append(_attend(q, k, v, rule).transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)[None]
+
+
+def _for_each_head(states: Tensor, query: Tensor) -> Tensor:
+    """Keys or values with as many heads as the queries, which groups of them share."""
+    groups = query.shape[1] // states.shape[1]
+    return states.repeat_interleave(groups, dim=1) if groups > 1 else states
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
-    """Causal attention of one document, (1, heads, tokens, head size)."""
-    length = query.shape[2]
+    """Causal attention of documents, (n, heads, tokens, head size); their keys may begin before their queries."""
+    tokens, length = query.shape[2], key.shape[2]
     is_plain = rule.sinks is None and not rule.rerouted
-    if is_plain and (rule.window is None or rule.window >= length):
+    if is_plain and tokens == length and (rule.window is None or rule.window >= length):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=rule.scaling)
-    position = torch.arange(length, device=query.device)
-    distance = position[:, None] - position[None, :]
-    # A token sees itself and at most window - 1 tokens before it.
-    seen = (distance >= 0) & (distance < (rule.window or length))
+    seen = _seen(tokens, length, rule.window or length, query.device)
     if is_plain:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=rule.scaling)
     bias = torch.zeros(seen.shape, device=query.device).masked_fill(~seen, -torch.inf)
@@ -190,6 +291,15 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
     sinks = rule.sinks.float().view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
     weights = torch.cat([scores, sinks], dim=-1).softmax(dim=-1)[..., :-1]
     return weights.to(value.dtype) @ value
+
+
+@lru_cache(maxsize=512)  # documents of a pack are of few lengths, and every layer asks for the same
+def _seen(tokens: int, length: int, window: int, device: torch.device) -> Tensor:
+    """(tokens, length): which keys each of the last tokens of a document sees."""
+    position = torch.arange(length, device=device)
+    distance = position[length - tokens :, None] - position[None, :]
+    # A token sees itself and at most window - 1 tokens before it.
+    return (distance >= 0) & (distance < window)
 
 
 def register() -> None:

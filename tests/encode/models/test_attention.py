@@ -39,28 +39,33 @@ def flash_like(
 
 def masked(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **given: Any) -> Any:
     """The same as torch 2.11 has it, without splits of keys and an argument for grouped heads."""
-    assert cu_q.dtype == torch.int32
-    assert torch.equal(cu_q, cu_k)
-    assert int((cu_q[1:] - cu_q[:-1]).max()) == max_q == max_k
+    assert cu_q.dtype == cu_k.dtype == torch.int32
+    for bounds, longest in ((cu_q, max_q), (cu_k, max_k)):
+        assert int((bounds[1:] - bounds[:-1]).max()) == longest
     left, right = given["window_size"]
     assert right == 0
-    places = torch.arange(len(q))
-    document = torch.bucketize(places, cu_q[1:], right=True)
-    back = places[:, None] - places
-    seen = (document[:, None] == document) & (back >= 0) & ((back <= left) | (left < 0))
+    document, of_key = (torch.bucketize(torch.arange(int(cu[-1])), cu[1:], right=True) for cu in (cu_q, cu_k))
+    # Counted from the end of each document: its last query belongs to its last key.
+    places, key_places = torch.arange(len(q)) - cu_q[1:][document], torch.arange(len(k)) - cu_k[1:][of_key]
+    back = places[:, None] - key_places
+    seen = (document[:, None] == of_key) & (back >= 0) & ((back <= left) | (left < 0))
     q, k, v = (states.transpose(0, 1) for states in (q, k, v))
     found = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=given["scale"], enable_gqa=True)
     return found.transpose(0, 1)
 
 
-def packed(heads: int, window: int | None, scaling: float | None = 0.3, sinks: Tensor | None = None) -> Tensor:
-    """Attention of random documents in one row; four query heads."""
+def row(heads: int) -> list[Tensor]:
+    """Query, key and value of random documents in one row; four query heads."""
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(1, 4, sum(LENGTHS), 8, generator=generator)
-    key, value = torch.randn(2, 1, heads, sum(LENGTHS), 8, generator=generator)
+    return [query, *torch.randn(2, 1, heads, sum(LENGTHS), 8, generator=generator)]
+
+
+def packed(heads: int, window: int | None, scaling: float | None = 0.3, sinks: Tensor | None = None) -> Tensor:
+    """Attention of random documents in one row."""
     with attention.packed_segments(LENGTHS):
         states, weights = attention.packed_attention(
-            torch.nn.Identity(), query, key, value, None, scaling=scaling, sliding_window=window, s_aux=sinks
+            torch.nn.Identity(), *row(heads), None, scaling=scaling, sliding_window=window, s_aux=sinks
         )
     assert weights is None
     return states
@@ -99,6 +104,30 @@ def test_in_a_layer_that_is_rerouted_every_token_sees_the_last_one_of_its_docume
     torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-5)
 
 
+def behind_a_prefix(heads: int, window: int | None, sinks: Tensor | None, *, kept: bool) -> Tensor:
+    """Attention of the same documents, each behind 5, 5, 3 or none of the same tokens, which are kept or in the row."""
+    generator = torch.Generator().manual_seed(1)
+    prefix = [torch.randn(1, 4, 5, 8, generator=generator), *torch.randn(2, 1, heads, 5, 8, generator=generator)]
+    shared, states = [5, 5, 3, 0], row(heads)
+    options = {"scaling": 0.3, "sliding_window": window, "s_aux": sinks}
+    if kept:
+        kept_keys: attention.Kept = []
+        with attention.packed_segments([5], keeps=kept_keys):
+            attention.packed_attention(torch.nn.Identity(), *prefix, None, **options)
+        with attention.packed_segments(LENGTHS, shared=shared, kept=kept_keys):
+            return attention.packed_attention(torch.nn.Identity(), *states, None, **options)[0]
+    pieces = [torch.split(each, LENGTHS, dim=2) for each in states]
+    whole = [
+        torch.cat([part for before, own in zip(shared, some, strict=True) for part in (first[:, :, :before], own)], 2)
+        for first, some in zip(prefix, pieces, strict=True)
+    ]
+    lengths = [before + own for before, own in zip(shared, LENGTHS, strict=True)]
+    with attention.packed_segments(lengths):
+        found = attention.packed_attention(torch.nn.Identity(), *whole, None, **options)[0]
+    own = [each[:, before:] for before, each in zip(shared, torch.split(found, lengths, dim=1), strict=True)]
+    return torch.cat(own, dim=1)
+
+
 @pytest.fixture(params=[flash_like, masked], ids=["torch 2.13", "torch 2.11"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(varlen, "varlen_attn", request.param)
@@ -116,6 +145,25 @@ def test_the_kernel_is_asked_for_what_the_loop_does(
 ) -> None:
     for case, one_by_one in looped.items():
         torch.testing.assert_close(packed(*case), one_by_one)
+
+
+SINKS = torch.tensor([0.5, -1.0, 2.0, 0.0])
+
+
+@pytest.mark.parametrize(("heads", "window", "sinks"), [(4, None, None), (2, None, None), (2, 4, None), (4, 6, SINKS)])
+def test_tokens_that_are_kept_are_seen_as_if_they_stood_in_the_row(
+    heads: int, window: int | None, sinks: Tensor | None
+) -> None:
+    options: Any = (heads, window, sinks)
+    torch.testing.assert_close(behind_a_prefix(*options, kept=True), behind_a_prefix(*options, kept=False))
+
+
+@pytest.mark.parametrize(("heads", "window"), [(4, None), (2, 4)])
+def test_the_kernel_sees_what_is_kept_too(heads: int, window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    looped = behind_a_prefix(heads, window, None, kept=False)
+    monkeypatch.setattr(varlen, "varlen_attn", flash_like)
+    monkeypatch.setattr(attention, "has_kernel", lambda *_: True)
+    torch.testing.assert_close(behind_a_prefix(heads, window, None, kept=True), looped)
 
 
 def test_sinks_do_not_go_through_the_kernel(kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
