@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus import COLUMN_KEYS, Corpus, CorpusSettings, Document, has_columns, open_corpus
 from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
-from moee_topics.encode import EncoderSettings, EncoderSource
-from moee_topics.errors import InputError, ModelError
+from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
 from moee_topics.run.manifest import read_manifest, recipe_section
-from moee_topics.run_folder import RunFolder
+from moee_topics.run_folder import RunFolder, load_fitted_encoder
 from moee_topics.schema import Section, build
 from moee_topics.topics import NEW, TopicModel
 
@@ -131,28 +130,6 @@ def predict(folder: Path, documents: Iterable[Document], *, device: str | None =
         yield from predictor.predict(step)
 
 
-def fitted_encoder(run: RunFolder, device: str | None = None) -> EncoderSettings:
-    """The encoder of a run as it was asked for, on another device if one is named."""
-    saved = run.encoder
-    # The dtype may not be another one: vectors of other precision would be other vectors.
-    options = {**saved["options"], "dtype": saved["key"].get("dtype")}
-    return EncoderSettings.checked(**{**options, "device": device or options.get("device")})
-
-
-def check_same_encoder(model: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses a model that has other files or settings than the one of a run, by the keys of both.
-
-    Raises:
-        ModelError: it is not the same; the message names what differs.
-    """
-    differing = [name for name in {**now, **then} if now.get(name) != then.get(name)]
-    if differing:
-        raise ModelError(
-            f"The model {model!r} is not the one this run was encoded with: {', '.join(differing)} differ. Bring that "
-            "model back, or run the recipe again."
-        )
-
-
 @dataclass(frozen=True)
 class Predictor:
     """What new documents go through."""
@@ -171,11 +148,8 @@ class Predictor:
         """
         run = RunFolder(folder).current
         RunFolder.result.check(run)  # the model reads it from beside its own folder
-        fusion, settings = run.fusion, fitted_encoder(run, device)
-        encoder = EncoderSource(settings, require_routers=fusion.needs_routers)
-        check_same_encoder(settings.model, run.encoder["key"], encoder.key())
         # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
-        return cls(Embedder(encoder, rounds=True), fusion, run.model)
+        return cls(Embedder(load_fitted_encoder(run, device), rounds=True), run.fusion, run.model)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts."""

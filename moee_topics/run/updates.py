@@ -25,13 +25,13 @@ from moee_topics.run.idle_keys import idle_note, idle_overrides
 from moee_topics.run.ledger import Ledger
 from moee_topics.run.manifest import read_manifest, recipe_section, write_manifest
 from moee_topics.run.policies import POLICIES, Policy
-from moee_topics.run.predictor import check_same_encoder, fitted_encoder, open_like, own_reading
+from moee_topics.run.predictor import open_like, own_reading
 from moee_topics.run.reduce_stage import ReduceStage
 from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.stages import go_through
 from moee_topics.run.version_stage import VersionStage
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import History, RunFolder, VersionRecord
+from moee_topics.run_folder import History, RunFolder, VersionRecord, check_same_encoder, fitted_encoder
 from moee_topics.store import atomic_folder, writing_alone
 from moee_topics.topics import TopicResult
 

@@ -1,5 +1,8 @@
 from .digests import Digests as Digests
 from .digests import digest_of as digest_of
+from .encoder_of_fit import check_same_encoder as check_same_encoder
+from .encoder_of_fit import fitted_encoder as fitted_encoder
+from .encoder_of_fit import load_fitted_encoder as load_fitted_encoder
 from .folder import EncoderRecord as EncoderRecord
 from .folder import History as History
 from .folder import Manifest as Manifest
@@ -13,3 +16,4 @@ from .names import is_plain_name as is_plain_name
 from .names import named_folder as named_folder
 from .names import run_command as run_command
 from .run_file import RunFile as RunFile
+from .searcher import Found as Found

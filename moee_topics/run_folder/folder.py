@@ -21,11 +21,13 @@ from moee_topics.fuse import Fusion
 from moee_topics.run_folder.digests import Digests
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
+from moee_topics.run_folder.searcher import Found, Searcher
 from moee_topics.store import atomic_folder, atomic_path, write_text
-from moee_topics.topics import OUTLIERS, RESULT_FILES, Topic, TopicModel, TopicResult
+from moee_topics.topics import OUTLIERS, RESULT_FILES, Topic, TopicModel, TopicResult, Voters, plots
 
 if TYPE_CHECKING:
     import pandas as pd
+    from plotly.graph_objects import Figure
 
 
 class ScoreRecord(TypedDict):
@@ -324,6 +326,33 @@ class RunFolder:
         positions = self.result.positions.astype(np.float64)
         middle = np.nan_to_num(np.nanmean(positions, axis=0)) if len(positions) else np.zeros(2)
         return np.where(np.isfinite(positions), positions, middle)
+
+    def map(self, *, top_n_topics: int = 20) -> Figure:
+        """Every document as a point of a figure of plotly, coloured by topic; pointing at one shows its text."""
+        return plots.document_map(self.result, top_n_topics=top_n_topics)
+
+    def search(self, text: str, most: int = 10) -> Found:
+        """The documents and the topics of the run that are nearest to a text, by cosine.
+
+        The model of the run is loaded with the first text, and stays in memory with this object. Of a fit with more
+        than 20,000 different documents, those that vote on new ones are looked through; a topic is where the mean of
+        its own is.
+
+        Args:
+            text: in words of any kind; it is read as the documents were.
+            most: documents, and topics, that are given.
+
+        Raises:
+            InputError: there is no text, or a file of the run is missing or damaged.
+            ModelError: the model is gone, or is not the one the run was encoded with.
+        """
+        return self._searcher.search(text, most)
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        run = self.current
+        RunFolder.model.check(run)
+        return Searcher(run, Voters.load(RunFolder.model.path(run)))
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

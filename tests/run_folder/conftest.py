@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from small_run import small_run
+from tiny_runs import recipe_of, write_corpus
 
+from moee_topics import run as pipeline
 from moee_topics.run_folder import RunFolder
 
 
@@ -22,3 +24,10 @@ def rewritten(run: Path) -> RunFolder:
         if file.exists(opened):
             file.write(opened, file.read(opened))
     return opened
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> RunFolder:
+    """A true run of a tiny model; not to be changed."""
+    root = tmp_path_factory.mktemp("searched")
+    return pipeline.run(recipe_of(write_corpus(root / "posts.jsonl"), tiny_olmoe), root / "runs" / "posts")

@@ -64,6 +64,8 @@ def test_a_run_in_a_notebook_shows_topics_and_documents(run: Path) -> None:
     opened = RunFolder.read(run)
     assert opened.topics["topic"].tolist() == [-1, 0, 1, 2, 3] and len(opened.documents) == 240
     assert opened.scores["npmi"]["value"] == 0.2 and opened.name == "small"
+    points = [len(trace.x) for trace in opened.map(top_n_topics=2).data]
+    assert len(points) == 3 and sum(points) == 240
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""What of a run is nearest to a text: documents and topics."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moee_topics.embed import Embedder
+from moee_topics.errors import InputError
+from moee_topics.run_folder.encoder_of_fit import load_fitted_encoder
+from moee_topics.topics import Voters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from moee_topics.run_folder.folder import RunFolder
+
+TEXT_SHOWN = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found for a text, the nearest first.
+
+    Attributes:
+        text: that was looked for.
+        documents: id, text, topic, name and similarity of each.
+        topics: topic, name, words and similarity of each.
+    """
+
+    text: str
+    documents: pd.DataFrame
+    topics: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """Both tables, for a notebook; everything from documents is escaped."""
+        shown = ("topics", self.topics), ("documents", self.documents)
+        title = f"<p><b>Nearest to “{html.escape(self.text[:TEXT_SHOWN])}”</b></p>"
+        return title + "".join(_table(name, frame) for name, frame in shown)
+
+
+class Searcher:
+    """A run that can be asked; its model is loaded with the first text, and stays."""
+
+    def __init__(self, run: RunFolder, voters: Voters) -> None:
+        self._run, self._voters = run, voters
+        # As for predictions: a text of the fit lies where it lay.
+        self._embedder = Embedder(load_fitted_encoder(run), rounds=True)
+
+    def search(self, text: str, most: int) -> Found:
+        """See :meth:`RunFolder.search`."""
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"Nothing is near to {text!r}: expected a text.")
+        (vector,) = self._run.fusion.transform(self._embedder.embed([text]), [text])
+        return Found(text, self._documents(vector, most), self._topics(vector, most))
+
+    def _documents(self, vector: NDArray[np.floating], most: int) -> pd.DataFrame:
+        import pandas as pd
+
+        (places,), (cosines,) = self._voters.nearest(vector[None], most=most)
+        order, result = np.argsort(-cosines, kind="stable"), self._run.result
+        names = {topic.topic: topic.name for topic in result.topic_info}
+        found = []
+        for row, similarity in zip(self._voters.rows[places[order]].tolist(), cosines[order].tolist(), strict=True):
+            topic = int(result.topics[row])
+            found.append((result.ids[row], result.texts[row], topic, names.get(topic, ""), round(similarity, 4)))
+        return pd.DataFrame(found, columns=["id", "text", "topic", "name", "similarity"])
+
+    def _topics(self, vector: NDArray[np.floating], most: int) -> pd.DataFrame:
+        import pandas as pd
+
+        unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+        found = []
+        for topic in self._run.ranked_topics:
+            own = self._voters.vectors[self._voters.topics == topic.topic].astype(np.float32)
+            middle = own.mean(axis=0) if len(own) else np.zeros_like(unit)
+            similarity = float(middle @ unit / max(float(np.linalg.norm(middle)), 1e-12))
+            words = ", ".join(word for word, _ in topic.words if word)
+            found.append((topic.topic, topic.name, words, round(similarity, 4)))
+        frame = pd.DataFrame(found, columns=["topic", "name", "words", "similarity"])
+        return frame.sort_values("similarity", ascending=False, kind="stable").head(most).reset_index(drop=True)
+
+
+def _table(name: str, frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(str(column))}</th>" for column in frame.columns)
+    body = "".join(f"<tr>{_cells(row)}</tr>" for row in frame.itertuples(index=False))
+    return f"<p>{name}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(values: Iterable[Any]) -> str:
+    return "".join(f"<td style='text-align:left'>{html.escape(str(value)[:TEXT_SHOWN])}</td>" for value in values)

@@ -1,0 +1,23 @@
+"""The encoder of a run is loaded again, or refused where it is another one."""
+
+from __future__ import annotations
+
+import pytest
+
+from moee_topics.errors import ModelError
+from moee_topics.run_folder import RunFolder, check_same_encoder, fitted_encoder
+from moee_topics.run_folder.encoder_of_fit import load_fitted_encoder
+
+
+def test_the_encoder_of_a_run_is_that_of_its_key_on_any_device(searched: RunFolder) -> None:
+    key = searched.encoder["key"]
+    assert load_fitted_encoder(searched).key() == key
+    settings = fitted_encoder(searched, "cpu")
+    assert settings.device == "cpu" and settings.dtype == key["dtype"]
+
+
+def test_another_model_is_refused_by_what_differs(searched: RunFolder) -> None:
+    key = searched.encoder["key"]
+    check_same_encoder("tiny", key, dict(key))
+    with pytest.raises(ModelError, match=r"not the one this run was encoded with: revision, new differ"):
+        check_same_encoder("tiny", key, {**key, "revision": "other", "new": 1})
