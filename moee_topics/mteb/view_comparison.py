@@ -130,7 +130,7 @@ def compare_views(
     with resumable("Encoded texts are kept: run the same command again to go on."):
         for one in passes:
             read = Sample(documents, draws, one, store, recipe.seed)
-            read.encode(progress)
+            read.fill_store(progress)
             for candidate in one.candidates:
                 progress.begin("view", candidate.name)
                 views.append(read.compared(candidate))
@@ -169,7 +169,7 @@ class Sample:
         labels = labels_of(documents)
         self.labels = [None if labels is None else labels[draw::draws] for draw in range(draws)]
 
-    def encode(self, progress: Progress) -> None:
+    def fill_store(self, progress: Progress) -> None:
         """Stores all views of all documents."""
         self.embedder.progress, views = progress, self.source.reading.views
         told = f"{self.source.settings.model}, {len(self.texts):,} documents, {len(views)} views"
