@@ -90,10 +90,16 @@ def test_the_methods_of_a_recipe_are_run_off_one_store_and_compared(
 
 def test_the_views_of_a_corpus_are_compared_and_the_best_is_told(recipe: Path, tmp_path: Path) -> None:
     arguments = ("compare", "views", recipe, "encoder.layers=[1, last]", "encoder.pooling=[mean, last_token]")
-    result = call(*arguments, "--sample", "40", "--output", tmp_path, "--quiet", "--json")
+    more = ("--draws", "1", "--random-model", "--also", "'encoder.prompt=on {text}' encoder.layers=1")
+    result = call(*arguments, "--sample", "20", *more, "--output", tmp_path, "--quiet", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert found["documents"] <= 40 and "hidden_states@1/mean" in [view["name"] for view in found["views"]]
+    names = [view["name"] for view in found["views"]]
+    assert (found["documents"], found["draws"]) == (20, 1) and "hidden_states@1/mean" in names
+    assert "hidden_states@1/mean z, encoder.prompt=on {text} encoder.layers=1" in names
+    assert (
+        "hidden_states@last/last_token z, random model" in names or "hidden_states@last/mean z, random model" in names
+    )
     assert (tmp_path / "views.html").is_file()
     assert call("compare", "views").exit_code == 3
     missing = call("compare", "views", recipe, "encoder.layers=99", "--output", tmp_path)
