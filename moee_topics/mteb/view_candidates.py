@@ -76,12 +76,9 @@ def passes_of(recipe: Recipe, also: Sequence[Sequence[str]] = (), *, random_mode
             raise RecipeError(
                 f"--also takes changes of the encoder, such as encoder.prompt=cluster; got {' '.join(overrides)!r}."
             )
-        change = tuple(overrides)
-        if recipe.encoder.prompt and any(override.startswith("encoder.prompts=") for override in change):
-            change = ('encoder.prompt=""', *change)  # there are several in its place
-        encoder = many_poolings(parse_recipe(recipe.to_json(), change).encoder)
+        encoder = many_poolings(parse_recipe(recipe.to_json(), overrides).encoder)
         source = EncoderSource(encoder, require_routers=needs_routers)
-        passes.append(Pass(source, tuple(candidates_also(recipe, source, change))))
+        passes.append(Pass(source, tuple(candidates_also(recipe, source, tuple(overrides)))))
     if random_model:
         source = EncoderSource(one_view(recipe.encoder), require_routers=needs_routers, trained=False)
         passes.append(Pass(source, tuple(candidates_at_random(source))))
