@@ -19,6 +19,9 @@ STORE_NAME = "store"
 VIEWS_SAMPLE = 2000
 """Documents of a corpus whose views are compared."""
 
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+"""What keeps the libraries of the hub on this machine; they read it once, when they are imported."""
+
 OUTLIERS = -1
 """The topic id of documents that belong to no topic (HDBSCAN's noise)."""
 

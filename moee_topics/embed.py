@@ -21,7 +21,15 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import Reading, View, entry_keys, plain_texts
 from moee_topics.errors import InputError, ResourceError
 from moee_topics.progress import Progress
-from moee_topics.store import JSON, DamagedShard, EmbeddingStore, content_hash, key_digest
+from moee_topics.store import (
+    JSON,
+    DamagedShard,
+    EmbeddingStore,
+    Shard,
+    content_hash,
+    key_digest,
+    remove_leftovers,
+)
 
 DOCUMENTS_PER_SHARD = 1024  # what a kill can lose; it decides where shards end, so another number is other bytes
 CHARACTERS_PER_SHARD = 32_000_000  # a shard's texts are in memory together, and a document may have 50 million
@@ -62,6 +70,28 @@ class ViewEncoder(TextEncoder, Protocol):
         ...
 
 
+class Group(NamedTuple):
+    """Texts that become one shard of each view that lacks some of them, and which of them it lacks."""
+
+    texts: list[Text]
+    rows: dict[View, list[int]]
+
+
+class Crew(Protocol):
+    """Who encodes for an embedder in other processes; ``RayCrew`` is one."""
+
+    def key(self) -> Key:
+        """What the vectors depend on, by an encoder that was loaded there."""
+        ...
+
+    def write(self, root: Path, key: Key, groups: Iterable[Group]) -> Iterator[tuple[int, dict[View, Shard]]]:
+        """Gives the documents of each group and its shards, in any order, once they are in the folders of a store.
+
+        Groups are asked for as they can be worked on. This process has the store open for writing.
+        """
+        ...
+
+
 class Embedder:
     """Gives the embeddings of texts, each encoded once and read from the store ever after.
 
@@ -80,6 +110,7 @@ class Embedder:
         rounds: without a store give what one would keep, in float16, so that new vectors equal stored ones.
         documents_per_shard: texts that are encoded and written in one go: what a kill can lose.
         part: name of this writer, where several fill one store at once; see :meth:`EmbeddingStore.open`.
+        crew: encodes what the store lacks, in the place of the encoder that ``load`` makes.
 
     Attributes:
         encoded: texts that went through the encoder so far.
@@ -96,6 +127,7 @@ class Embedder:
         rounds: bool = False,
         documents_per_shard: int | None = None,
         part: str = "",
+        crew: Crew | None = None,
     ) -> None:
         self.root = root
         self.progress = progress or Progress()
@@ -104,6 +136,7 @@ class Embedder:
         # Before the vectors of several prompts become one, since the store keeps each of them.
         self._rounds = rounds or root is not None
         self._part = part
+        self._crew = crew
         self._load = load
         self._key = key
         self._documents_per_shard = documents_per_shard or DOCUMENTS_PER_SHARD
@@ -134,7 +167,7 @@ class Embedder:
     def key(self) -> Key:
         """What the vectors depend on; asking may load the encoder."""
         if self._key is None:
-            self._key = self.encoder.spec.key()
+            self._key = self.encoder.spec.key() if self._crew is None else self._crew.key()
         return self._key
 
     def unembedding(self) -> Any:
@@ -239,7 +272,7 @@ class Embedder:
         entries = reading.read_entries
         for entry in entries:
             if entry not in stores:
-                EmbeddingStore.open(self.root or Path(), keys[entry])  # says what is missing
+                EmbeddingStore.open(self._folder, keys[entry])  # says what is missing
         for parts in zip(*(stores[entry].read_blocks(hashes, rows) for entry in entries), strict=True):
             yield reading.joined(dict(zip(entries, parts, strict=True)))
 
@@ -268,56 +301,75 @@ class Embedder:
             return 0
         with self._lock, ExitStack() as open_stores:
             stores = {entry: open_stores.enter_context(self._writable(entry)) for entry in self.keys}
-            done = 0
-            for shard in self._shards([*stores.values()], texts):
-                contents = [text.content for text in shard]
-                # A view that is there already is not made again, and its bytes are not touched.
-                lacking = [entry for entry, store in stores.items() if store.missing(contents)]
-                for store in stores.values():
-                    self._tell_damage(store)
-                parts = self._encode([text.text for text in shard], lacking, done, total)
-                if done == 0:  # hours before the disk is full, and after the first shard has said what a document takes
-                    sample = sum(part.stored_bytes for part in parts.values()) / len(shard)
-                    _check_disk(self.root, total or len(shard), sample)
-                for entry, part in parts.items():
-                    stores[entry].write(part, [text.id for text in shard], contents)
-                done += len(shard)
+            groups = self._groups(stores, texts)
+            fill = self._write_groups if self._crew is None else self._take_groups_in
+            done = fill(stores, groups, total)
             for store in stores.values():
                 store.drop(store.damaged)
             self._stores = stores  # they know the new shards, and reading goes on when their locks are given back
         return done
 
+    def _write_groups(self, stores: Mapping[View, EmbeddingStore], groups: Iterable[Group], total: int | None) -> int:
+        """Encodes groups one after the other, writes them, and returns how many documents there were."""
+        done = 0
+        for texts, rows in groups:
+            parts = self._encode([text.text for text in texts], [*rows], done, total)
+            if done == 0:  # hours before the disk is full, and after the first shard has said what a document takes
+                sample = sum(part.stored_bytes for part in parts.values()) / len(texts)
+                _check_disk(self._folder, total or len(texts), sample)
+            for entry, part in parts.items():
+                stores[entry].write(part, [text.id for text in texts], [text.content for text in texts])
+            done += len(texts)
+        return done
+
+    def _take_groups_in(self, stores: Mapping[View, EmbeddingStore], groups: Iterable[Group], total: int | None) -> int:
+        """Has groups encoded and written by the crew, and returns how many documents there were."""
+        done = 0
+        for documents, shards in cast(Crew, self._crew).write(self._folder, self.key, groups):
+            if done == 0:
+                sample = sum(shard.bytes for shard in shards.values()) / documents
+                _check_disk(self._folder, (total or documents) - documents, sample)
+            for entry, shard in shards.items():
+                stores[entry].take_in(shard)
+            done += documents
+            self.encoded += documents
+            self.progress.advance(done, total or done)
+        for store in stores.values():
+            remove_leftovers(store.folder)  # of workers that were killed
+        return done
+
+    @property
+    def _folder(self) -> Path:
+        return self.root or Path()
+
     def _writable(self, entry: View) -> EmbeddingStore:
         """An entry of the store, without the shards of it that are damaged."""
         keys = self.keys
-        store = EmbeddingStore.open(
-            self.root or Path(), keys[entry], writable=True, part=self._part, beside=[*keys.values()]
-        )
+        store = EmbeddingStore.open(self._folder, keys[entry], writable=True, part=self._part, beside=[*keys.values()])
         self._tell_damage(store)
         # Damaged files go: their names come again only where the same documents make up a shard again.
         opened = self._stores.get(entry)
         store.drop([*store.damaged, *(opened.damaged if opened else ())])
         return store
 
+    def _groups(self, stores: Mapping[View, EmbeddingStore], texts: Iterable[Text]) -> Iterator[Group]:
+        for shard in self._shards([*stores.values()], texts):
+            contents = [text.content for text in shard]
+            # A view that is there already is not made again, and its bytes are not touched.
+            rows = {entry: missing for entry, store in stores.items() if (missing := store.missing(contents))}
+            for store in stores.values():
+                self._tell_damage(store)
+            yield Group(shard, rows)
+
     def _encode(
         self, texts: Sequence[str], entries: Sequence[View], done: int = 0, total: int | None = None
     ) -> dict[View, Embeddings]:
-        parts: dict[View, list[Embeddings]] = {entry: [] for entry in entries}
-        for start in range(0, len(texts), DOCUMENTS_PER_CALL):
-            some = texts[start : start + DOCUMENTS_PER_CALL]
-            for entry, part in self._pass(some, entries).items():
-                parts[entry].append(part)
-            self.encoded += len(some)
-            self.progress.advance(done + start + len(some), total or done + len(texts))
-        whole = {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
-        return {entry: part.rounded() for entry, part in whole.items()} if self._rounds else whole
+        def tell(documents: int, finished: int) -> None:
+            self.encoded += documents
+            self.progress.advance(done + finished, total or done + len(texts))
 
-    def _pass(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
-        # An encoder that names neither views nor prompts has one entry alone.
-        if "views" in self.key or "prompts" in self.key:
-            return cast(ViewEncoder, self.encoder).encode_entries(texts, entries)
-        (entry,) = entries
-        return {entry: self.encoder.encode(texts)}
+        whole = encode_in_calls(self.encoder, self.key, texts, entries, tell)
+        return {entry: part.rounded() for entry, part in whole.items()} if self._rounds else whole
 
     def _shards(self, stores: Sequence[EmbeddingStore], texts: Iterable[Text]) -> Iterator[list[Text]]:
         """What must be encoded, each text once, in groups that become one shard each."""
@@ -360,6 +412,35 @@ class Embedder:
                 lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
                 self.progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
                 self._told.add(shard)
+
+
+def encode_in_calls(
+    encoder: TextEncoder,
+    key: Key,
+    texts: Sequence[str],
+    entries: Sequence[View],
+    tell: Callable[[int, int], None] = lambda documents, finished: None,
+) -> dict[View, Embeddings]:
+    """What entries of a store hold of the texts of a shard, in their order: the same bits in whichever process.
+
+    Args:
+        encoder: of the key.
+        key: what the vectors depend on.
+        texts: of one shard.
+        entries: those that are wanted.
+        tell: is called after each call of the encoder with how many texts that was, and how many are done.
+    """
+    parts: dict[View, list[Embeddings]] = {entry: [] for entry in entries}
+    for start in range(0, len(texts), DOCUMENTS_PER_CALL):
+        some = texts[start : start + DOCUMENTS_PER_CALL]
+        if "views" in key or "prompts" in key:
+            found = cast(ViewEncoder, encoder).encode_entries(some, entries)
+        else:  # an encoder that names neither has one entry alone
+            found = {entries[0]: encoder.encode(some)}
+        for entry, part in found.items():
+            parts[entry].append(part)
+        tell(len(some), start + len(some))
+    return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
 
 
 def _those_of(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from moee_topics.defaults import RUNS, STORE_NAME
+from moee_topics.defaults import OFFLINE_VARIABLES, RUNS, STORE_NAME
 
 if TYPE_CHECKING:
     from moee_topics.progress import Progress
@@ -132,7 +132,7 @@ def option_of(name: str, hint: Any) -> Any:
 def go_offline() -> None:
     """Tells the hub libraries, before they are imported, to stay on this machine."""
     # They are read once, at import, and a call that is not told waits for its timeout where there is no network.
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+    for name in OFFLINE_VARIABLES:
         os.environ[name] = "1"
 
 

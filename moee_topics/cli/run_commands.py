@@ -27,6 +27,7 @@ from moee_topics.cli.options import (
 )
 from moee_topics.cli.stdout import print_json, show
 from moee_topics.defaults import RUNS, STORE_NAME
+from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
     from moee_topics.corpus import Corpus
@@ -96,6 +97,7 @@ def estimate(
 @command(
     "moee-topics embed quickstart --output store",
     "moee-topics embed quickstart --output store --shard 3/16",
+    "moee-topics embed quickstart --output store --ray --workers 8 --gpus 0.5",
     "moee-topics run quickstart --store store",
 )
 def embed(
@@ -107,14 +109,21 @@ def embed(
     shard: Annotated[
         str | None, typer.Option("--shard", help="Encode one of N shares of the documents.", metavar="I/N")
     ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Encode on the Ray cluster that is there, or here.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Of --ray: processes that load the model [default: all that fit].", metavar="N")
+    ] = None,
+    gpus: Annotated[float | None, typer.Option(help="Of --ray: GPUs of a worker, such as 0.5.", metavar="N")] = None,
+    cpus: Annotated[float | None, typer.Option(help="Of --ray: cores of a worker.", metavar="N")] = None,
     dry_run: DryRun = False,
     manner: Manner,
 ) -> None:
     """Encode the documents that the store lacks, and nothing more.
 
-    With --shard several machines fill one store at once, or each its own, which store merge then joins.
+    With --shard several machines fill one store at once, or each its own, which store merge then joins. With --ray the
+    workers of a Ray cluster fill one.
     """
-    from moee_topics.distributed import WHOLE, Share
+    from moee_topics.distributed import WHOLE, RaySettings, Share
     from moee_topics.run import embed as embed_corpus
     from moee_topics.run import plan as plan_recipe
 
@@ -124,7 +133,10 @@ def embed(
         stage = plan_recipe(recipe, output, output, share=share, progress=manner.progress)[0]
         show(asdict(stage), [f"{stage.name}: {stage.action}, {stage.reason}"], as_json=manner.as_json)
         return
-    encoded = embed_corpus(recipe, output, share=share, progress=manner.progress)
+    asked = RaySettings(workers, gpus, cpus)
+    if not ray and asked != RaySettings():
+        raise InputError("--workers, --gpus and --cpus are of the workers that --ray starts. Add --ray.")
+    encoded = embed_corpus(recipe, output, share=share, ray=asked if ray else None, progress=manner.progress)
     facts = {"store": encoded.folder, "encoded": encoded.encoded, **encoded.survey.to_json(), **asdict(encoded.counts)}
     facts |= {} if share is WHOLE else {"share": str(share), "unique_of_share": encoded.unique}
     of_share = "" if share is WHOLE else f"{encoded.unique:,} different ones in share {share}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,12 @@ class EncoderSource:
                 how = {"require_routers": self._require_routers, "trained": self._trained}
                 self._encoder = MoEEncoder.from_settings(self.settings, **how)
             return self._encoder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is as it was made here, and loads the weights there."""
+        folder = Path(self.settings.model)  # by its whole name, since that process works in another folder
+        settings = replace(self.settings, model=str(folder.resolve())) if folder.is_dir() else self.settings
+        return partial(EncoderSource, require_routers=self._require_routers, trained=self._trained), (settings,)
 
     @property
     def is_loaded(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moee_topics.corpus import Document, Survey
-from moee_topics.distributed import WHOLE, Share
+from moee_topics.distributed import WHOLE, RayCrew, RaySettings, Share
 from moee_topics.embed import DOCUMENTS_PER_SHARD
 from moee_topics.encode import TokenCounts, entry_keys
 from moee_topics.errors import InputError, StoreError
@@ -76,7 +77,14 @@ class EmbedStage(Stage):
         return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded})
 
 
-def embed(recipe: Recipe, store: Path, *, share: Share = WHOLE, progress: Progress | None = None) -> Encoded:
+def embed(
+    recipe: Recipe,
+    store: Path,
+    *,
+    share: Share = WHOLE,
+    ray: RaySettings | None = None,
+    progress: Progress | None = None,
+) -> Encoded:
     """Encodes the documents of a recipe's corpus that the store lacks; weights are loaded only if there are any.
 
     Killed at any moment and started again, it goes on where it was and ends with the same bytes.
@@ -85,17 +93,23 @@ def embed(recipe: Recipe, store: Path, *, share: Share = WHOLE, progress: Progre
         recipe: its sections corpus and encoder matter.
         store: root folder of the embedding store.
         share: only these documents; several shares may be encoded into one store at once.
+        ray: the workers of a Ray cluster that encode, instead of this process.
         progress: is told how far the work is.
 
     Raises:
-        InputError: the corpus cannot be read, or changed while it was read.
+        InputError: the corpus cannot be read, or changed while it was read; or a share is asked of a Ray cluster.
         ModelError: the model cannot be loaded.
         StoreError: another process writes to the store, or a share meets other settings there.
         ResourceError: memory or disk do not suffice.
         Interrupted: stopped by the user; run it again to go on.
     """
-    with resumable("Every finished shard is kept: run the same command again to go on where it stopped."):
-        work = Workspace(recipe, store, store, progress or Progress(), share=share)
+    if ray is not None and share != WHOLE:
+        raise InputError(f"The share {share} and --ray exclude each other: Ray divides the corpus by itself.")
+    kept = "Every finished shard is kept: run the same command again to go on where it stopped."
+    work = Workspace(recipe, store, store, progress or Progress(), share=share)
+    with resumable(kept), ExitStack() as crews:
+        if ray is not None:
+            work.crew = crews.enter_context(RayCrew(work.encoder, ray, work.progress))
         encoded = encode_corpus(work)
         # A fit would see it, and after this command there may be none.
         if lost := len(work.embedder.missing(work.hashes)):
@@ -118,7 +132,8 @@ def encode_corpus(work: Workspace) -> Encoded:
     survey = work.survey
     work.progress.begin("embed", f"{work.recipe.encoder.model}, {len(work.hashes):,} documents")
     missing = work.embedder.missing(work.hashes)
-    stored_counts, before = TokenCounts(), work.encoder.counts
+    counting = work.crew or work.encoder
+    stored_counts, before = TokenCounts(), counting.counts
 
     def passing() -> Iterator[Document]:
         # Of a corpus that does not stay in memory this is a second reading, the price of knowing beforehand what is
@@ -137,7 +152,7 @@ def encode_corpus(work: Workspace) -> Encoded:
         stored_counts += work.encoder.count(stored)
 
     encoded = work.embedder.ensure(passing(), len(missing))
-    counts = stored_counts + work.encoder.counts - before
+    counts = stored_counts + counting.counts - before
     return Encoded(
         survey, len(work.hashes), counts, encoded, work.store / key_digest(next(iter(work.embedder.keys.values())))
     )

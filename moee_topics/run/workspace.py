@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moee_topics.corpus import Corpus, Document, Survey, Surveyor, open_corpus
-from moee_topics.distributed import WHOLE, Share
+from moee_topics.distributed import WHOLE, RayCrew, Share
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, key_of_blocks
 from moee_topics.errors import InputError
@@ -44,6 +44,7 @@ class Workspace:
         progress: is told how far the work is.
         may_encode: whether documents may go through the model.
         share: the documents that are encoded, the others are left to other machines.
+        crew: encodes them in other processes; without one this process does.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class Workspace:
     progress: Progress = field(default_factory=Progress)
     may_encode: bool = True
     share: Share = WHOLE
+    crew: RayCrew | None = None
     _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
     _mapped: MappedDocuments | None = field(default=None, init=False, repr=False)
 
@@ -145,7 +147,9 @@ class Workspace:
     @cached_property
     def embedder(self) -> Embedder:
         """Gives the embeddings of the documents."""
-        return Embedder(self.encoder, self.store, key=self.key, progress=self.progress, part=self.share.part)
+        return Embedder(
+            self.encoder, self.store, key=self.key, progress=self.progress, part=self.share.part, crew=self.crew
+        )
 
     @cached_property
     def hashes(self) -> dict[bytes, None]:

@@ -136,3 +136,12 @@ def test_embed_encodes_a_share_and_says_how_much_is_left(tmp_path: Path, recipe:
     assert "different ones in share 3/4" in said
     refused = call("embed", recipe, "-o", tmp_path / "store", "--shard", "0/4")
     assert refused.exit_code == 4 and "expected I/N" in refused.stderr
+
+
+def test_workers_are_asked_for_with_ray_alone_and_a_share_without_it(tmp_path: Path, recipe: Path) -> None:
+    store = ("--output", tmp_path / "store")
+    refused = call("embed", recipe, *store, "--workers", "2")
+    assert refused.exit_code == 4 and "Add --ray" in refused.stderr
+    refused = call("embed", recipe, *store, "--ray", "--shard", "1/2")
+    assert refused.exit_code == 4 and "exclude each other" in refused.stderr
+    assert not (tmp_path / "store").exists()

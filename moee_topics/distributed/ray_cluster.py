@@ -1,0 +1,63 @@
+"""The Ray cluster that is there, or one on this machine for as long as it is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moee_topics.errors import InputError, import_extra
+
+# The texts of the groups in work are all that is in it, mostly a few MB each; more would go to the disk.
+OBJECT_STORE_BYTES = 256_000_000
+
+
+@contextmanager
+def ray_cluster() -> Iterator[Any]:
+    """The module ``ray``, connected: to what this process is connected to, ``RAY_ADDRESS``, a cluster that was begun
+    on this machine, or one that is begun now and ends with the block.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        InputError: the cluster that is named does not answer.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray 2.60 warns of, and will do later
+    ray = import_extra("ray", "ray")
+    if ray.is_initialized():
+        yield ray
+        return
+    terminate = signal.getsignal(signal.SIGTERM)
+    _connect(ray)
+    # Ray's own handler would end the process at once, with the store's lock in its hands.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise InputError(
+            f"RAY_ADDRESS is {address!r}, the address for clients outside. Begin this command on a machine of the "
+            "cluster, or with ray job submit."
+        )
+    try:
+        ray.init("auto", **quiet)
+    except ray.exceptions.AuthenticationError as error:
+        raise InputError(
+            f"The Ray cluster does not let this process in ({str(error).splitlines()[0]}). Its machines share a token: "
+            "see ray get-auth-token."
+        ) from error
+    except ConnectionError as error:
+        if address and address != "local":
+            raise InputError(f"RAY_ADDRESS is {address!r}, and no Ray cluster answers there ({error}).") from error
+        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
