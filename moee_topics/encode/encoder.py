@@ -31,6 +31,7 @@ from moee_topics.encode.models import (
     load_config,
     load_model,
     quantized_as,
+    quantized_copy,
     values_size,
 )
 from moee_topics.encode.pooling import Spans, pool
@@ -171,9 +172,18 @@ class MoEEncoder:
 
     @classmethod
     def from_settings(
-        cls, settings: EncoderSettings, *, require_routers: bool = True, trained: bool = True
+        cls,
+        settings: EncoderSettings,
+        *,
+        require_routers: bool = True,
+        trained: bool = True,
+        keep_quantized: bool = False,
     ) -> MoEEncoder:
-        """:meth:`from_pretrained` of settings that are checked already; ``trained=False`` is a control, at random."""
+        """:meth:`from_pretrained` of settings that are checked already; ``trained=False`` is a control, at random.
+
+        With ``keep_quantized`` what is quantized is loaded from the copy that this machine keeps, and made where it has
+        none.
+        """
         # What the machine has not, and what the model cannot give, is told before gigabytes are loaded.
         device_of(settings.device)
         config = load_config(settings.model, revision=settings.revision)
@@ -182,7 +192,7 @@ class MoEEncoder:
         if any(view.pooling == FREQUENCY for view in reading.views):
             experts_per_token(config)
         with ONE_AT_A_TIME, checkpoint_errors(settings.model):
-            model, tokenizer = load_model(settings, trained=trained)
+            model, tokenizer = load_model(quantized_copy(settings) if keep_quantized else settings, trained=trained)
             layers, experts, hidden_size = measured_sizes(model)
             if any(view.block != "router" and view.layer != LAST for view in reading.views):
                 check_layers(model, find_sources(model, settings.states), depth, settings.model, settings.states)

@@ -31,11 +31,19 @@ class EncoderSource:
         settings: model and options.
         require_routers: False lets a model without routers give hidden states alone.
         trained: False gives the model its shape alone, with random weights: a control, in 16 bits or more.
+        keep_quantized: load what is quantized from the copy that this machine keeps, as many processes on it should.
     """
 
-    def __init__(self, settings: EncoderSettings, *, require_routers: bool = True, trained: bool = True) -> None:
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        *,
+        require_routers: bool = True,
+        trained: bool = True,
+        keep_quantized: bool = False,
+    ) -> None:
         self.settings = settings if trained else replace(settings, quantize="none")
-        self._require_routers, self._trained = require_routers, trained
+        self._require_routers, self._trained, self._keep_quantized = require_routers, trained, keep_quantized
         self._encoder: MoEEncoder | None = None
         self._loading = threading.Lock()  # two threads that both find no weights would load them twice
 
@@ -49,15 +57,20 @@ class EncoderSource:
 
         with self._loading:
             if self._encoder is None:
-                how = {"require_routers": self._require_routers, "trained": self._trained}
-                self._encoder = MoEEncoder.from_settings(self.settings, **how)
+                self._encoder = MoEEncoder.from_settings(
+                    self.settings,
+                    require_routers=self._require_routers,
+                    trained=self._trained,
+                    keep_quantized=self._keep_quantized,
+                )
             return self._encoder
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is as it was made here, and loads the weights there."""
+        """In another process it is as it was made here, and loads the weights there, as its neighbours do."""
         folder = Path(self.settings.model)  # by its whole name, since that process works in another folder
         settings = replace(self.settings, model=str(folder.resolve())) if folder.is_dir() else self.settings
-        return partial(EncoderSource, require_routers=self._require_routers, trained=self._trained), (settings,)
+        made = partial(EncoderSource, require_routers=self._require_routers, trained=self._trained, keep_quantized=True)
+        return made, (settings,)
 
     @property
     def is_loaded(self) -> bool:

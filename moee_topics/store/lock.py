@@ -97,15 +97,19 @@ def unlock_writer(folder: Path, lock: BaseFileLock) -> None:
 
 
 @contextmanager
-def writing_alone(folder: Path) -> Iterator[None]:
+def writing_alone(folder: Path, *, seconds: float = 0.0) -> Iterator[None]:
     """Makes a folder, clears it of what killed writers left, and keeps other writers out of it while open.
+
+    Args:
+        folder: that is written to.
+        seconds: to wait for another writer.
 
     Raises:
         StoreError: another process writes there, or it cannot be written.
         ResourceError: the disk is full.
     """
     make_folder(folder)
-    lock = lock_writer(folder)
+    lock = lock_writer(folder, seconds=seconds)
     try:
         remove_leftovers(folder)
         yield

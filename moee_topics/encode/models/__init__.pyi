@@ -26,6 +26,7 @@ from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
 from .mixture_checkpoints import carve_checkpoint as carve_checkpoint
 from .mixture_checkpoints import distil_checkpoint as distil_checkpoint
+from .quantized_copies import quantized_copy as quantized_copy
 from .settings import CALIBRATION_TOKENS as CALIBRATION_TOKENS
 from .settings import CarveSettings as CarveSettings
 from .settings import DistilSettings as DistilSettings
