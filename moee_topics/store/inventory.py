@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 Layout = dict[str, tuple[int, ...]]
 
+# The index is written anew as a whole, which for each of 100,000 shards would be 1 TB. So of many shards a few may be
+# missing in it after a kill; whoever opens the store next reads these through.
+SHARDS_PER_LATE_ONE = 64
+
 
 class Inventory:
     """What a folder holds. A shard is read through, once, before it is said of a document that it is there.
@@ -48,6 +52,7 @@ class Inventory:
         self.shards: dict[str, Shard] = {}
         self.damaged: list[DamagedShard] = []
         self.layout: Layout = {}
+        self._unindexed = 0
         self._unread: set[str] = set()  # names of shards that have not been read through
         indexed = self._read_index()
         for path in sorted(self.folder.glob("shard-*.safetensors")):
@@ -96,7 +101,13 @@ class Inventory:
         self.names.append(shard.name)
         self._table.add(hash_array(hashes), len(self.names) - 1)
         self.damaged = [other for other in self.damaged if other.name != shard.name]
-        if self.writable:
+        self._unindexed += 1
+        if self.writable and self._unindexed * SHARDS_PER_LATE_ONE >= len(self.shards):
+            self.save_index()
+
+    def settle(self) -> None:
+        """Writes the index if it lacks shards that were taken in."""
+        if self.writable and self._unindexed:
             self.save_index()
 
     def drop(self, names: Iterable[str]) -> list[Path]:
@@ -138,6 +149,7 @@ class Inventory:
             {name: value for name, value in asdict(entries[shard]).items() if value or name != "xxh3"}
             for shard in sorted(entries)
         ]
+        self._unindexed = 0
         write_json(self.folder / "index.json", {"format": FORMAT, "shards": shards}, **AS_IN_0_1_0)
 
     def _take(self, file: ShardFile, entry: Shard | None) -> None:

@@ -106,9 +106,12 @@ class EmbeddingStore:
         """Lets another process write; reading goes on working."""
         with self._mutex:
             if self._lock is not None:
-                unlock_writer(self.folder, self._lock)
-                self._lock = None
-                self._inventory.writable = False
+                try:
+                    self._inventory.settle()
+                finally:
+                    unlock_writer(self.folder, self._lock)
+                    self._lock = None
+                    self._inventory.writable = False
 
     def __enter__(self) -> EmbeddingStore:
         return self

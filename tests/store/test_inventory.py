@@ -14,7 +14,8 @@ from stores import KEY, OLD, assert_reads, encode, fill, flip, hashes_of, make, 
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import StoreError
-from moee_topics.store import DamagedShard, EmbeddingStore, Shard, key_digest, stored_keys, write_shard
+from moee_topics.store import DamagedShard, EmbeddingStore, Shard, inventory, key_digest, stored_keys, write_shard
+from moee_topics.store.files import write_json
 from moee_topics.store.shard import ShardFile
 
 
@@ -26,6 +27,26 @@ def test_a_shard_that_was_renamed_but_not_indexed_is_taken_in(tmp_path: Path) ->
     assert (folder / "index.json").read_bytes() == before["index.json"], "a reader must not write"
     make(tmp_path, texts(10))
     assert snapshot(folder) == snapshot(make(tmp_path / "whole", texts(10)))
+
+
+def test_the_index_of_many_shards_is_written_ever_more_rarely_and_is_whole_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "SHARDS_PER_LATE_ONE", 4)
+    written: list[int] = []
+
+    def noting(path: Path, value: dict[str, list[object]], **options: object) -> None:
+        written.append(len(value["shards"]))
+        write_json(path, value, **options)
+
+    monkeypatch.setattr(inventory, "write_json", noting)
+    with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
+        fill(store, texts(30), step=1)
+        assert written == [0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 27], "each time that a fourth is missing"
+        assert_reads(tmp_path, texts(30))
+    assert written[-1] == 30
+    monkeypatch.setattr(inventory, "SHARDS_PER_LATE_ONE", 10**9)
+    assert snapshot(store.folder) == snapshot(make(tmp_path / "each", texts(30), step=1))
 
 
 def test_a_document_in_two_shards_counts_once(tmp_path: Path) -> None:
