@@ -258,7 +258,9 @@ def store_verify(
 @command("moee-topics store merge store store-1 store-2 store-3", name="merge")
 def store_merge(
     target: Annotated[Path, typer.Argument(help="Folder of embeddings, new or not.", metavar="TARGET")],
-    sources: Annotated[list[Path], typer.Argument(help="Others of the same settings.", metavar="SOURCE")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Others of the same settings, also at addresses as s3://…", metavar="SOURCE")
+    ],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

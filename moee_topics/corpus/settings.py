@@ -30,7 +30,8 @@ class CorpusSettings:
     Attributes:
         source: ``20newsgroups``, ``docstrings``, ``hub:NAME``, ``-`` for standard input (one document per line), a csv,
             tsv, jsonl, parquet, xlsx or txt file (one document per line; text files also packed), a folder of texts or
-            of a saved data set, or a database: ``sqlite:///FILE`` or ``duckdb:///FILE``.
+            of a saved data set, the address of either in an object store (``s3://``, ``gs://``, ``az://``,
+            ``https://``), or a database: ``sqlite:///FILE`` or ``duckdb:///FILE``.
         text: column of the text, or several to join line by line; None looks for a usual name.
         id: column of the ids; None looks for a usual name, "none" numbers the rows.
         label: column of the known classes; None looks for a usual name, "none" reads no labels.

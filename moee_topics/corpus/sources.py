@@ -19,6 +19,7 @@ from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import TABLES, is_table
 from moee_topics.errors import InputError
 from moee_topics.messages import shortened
+from moee_topics.remote import is_remote, local_copy
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,
@@ -27,7 +28,7 @@ NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
 EXPECTED = (
     f"a name ({', '.join(NAMED)}, hub:NAME), a file ({', '.join([*TABLES, '.txt'])}, the text ones also with "
     f"{', '.join(PACKINGS)}), a database ({', '.join(f'{kind}:///FILE' for kind in DATABASES)}), a folder of text "
-    "files or of a saved data set, or - for standard input"
+    "files or of a saved data set, the address of one (s3://, gs://, az://, https://), or - for standard input"
 )
 
 COLUMN_KEYS = ("text", "id", "label", "timestamp", "time_format")
@@ -98,6 +99,8 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
 
 
 def _path(source: str) -> Path:
+    if is_remote(source):
+        return local_copy(source)
     try:
         return Path(source).expanduser()
     except RuntimeError:  # the home of nobody

@@ -10,6 +10,7 @@ from typing import Any
 
 from moee_topics.errors import InputError, StoreError
 from moee_topics.progress import Progress
+from moee_topics.remote import is_remote, local_copy
 from moee_topics.store.files import atomic_path
 from moee_topics.store.key_file import fewest_differences, stored_keys
 from moee_topics.store.keys import JSON, key_digest
@@ -34,7 +35,7 @@ class MergedStore:
     damaged: list[tuple[Path, DamagedShard]]
 
 
-def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | None = None) -> list[MergedStore]:
+def merge_stores(target: Path, sources: Sequence[Path | str], *, progress: Progress | None = None) -> list[MergedStore]:
     """Copies what other stores hold into one; the others stay as they are.
 
     A source may hold other views of the same pass than the target: each view is merged by itself, and documents that
@@ -43,7 +44,7 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
 
     Args:
         target: root folder of a store; a new one is made.
-        sources: root folders of others.
+        sources: root folders of others, or addresses of an object store, of which a copy is made for the time.
         progress: is told how many shards have been looked at.
 
     Returns:
@@ -55,10 +56,11 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
         ResourceError: the disk is full.
     """
     keys = {key_digest(key): key for key in stored_keys(target)}
-    for source in sources:
-        if source.resolve() == target.resolve():
+    folders = [local_copy(str(source)) if is_remote(source) else Path(source) for source in sources]
+    for source, folder in zip(sources, folders, strict=True):
+        if folder.resolve() == target.resolve():
             raise InputError(f"{source} cannot be merged into itself. Name the others alone.")
-        keys_of_source = stored_keys(source)
+        keys_of_source = stored_keys(folder)
         if not keys_of_source:
             raise InputError(f"{source} holds no embeddings. Expected the --output of moee-topics embed.")
         keys = keys or {key_digest(key): key for key in keys_of_source}
@@ -73,7 +75,7 @@ def merge_stores(target: Path, sources: Sequence[Path], *, progress: Progress | 
                     f"{source} was not encoded like what it is to be merged into ({nearest}). Nothing was changed. "
                     "Merge it into a folder of its own."
                 )
-    return [_merge_key(target, sources, key, progress or Progress()) for key in keys.values()]
+    return [_merge_key(target, folders, key, progress or Progress()) for key in keys.values()]
 
 
 def _of_a_pass(key: Mapping[str, JSON]) -> dict[str, JSON]:

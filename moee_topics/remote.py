@@ -1,0 +1,74 @@
+"""What lies in an object store or on a web server, read by way of a copy that goes when the process ends.
+
+Nothing is written there: a shard is put in its place by a rename and a writer holds a lock, and such stores have
+neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from moee_topics.defaults import OFFLINE_VARIABLES
+from moee_topics.errors import InputError, import_extra
+from moee_topics.progress import disk_space
+
+PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+    "memory": "fsspec",
+}
+"""Kinds of addresses, and the package that fsspec reads each by."""
+
+
+def is_remote(source: str | Path) -> bool:
+    """Whether a source is an address such as ``s3://bucket/posts.parquet``."""
+    kind, separator, _ = str(source).partition("://")
+    return bool(separator) and kind in PACKAGES
+
+
+@cache
+def local_copy(url: str) -> Path:
+    """Copies a file or a folder to this machine, once in a process; the copy is deleted when the process ends.
+
+    It is a copy, and not read in place, because files are read more than once and shards are mapped into memory. It
+    lies where ``TMPDIR`` says.
+
+    Raises:
+        InputError: it is not there, may not be read, or the package for it is not installed.
+        ResourceError: the disk is full.
+    """
+    kind = url.partition("://")[0]
+    if kind != "memory" and any(os.environ.get(name, "0") not in ("", "0") for name in OFFLINE_VARIABLES):
+        raise InputError(f"{url} is on the network, which --offline or {OFFLINE_VARIABLES[0]} forbids. Copy it first.")
+    fsspec = import_extra("fsspec.core", "hub")
+    try:
+        files, path = fsspec.url_to_fs(url)
+        target = Path(tempfile.mkdtemp(dir=_copies().name), PurePosixPath(path).name or kind)
+        with disk_space("TMPDIR names the place of what is copied from an object store."):
+            files.get(path, str(target), recursive=files.isdir(path))
+    except ImportError as error:
+        raise InputError(f"{url} needs the package {PACKAGES[kind]}: pip install {PACKAGES[kind]}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"There is no {url}.") from error
+    except _errors_of_readers() as error:
+        raise InputError(f"{url} cannot be read ({type(error).__name__}: {error}).") from error
+    return target
+
+
+@cache
+def _copies() -> Any:
+    return tempfile.TemporaryDirectory(prefix="moee-topics-")
+
+
+def _errors_of_readers() -> tuple[type[Exception], ...]:
+    """Also of libraries below fsspec that have errors of their own, as botocore without credentials."""
+    modules = {"botocore.exceptions": "BotoCoreError", "aiohttp": "ClientError"}
+    foreign = (getattr(sys.modules[module], name) for module, name in modules.items() if module in sys.modules)
+    return (OSError, ValueError, RuntimeError, *foreign)

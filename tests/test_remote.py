@@ -1,0 +1,100 @@
+"""Corpora and stores at addresses, by fsspec's store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+import stores
+
+from moee_topics import remote
+from moee_topics.corpus import CorpusSettings, open_corpus
+from moee_topics.errors import InputError, ResourceError
+from moee_topics.remote import is_remote, local_copy
+from moee_topics.store import merge_stores
+
+
+@pytest.fixture(autouse=True)
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
+    files = fsspec.filesystem("memory")
+    local_copy.cache_clear()
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def test_addresses_are_told_from_files_and_other_sources() -> None:
+    addresses = ["s3://bucket/posts.parquet", "gs://b/x", "abfs://c/x", "https://host/posts.csv", "memory://x"]
+    others = ["posts.csv", "./s3:/x", "hub:owner/name", "-", "sqlite:///x.db", "20newsgroups", "C://x", ""]
+    assert all(map(is_remote, addresses)) and not any(map(is_remote, others))
+
+
+def test_a_corpus_of_an_object_store_is_that_of_its_file(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "posts.csv").write_text("id,text\na,first text\nb,second text\n")
+    bucket.put(str(tmp_path / "posts.csv"), "memory://data/posts.csv")
+    here, there = (
+        list(open_corpus(CorpusSettings(at))) for at in (str(tmp_path / "posts.csv"), "memory://data/posts.csv")
+    )
+    assert here == there and len(here) == 2
+    bucket.pipe("memory://lines/one.txt", b"a text\n")
+    bucket.pipe("memory://lines/two.txt", b"another\n")
+    assert len(list(open_corpus(CorpusSettings("memory://lines")))) == 2, "a folder of texts"
+
+
+def test_what_is_copied_is_copied_once_and_goes_with_the_process(bucket: fsspec.AbstractFileSystem) -> None:
+    bucket.pipe("memory://data/posts.txt", b"a text\n")
+    copy = local_copy("memory://data/posts.txt")
+    bucket.pipe("memory://data/posts.txt", b"changed\n")
+    assert local_copy("memory://data/posts.txt") == copy and copy.read_bytes() == b"a text\n"
+    folder = Path(remote._copies().name)
+    assert folder in copy.parents
+    remote._copies().cleanup()
+    remote._copies.cache_clear()
+    assert not folder.exists()
+
+
+def test_a_store_of_an_object_store_is_merged_and_a_damaged_byte_of_it_is_seen(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    folder = stores.make(tmp_path / "filled", stores.texts(20))
+    bucket.put(str(tmp_path / "filled"), "memory://bucket/store", recursive=True)
+    (merged,) = merge_stores(tmp_path / "here", ["memory://bucket/store"])
+    assert (merged.documents, merged.damaged) == (20, [])
+    assert stores.snapshot(merged.folder).keys() >= {path.name for path in stores.shard_paths(folder)}
+    stores.assert_reads(tmp_path / "here", stores.texts(20))
+    stores.flip(stores.shard_paths(folder)[0], -3)
+    bucket.put(str(tmp_path / "filled"), "memory://bucket/damaged", recursive=True)
+    (merged,) = merge_stores(tmp_path / "elsewhere", ["memory://bucket/damaged"])
+    assert len(merged.damaged) == 1 and merged.documents == 15
+
+
+def test_what_is_not_there_or_cannot_be_asked_for_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for url, message in (
+        ("memory://nothing/posts.csv", r"There is no memory://nothing/posts\.csv"),
+        ("gs://bucket/posts.csv", "needs the package gcsfs: pip install gcsfs"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_corpus(CorpusSettings(url))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="on the network, which --offline"):
+        local_copy("s3://bucket/posts.csv")
+
+
+def test_a_full_disk_and_an_error_of_the_server_are_told(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.pipe("memory://data/posts.txt", b"a text\n")
+    for error, kind, message in (
+        (OSError(28, "No space left on device"), ResourceError, "The disk is full"),
+        (PermissionError("403"), InputError, r"cannot be read \(PermissionError: 403\)"),
+    ):
+
+        def failing(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(type(bucket), "get", failing)
+        with pytest.raises(kind, match=message):
+            local_copy("memory://data/posts.txt")
