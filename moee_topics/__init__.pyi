@@ -14,6 +14,7 @@ from .mteb import local_task as local_task
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .report import export_report as export_report
+from .run import decide as decide
 from .run import estimate as estimate
 from .run import plan as plan
 from .run import predict as predict
@@ -21,6 +22,7 @@ from .run import run as run
 from .run import update as update
 from .run_folder import RunFolder as RunFolder
 from .store import EmbeddingStore as EmbeddingStore
+from .topics import Decision as Decision
 from .topics import MoEEBackend as MoEEBackend
 from .topics import OutlierReduction as OutlierReduction
 from .topics import TopicModel as TopicModel

@@ -62,16 +62,16 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(text: str, what: str) -> Any:
+def read_yaml(text: str, what: str, kind: str = "a recipe") -> Any:
     """Plain data from YAML that is data: no tags that make objects, few aliases, no depth, no key twice.
 
     Raises:
-        RecipeError: it is no such YAML; ``what`` begins the message.
+        RecipeError: it is no such YAML; ``what`` begins the message and ``kind`` is what it should have been.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with limits)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: an integer of more than 4,300 digits
-        raise RecipeError(f"{what} is not YAML of a recipe: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{what} is not YAML of {kind}: {' '.join(str(error).split())}") from error
 
 
 def read_typed(text: str, what: str) -> Any:

@@ -75,3 +75,20 @@ def fresh(*, with_vectors: bool = True, outliers: int = 0) -> TopicModel:
         relabel(model, topics)
     model.X = vectors() if with_vectors else None
     return model
+
+
+def assert_consistent(model: TopicModel) -> None:
+    """Topics, words, vectors and prediction all speak of the same topics."""
+    bertopic, result = model.model, model.result
+    numbers = np.unique(result.topics)
+    assert bertopic.topics_ == result.topics.tolist()
+    assert len(bertopic.topic_embeddings_) == bertopic.c_tf_idf_.shape[0] == len(numbers)
+    assert (
+        sorted(bertopic.topic_representations_) == sorted(topic.topic for topic in result.topic_info) == list(numbers)
+    )
+    assert {topic.topic: topic.count for topic in result.topic_info} == {
+        int(topic): int((result.topics == topic).sum()) for topic in numbers
+    }
+    assert np.array_equal(model.voters.topics, result.topics[model.voters.rows])
+    for topic in result.topic_info:
+        assert all(result.topics[row] == topic.topic for row in topic.representative_docs)

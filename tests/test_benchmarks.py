@@ -14,7 +14,7 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, controls, scale, updates, variants, workers
+from benchmarks import bench, checkpoint, controls, drift, scale, updates, variants, workers
 from benchmarks.bench import Measured, Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.workers import Loaded, Round
@@ -137,6 +137,12 @@ def test_a_newsgroup_that_is_held_out_comes_in_the_last_slices_alone(tmp_path: P
     files = [Path(name).read_text() for name in updates.write_slices(posts, tmp_path, "b")]
     assert ['"b"' in text for text in files] == [False, False, False, True, True, True]
     assert len(files[-1].splitlines()) == updates.SLICES + 2
+
+
+def test_posts_are_written_as_a_corpus_that_can_be_read(tmp_path: Path) -> None:
+    posts = [updates.Post(f"a/{at}", f"text {at}", "a", at) for at in range(3)]
+    lines = Path(drift.write_posts(posts, tmp_path / "all.jsonl")).read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"id": one.id, "text": one.text, "label": "a"} for one in posts]
 
 
 def test_the_documents_of_a_large_corpus_have_known_topics_of_very_different_sizes(tmp_path: Path) -> None:

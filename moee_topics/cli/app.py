@@ -19,6 +19,7 @@ from moee_topics.cli import (
     run_commands,
     score_commands,
     serve_commands,
+    topic_commands,
     update_commands,
 )
 from moee_topics.cli.command_group import group_of
@@ -50,6 +51,22 @@ app = group_of(
     "  6  interrupted; the same command goes on",
 )
 groups = {
+    "topics": group_of(
+        [
+            topic_commands.topics_ls,
+            topic_commands.topics_show,
+            topic_commands.topics_name,
+            topic_commands.topics_merge,
+            topic_commands.topics_drop,
+            topic_commands.topics_split,
+            topic_commands.topics_pin,
+            topic_commands.topics_note,
+            topic_commands.topics_seed,
+            topic_commands.topics_apply,
+            topic_commands.topics_undo,
+        ],
+        help="List the topics of a run, and decide on them: every decision is a version, and holds after updates.",
+    ),
     "recipes": group_of(
         [recipe_commands.ls, recipe_commands.show_recipe, recipe_commands.cp, recipe_commands.check],
         help="List, show, copy and check recipes.",

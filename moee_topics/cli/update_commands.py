@@ -123,15 +123,37 @@ def _table(comparison: VersionComparison) -> TextTable:
 
 
 def _lines(updated: UpdatedRun) -> Iterator[str]:
-    record, names = updated.record, {topic.topic: topic.name for topic in updated.run.result.topic_info}
+    record = updated.record
     yield (
         f"Version {record['version']} ({record['policy']}): {record['added']:,} documents new, {record['changed']:,} "
         f"changed, {record['removed']:,} removed, {record['encoded']:,} encoded; {record['documents']:,} documents in "
         f"{record['topics']} topics."
     )
-    for event in record["lineage"]:
+    yield from event_lines(updated)
+    yield from _drift_lines(updated)
+    yield f"Folder: {updated.run.path}"
+
+
+def _drift_lines(updated: UpdatedRun) -> Iterator[str]:
+    """How the new documents differ from the old ones, and what is advised."""
+    drift = updated.record.get("drift")
+    if drift is None:
+        return
+    moved = drift["moved"]
+    yield (
+        f"Drift: {drift['far']:.0%} of the new documents are unlike anything before (5% without drift), and "
+        f"{moved['value']:.0%} would have to change topics to be as the old (by chance up to {moved['chance']:.0%})."
+    )
+    if drift["advice"] != "none":
+        folder = updated.run.root.path
+        yield f"Advice: moee-topics update {folder} --policy {drift['advice']} – {'; '.join(drift['reasons'])}."
+
+
+def event_lines(updated: UpdatedRun) -> Iterator[str]:
+    """What became of the topics, a line for each."""
+    names = {topic.topic: topic.name for topic in updated.run.result.topic_info}
+    for event in updated.record["lineage"]:
         parts = ", ".join(f"{topic} ({share:.0%})" for topic, share in event["topics"])
         link = {"born": " from ", "split": " into ", "merged": " into ", "gone": ", went to "}[event["event"]]
         name = f"  {names[event['topic']]}" if event["topic"] in names else ""
         yield f"{event['topic']:>4} {event['event']}{link + parts if parts else ''}{name}"
-    yield f"Folder: {updated.run.path}"

@@ -3,6 +3,9 @@ from .agreement import TopicFate as TopicFate
 from .agreement import TopicMatching as TopicMatching
 from .agreement import clustering_agreement as clustering_agreement
 from .agreement import match_topics as match_topics
+from .drift import FAR as FAR
+from .drift import Drift as Drift
+from .drift import find_drift as find_drift
 from .duplicate_texts import first_of_each as first_of_each
 from .expert_report import ExpertReport as ExpertReport
 from .lineage import TopicEvent as TopicEvent

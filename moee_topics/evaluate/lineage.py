@@ -54,6 +54,8 @@ def topic_lineage(
             # What went to a topic that was there before is a move of documents and no split.
             parts = [(other, share) for other, share in others if other not in old]
             events += [{"topic": topic, "event": "split", "topics": parts}] if parts else []
+        elif len(others) > 1 and not {other for other, _ in others} & old:  # all of it is in topics that are new
+            events.append({"topic": topic, "event": "split", "topics": others})
         elif others and others[0][1] >= HALF:
             events.append({"topic": topic, "event": "merged", "topics": others})
         else:

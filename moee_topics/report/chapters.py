@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from moee_topics.report import (
+    decisions_chapter,
     documents_chapter,
+    drift_chapter,
     experts_chapter,
     hierarchy_chapter,
     labels_chapter,
@@ -26,5 +28,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     outliers_chapter.CHAPTER,
     documents_chapter.CHAPTER,
     stability_chapter.CHAPTER,
+    drift_chapter.CHAPTER,
+    decisions_chapter.CHAPTER,
     run_chapter.CHAPTER,
 )

@@ -20,6 +20,7 @@ def topic_table(run: RunFolder) -> Rows:
             "documents": topic.count,
             "words": ", ".join(word for word, _ in topic.words if word),
             **{f"words_{name}": ", ".join(word for word, _ in words if word) for name, words in topic.aspects.items()},
+            **({"note": run.notes.get(topic.topic, "")} if run.notes else {}),
         }
         for topic in every
     ]

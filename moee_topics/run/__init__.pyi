@@ -1,3 +1,6 @@
+from .decision_versions import Decisions as Decisions
+from .decision_versions import decide as decide
+from .decision_versions import decisions_of as decisions_of
 from .embed_stage import Encoded as Encoded
 from .embed_stage import embed as embed
 from .estimates import estimate as estimate
@@ -17,11 +20,11 @@ from .report_stage import report as report
 from .stage import Stage as Stage
 from .stages import STAGES as STAGES
 from .stages import StagePlan as StagePlan
-from .stages import check as check
-from .stages import fit as fit
-from .stages import plan as plan
-from .stages import run as run
-from .updates import UpdatedRun as UpdatedRun
 from .updates import undo as undo
 from .updates import update as update
+from .versions import UpdatedRun as UpdatedRun
+from .whole_run import check as check
+from .whole_run import fit as fit
+from .whole_run import plan as plan
+from .whole_run import run as run
 from .workspace import Workspace as Workspace

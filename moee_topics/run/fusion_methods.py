@@ -10,7 +10,7 @@ from moee_topics.errors import InputError, RecipeError
 from moee_topics.fuse import METHODS, find_method
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
-from moee_topics.run.stages import run
+from moee_topics.run.whole_run import run
 
 
 def parse_methods(text: str) -> list[str]:

@@ -32,6 +32,8 @@ from moee_topics.topics import (
 )
 
 Policy = Literal["assign", "grow", "refit"]
+Step = Literal[Policy, "decide"]
+"""What makes a version: a policy with new documents, or decisions alone."""
 
 
 @dataclass
@@ -70,6 +72,11 @@ class Update:
         topics = self.model.result.topics[self.changes.rows[stayed]]
         voters = Voters.fit(self.X[stayed], topics, seed=self.model.settings.seed)
         return replace(voters, rows=stayed[voters.rows])
+
+
+def keep(update: Update) -> tuple[TopicModel, Fusion]:
+    """All stays as it is, for decisions on it."""
+    return update.model, update.fusion
 
 
 def assign(update: Update) -> tuple[TopicModel, Fusion]:
@@ -169,8 +176,9 @@ def _assigned(update: Update) -> TopicResult:
     )
 
 
-POLICIES: Mapping[Policy, Callable[[Update], tuple[TopicModel, Fusion]]] = {
+POLICIES: Mapping[Step, Callable[[Update], tuple[TopicModel, Fusion]]] = {
     "assign": assign,
     "grow": grow,
     "refit": refit,
+    "decide": keep,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from typing_extensions import TypedDict  # pydantic refuses the one of typing be
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import Fusion
+from moee_topics.run_folder.decision_file import DECISIONS
 from moee_topics.run_folder.digests import Digests
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
@@ -73,6 +74,15 @@ class ClassShare(TypedDict):
     words: str
 
 
+class DecisionRecord(TypedDict):
+    """A decision in one version: an entry of ``decisions.yaml``, what became of it, and whether its ids hold here."""
+
+    decision: dict[str, Any]
+    state: str
+    reason: str
+    known: bool
+
+
 class VersionRecord(TypedDict):
     """One version of an updated run.
 
@@ -93,6 +103,8 @@ class VersionRecord(TypedDict):
     encoded: int
     seconds: float
     lineage: list[dict[str, Any]]
+    decisions: NotRequired[list[str]]  # those that are new in it
+    drift: NotRequired[dict[str, Any]]  # the headlines of drift.json
 
 
 class History(TypedDict):
@@ -192,6 +204,12 @@ class RunFolder:
     corpus: RunFile[pa.Table, None] = RunFile(
         "corpus.parquet", pq.read_table, lambda path, table: save_batches(path, table.to_batches()), absent=None
     )
+
+    # What was decided about the topics, as it was applied to them; what people write is decisions.yaml, see below.
+    decisions = json_file("decisions.json", list[DecisionRecord], [], "update")
+
+    # How the new documents of an update differ from those before.
+    drift = json_file("drift.json", dict[str, Any], None, "update")
 
     # What other fits have in common with this one, and a file for each of them: see refit().
     stability = json_file("stability.json", dict[str, Any], absent=None)
@@ -293,9 +311,30 @@ class RunFolder:
         return str(title or self.manifest.get("name") or self.path.resolve().name)
 
     @property
+    def root(self) -> RunFolder:
+        """The run that a version is of; of a run itself the run."""
+        return RunFolder(self.path.parent.parent) if self.path.parent.name == VERSIONS else self
+
+    @property
+    def decisions_path(self) -> Path:
+        """The file of decisions, which people may write too; of a version, that of its run."""
+        return self.root.path / DECISIONS
+
+    @property
+    def notes(self) -> dict[int, str]:
+        """What was noted on topics, by id; several notes on one topic are one text."""
+        notes: dict[int, str] = {}
+        for record in self.decisions:
+            if "note" in record["decision"] and record["state"] == "applied":
+                topic, text = int(record["decision"]["topic"]), str(record["decision"]["note"])
+                notes[topic] = f"{notes[topic]} · {text}" if topic in notes else text
+        return notes
+
+    @property
     def topics(self) -> pd.DataFrame:
-        """One row per topic: topic, count, share, name, words."""
-        return self.result.topics_frame()
+        """One row per topic: topic, count, share, name, words, and note where something was noted."""
+        frame = self.result.topics_frame()
+        return frame.assign(note=frame["topic"].map(self.notes).fillna("")) if self.notes else frame
 
     @property
     def documents(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing_extensions import TypeVar  # the one of typing has defaults since Py
 
 from moee_topics.errors import InputError
 from moee_topics.run_folder.names import run_command
-from moee_topics.store import disk_errors, make_folder, read_json, write_json
+from moee_topics.store import disk_errors, link_files, make_folder, read_json, write_json
 
 if TYPE_CHECKING:
     from moee_topics.run_folder.folder import RunFolder
@@ -148,6 +148,19 @@ class RunFile(Generic[T, Absent]):
         make_folder(self.path(run).parent)
         with run.digests.changing(*self.paths(run)):
             yield
+
+    def take(self, run: RunFolder, other: RunFolder) -> None:
+        """Has it as another run has it, without a copy of what it holds; nothing where that run has none.
+
+        Raises:
+            InputError: it is damaged there.
+        """
+        if not self.exists(other) and not self.damaged(other):
+            return
+        self.check(other)
+        with self.changing(run):
+            for path in self.paths(other):
+                link_files(path, run.path / path.relative_to(other.path))
 
     def remove(self, run: RunFolder) -> None:
         """Deletes it, and nothing that a link points to.

@@ -1,6 +1,7 @@
 from .files import atomic_folder as atomic_folder
 from .files import atomic_path as atomic_path
 from .files import disk_errors as disk_errors
+from .files import link_files as link_files
 from .files import make_folder as make_folder
 from .files import read_json as read_json
 from .files import refuse_existing as refuse_existing

@@ -241,6 +241,25 @@ def disk_errors(path: Path, size: int | None = None) -> Iterator[None]:
         raise StoreError(f"{path} could not be written: {_REASONS.get(number, reason)}.") from error
 
 
+def link_files(source: Path, target: Path) -> None:
+    """Gives a file, or those of a folder, another name in a new place; a copy where the file system has no links.
+
+    Nothing is ever written into a file that has its name, so that none changes under the other.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: the place cannot be written for another reason.
+    """
+    with disk_errors(target):
+        for file in [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]:
+            place = target / file.relative_to(source) if file != source else target
+            make_folder(place.parent)
+            try:
+                os.link(file, place)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(file, place)
+
+
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A name beside ``path`` that no other thread or process writes under; whatever is left there goes."""

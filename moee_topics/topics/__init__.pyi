@@ -1,5 +1,8 @@
 from . import plots as plots
 from .backend import MoEEBackend as MoEEBackend
+from .decisions import VERBS as VERBS
+from .decisions import Decision as Decision
+from .decisions import Verb as Verb
 from .edits import OutlierChange as OutlierChange
 from .edits import merge_topics as merge_topics
 from .edits import reduce_outliers as reduce_outliers
@@ -22,6 +25,10 @@ from .model import TopicModel as TopicModel
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time
 from .relations import topics_per_class as topics_per_class
+from .replay import Outcome as Outcome
+from .replay import Replay as Replay
+from .replay import custom_labels as custom_labels
+from .replay import first_words as first_words
 from .result import OUTLIERS as OUTLIERS
 from .result import RESULT_FILES as RESULT_FILES
 from .result import Topic as Topic

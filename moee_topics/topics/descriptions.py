@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
+from moee_topics.topics.result import OUTLIERS, Topic, TopicResult, Words
 
 Topics = NDArray[np.int64]
 
@@ -51,7 +51,7 @@ def describe(
         elif aspects.get("llm"):
             name = str(aspects["llm"][0][0])
         else:
-            name = ", ".join(word for word, _ in words[:4]) or f"topic {topic}"
+            name = name_by_words(words, topic)
         rows = representative_rows(model, texts, topics, strength, topic, documents_per_topic)
         descriptions.append(Topic(topic, counts[topic], name, words, aspects, rows))
     return descriptions
@@ -60,6 +60,11 @@ def describe(
 def representative_texts(result: TopicResult) -> dict[int, list[str]]:
     """The representative documents of every topic, as BERTopic keeps them."""
     return {topic.topic: [result.texts[row] for row in topic.representative_docs] for topic in result.topic_info}
+
+
+def name_by_words(words: Words, topic: int) -> str:
+    """What a topic is called that nobody gave a name."""
+    return ", ".join(word for word, _ in words[:4]) or f"topic {topic}"
 
 
 def without_padding(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -120,6 +120,12 @@ class TopicModel:
             if with_result:
                 self.result.save(new)
 
+    @staticmethod
+    def save_labels(folder: Path, labels: Sequence[str] | None) -> None:
+        """Writes BERTopic's custom labels, or none, into a saved model, in the order of the ids."""
+        content = read_json(folder / "topics.json", kind=dict[str, Any], mend=MEND)
+        write_text(folder / "topics.json", json.dumps({**content, "custom_labels": labels}, indent=2))
+
     @classmethod
     def load(cls, folder: Path | str, backend: Any | None = None) -> TopicModel:
         """Reads what :meth:`save` wrote; the result is taken from the folder or, in a run folder, from beside it.

@@ -246,6 +246,10 @@ class TopicResult:
         documents = pa.table({"id": in_arrow(self.ids), "text": in_arrow(self.texts)})
         with atomic_path(folder / DOCUMENTS_FILE) as temporary:
             pq.write_table(documents, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
+        self.save_info(folder)
+
+    def save_info(self, folder: Path) -> None:
+        """Writes the file of the topics alone: their names may be others while no document moved."""
         # A NaN is no JSON: Python alone would read the file again.
         info = json.dumps([topic.to_json() for topic in self.topic_info], indent=1, allow_nan=False)
         write_text(folder / INFO_FILE, info)

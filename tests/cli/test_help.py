@@ -18,7 +18,7 @@ from moee_topics.cli.score_arguments import read_arguments
 from moee_topics.cli.update_commands import PolicyName
 from moee_topics.recipe import Recipe, is_scoring, load_recipe, read_recipe
 from moee_topics.report.exports import EXPORTS
-from moee_topics.run.policies import POLICIES
+from moee_topics.run.policies import Policy
 from moee_topics.schema import build
 
 
@@ -138,6 +138,6 @@ def test_help_has_no_wall_of_text(path: tuple[str, ...]) -> None:
 def test_policies_and_exports_are_those_there_are() -> None:
     """They are written out in the commands, since importing them would take seconds from every help page."""
     commands: Any = get_command(app)
-    assert set(get_args(get_args(PolicyName)[0])) == set(POLICIES)
+    assert set(get_args(get_args(PolicyName)[0])) == set(get_args(Policy))
     also = next(option for option in commands.commands["report"].params if option.name == "also")
     assert set(also.help.partition(": ")[2].rstrip(".").split(", ")) == set(EXPORTS)

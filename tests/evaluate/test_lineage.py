@@ -33,6 +33,11 @@ def test_a_topic_that_went_in_parts_is_split_and_one_without_documents_is_gone()
     assert events == {2: ("split", [(0, 0.4), (1, 0.4)]), 9: ("gone", [])}
 
 
+def test_a_topic_that_is_all_in_new_ones_is_split_however_large_a_part_is() -> None:
+    events = lineage([0] * 10 + [1], [5] * 7 + [6] * 3 + [1])
+    assert events[0] == ("split", [(5, 0.7), (6, 0.3)]) and events[5][0] == events[6][0] == "born"
+
+
 def test_outliers_are_no_topic() -> None:
     assert lineage([-1, -1, 0], [5, 5, 0]) == {5: ("born", [])}
     assert lineage([5, 5, 0], [-1, -1, 0]) == {5: ("gone", [])}

@@ -6,11 +6,11 @@ from typing import get_args
 
 import numpy as np
 
-from moee_topics.run.policies import POLICIES, Policy, turned_like
+from moee_topics.run.policies import POLICIES, Step, turned_like
 
 
 def test_every_policy_has_its_function() -> None:
-    assert set(POLICIES) == set(get_args(Policy))
+    assert set(POLICIES) == set(get_args(Step))
 
 
 def test_a_map_is_turned_back_to_where_it_lay() -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from killed_runs import killed
 from tiny_runs import DOCUMENTS, Heard, contents, recipe_of, write_corpus
 
 from moee_topics import run as pipeline
@@ -251,53 +249,6 @@ def test_an_update_by_another_model_is_refused(root: Path, new: str, tiny_qwen2_
     with pytest.raises(ModelError, match="is not the one"):
         pipeline.update(root / "run", [new])
     assert RunFolder.read(root / "run").path == root / "run"
-
-
-KILLED = """
-import json, os, sys
-from pathlib import Path
-from moee_topics import run as pipeline
-from moee_topics.run_folder import RunFolder
-folder, new, policy = Path({folder!r}), {new!r}, {policy!r}
-def update(kill_at):
-    calls, sync = [0], os.fsync
-    def counted(descriptor):
-        calls[0] += 1
-        if calls[0] == kill_at:
-            os._exit(9)
-        sync(descriptor)
-    os.fsync = counted
-    pipeline.update(folder, [new], policy)
-    return calls[0]
-RunFolder(folder).model, pipeline.Predictor.load(folder)  # once for all children
-for kill_at in {moments!r}:
-    if (child := os.fork()) == 0:
-        update(kill_at)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    current = RunFolder.read(folder)
-    for file in (RunFolder.result, RunFolder.model, RunFolder.scores, RunFolder.encoder, RunFolder.manifest):
-        file.check(current)
-    print(json.dumps([kill_at, code, current.path.name, len(current.result)]), flush=True)
-    if current.path != folder:  # also by a kill after the list of versions was replaced
-        break
-"""
-
-
-def killed(folder: Path, new: str, policy: str, moments: list[int]) -> list[list[Any]]:
-    """What readers are given after the update was killed at each of some syncs to disk; the last one may end it."""
-    program = KILLED.format(folder=str(folder), new=new, policy=policy, moments=moments)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {code for _, code, _, _ in outcomes} <= {0, 9}, done.stderr  # killed or finished, and not failed
-    return outcomes
 
 
 def test_a_kill_leaves_the_last_version_whole(root: Path, new: str) -> None:

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "encode/models/bitsandbytes_quantizer.py": "writes into the folder that its one caller has from atomic_folder",
     "encode/models/int4_checkpoint.py": "likewise",
     "encode/models/mixture_checkpoints.py": "likewise",
+    "run_folder/decision_file.py": "yaml.dump gives text, which goes on through the one writer",
     "cli/help_page.py": "a page of help has methods of these names, and writes lines of text",
     "encode/diagnostics.py": "a model of a few thousand parameters in a temporary folder, for the doctor",
     "mteb/results.py": "a temporary folder for mteb, which writes by itself; what it wrote goes on through here",

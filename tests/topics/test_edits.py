@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_of_words import THEMES
-from fitted_topics import DOCUMENTS, LABELS, backend, fit, fitted, fresh, saved, temporary
+from fitted_topics import DOCUMENTS, LABELS, assert_consistent, backend, fit, fitted, fresh, saved, temporary
 
 from moee_topics.errors import InputError
 from moee_topics.topics import OutlierReduction, TopicModel, merge_topics, reduce_outliers, reduce_topics
@@ -16,23 +16,6 @@ from moee_topics.topics.edits import best_topics, refresh, relabel, renumber, re
 from moee_topics.topics.settings import Strategy
 
 OUTLIERS = 40
-
-
-def assert_consistent(model: TopicModel) -> None:
-    """Topics, words, vectors and prediction all speak of the same topics."""
-    bertopic, result = model.model, model.result
-    numbers = np.unique(result.topics)
-    assert bertopic.topics_ == result.topics.tolist()
-    assert len(bertopic.topic_embeddings_) == bertopic.c_tf_idf_.shape[0] == len(numbers)
-    assert (
-        sorted(bertopic.topic_representations_) == sorted(topic.topic for topic in result.topic_info) == list(numbers)
-    )
-    assert {topic.topic: topic.count for topic in result.topic_info} == {
-        int(topic): int((result.topics == topic).sum()) for topic in numbers
-    }
-    assert np.array_equal(model.voters.topics, result.topics[model.voters.rows])
-    for topic in result.topic_info:
-        assert all(result.topics[row] == topic.topic for row in topic.representative_docs)
 
 
 @pytest.mark.parametrize("strategy", ["embeddings", "c-tf-idf", "distributions"])

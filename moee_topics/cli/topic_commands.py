@@ -1,0 +1,227 @@
+"""The topics of a run, and what is decided about them: names, merges, drops, splits, pins, notes and seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moee_topics.cli.options import Json, Manner, RunPath, Store, command
+from moee_topics.cli.stdout import show, show_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from moee_topics.report import TextTable
+    from moee_topics.run import UpdatedRun
+    from moee_topics.run_folder import RunFolder
+    from moee_topics.topics import Decision
+
+TopicId = Annotated[int, typer.Argument(help="Its number, as topics ls has it.", metavar="TOPIC")]
+TopicIds = Annotated[list[int], typer.Argument(help="Their numbers.", metavar="TOPIC…")]
+
+WORDS_SHOWN, DOCUMENTS_SHOWN = 8, 5
+
+
+@command("moee-topics topics ls runs/posts", name="ls")
+def topics_ls(run: RunPath, as_json: Json = False) -> None:
+    """List the topics of a run, and what was decided about them.
+
+    A decision is applied, settled (nothing is left to do), in conflict with the topics as they are, or still waiting
+    in decisions.yaml for the next update or `topics apply`.
+    """
+    from moee_topics.report import TextTable
+    from moee_topics.run_folder import RunFolder
+
+    folder = RunFolder.read(run)
+    rows = [
+        (str(topic.topic), topic.name, f"{topic.count:,}", ", ".join(word for word, _ in topic.words[:WORDS_SHOWN]))
+        for topic in folder.result.topic_info
+    ]
+    decisions = list(_decision_rows(RunFolder(run)))
+    tables = [TextTable(f"Topics of {folder.name}", ("nr", "topic", "documents", "words"), rows)]
+    tables += [_decision_table(decisions)] if decisions else []
+    facts = [{"topic": one.topic, "name": one.name, "documents": one.count} for one in folder.result.topic_info]
+    states = [dict(zip(("decision", "state", "reason"), row, strict=True)) for row in decisions]
+    show_tables({"run": run, "topics": facts, "decisions": states}, tables, None, as_json=as_json)
+
+
+@command("moee-topics topics show runs/posts 3", name="show")
+def topics_show(run: RunPath, topic: TopicId, as_json: Json = False) -> None:
+    """Show one topic: its words, the documents that stand for it, and what was decided and noted."""
+    from moee_topics.run_folder import RunFolder
+
+    folder = RunFolder.read(run)
+    found, ids = folder.result.topic(topic), list(folder.result.ids)
+    decisions = [str(one) for one in _decisions(folder) if topic in (*one.topics, *one.into)]
+    rows = list(found.representative_docs)[:DOCUMENTS_SHOWN]
+    facts: dict[str, Any] = {"topic": topic, "name": found.name, "documents": found.count}
+    facts |= {"words": [word for word, _ in found.words], "note": folder.notes.get(topic, ""), "decisions": decisions}
+    facts |= {"representative": [{"id": ids[row], "text": folder.result.texts[row]} for row in rows]}
+    show(facts, _topic_lines(facts), as_json=as_json)
+
+
+@command('moee-topics topics name runs/posts 3 "Space flight"', name="name")
+def topics_name(
+    run: RunPath,
+    topic: TopicId,
+    name: Annotated[str, typer.Argument(help="What it is called from now on.", metavar="NAME")],
+    *,
+    manner: Manner,
+) -> None:
+    """Give a topic a name, in reports, exports, predictions and BERTopic's custom labels."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("name", (topic,), text=name)], None, manner)
+
+
+@command("moee-topics topics merge runs/posts 4 7", name="merge")
+def topics_merge(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
+    """Make one topic of several: the first keeps its number."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("merge", tuple(topics))], store, manner)
+
+
+@command("moee-topics topics drop runs/posts 5", name="drop")
+def topics_drop(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
+    """Take topics away: their documents become outliers."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("drop", (topic,)) for topic in topics], store, manner)
+
+
+@command("moee-topics topics split runs/posts 2 --parts 3", name="split")
+def topics_split(
+    run: RunPath,
+    topic: TopicId,
+    *,
+    parts: Annotated[int, typer.Option("--parts", help="How many topics come of it.")] = 2,
+    store: Store = None,
+    manner: Manner,
+) -> None:
+    """Cluster the documents of a topic again, into parts with new numbers (k-means of their vectors)."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("split", (topic,), parts=parts)], store, manner)
+
+
+@command("moee-topics topics pin runs/posts 3 post-17 post-18", name="pin")
+def topics_pin(
+    run: RunPath,
+    topic: Annotated[int, typer.Argument(help="Its number; -1 is no topic.", metavar="TOPIC")],
+    documents: Annotated[list[str], typer.Argument(help="Their ids.", metavar="DOCUMENT…")],
+    *,
+    store: Store = None,
+    manner: Manner,
+) -> None:
+    """Say to which topic documents belong, whatever their vectors say (-- before a topic of -1)."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("pin", (topic,), documents=tuple(documents))], store, manner)
+
+
+@command('moee-topics topics note runs/posts 3 "Two readers agree"', name="note")
+def topics_note(
+    run: RunPath,
+    topic: TopicId,
+    text: Annotated[str, typer.Argument(help="The note.", metavar="TEXT")],
+    *,
+    manner: Manner,
+) -> None:
+    """Note something on a topic, for the report and for `topics show`."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("note", (topic,), text=text)], None, manner)
+
+
+@command("moee-topics topics seed runs/posts orbit nasa shuttle", name="seed")
+def topics_seed(
+    run: RunPath,
+    words: Annotated[list[str], typer.Argument(help="Words of a topic that there should be.", metavar="WORD…")],
+    *,
+    manner: Manner,
+) -> None:
+    """Give words of a topic that there should be: they guide the next `update --policy refit`."""
+    from moee_topics.topics import Decision
+
+    _decide(run, [Decision("seed", seeds=tuple(words))], None, manner)
+
+
+@command("moee-topics topics apply runs/posts   # after decisions.yaml was edited", name="apply")
+def topics_apply(run: RunPath, *, store: Store = None, manner: Manner) -> None:
+    """Apply what was written into decisions.yaml by hand, or copied from another run."""
+    _decide(run, [], store, manner)
+
+
+@command("moee-topics topics undo runs/posts", name="undo")
+def topics_undo(run: RunPath, *, manner: Manner) -> None:
+    """Take the last decision back: the version before it holds again, and decisions.yaml lacks it."""
+    from moee_topics.errors import InputError
+    from moee_topics.run import undo
+    from moee_topics.run_folder import RunFolder
+
+    history = RunFolder(run).history
+    last = next((one for one in history["versions"] if one["version"] == history["current"]), None) if history else None
+    if last is None or last["policy"] != "decide":
+        made = f"by update ({last['policy']}): moee-topics update {run} --undo" if last else "by the run itself"
+        raise InputError(f"There is no decision to take back: the version that holds was made {made}.")
+    version = undo(run, progress=manner.progress)
+    lines = [*(f"Taken back: {one}" for one in last.get("decisions", [])), f"{run} is at version {version} again."]
+    show({"run": run, "version": version, "taken_back": last.get("decisions", [])}, lines, as_json=manner.as_json)
+
+
+def _decide(run: Path, decisions: list[Decision], store: Path | None, manner: Manner) -> None:
+    """Makes the version, and says what became of topics."""
+    from moee_topics.run import decide
+
+    made = decide(run, decisions, store=store, progress=manner.progress)
+    states = [{"decision": text, "state": state, "reason": reason} for text, state, reason in _decision_rows(made.run)]
+    facts = {"run": run, "folder": made.run.path, **made.record, "states": states}
+    show(facts, _decided_lines(made), as_json=manner.as_json)
+
+
+def _decided_lines(made: UpdatedRun) -> Iterator[str]:
+    from moee_topics.cli.update_commands import event_lines
+
+    yield f"Version {made.record['version']}: {'; '.join(made.record.get('decisions', [])) or 'as decisions.yaml says'}"
+    yield from event_lines(made)
+    yield f"Folder: {made.run.path}"
+
+
+def _topic_lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield f"Topic {facts['topic']}: {facts['name']} ({facts['documents']:,} documents)"
+    yield f"Words: {', '.join(facts['words'])}"
+    if facts["note"]:
+        yield f"Note: {facts['note']}"
+    for decision in facts["decisions"]:
+        yield f"Decided: {decision}"
+    for document in facts["representative"]:
+        yield f"[{document['id']}] {' '.join(document['text'].split())[:300]}"
+
+
+def _decisions(folder: RunFolder) -> list[Decision]:
+    from moee_topics.topics import Decision
+
+    return [Decision.from_plain(record["decision"], folder.name) for record in folder.decisions]
+
+
+def _decision_rows(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
+    """Each decision, what became of it, and why."""
+    from moee_topics.run import decisions_of
+
+    current = folder.current
+    told = {decision.key: record for decision, record in zip(_decisions(current), current.decisions, strict=True)}
+    held = decisions_of(folder)
+    for decision in held.all:
+        record = told.get(decision.key)
+        yield (str(decision), record["state"], record["reason"]) if record else (str(decision), "waiting", "")
+    for decision in held.taken_out:
+        yield str(decision), "taken out", "its effect stays until the next refit, a name's until the next version"
+
+
+def _decision_table(rows: list[tuple[str, str, str]]) -> TextTable:
+    from moee_topics.report import TextTable
+
+    return TextTable("Decisions", ("decision", "state", "why"), rows)

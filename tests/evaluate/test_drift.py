@@ -1,0 +1,108 @@
+"""Drift is what chance does not explain: by made-up documents that do and do not differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from moee_topics.errors import InputError
+from moee_topics.evaluate import Drift, find_drift
+from moee_topics.evaluate.drift import (
+    FAR,
+    Against,
+    advise,
+    far_share,
+    neighbour_ratio,
+    routing_distance,
+    topic_shares,
+)
+
+OLD, NEW = 400, 200
+IS_NEW = np.arange(OLD + NEW) >= OLD
+NO_DRIFT = Drift(NEW, 0.05, 0.03, Against(1.0, 1.1), Against(0.05, 0.1), [], None, {})
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def nearest(X: np.ndarray) -> np.ndarray:
+    cosines = X @ X.T
+    np.fill_diagonal(cosines, -2)
+    return np.argsort(-cosines, axis=1)[:, :5]
+
+
+def cloud(shift: float) -> np.ndarray:
+    X = rng().normal(size=(OLD + NEW, 6))
+    X[IS_NEW, 0] += shift
+    return np.asarray(X / np.linalg.norm(X, axis=1, keepdims=True))
+
+
+def test_without_drift_five_per_cent_are_far() -> None:
+    shares = []
+    for seed in range(20):
+        values = np.random.default_rng(seed).normal(size=OLD + NEW)
+        shares.append(far_share(values[:OLD], values[OLD:])[0])
+    assert np.mean(shares) == pytest.approx(FAR, abs=0.01)
+
+
+def test_the_interval_of_a_share_is_wilson_s() -> None:
+    share, low = far_share(np.linspace(0, 1, 101), np.array([0.0] * 20 + [1.0] * 80))
+    assert share == 0.2 and low == pytest.approx(0.1334, abs=1e-4)
+
+
+def test_new_documents_have_new_neighbours_where_they_lie_apart() -> None:
+    mixed, apart = (neighbour_ratio(nearest(cloud(shift)), IS_NEW, rng()) for shift in (0.0, 3.0))
+    assert not mixed.is_more and mixed.value == pytest.approx(1, abs=0.15)
+    assert apart.is_more and apart.value > 2
+
+
+def test_topics_move_where_their_shares_differ() -> None:
+    before = rng().integers(0, 4, OLD)
+    same, shares = topic_shares(before, rng().integers(0, 4, NEW), rng())
+    assert not same.is_more and {share.topic for share in shares} == {0, 1, 2, 3}
+    moved, shares = topic_shares(before, np.full(NEW, 7), rng())
+    assert moved.is_more and moved.value == 1.0 and shares[0].topic == 7 and shares[0].now == 1.0 and shares[0].z > 10
+
+
+def test_routing_that_moved_is_told_from_routing_that_varies() -> None:
+    weights = rng().dirichlet(np.ones(8), size=(OLD + NEW, 3))
+    assert not routing_distance(weights, IS_NEW, rng()).is_more
+    weights[IS_NEW] = 0.7 * weights[IS_NEW] + 0.3 * np.eye(8)[0]
+    found = routing_distance(weights, IS_NEW, rng())
+    assert found.is_more and found.value == pytest.approx(0.3 * 7 / 8, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "advice", "said"),
+    [
+        ({}, "none", ""),
+        ({"far": 0.12, "far_low": 0.08}, "grow", "12% of the new documents are unlike"),
+        ({"far": 0.12, "far_low": 0.04}, "none", ""),
+        ({"far": 0.3, "far_low": 0.2}, "refit", "30% of the new"),
+        ({"neighbours": Against(1.8, 1.1)}, "grow", "1.8 times as often"),
+        ({"moved": Against(0.4, 0.1)}, "refit", "40% of the documents would have to change"),
+        ({"routing": Against(0.06, 0.01)}, "refit", "6.0% of the routing weight is elsewhere"),
+        ({"far": 0.9, "far_low": 0.8, "documents": 20}, "none", ""),
+    ],
+)
+def test_advice_has_its_reason(change: dict, advice: str, said: str) -> None:
+    found, reasons = advise(replace(NO_DRIFT, **change))
+    assert found == advice and (said in " ".join(reasons) if said else reasons == [])
+
+
+def test_all_figures_together_are_plain_data() -> None:
+    X = cloud(3.0)
+    cosines = X @ X.T
+    own, new = cosines[:OLD, :OLD] - 2 * np.eye(OLD), cosines[OLD:, :OLD]
+    topics = np.where(IS_NEW, 1, rng().integers(0, 2, OLD + NEW))
+    weights = rng().dirichlet(np.ones(4), size=(OLD + NEW, 2))
+    drift = find_drift(own.max(axis=1), new.max(axis=1), nearest(X), IS_NEW, topics, IS_NEW, weights, seed=1)
+    plain = json.loads(json.dumps(drift.to_json()))
+    assert plain["documents"] == NEW and plain["advice"] != "none" and set(plain["topic_routing"]) == {"1"}
+    assert plain["neighbours"]["value"] > plain["neighbours"]["chance"]
+    with pytest.raises(InputError, match="some of both"):
+        find_drift(own[0], new[0], nearest(X), IS_NEW, topics, ~IS_NEW & IS_NEW, None, seed=1)
