@@ -27,7 +27,7 @@ QUANTILE, DRAWS = 0.95, 200
 FEWEST = 30
 """New documents below which nothing is advised: a share of so few says little."""
 
-GROW_FAR, GROW_NEIGHBOURS = 0.1, 1.5
+GROW_NEIGHBOURS = 1.1
 REFIT_FAR, REFIT_MOVED, REFIT_ROUTING = 0.25, 0.3, 5.0
 """From where on which advice is given; see docs/updates.md for what was measured."""
 
@@ -214,8 +214,7 @@ def advise(drift: Drift) -> tuple[Advice, list[str]]:
     """What to do about drift, and why; nothing where chance explains it or the new documents are few."""
     advice: Advice = "none"
     reasons = []
-    is_far = drift.far_low > FAR and drift.far >= GROW_FAR
-    if is_far:
+    if drift.far_low > FAR:
         advice = "refit" if drift.far >= REFIT_FAR else "grow"
         reasons.append(f"{drift.far:.0%} of the new documents are unlike anything before, where {FAR:.0%} would be")
     if drift.neighbours.is_more and drift.neighbours.value >= GROW_NEIGHBOURS:
