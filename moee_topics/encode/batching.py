@@ -10,9 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-# Row counts of matrix products are kept to multiples of this: a CPU product of fewer rows takes another kernel, whose
-# rounding differs, and every new row count costs oneDNN a cached primitive.
-ROW_MULTIPLE = 64
+from moee_topics.encode.models import MULTIPLES, RowCounts
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,7 @@ class Pack:
         pad_id: the token that fills.
         shared: tokens that stand before each of these sequences and are not among them, since a kept prefix has them;
             empty for none.
+        row_counts: the numbers of tokens that packed rows have.
     """
 
     rows: tuple[int, ...]
@@ -34,6 +33,7 @@ class Pack:
     packed: bool = True
     pad_id: int = 0
     shared: tuple[int, ...] = ()
+    row_counts: RowCounts = MULTIPLES
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -44,7 +44,7 @@ class Pack:
     def segments(self) -> list[int]:
         """Tokens of each stretch of a packed row that attends only to itself, the filler included."""
         # A document of its own: pads behind the last document would be tokens of that one.
-        filler = -sum(self.lengths) % ROW_MULTIPLE
+        filler = self.row_counts.filled(sum(self.lengths)) - sum(self.lengths)
         return self.lengths + ([filler] if filler else [])
 
     @property
@@ -82,6 +82,7 @@ def plan_packs(
     packed: bool = True,
     pad_id: int = 0,
     shared: Sequence[int] = (),
+    row_counts: RowCounts = MULTIPLES,
 ) -> list[Pack]:
     """Sequences of similar length in packs of at most ``budget`` tokens, the longest first.
 
@@ -91,6 +92,7 @@ def plan_packs(
         packed: see :class:`Pack`.
         pad_id: see :class:`Pack`.
         shared: how many of the first tokens of each are left out, since a kept prefix has them; empty for none.
+        row_counts: see :class:`Pack`.
 
     The same sequences always give the same packs. A sequence longer than the budget is a pack of its own; the pads of
     padded rows count, the filler of a packed row does not.
@@ -107,7 +109,5 @@ def plan_packs(
             used, size = 0, len(sequences[row])
         groups[-1].append(row)
         used += size
-    return [
-        Pack(tuple(rows), tuple(sequences[row] for row in rows), packed, pad_id, tuple(shared[row] for row in rows))
-        for rows in groups
-    ]
+    made = ((tuple(rows), tuple(sequences[row] for row in rows), tuple(shared[row] for row in rows)) for rows in groups)
+    return [Pack(rows, ids, packed, pad_id, kept, row_counts) for rows, ids, kept in made]

@@ -32,6 +32,7 @@ from moee_topics.encode.models import (
     load_model,
     quantized_as,
     quantized_copy,
+    row_counts_of,
     values_size,
 )
 from moee_topics.encode.pooling import Spans, pool
@@ -128,6 +129,7 @@ class MoEEncoder:
         spec: what the vectors depend on.
         layout: how the documents of a forward pass lie: "packed" end to end without padding; "padded" on the right
             where a model does not keep packed documents apart; "alone", one at a time, where not even that is exact.
+        row_counts: how many tokens a packed row has, filler included.
         tokens_per_batch: tokens in one forward pass.
         beginnings: tokens that documents begin with, by their prompt, where they go through the model once for all.
         report: running totals: documents, tokens, and what was cut.
@@ -148,6 +150,7 @@ class MoEEncoder:
         self._pad_id = next((i for i in fillers if i is not None and 0 <= i < rows), 0)
         with ONE_AT_A_TIME:
             self.layout = choose_layout(model, spec.max_tokens)
+            self.row_counts = row_counts_of(model)
             if spec.reroute:
                 check_rerouting(model, self.layout, depth_of(model.config), spec.model)
         self.beginnings = self._kept_beginnings()
@@ -348,6 +351,7 @@ class MoEEncoder:
             packed=self.packed,
             pad_id=self._pad_id,
             shared=[prompted.shared(sequence.ids) for sequence in sequences] if is_kept else (),
+            row_counts=self.row_counts,
         )
         # Those of no documents come first, so that nothing encoded has the shapes of everything else.
         nothing = {entry: self._of_no_documents(entry) for entry in entries}

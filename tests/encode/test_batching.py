@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.encode.batching import ROW_MULTIPLE, Pack, plan_packs
+from moee_topics.encode.batching import Pack, plan_packs
+from moee_topics.encode.models import RowCounts
 
 LENGTHS = st.lists(st.integers(1, 90), max_size=40)
 
@@ -34,8 +35,14 @@ def test_a_pack_stays_under_the_budget_unless_one_sequence_is_longer(lengths: li
 def test_rows_of_a_packed_product_are_a_multiple_of_64(lengths: list[int]) -> None:
     for pack in plan_packs(sequences(lengths), 256):
         tokens = pack.inputs()["input_ids"].shape[1]
-        assert tokens % ROW_MULTIPLE == 0 and tokens - sum(pack.lengths) < ROW_MULTIPLE
+        assert tokens % 64 == 0 and tokens - sum(pack.lengths) < 64
         assert sum(pack.segments) == tokens
+
+
+def test_a_small_pack_is_filled_up_to_what_rounds_alike() -> None:
+    for length, tokens in ((3, 16), (16, 16), (17, 64), (65, 128)):
+        (pack,) = plan_packs(sequences([length]), 256, row_counts=RowCounts((16,)))
+        assert pack.inputs()["input_ids"].shape == (1, tokens)
 
 
 def test_positions_start_again_with_each_document_and_the_filler_is_one_of_its_own() -> None:

@@ -15,6 +15,7 @@ from .checkpoint import weights_are_here as weights_are_here
 from .experts import Matrices as Matrices
 from .experts import experts_forward as experts_forward
 from .experts import experts_modules as experts_modules
+from .experts import row_counts_of as row_counts_of
 from .experts import weight_names as weight_names
 from .families import Family as Family
 from .loading import ONE_AT_A_TIME as ONE_AT_A_TIME
@@ -27,6 +28,8 @@ from .loading import load_tokenizer as load_tokenizer
 from .mixture_checkpoints import carve_checkpoint as carve_checkpoint
 from .mixture_checkpoints import distil_checkpoint as distil_checkpoint
 from .quantized_copies import quantized_copy as quantized_copy
+from .row_counts import MULTIPLES as MULTIPLES
+from .row_counts import RowCounts as RowCounts
 from .settings import CALIBRATION_TOKENS as CALIBRATION_TOKENS
 from .settings import CarveSettings as CarveSettings
 from .settings import DistilSettings as DistilSettings

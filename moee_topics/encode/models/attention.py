@@ -1,8 +1,9 @@
 """Attention of packed documents: each attends to itself alone, and no mask of quadratic size is made.
 
-On a GPU that has torch's flash attention for rows of several lengths, one kernel does a whole row; elsewhere each
-document goes through ``scaled_dot_product_attention`` by itself. Tokens that documents begin with may have gone through
-the model before: of them there are keys and values alone, which the later tokens of each document attend to.
+On a GPU that has torch's flash attention for rows of several lengths, one kernel does a whole row; elsewhere
+neighbours of one length go through ``scaled_dot_product_attention`` together. Tokens that documents begin with may
+have gone through the model before: of them there are keys and values alone, which the later tokens of each document
+attend to.
 
 In layers that are re-routed every token also attends to the key and value of its document's last token, as if they were
 a prefix. Source: Tang & Yang, "KV-Embedding: Training-free Text Embedding via Internal KV Re-routing in Decoder-only
@@ -236,10 +237,19 @@ def _whole_row(
 
 
 def _one_by_one(query: Tensor, key: Tensor, value: Tensor, segments: _Segments, rule: _Rule) -> Tensor:
-    """(1, T, heads, value head size), document by document."""
-    key, value = (_for_each_head(states, query) for states in (key, value))
-    parts = zip(*(torch.split(states, segments.lengths, dim=2) for states in (query, key, value)), strict=True)
-    return torch.cat([_attend(q, k, v, rule).transpose(1, 2) for q, k, v in parts], dim=1)
+    """(1, T, heads, value head size), neighbours of one length together."""
+    rows = query, *(_for_each_head(states, query) for states in (key, value))
+    # A pack is sorted by length: a thousand words are a handful of runs. With sinks there are scores of tokens by
+    # tokens, which of so many documents at once would take gigabytes.
+    runs = [(length, len([*run])) for length, run in groupby(segments.lengths)]
+    parts, end = [], 0
+    for length, count in runs if rule.sinks is None else [(length, 1) for length in segments.lengths]:
+        start, end = end, end + count * length
+        q, k, v = (
+            states[0, :, start:end].reshape(-1, count, length, states.shape[-1]).transpose(0, 1) for states in rows
+        )
+        parts.append(_attend(q, k, v, rule).transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)[None]
 
 
 def _behind_kept(

@@ -16,14 +16,10 @@ from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
 
 from moee_topics.encode.models import bitsandbytes_blocks
+from moee_topics.encode.models.row_counts import MULTIPLES, Product, RowCounts, counts_for, dense_products
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
-
-# oneDNN keeps a compiled kernel for each number of rows: not filled up, the full OLMoE grows by 5 GB in use. It also
-# makes an embedding independent of its pack.
-ROWS = 64
-"""On a CPU the rows of an expert are filled up to a multiple of this."""
 
 
 def experts_modules(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -38,44 +34,73 @@ def weight_names(experts: Any) -> tuple[str, str]:
     return ("gate_up_proj" if experts.has_gate else "up_proj", "down_proj")
 
 
-def use(model: nn.Module) -> int:
-    """Gives the experts of a model this forward; returns how many layers took it (0: their class allows no other)."""
+def use(model: Any) -> int:
+    """Gives the experts of a model on a CPU this forward.
+
+    Returns:
+        How many layers took it (0: their class allows no other).
+    """
     layers = [experts for _, experts in experts_modules(model)]
     for experts in layers:
         experts.config._experts_implementation = IMPLEMENTATION
+        matrices = [Matrices(experts, name, model.dtype) for name in weight_names(experts)]
+        experts.row_counts = counts_for(m.product(transposed=experts.is_transposed) for m in matrices)
     return len(layers)
 
 
+def row_counts_of(model: Any) -> RowCounts:
+    """The numbers of rows that a pack of a model can have; on a GPU multiples of 64 alone."""
+    if model.device.type != "cpu":
+        return MULTIPLES
+    products = [*dense_products(model, model.dtype)]
+    k = getattr(model.config.get_text_config(), "num_experts_per_tok", None) or 0
+    for _, experts in experts_modules(model):
+        if is_mostly_active(experts, k):  # whose rows are those of the pack
+            count, hidden, width = Matrices(experts, "down_proj", model.dtype).shape
+            products.append(Product((1 + experts.has_gate) * count * width, hidden, model.dtype))
+            products.append(Product(hidden, count * width, model.dtype, transposed=True))
+    return counts_for(products)
+
+
 class Matrices(Sequence[Tensor]):
-    """The matrices of one projection, one per expert; quantized ones are expanded when they are asked for."""
+    """The matrices of one projection, one per expert; quantized ones are expanded when they are asked for.
+
+    Attributes:
+        shape: (experts, rows, columns).
+    """
 
     def __init__(self, experts: Any, name: str, dtype: torch.dtype) -> None:
         self.bias: Tensor | None = getattr(experts, f"{name}_bias") if experts.has_bias else None
         self._weight: Tensor = getattr(experts, name)
         self._kind: Kind | None = getattr(experts, "quantized_kind", None)
         self._dtype = dtype
-        self._shape: tuple[int, ...] = tuple(self._weight.shape)
+        self.shape: tuple[int, ...] = tuple(self._weight.shape)
         if self._kind is not None:
             parts = quantized_parts(experts, name)
-            self._shape = experts.quantized_shapes[name]
-            self._absmax = bitsandbytes_blocks.scales(parts, self._kind).view(self._shape[0], -1)
-            self._weight = self._weight.view(self._shape[0], -1)
+            self.shape = experts.quantized_shapes[name]
+            self._absmax = bitsandbytes_blocks.scales(parts, self._kind).view(self.shape[0], -1)
+            self._weight = self._weight.view(self.shape[0], -1)
 
     def __len__(self) -> int:
-        return self._shape[0]
+        return self.shape[0]
 
     def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
         if self._kind is None:
             return self._weight[index]
         flat = bitsandbytes_blocks.dequantize(self._weight[index], self._absmax[index], self._kind, self._dtype)
-        return flat.view(self._shape[1:])
+        return flat.view(self.shape[1:])
 
     def all(self) -> Tensor:
         """Every matrix, shape (experts, rows, columns)."""
         if self._kind is None:
             return self._weight
         flat = bitsandbytes_blocks.dequantize(self._weight.view(-1), self._absmax.view(-1), self._kind, self._dtype)
-        return flat.view(self._shape)
+        return flat.view(self.shape)
+
+    def product(self, *, transposed: bool) -> Product:
+        """What the kernel of a product with one of them is chosen by."""
+        first, second = self.shape[1:]
+        return Product(second, first, self._dtype, True) if transposed else Product(first, second, self._dtype)
 
 
 def quantized_parts(module: nn.Module, name: str) -> dict[str, Tensor]:
@@ -143,13 +168,13 @@ def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_
     weights = top_k_weights.reshape(-1)[order].float()[:, None]
     # Summed in float32 and in the order of the experts, so that a vector does not depend on its neighbours.
     total = torch.zeros(hidden_states.shape, dtype=torch.float32, device=hidden_states.device)
-    start = 0
+    row_counts, start = getattr(experts, "row_counts", MULTIPLES), 0
     # The one place where the layer waits for the device.
     for expert, count in enumerate(torch.bincount(chosen, minlength=len(up))[: len(up)].tolist()):
         rows, start = slice(start, start + count), start + count
         if not count:
             continue
-        states = hidden_states.new_zeros(-(-count // ROWS) * ROWS, hidden_states.shape[-1])
+        states = hidden_states.new_zeros(row_counts.filled(count), hidden_states.shape[-1])
         torch.index_select(hidden_states, 0, tokens[rows], out=states[:count])
         output = _project(experts, _activated(experts, _project(experts, states, up, expert)), down, expert)
         if experts.has_post_expert_norm:
