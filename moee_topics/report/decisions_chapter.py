@@ -84,4 +84,4 @@ MARKUP = """\
     decisions.yaml and applied again by every update.</p>
 """
 
-CHAPTER = Chapter("decisions", "Decisions", decisions, MARKUP)
+CHAPTER: Chapter = Chapter("decisions", "Decisions", decisions, MARKUP)

@@ -63,4 +63,4 @@ MARKUP = """\
   <p class="print-only">The documents are in the report file and in documents.parquet; they are not printed.</p>
 """
 
-CHAPTER = Chapter("documents", "Documents", documents, MARKUP)
+CHAPTER: Chapter = Chapter("documents", "Documents", documents, MARKUP)

@@ -134,4 +134,4 @@ MARKUP = """\
   </table></div>{% endif %}
 """
 
-CHAPTER = Chapter("drift", "Drift", drift, MARKUP)
+CHAPTER: Chapter = Chapter("drift", "Drift", drift, MARKUP)

@@ -94,4 +94,4 @@ MARKUP = """\
   </tbody></table></div>
 """
 
-CHAPTER = Chapter("experts", "Experts", experts, MARKUP)
+CHAPTER: Chapter = Chapter("experts", "Experts", experts, MARKUP)

@@ -24,4 +24,4 @@ MARKUP = """\
     {% endfor %}</tbody></table></div></div>
 """
 
-CHAPTER = Chapter("hierarchy", "Hierarchy", hierarchy, MARKUP)
+CHAPTER: Chapter = Chapter("hierarchy", "Hierarchy", hierarchy, MARKUP)

@@ -77,4 +77,4 @@ MARKUP = """\
     <table id="confusion" class="matrix"></table></div>
 """
 
-CHAPTER = Chapter("labels", "Labels", labels, MARKUP)
+CHAPTER: Chapter = Chapter("labels", "Labels", labels, MARKUP)

@@ -52,4 +52,4 @@ MARKUP = """\
   </div>
 """
 
-CHAPTER = Chapter("outliers", "Outliers", outliers, MARKUP)
+CHAPTER: Chapter = Chapter("outliers", "Outliers", outliers, MARKUP)

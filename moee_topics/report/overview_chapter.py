@@ -111,4 +111,4 @@ MARKUP = """\
   {% endif %}
 """
 
-CHAPTER = Chapter("overview", "Overview", overview, MARKUP)
+CHAPTER: Chapter = Chapter("overview", "Overview", overview, MARKUP)

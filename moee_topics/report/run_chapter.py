@@ -68,4 +68,4 @@ MARKUP = """\
     </li>{% endfor %}</ul>
 """
 
-CHAPTER = Chapter("run", "This run", this_run, MARKUP)
+CHAPTER: Chapter = Chapter("run", "This run", this_run, MARKUP)

@@ -119,4 +119,4 @@ MARKUP = """\
     smallest topic size is scaled by the same share.{% endif %}</p>{% endif %}
 """
 
-CHAPTER = Chapter("stability", "Stability", stability, MARKUP)
+CHAPTER: Chapter = Chapter("stability", "Stability", stability, MARKUP)

@@ -21,4 +21,4 @@ MARKUP = """\
   <div id="time-charts" class="multiples"></div>
 """
 
-CHAPTER = Chapter("time", "Over time", over_time, MARKUP)
+CHAPTER: Chapter = Chapter("time", "Over time", over_time, MARKUP)

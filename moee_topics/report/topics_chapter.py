@@ -97,4 +97,4 @@ MARKUP = """\
   </div>
 """
 
-CHAPTER = Chapter("topics", "Topics", topics, MARKUP)
+CHAPTER: Chapter = Chapter("topics", "Topics", topics, MARKUP)
