@@ -1,10 +1,13 @@
-"""Speed and memory of the encoder beside two plain baselines, at the width of OLMoE with random weights.
+"""Speed, memory and truth of the encoder beside its peers, at the width of OLMoE with random weights.
 
-    python benchmarks/bench.py                  2 layers, some minutes on two cores
-    python benchmarks/bench.py --layers 16      the whole model
+    python benchmarks/bench.py                               2 layers, under 20 minutes on two cores
+    python benchmarks/bench.py --layers 16 --documents 4     the whole model
 
-The variants run in turn, one after the other in each round, so that a ratio compares what ran at the same time.
-Writes JSON, a plot and a Markdown table into benchmarks/results.
+Every way reads the same texts, none of which is so long that one of them would cut it: 1, 4 and 64 documents as long
+as posts, and 1,000 words. The ways run in turn, one after the other in each round, so that a ratio compares what ran at
+the same time; seconds are the processor's unless ``--clock wall`` is given. A peer that is not installed (llama.cpp:
+``pip install xllamacpp gguf``) is left out by name.
+Writes JSON, a plot of speed against cosine and a Markdown table into benchmarks/results.
 """
 
 from __future__ import annotations
@@ -17,11 +20,10 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,17 @@ import torch
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import checkpoint, variants
+from benchmarks import ceilings, checkpoint, llama, variants
 from benchmarks.checkpoint import Shape
+from benchmarks.variants import MAX_TOKENS, PROMPT
 from benchmarks.workers import Loaded, Round, Worker
 
 RESULTS = Path(__file__).with_name("results")
-PACKAGES = ("moee-topics", "torch", "transformers", "bitsandbytes", "sentence-transformers", "safetensors", "numpy")
+PACKAGES = (
+    *("moee-topics", "torch", "transformers", "bitsandbytes", "sentence-transformers", "safetensors", "numpy"),
+    *("xllamacpp", "gguf"),
+)
+FLAGS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "neon", "bf16", "sve")
 
 
 @dataclass(frozen=True)
@@ -44,92 +51,121 @@ class Settings:
     """What is run."""
 
     layers: int = 2
-    documents: int = 64
+    documents: tuple[int, ...] = (1, 4, 64)
+    """How many documents are given in one call; each number is a run of its own."""
+    words: int = 1000
+    """Single words in one more call, as BERTopic asks for them; 0 for none."""
     rounds: int = 3
     exact_documents: int = 16
-    """Documents that also run in float32, four times as slow, to compare vectors with."""
+    """Documents of the largest run whose vectors are compared with those in float32."""
     device: str = "cpu"
     threads: int = 2
     one_at_a_time: bool = False
-    clock: str = "wall"
-    """Or "processor": processor seconds, the better measure of one thread on a machine where other work runs."""
+    clock: str = "processor"
+    """Processor seconds, the better measure where other work runs; or "wall"."""
     variants: tuple[str, ...] = variants.NAMES
+
+
+@dataclass(frozen=True)
+class Call:
+    """The texts of one call, and what they are at least."""
+
+    texts: list[str]
+    tokens: int
+    flops: float
 
 
 @dataclass
 class Measured:
-    """All that was seen of one variant."""
+    """All that was seen of one variant: rounds by the name of the call."""
 
     loaded: Loaded
     vectors: variants.Vectors | None = None
-    rounds: list[Round] = field(default_factory=list)
+    rounds: dict[str, list[Round]] = field(default_factory=dict)
+
+
+def calls_of(settings: Settings, shape: Shape) -> dict[str, Call]:
+    """The calls by name, the one whose vectors are compared last."""
+    tokenizer = checkpoint.word_tokenizer(shape.vocabulary)
+
+    def call(lengths: list[int]) -> Call:
+        texts = checkpoint.texts_of(lengths, shape.vocabulary)
+        ids = tokenizer([PROMPT.format(text=text) for text in texts])["input_ids"]
+        return Call(texts, sum(map(len, ids)), shape.flops([*map(len, ids)]))
+
+    # Between the quotes of an empty document there is no word that keeps them apart, so one of a word is measured.
+    room = MAX_TOKENS - call([1]).tokens + 1
+    named = {f"{settings.words} words": call([1] * settings.words)} if settings.words else {}
+    return named | {f"{n} documents": call(checkpoint.document_lengths(n, room)) for n in sorted(settings.documents)}
 
 
 def run(settings: Settings, shape: Shape, folder: Path) -> dict[str, Any]:
     """Runs every variant and returns the whole result, ready for JSON."""
-    tokenizer = checkpoint.word_tokenizer(shape.vocabulary)
-    room = variants.MAX_TOKENS - len(tokenizer(variants.PROMPT.format(text=""))["input_ids"])
-    texts = checkpoint.texts_of(checkpoint.document_lengths(settings.documents, room), shape.vocabulary)
-    lengths = [len(tokenizer(variants.PROMPT.format(text=text))["input_ids"]) for text in texts]
-    ceilings: list[float] = []
+    calls = calls_of(settings, shape)
+    compared = list(calls)[-1]
+    tops: list[dict[str, float]] = []
     measured: dict[str, Measured] = {}
     for names in batches_that_fit(settings, shape):
         with open_workers(names, folder, settings) as workers:
             measured |= {worker.name: Measured(worker.loaded) for worker in workers}
             for worker in workers:  # the first pass fills caches and is not counted
-                worker.encode(texts[:8])
+                worker.encode(calls[compared].texts[:8])
             for number in range(settings.rounds):
-                ceilings.append(matmul_ceiling(settings, shape))
-                for worker in workers:
-                    entry = measured[worker.name]
-                    entry.vectors, took = worker.encode(texts)
-                    entry.rounds.append(took)
-                    say(f"round {number + 1}: {worker.name} {took.seconds:.1f} s")
-    exact = exact_vectors(texts[: settings.exact_documents], shape, folder, settings)
-    work = Work(len(texts), sum(lengths), shape.flops(lengths), statistics.median(ceilings), settings.clock)
+                tops.append(ceilings.measure(shape.hidden, settings.device, settings.threads, settings.clock))
+                for name, call in calls.items():
+                    for worker in workers:
+                        entry = measured[worker.name]
+                        entry.vectors, took = worker.encode(call.texts)
+                        entry.rounds.setdefault(name, []).append(took)
+                        say(f"round {number + 1}, {name}: {worker.name} {seconds_of(took, settings.clock):.2f} s")
+    texts = calls[compared].texts[: settings.exact_documents]
+    exact = measured[variants.EXACT].vectors if variants.EXACT in measured else None
+    exact = exact or exact_vectors(texts, shape, folder, settings)
+    best = {kind: statistics.median(top[kind] for top in tops) for kind in tops[0]}
     return surroundings(settings) | {
         "settings": asdict(settings) | {"shape": asdict(shape), "batches": BATCHES},
-        "work": asdict(work) | {"floor_seconds": work.flops / work.ceiling, "ceilings": ceilings},
-        "variants": {name: summary(entry, work, measured, exact) for name, entry in measured.items()},
+        "ceilings": {"flops_per_second": best, "rounds": tops},
+        "calls": {name: {"texts": len(c.texts), "tokens": c.tokens, "flops": c.flops} for name, c in calls.items()},
+        "compared": compared,
+        "variants": {
+            name: summary(name, measured, calls, best, settings)
+            | {"agreement_with_fp32": agreement(entry.vectors, exact, len(texts))}
+            for name, entry in measured.items()
+        },
     }
 
 
-@dataclass(frozen=True)
-class Work:
-    """What there was to do, and how fast the device multiplies bfloat16 matrices at best (FLOP/s)."""
-
-    documents: int
-    tokens: int
-    flops: float
-    ceiling: float
-    clock: str
-
-
 def summary(
-    entry: Measured, work: Work, all_measured: dict[str, Measured], exact: variants.Vectors | None
+    name: str, measured: dict[str, Measured], calls: dict[str, Call], best: dict[str, float], settings: Settings
 ) -> dict[str, Any]:
-    """Medians over the rounds of one variant, and its ratios to the baselines in the same rounds."""
-    seconds = statistics.median(seconds_of(took, work.clock) for took in entry.rounds)
-    peak = max(took.peak_memory_bytes for took in entry.rounds)
+    """Medians over the rounds of one variant in each call, and its ratios to the baselines in the same rounds."""
+    entry, clock = measured[name], settings.clock
+    peak = max(took.peak_memory_bytes for rounds in entry.rounds.values() for took in rounds)
+    ceiling = best.get(variants.ARITHMETIC.get(name, "bfloat16")) or best["float32"]
+    found = {}
+    for called, call in calls.items():
+        seconds = statistics.median(seconds_of(took, clock) for took in entry.rounds[called])
+        found[called] = {
+            "seconds": seconds,
+            "tokens_per_second": call.tokens / seconds,
+            "share_of_ceiling": call.flops / seconds / ceiling,
+            "speed_up_over": {
+                other: speed_up(entry.rounds[called], measured[other].rounds[called], clock)
+                for other in sorted(measured.keys() & BASELINES)
+            },
+            "rounds": [asdict(took) for took in entry.rounds[called]],
+        }
     return {
-        "seconds": seconds,
-        "documents_per_second": work.documents / seconds,
-        "tokens_per_second": work.tokens / seconds,
-        "share_of_ceiling": work.flops / seconds / work.ceiling,
-        "speed_up_over": {
-            name: speed_up(entry, all_measured[name], work.clock) for name in all_measured.keys() & BASELINES
-        },
+        "calls": found,
         "loading": asdict(entry.loaded),
         "peak_memory_bytes": peak,
         "memory_above_model_bytes": peak - entry.loaded.memory_bytes,
-        "agreement_with_fp32": agreement(entry.vectors, exact),
-        "rounds": [asdict(took) for took in entry.rounds],
     }
 
 
 BATCHES = {"reference": variants.BATCH_REFERENCE, "sentence-transformers": variants.BATCH_SENTENCE_TRANSFORMERS}
 IDLE_BYTES, WORKING_BYTES = 0.6e9, 5e9
-BASELINES = {"reference", "sentence-transformers"}
+BASELINES = {"reference", "sentence-transformers", *llama.KINDS}
 
 
 def seconds_of(took: Round, clock: str) -> float:
@@ -137,19 +173,22 @@ def seconds_of(took: Round, clock: str) -> float:
     return took.cpu_seconds if clock == "processor" else took.seconds
 
 
-def speed_up(entry: Measured, baseline: Measured, clock: str = "wall") -> float:
-    """Median over the rounds of the baseline's seconds by this one's."""
-    pairs = zip(entry.rounds, baseline.rounds, strict=True)
-    return statistics.median(seconds_of(theirs, clock) / seconds_of(mine, clock) for mine, theirs in pairs)
+def speed_up(mine: list[Round], theirs: list[Round], clock: str = "processor") -> float:
+    """Median over the rounds of the baseline's seconds by those of another way."""
+    pairs = zip(mine, theirs, strict=True)
+    return statistics.median(seconds_of(their, clock) / seconds_of(my, clock) for my, their in pairs)
 
 
-def agreement(vectors: variants.Vectors | None, exact: variants.Vectors | None) -> dict[str, float] | None:
-    """Cosine with the float32 vectors, mean and smallest over the documents."""
+def agreement(
+    vectors: variants.Vectors | None, exact: variants.Vectors | None, documents: int | None = None
+) -> dict[str, float] | None:
+    """Cosine with the float32 vectors of the first documents, mean and smallest."""
     if vectors is None or exact is None:
         return None
-    found = _cosines("hidden_states", vectors.hidden_states, exact.hidden_states)
+    found = _cosines("hidden_states", vectors.hidden_states[:documents], exact.hidden_states[:documents])
     if vectors.router_logits is not None and exact.router_logits is not None:
-        found |= _cosines("routing_weights", *(_weights(v.router_logits) for v in (vectors, exact)))
+        weights = (_weights(v.router_logits[:documents]) for v in (vectors, exact))
+        found |= _cosines("routing_weights", *weights)
     return found
 
 
@@ -164,30 +203,11 @@ def _cosines(name: str, some: np.ndarray, exact: np.ndarray) -> dict[str, float]
     return {f"{name}_mean": float(cosines.mean()), f"{name}_smallest": float(cosines.min())}
 
 
-def matmul_ceiling(settings: Settings, shape: Shape, seconds: float = 0.5) -> float:
-    """Best bfloat16 FLOP/s of a linear layer of the model's width, over several numbers of rows."""
-    torch.set_num_threads(settings.threads)
-    weight = torch.randn(shape.hidden, shape.hidden, device=settings.device, dtype=torch.bfloat16)
-    sizes = (512, 1024, 4096) if settings.device == "cpu" else (4096, 8192, 16384)
-    now = time.process_time if settings.clock == "processor" else time.perf_counter
-    return max(_flops_per_second(weight, rows, seconds, now) for rows in sizes)
-
-
-def _flops_per_second(weight: torch.Tensor, rows: int, seconds: float, now: Callable[[], float]) -> float:
-    states = torch.randn(rows, len(weight), device=weight.device, dtype=weight.dtype)
-    best, until = 0.0, now() + seconds
-    while now() < until:
-        start = now()
-        torch.nn.functional.linear(states, weight)
-        if weight.device.type == "cuda":
-            torch.cuda.synchronize()
-        best = max(best, 2 * rows * weight.numel() / (now() - start))
-    return best
-
-
 def batches_that_fit(settings: Settings, shape: Shape) -> list[list[str]]:
     """All variants together if they fit into memory, so that their rounds alternate; else one at a time."""
-    names = list(settings.variants)
+    names = [name for name in settings.variants if not (name in llama.KINDS and llama.lacking())]
+    for name in set(settings.variants) - set(names):
+        say(f"left out {name}: {llama.lacking()} is not installed")
     models = sum(variants.BYTES_PER_PARAMETER.get(name, 2.0) * shape.parameters + IDLE_BYTES for name in names)
     needed = models + WORKING_BYTES
     together = needed < free_memory(settings.device) and not settings.one_at_a_time
@@ -226,7 +246,18 @@ def machine(settings: Settings) -> dict[str, Any]:
     """What it ran on."""
     device = _cpu_name() if settings.device == "cpu" else torch.cuda.get_device_name()
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
-    return {"device": device, "cores": os.cpu_count(), "system": platform.system(), "load_average_after": load}
+    abilities = torch.cpu.get_capabilities()
+    flags = [name for name in FLAGS if abilities.get(name)]
+    kernels = {name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ}
+    return {
+        "device": device,
+        "flags": flags,
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "limits": kernels,
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "load_average_after": load,
+    }
 
 
 def surroundings(settings: Settings) -> dict[str, Any]:
@@ -234,8 +265,15 @@ def surroundings(settings: Settings) -> dict[str, Any]:
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(settings),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _cpu_name() -> str:
@@ -245,38 +283,41 @@ def _cpu_name() -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result as a Markdown table."""
-    head = "| way | documents/s | tokens/s | × reference | × sentence-transformers | share of ceiling | "
-    lines = [head + "peak memory, GB | cosine with fp32 |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    """The result as a Markdown table: of each call the ratio to the reference way, of the last one everything."""
+    calls, last = list(result["calls"]), result["compared"]
+    head = ["way", *(f"tokens/s, {name}" for name in calls), f"of its ceiling, {last}"]
+    head += [f"x {name}" for name in sorted(BASELINES)] + ["peak memory, GB", "cosine with fp32, mean", "smallest"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
     for name, found in result["variants"].items():
-        ratios = [f"{found['speed_up_over'].get(baseline, float('nan')):.2f}" for baseline in sorted(BASELINES)]
-        cosine = found["agreement_with_fp32"]
-        cells = [name, f"{found['documents_per_second']:.2f}", f"{found['tokens_per_second']:.0f}", *ratios]
-        cells += [f"{found['share_of_ceiling']:.0%}", f"{found['peak_memory_bytes'] / 1e9:.2f}"]
-        cells.append(f"{cosine['hidden_states_mean']:.4f}" if cosine else "-")
+        of_last, cosine = found["calls"][last], found["agreement_with_fp32"]
+        cells = [name, *(f"{found['calls'][call]['tokens_per_second']:,.0f}" for call in calls)]
+        cells.append(f"{of_last['share_of_ceiling']:.0%}")
+        ratios = of_last["speed_up_over"]
+        cells += [f"{ratios[other]:.2f}" if other in ratios else "" for other in sorted(BASELINES)]
+        cells.append(f"{found['peak_memory_bytes'] / 1e9:.2f}")
+        cells += [f"{cosine[f'hidden_states_{kind}']:.4f}" if cosine else "" for kind in ("mean", "smallest")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Tokens per second beside the ceiling, and peak memory, as bars."""
+    """Tokens per second against what is lost of the cosine with float32, a point for each way."""
     from matplotlib.figure import Figure
 
-    found, work = result["variants"], result["work"]
-    names = list(found)
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    speed, memory = figure.subplots(1, 2, sharey=True)
-    speed.barh(names, [found[name]["tokens_per_second"] for name in names], color="#3b6ea5")
-    speed.axvline(
-        work["tokens"] / work["floor_seconds"], color="#b03a2e", linestyle="--", label="matrix-multiply ceiling"
-    )
-    speed.set_xlabel("tokens per second")
-    speed.legend(loc="lower right", frameon=False)
-    memory.barh(names, [found[name]["peak_memory_bytes"] / 1e9 for name in names], color="#7a9e5f")
-    memory.set_xlabel("peak memory, GB")
-    speed.invert_yaxis()
-    layers = result["settings"]["layers"]
-    figure.suptitle(f"OLMoE width, {layers} layers, {work['documents']} documents, {result['machine']['device']}")
+    last, layers = result["compared"], result["settings"]["layers"]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, found in result["variants"].items():
+        if found["agreement_with_fp32"]:
+            lost = max(1 - found["agreement_with_fp32"]["hidden_states_mean"], 1e-7)
+            speed = found["calls"][last]["tokens_per_second"]
+            axes.scatter([lost], [speed], color="#b03a2e" if name in variants.OURS else "#3b6ea5")
+            axes.annotate(name, (lost, speed), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.invert_xaxis()  # the better is up and to the right
+    axes.set_xlabel("1 - cosine with float32, mean")
+    axes.set_ylabel(f"tokens a {result['settings']['clock']} second, {last}")
+    axes.set_title(f"OLMoE's width, {layers} layers, {', '.join(result['machine']['flags'])}", fontsize=9)
     figure.savefig(path)
 
 
@@ -296,19 +337,21 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=2, help="layers of the model; OLMoE-1B-7B has 16")
-    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--documents", default="1,4,64", help="documents of each call, separated by commas")
+    parser.add_argument("--words", type=int, default=1000, help="single words in one more call; 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", default=",".join(variants.NAMES), help="names, separated by commas")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--clock", choices=("wall", "processor"), default="wall", help="processor: for a busy machine")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="processor", help="of every second")
     parser.add_argument("--one-at-a-time", action="store_true", help="each variant alone in memory, rounds not in turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        "--exact-documents", type=int, default=16, help="documents that also run in float32; 0 for none"
+        "--exact-documents", type=int, default=16, help="documents that are compared with float32; 0 for none"
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = vars(parser.parse_args(arguments))
     output: Path = given.pop("output")
+    given["documents"] = tuple(int(count) for count in given["documents"].split(","))
     settings = replace(Settings(), **given | {"variants": tuple(given["variants"].split(","))})
     shape = Shape(layers=settings.layers)
     folder = Path(tempfile.mkdtemp(prefix="olmoe-"))

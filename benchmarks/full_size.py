@@ -124,7 +124,7 @@ def run(settings: bench.Settings, shape: Shape, folder: Path) -> dict[str, Any]:
     """The whole proof, ready for JSON."""
     say(f"a checkpoint of {shape.parameters / 1e9:.2f} billion random weights")
     size = make_checkpoint(folder, shape)
-    texts, source = posts(settings.documents)
+    texts, source = posts(settings.documents[0])
     say("loading in nf4, encoding, saving")
     first = apart(prove, folder, texts, settings.threads)
     say("loading what was saved")
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=bench.RESULTS / "full-size-nf4.json")
     parser.add_argument("--note", default="", help="what else ran on the machine")
     given = parser.parse_args(arguments)
-    settings = bench.Settings(given.layers, given.documents, device="cpu", threads=given.threads)
+    settings = bench.Settings(given.layers, (given.documents,), device="cpu", threads=given.threads)
     temporary = Path(tempfile.mkdtemp(prefix="olmoe-"))
     try:
         result = run(settings, Shape(layers=given.layers), given.folder or temporary / "olmoe")

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import llama
+
 Texts = list[str]
 PROMPT = 'This sentence : "{text}" means in one word:"'
 MAX_TOKENS = 512
@@ -70,6 +72,38 @@ def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
     return model, encode
 
 
+def grouped_experts(folder: Path, device: str) -> tuple[Any, Encode]:
+    """transformers' own grouped experts: the base model, sorted by length, right padding, all routers kept."""
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16, experts_implementation="grouped_mm")
+    model, tokenizer = model.to(device).eval(), AutoTokenizer.from_pretrained(folder, padding_side="right")
+
+    def encode(texts: Texts) -> Vectors:
+        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        hidden, routers = [], []
+        for start in range(0, len(texts), BATCH_REFERENCE):
+            batch = [PROMPT.format(text=texts[row]) for row in order[start : start + BATCH_REFERENCE]]
+            inputs = tokenizer(batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+            inputs = {name: inputs[name].to(device) for name in ("input_ids", "attention_mask")}
+            with torch.inference_mode():
+                out = model(**inputs, output_router_logits=True, use_cache=False)
+            rows, last = torch.arange(len(batch), device=device), inputs["attention_mask"].sum(1) - 1
+            hidden.append(out.last_hidden_state[rows, last].float().cpu())
+            layers = [scores.view(len(batch), -1, scores.shape[-1])[rows, last] for scores in out.router_logits]
+            routers.append(torch.stack(layers, dim=1).float().cpu())
+        back = np.argsort(order)
+        return Vectors(torch.cat(hidden).numpy()[back], torch.cat(routers).numpy()[back])
+
+    return model, encode
+
+
+def llama_cpp(folder: Path, kind: str) -> tuple[Any, Encode]:
+    """llama.cpp in embedding mode, which says nothing of routing."""
+    server, encode = llama.encoder(folder, kind, PROMPT, MAX_TOKENS)
+    return server, lambda texts: Vectors(encode(texts), None)
+
+
 def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Encode]:
     """``MoEEncoder`` of this package."""
     from moee_topics.encode import MoEEncoder
@@ -91,10 +125,17 @@ def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
         return reference(folder, device)
     if name == "sentence-transformers":
         return sentence_transformers(folder, device)
+    if name == "grouped experts":
+        return grouped_experts(folder, device)
+    if name in llama.KINDS:
+        return llama_cpp(folder, llama.KINDS[name])
     quantize, dtype = {"fp32": ("none", "float32"), "bf16": ("none", "bfloat16")}.get(name, (name, "bfloat16"))
     return ours(folder, device, quantize, dtype)
 
 
-NAMES = ("reference", "sentence-transformers", "bf16", "int8", "nf4")
+OURS = ("fp32", "bf16", "int8", "nf4")
+NAMES = ("reference", "sentence-transformers", "grouped experts", *llama.KINDS, *OURS)
 EXACT = "fp32"
-BYTES_PER_PARAMETER = {"fp32": 4.0, "int8": 1.1, "nf4": 0.6}
+ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(llama.KINDS, "int8")
+"""What the ways multiply in, where it is not bfloat16."""
+BYTES_PER_PARAMETER = {"fp32": 4.0, "int8": 1.1, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7}

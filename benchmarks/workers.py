@@ -74,7 +74,9 @@ def anonymous_bytes() -> int:
 
 
 def tensor_bytes(model: Any) -> int:
-    """All parameters and buffers, shared ones once."""
+    """All parameters and buffers, shared ones once; 0 of what is no module of torch."""
+    if not isinstance(model, torch.nn.Module):
+        return 0
     return sum({t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}.values())
 
 

@@ -14,10 +14,10 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, controls, drift, scale, updates, variants, workers
-from benchmarks.bench import Measured, Settings
+from benchmarks import bench, checkpoint, controls, drift, llama, scale, updates, variants, workers
+from benchmarks.bench import Settings
 from benchmarks.checkpoint import Shape
-from benchmarks.workers import Loaded, Round
+from benchmarks.workers import Round
 from moee_topics.encode import MoEEncoder, carve_checkpoint
 from moee_topics.topics import Topic, TopicResult
 
@@ -65,37 +65,64 @@ def test_lengths_follow_the_quantiles_and_are_cut() -> None:
 
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_every_variant_gives_nearly_the_exact_vectors(folder: Path, name: str) -> None:
+    if name in llama.KINDS and (package := llama.lacking()):
+        pytest.skip(f"{package} is not installed")
     texts = checkpoint.texts_of([5, 40, 0, 17, 3], TINY.vocabulary)
     exact = variants.load(variants.EXACT, folder, "cpu")[1](texts)
     found = variants.load(name, folder, "cpu")[1](texts)
-    least = 0.97 if name == "nf4" else 0.999
+    least = 0.97 if name in ("nf4", "llama.cpp Q4_0") else 0.999
     assert all(value > least for value in bench.agreement(found, exact).values())
     assert found.hidden_states.shape == (5, 64)
-    if name != "sentence-transformers":
+    if found.router_logits is not None:
         assert found.router_logits.shape == (5, 2, 8)
 
 
 def test_a_run_writes_json_table_and_plot(folder: Path, tmp_path: Path) -> None:
-    settings = Settings(documents=6, rounds=2, exact_documents=3, threads=1, variants=("reference", "nf4"))
+    settings = Settings(
+        documents=(2, 6), words=5, rounds=2, exact_documents=3, threads=1, variants=("reference", "fp32", "nf4")
+    )
     result = bench.run(settings, TINY, folder)
     bench.write(result, tmp_path, "tiny")
     saved = json.loads((tmp_path / "tiny.json").read_text(encoding="utf-8"))
-    assert saved["variants"].keys() == {"reference", "nf4"}
-    assert saved["variants"]["reference"]["speed_up_over"] == {"reference": 1.0}
-    assert saved["variants"]["nf4"]["agreement_with_fp32"]["hidden_states_mean"] > 0.97
-    assert (
-        saved["variants"]["nf4"]["loading"]["tensor_bytes"] < saved["variants"]["reference"]["loading"]["tensor_bytes"]
-    )
-    assert len(saved["variants"]["nf4"]["rounds"]) == len(saved["work"]["ceilings"]) == 2
-    assert saved["machine"]["device"]
-    assert saved["versions"]["torch"] == torch.__version__
+    reference, nf4 = saved["variants"]["reference"], saved["variants"]["nf4"]
+    assert list(reference["calls"]) == ["5 words", "2 documents", "6 documents"]
+    assert all(call["speed_up_over"] == {"reference": 1.0} for call in reference["calls"].values())
+    assert nf4["agreement_with_fp32"]["hidden_states_mean"] > 0.97
+    assert saved["variants"]["fp32"]["agreement_with_fp32"]["hidden_states_smallest"] > 0.99999
+    assert nf4["loading"]["tensor_bytes"] < reference["loading"]["tensor_bytes"]
+    assert len(nf4["calls"]["5 words"]["rounds"]) == len(saved["ceilings"]["rounds"]) == 2
+    assert all(rate > 0 for rate in saved["ceilings"]["flops_per_second"].values())
+    assert saved["machine"]["device"] and saved["versions"]["torch"] == torch.__version__
     assert (tmp_path / "tiny.svg").stat().st_size > 1000
-    assert (tmp_path / "tiny.md").read_text(encoding="utf-8").count("\n") == 4
+    assert (tmp_path / "tiny.md").read_text(encoding="utf-8").count("\n") == 5
+
+
+def test_no_way_has_to_cut_a_document() -> None:
+    calls = bench.calls_of(Settings(documents=(64, 1), words=3), TINY)
+    tokenizer = checkpoint.word_tokenizer(TINY.vocabulary)
+    assert list(calls) == ["3 words", "1 documents", "64 documents"]
+    sizes = [len(tokenizer(variants.PROMPT.format(text=text))["input_ids"]) for text in calls["64 documents"].texts]
+    assert max(sizes) == variants.MAX_TOKENS and sum(sizes) == calls["64 documents"].tokens
+
+
+def test_a_peer_that_is_not_installed_is_left_out_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(llama, "lacking", lambda: "xllamacpp")
+    assert bench.batches_that_fit(Settings(variants=("nf4", "llama.cpp Q8_0")), TINY) == [["nf4"]]
+    assert capsys.readouterr().out == "left out llama.cpp Q8_0: xllamacpp is not installed\n"
+
+
+def test_the_weights_of_a_checkpoint_have_the_names_and_shapes_of_llama_cpp(folder: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    fields = gguf.GGUFReader(llama.write_gguf(folder, "Q8_0"))
+    shapes = {tensor.name: tensor.shape.tolist() for tensor in fields.tensors}
+    assert shapes["blk.1.ffn_down_exps.weight"] == [64, 64, 8] and shapes["token_embd.weight"] == [64, 128]
+    assert len(shapes) == 3 + 2 * 12
 
 
 def test_ratios_are_medians_over_the_same_rounds() -> None:
-    rounds = [[Round(s, s, 0) for s in seconds] for seconds in ([2.0, 8.0, 9.0], [1.0, 2.0, 4.5])]
-    slow, fast = (Measured(Loaded(0, 0, 0, 0), rounds=some) for some in rounds)
+    slow, fast = ([Round(s, s, 0) for s in seconds] for seconds in ([2.0, 8.0, 9.0], [1.0, 2.0, 4.5]))
     assert bench.speed_up(fast, slow) == 2.0
     assert bench.speed_up(slow, slow) == 1.0
 
