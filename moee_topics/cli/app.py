@@ -65,7 +65,7 @@ groups = {
             topic_commands.topics_apply,
             topic_commands.topics_undo,
         ],
-        help="List the topics of a run, and decide on them: every decision is a version, and holds after updates.",
+        help="List the topics of a run, and decide on them.",
     ),
     "recipes": group_of(
         [recipe_commands.ls, recipe_commands.show_recipe, recipe_commands.cp, recipe_commands.check],

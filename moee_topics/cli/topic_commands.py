@@ -26,7 +26,7 @@ WORDS_SHOWN, DOCUMENTS_SHOWN = 8, 5
 
 @command("moee-topics topics ls runs/posts", name="ls")
 def topics_ls(run: RunPath, as_json: Json = False) -> None:
-    """List the topics of a run, and what was decided about them.
+    """List topics, and what was decided about them.
 
     A decision is applied, settled (nothing is left to do), in conflict with the topics as they are, or still waiting
     in decisions.yaml for the next update or `topics apply`.
@@ -49,7 +49,10 @@ def topics_ls(run: RunPath, as_json: Json = False) -> None:
 
 @command("moee-topics topics show runs/posts 3", name="show")
 def topics_show(run: RunPath, topic: TopicId, as_json: Json = False) -> None:
-    """Show one topic: its words, the documents that stand for it, and what was decided and noted."""
+    """Show one topic.
+
+    Its words, the documents that stand for it, and what was decided and noted.
+    """
     from moee_topics.run_folder import RunFolder
 
     folder = RunFolder.read(run)
@@ -70,7 +73,10 @@ def topics_name(
     *,
     manner: Manner,
 ) -> None:
-    """Give a topic a name, in reports, exports, predictions and BERTopic's custom labels."""
+    """Give a topic a name.
+
+    It stands in reports, exports, predictions and BERTopic's custom labels.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("name", (topic,), text=name)], None, manner)
@@ -78,7 +84,10 @@ def topics_name(
 
 @command("moee-topics topics merge runs/posts 4 7", name="merge")
 def topics_merge(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
-    """Make one topic of several: the first keeps its number."""
+    """Make one topic of several.
+
+    The first keeps its number.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("merge", tuple(topics))], store, manner)
@@ -86,7 +95,10 @@ def topics_merge(run: RunPath, topics: TopicIds, *, store: Store = None, manner:
 
 @command("moee-topics topics drop runs/posts 5", name="drop")
 def topics_drop(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
-    """Take topics away: their documents become outliers."""
+    """Take topics away.
+
+    Their documents become outliers.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("drop", (topic,)) for topic in topics], store, manner)
@@ -101,7 +113,10 @@ def topics_split(
     store: Store = None,
     manner: Manner,
 ) -> None:
-    """Cluster the documents of a topic again, into parts with new numbers (k-means of their vectors)."""
+    """Cluster the documents of a topic again.
+
+    The parts, by k-means of their vectors, have new numbers.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("split", (topic,), parts=parts)], store, manner)
@@ -116,7 +131,10 @@ def topics_pin(
     store: Store = None,
     manner: Manner,
 ) -> None:
-    """Say to which topic documents belong, whatever their vectors say (-- before a topic of -1)."""
+    """Say to which topic documents belong.
+
+    Whatever their vectors say. A topic of -1 needs -- before it.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("pin", (topic,), documents=tuple(documents))], store, manner)
@@ -130,7 +148,10 @@ def topics_note(
     *,
     manner: Manner,
 ) -> None:
-    """Note something on a topic, for the report and for `topics show`."""
+    """Note something on a topic.
+
+    For the report and for `topics show`.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("note", (topic,), text=text)], None, manner)
@@ -143,7 +164,10 @@ def topics_seed(
     *,
     manner: Manner,
 ) -> None:
-    """Give words of a topic that there should be: they guide the next `update --policy refit`."""
+    """Give words of a topic that there should be.
+
+    They guide the next `update --policy refit`.
+    """
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("seed", seeds=tuple(words))], None, manner)
@@ -151,13 +175,19 @@ def topics_seed(
 
 @command("moee-topics topics apply runs/posts   # after decisions.yaml was edited", name="apply")
 def topics_apply(run: RunPath, *, store: Store = None, manner: Manner) -> None:
-    """Apply what was written into decisions.yaml by hand, or copied from another run."""
+    """Apply what decisions.yaml says.
+
+    After it was written by hand, or copied from another run.
+    """
     _decide(run, [], store, manner)
 
 
 @command("moee-topics topics undo runs/posts", name="undo")
 def topics_undo(run: RunPath, *, manner: Manner) -> None:
-    """Take the last decision back: the version before it holds again, and decisions.yaml lacks it."""
+    """Take the last decision back.
+
+    The version before it holds again, and decisions.yaml lacks it.
+    """
     from moee_topics.errors import InputError
     from moee_topics.run import undo
     from moee_topics.run_folder import RunFolder
