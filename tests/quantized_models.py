@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode.models import bitsandbytes_blocks, bitsandbytes_quantizer, deepseek, experts
-from moee_topics.encode.settings import Kind
+from moee_topics.encode.settings import Integer, Kind
 
 SMALL = {
     "vocab_size": 97,
@@ -74,7 +74,7 @@ def make_checkpoint(family: str, folder: Path) -> Path:
 
 
 @cache
-def load(folder: Path, kind: Kind, dtype: torch.dtype = torch.float32) -> Any:
+def load(folder: Path, kind: Kind | Integer, dtype: torch.dtype = torch.float32) -> Any:
     return AutoModel.from_pretrained(
         folder, quantization_config=bitsandbytes_quantizer.BlockwiseConfig(kind), dtype=dtype
     )

@@ -16,7 +16,7 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, loading
+from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -26,7 +26,7 @@ FLAGS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8
 
 def machine_checks() -> list[Check]:
     """Where models run, in which arithmetic, and with how many threads."""
-    return [guarded(check) for check in (device, arithmetic, threads)]
+    return [guarded(check) for check in (device, arithmetic, whole_numbers, threads)]
 
 
 def proof_checks() -> list[Check]:
@@ -55,6 +55,18 @@ def arithmetic() -> Check:
     slow = "Slower than bfloat16, and twice the memory in use. A CPU with AVX512-BF16 or AMX, or a GPU, helps."
     advice = "" if dtype == "bfloat16" else slow
     return Check("arithmetic", True, chosen, advice)
+
+
+def whole_numbers() -> Check:
+    """Which products of whole numbers are exact here, and what they are worth at OLMoE's width."""
+    exact = [kind for kind in integer_products.KINDS if integer_products.is_exact(kind)]
+    if not exact:
+        return Check("whole numbers", True, "none is exact: they need AVX2, VNNI or AMX")
+    dtype = loading.default_dtype("cpu")
+    faster = integer_products.times_as_fast(exact[0], dtype)
+    detail = f"{' and '.join(exact)} exact, {exact[0]} {faster:.1f} x as fast as {str(dtype).removeprefix('torch.')}"
+    advice = f"encoder.quantize={exact[0]} is faster than none." if faster > 1.1 else ""
+    return Check("whole numbers", True, detail, advice)
 
 
 def threads() -> Check:

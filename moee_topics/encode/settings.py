@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     import torch
 
 Kind = Literal["int8", "nf4"]
-Quantize = Literal["none", Kind]
+"""Weights in few bits, in blocks with a scale each; products stay in 16 bits or float32."""
+
+Integer = Literal["w8a8", "w7a8"]
+"""Weights and states in whole numbers, and so are their products."""
+
+Quantize = Literal["none", Kind, Integer]
 Dtype = Literal["float32", "bfloat16", "float16"]
 POCKET = Path(__file__).parent / "models" / "pocket"
 """Folder of the small model that the package carries; its name everywhere is "pocket"."""
@@ -55,7 +60,9 @@ class EncoderSettings:
     Attributes:
         model: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
         revision: commit, branch or tag of a hub model.
-        quantize: "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
+        quantize: "int8" or "nf4" keep linear and expert weights in 8 or 4 bits. "w8a8" also multiplies whole numbers of
+            8 bits, two to four times as fast on a CPU with VNNI or AMX; "w7a8", weights in 7 bits, runs on any with
+            AVX2. `moee-topics doctor` says what is exact and fast here.
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a

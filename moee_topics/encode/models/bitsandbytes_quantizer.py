@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,19 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from moee_topics.encode.models import bitsandbytes_blocks, experts, memory
-from moee_topics.encode.models.bitsandbytes_blocks import KINDS
-from moee_topics.encode.settings import Kind, Quantize
+from moee_topics.encode.models import bitsandbytes_blocks, experts, integer_products, memory
+from moee_topics.encode.models.integer_products import IntegerLinear, IntegerMatrix
+from moee_topics.encode.settings import Integer, Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
 
-# With scales they are 0.516 and 1.0625; experts that stayed in 16 bits would be 2.
-MOST_BYTES_PER_EXPERT_WEIGHT: dict[Kind, float] = {"nf4": 0.53, "int8": 1.07}
+KINDS: tuple[Kind | Integer, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS)
+
+# With scales they are 0.516 and 1.0625, and 1.002 in whole numbers of OLMoE's width; in 16 bits they would be 2.
+MOST_BYTES_PER_EXPERT_WEIGHT: dict[Kind | Integer, float] = {"nf4": 0.53, "int8": 1.07, "w8a8": 1.1, "w7a8": 1.1}
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class QuantizationReport:
 class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """What ``from_pretrained(quantization_config=...)`` takes, and what config.json of a quantized checkpoint holds."""
 
-    def __init__(self, kind: Kind = "nf4", **saved: Any) -> None:
+    def __init__(self, kind: Kind | Integer = "nf4", **saved: Any) -> None:
         if kind not in KINDS:
             raise ModelError(f"The quantization {kind!r} is not known. Known are: {', '.join(KINDS)}.")
         self.quant_method = METHOD
@@ -86,8 +89,8 @@ def quantization_config(config: Any, kind: Quantize, name: str) -> BlockwiseConf
     return BlockwiseConfig(kind)
 
 
-def stored_kind(config: Any) -> Kind | None:
-    """How the checkpoint of a configuration was saved by ``save_quantized``; None if it was not."""
+def stored_kind(config: Any) -> Kind | Integer | None:
+    """How a model is quantized, or was saved by ``save_quantized``; None if it was not."""
     stored = getattr(config, "quantization_config", None)
     stored = stored.to_dict() if isinstance(stored, QuantizationConfigMixin) else stored or {}
     return stored["kind"] if stored.get("quant_method") == METHOD else None
@@ -114,12 +117,15 @@ def check_quantized(model: nn.Module, kind: str) -> QuantizationReport:
 
 def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
     """Counts the weights of the routed experts, their bytes, and the bytes of all tensors."""
-    expert_weights = expert_bytes = 0
+    expert_weights = expert_bytes = packed_bytes = 0
+    parts: Sequence[Tensor | IntegerMatrix]
     for module in model.modules():
-        if isinstance(module, QuantizedLinear):
+        packed = [matrix for matrices in integer_products.packed(module).values() for matrix in matrices]
+        packed_bytes += sum(matrix.nbytes for matrix in packed)
+        if isinstance(module, QuantizedLinear | IntegerLinear):
             continue
         if shapes := getattr(module, "quantized_shapes", None):
-            parts = [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
+            parts = packed or [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
             expert_weights += sum(math.prod(shape) for shape in shapes.values())
         else:
             parts = [weight for weight in module.parameters(recurse=False) if _is_stacked(module, weight)]
@@ -127,7 +133,7 @@ def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
         expert_bytes += sum(part.nbytes for part in parts)
     # By address: tied weights are one tensor under two names.
     tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
-    return QuantizationReport(kind, expert_weights, expert_bytes, sum(tensors.values()))
+    return QuantizationReport(kind, expert_weights, expert_bytes, packed_bytes + sum(tensors.values()))
 
 
 def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
@@ -165,12 +171,17 @@ class QuantizedLinear(nn.Module):
         return functional.linear(states, weight.view(self.out_features, self.in_features), self.bias)
 
 
-def hold_quantized(module: Any, names: list[str], kind: Kind) -> None:
+def hold_quantized(module: Any, names: list[str], kind: Kind | Integer) -> None:
     """Replaces weights of a module by empty ones in the quantized layout, on the same device."""
     shapes = {name: tuple(getattr(module, name).shape) for name in names}
     for name, shape in shapes.items():
         device = getattr(module, name).device
-        for ending, (length, dtype) in bitsandbytes_blocks.stored_as(kind, math.prod(shape)).items():
+        layout = (
+            integer_products.stored_as(shape)
+            if kind in integer_products.KINDS
+            else bitsandbytes_blocks.stored_as(kind, math.prod(shape))
+        )
+        for ending, (length, dtype) in layout.items():
             empty = torch.empty(length, dtype=dtype, device=device)
             setattr(module, name + ending, nn.Parameter(empty, requires_grad=False))
     module.quantized_shapes, module.quantized_kind = shapes, kind
@@ -181,8 +192,11 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     """Quantizes while loading; see ``transformers.quantizers.HfQuantizer`` for when each method is called."""
 
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
-        """Needs bitsandbytes."""
-        bitsandbytes_blocks.bitsandbytes()
+        """Needs bitsandbytes, or a processor that multiplies whole numbers."""
+        if self.quantization_config.kind in integer_products.KINDS:
+            integer_products.check_here(self.quantization_config.kind)
+        else:
+            bitsandbytes_blocks.bitsandbytes()
 
     def update_device_map(self, device_map: dict[str, Any] | None) -> dict[str, Any] | None:
         """Quantizes on the GPU if there is one and no other place was named."""
@@ -202,6 +216,11 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
                     f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
                     "Use quantize: none."
                 )
+            if module in layers and kind in integer_products.KINDS and (module.is_transposed or module.has_bias):
+                raise ModelError(
+                    f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts are "
+                    "stored transposed or have a bias. Use quantize: int8."
+                )
         for layer in layers:
             hold_quantized(layer, list(experts.weight_names(layer)), kind)
         # A rounded router would send tokens to other experts, which costs more than its few bytes save.
@@ -210,9 +229,19 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         for name, module in list(model.named_modules()):
             if type(module) is not nn.Linear or module in plain or in_fp32 & set(name.split(".")):
                 continue
-            if bitsandbytes_blocks.quantizable(module.weight.shape):  # some gates are no whole number of blocks
+            if kind in integer_products.KINDS:
+                linear = IntegerLinear(module)
+                hold_quantized(linear, ["weight"], kind)
+                model.set_submodule(name, linear)
+            elif bitsandbytes_blocks.quantizable(module.weight.shape):  # some gates are no whole number of blocks
                 model.set_submodule(name, QuantizedLinear(module, kind))
         experts.use(model)
+
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        if self.quantization_config.kind in integer_products.KINDS:
+            for module in model.modules():
+                integer_products.pack(module)
+        return model
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
         """Whether this weight of the files is to be quantized."""
@@ -234,17 +263,16 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
 
 class _Quantize(ConversionOps):  # type: ignore[misc]
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind | Integer) -> None:
         self.kind = kind
 
     def convert(self, input_dict: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         memory.give_back()  # what the weight before this one took in 16 bits
+        quantize = integer_products.quantize if self.kind in integer_products.KINDS else bitsandbytes_blocks.quantize
         return {
             name + ending: nn.Parameter(tensor, requires_grad=False)
             for name, weight in input_dict.items()
-            for ending, tensor in bitsandbytes_blocks.quantize(
-                weight[0] if isinstance(weight, list) else weight, self.kind
-            ).items()
+            for ending, tensor in quantize(weight[0] if isinstance(weight, list) else weight, self.kind).items()
         }
 
 
@@ -267,9 +295,11 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
 
     Raises:
         InputError: the folder exists already.
-        ModelError: the model is not quantized by this package.
+        ModelError: the model is not quantized by this package, or to whole numbers, which lie as its processor wants.
     """
     folder = Path(folder)
+    if stored_kind(model.config) in integer_products.KINDS:
+        raise ModelError("Weights in whole numbers are made anew at each start. Save the model in int8 or nf4.")
     if stored_kind(model.config) is None:
         raise ModelError(
             "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."

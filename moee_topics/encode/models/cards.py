@@ -14,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from moee_topics.encode.models import bitsandbytes_quantizer, deepseek
-from moee_topics.encode.models.bitsandbytes_quantizer import BlockwiseConfig, BlockwiseQuantizer
+from moee_topics.encode.models.bitsandbytes_quantizer import KINDS, BlockwiseConfig, BlockwiseQuantizer
 from moee_topics.encode.models.families import FAMILIES, UNSUPPORTED, Family
 from moee_topics.encode.models.loading import load_config
 from moee_topics.encode.router import find_routers
@@ -46,8 +46,8 @@ class ModelCard:
         values_size: numbers of the values of a token in one layer, all heads together; 0 where they are not to be had.
         parameters: weights of the base model, without the language-model head.
         active_parameters: those that one token meets, embeddings included.
-        memory: bytes of the weights in 16 bits ("none"), "int8" and "nf4"; a precision that the model cannot be
-            quantized to is left out.
+        memory: bytes of the weights in 16 bits ("none") and as each ``quantize`` keeps them; a precision that the model
+            cannot be quantized to is left out.
     """
 
     name: str
@@ -162,12 +162,12 @@ def _memory(config: Any, model: nn.Module) -> Iterator[tuple[Quantize, int]]:
     family = FAMILIES.get(config.model_type)
     if family and "16-bit only" in family.note:
         return
-    for kind in ("int8", "nf4"):
+    for kind in KINDS:
         quantized = _without_weights(config)
         try:
             BlockwiseQuantizer(BlockwiseConfig(kind))._process_model_before_weight_loading(quantized)
         except ModelError:
-            return
+            continue
         yield kind, _bytes(quantized)
 
 

@@ -31,6 +31,7 @@ from moee_topics.encode.models import (
     deepseek,
     experts,
     int4_checkpoint,
+    integer_products,
     memory,
 )
 from moee_topics.encode.models.families import UNSUPPORTED
@@ -65,6 +66,7 @@ def load_model(settings: EncoderSettings, *, trained: bool = True) -> tuple[PreT
     """
     name = settings.model
     place = device_of(settings.device)
+    integer_products.check_kernel(settings.quantize, place)
     config = load_config(name, revision=settings.revision)
     loader = loader_of(config)
     attention.register()

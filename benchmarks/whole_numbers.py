@@ -1,0 +1,86 @@
+"""Processor time of an experts layer of OLMoE's width in whole numbers beside the type that a model would take.
+
+    python -m benchmarks.whole_numbers --output whole-numbers.json
+    ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI python -m benchmarks.whole_numbers --output whole-numbers.json
+
+One line of the file for each kind of processor that oneDNN is held to; a line is replaced when it is measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import OlmoeConfig
+from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
+
+from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
+from moee_topics.store import write_json
+
+WIDTH, INNER, EXPERTS, TOP_K = 2048, 1024, 8, 8
+ROWS = (32, 256, 1024)
+"""Rows of an expert: with eight experts, all of them chosen, as many as tokens."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    path = parser.parse_args().output
+    held_to = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
+    measured = json.loads(path.read_text()) if path.exists() else {}
+    measured[held_to] = measure()
+    write_json(path, measured)
+
+
+@torch.inference_mode()
+def measure() -> dict[str, Any]:
+    """Milliseconds of a layer, best of five in turn, and the cosine of its outputs."""
+    kind = next(kind for kind in integer_products.KINDS if integer_products.is_exact(kind))
+    # bfloat16 by the flags of the processor is what it is held to only where oneDNN has a kernel for it.
+    slow = os.environ.get("ONEDNN_MAX_CPU_ISA", "") in ("AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2")
+    dtype = torch.float32 if slow else loading.default_dtype("cpu")
+    layers = {"plain": layer_of(dtype), "whole": layer_of(torch.float32)}
+    in_whole_numbers(layers["whole"], kind)
+    facts: dict[str, Any] = {"device": torch.cpu.get_capabilities().get("cpu_name", ""), "torch": torch.__version__}
+    facts |= {"threads": torch.get_num_threads(), "kind": kind, "dtype": str(dtype), "rows": {}}
+    for rows in ROWS:
+        states = torch.randn(rows, WIDTH).to(dtype)
+        routing = torch.arange(TOP_K).repeat(rows, 1), torch.full((rows, TOP_K), 1 / TOP_K)
+        best, outputs = {name: float("inf") for name in layers}, {}
+        for name in [*layers] * 5:
+            start = time.process_time()
+            outputs[name] = experts.experts_forward(layers[name], states, *routing).float()
+            best[name] = min(best[name], 1000 * (time.process_time() - start))
+        cosine = torch.cosine_similarity(*outputs.values(), dim=-1).mean().item()
+        facts["rows"][rows] = {name: round(value, 1) for name, value in best.items()} | {"cosine": round(cosine, 5)}
+    return facts
+
+
+def layer_of(dtype: torch.dtype) -> OlmoeExperts:
+    """A random layer, the same at each call."""
+    config = OlmoeConfig(hidden_size=WIDTH, intermediate_size=INNER, num_experts=EXPERTS, num_experts_per_tok=TOP_K)
+    torch.manual_seed(0)
+    layer = OlmoeExperts(config)
+    for weight in layer.parameters():
+        weight.data.normal_(std=0.02)
+    return layer.to(dtype)
+
+
+def in_whole_numbers(layer: Any, kind: Any) -> None:
+    """Rounds and packs the weights of a layer."""
+    names = list(experts.weight_names(layer))
+    codes = {name: integer_products.quantize(getattr(layer, name).data, kind) for name in names}
+    bitsandbytes_quantizer.hold_quantized(layer, names, kind)
+    for name, parts in codes.items():
+        for ending, tensor in parts.items():
+            getattr(layer, name + ending).data = tensor
+    integer_products.pack(layer)
+
+
+if __name__ == "__main__":
+    main()
