@@ -128,8 +128,8 @@ def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
             parts = packed or [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
             expert_weights += sum(math.prod(shape) for shape in shapes.values())
         else:
-            parts = [weight for weight in module.parameters(recurse=False) if _is_stacked(module, weight)]
-            expert_weights += sum(weight.numel() for weight in parts)
+            parts = stacked = [weight for weight in module.parameters(recurse=False) if _is_stacked(module, weight)]
+            expert_weights += sum(weight.numel() for weight in stacked)
         expert_bytes += sum(part.nbytes for part in parts)
     # By address: tied weights are one tensor under two names.
     tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
@@ -178,7 +178,7 @@ def hold_quantized(module: Any, names: list[str], kind: Kind | Integer) -> None:
         device = getattr(module, name).device
         layout = (
             integer_products.stored_as(shape)
-            if kind in integer_products.KINDS
+            if integer_products.is_integer(kind)
             else bitsandbytes_blocks.stored_as(kind, math.prod(shape))
         )
         for ending, (length, dtype) in layout.items():
@@ -193,7 +193,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
         """Needs bitsandbytes, or a processor that multiplies whole numbers."""
-        if self.quantization_config.kind in integer_products.KINDS:
+        if integer_products.is_integer(self.quantization_config.kind):
             integer_products.check_here(self.quantization_config.kind)
         else:
             bitsandbytes_blocks.bitsandbytes()
@@ -238,7 +238,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         experts.use(model)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-        if self.quantization_config.kind in integer_products.KINDS:
+        if integer_products.is_integer(self.quantization_config.kind):
             for module in model.modules():
                 integer_products.pack(module)
         return model
@@ -268,12 +268,16 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
 
     def convert(self, input_dict: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         memory.give_back()  # what the weight before this one took in 16 bits
-        quantize = integer_products.quantize if self.kind in integer_products.KINDS else bitsandbytes_blocks.quantize
-        return {
-            name + ending: nn.Parameter(tensor, requires_grad=False)
-            for name, weight in input_dict.items()
-            for ending, tensor in quantize(weight[0] if isinstance(weight, list) else weight, self.kind).items()
-        }
+        parts = dict[str, Tensor]()
+        for name, given in input_dict.items():
+            weight, kind = given[0] if isinstance(given, list) else given, self.kind
+            quantized = (
+                integer_products.quantize(weight, kind)
+                if integer_products.is_integer(kind)
+                else bitsandbytes_blocks.quantize(weight, kind)
+            )
+            parts |= {name + ending: nn.Parameter(part, requires_grad=False) for ending, part in quantized.items()}
+        return parts
 
 
 def _routers(model: nn.Module) -> list[nn.Module]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeIs
 
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
@@ -28,6 +29,11 @@ LEVELS: dict[Integer, int] = {"w8a8": 127, "w7a8": 63}
 
 ZERO = 128
 """The code of 0 of a state."""
+
+
+def is_integer(kind: str) -> TypeIs[Integer]:
+    """Whether weights of this kind are multiplied as whole numbers."""
+    return kind in KINDS
 
 
 class IntegerMatrix:
@@ -94,7 +100,7 @@ def check_kernel(kind: Quantize, device: torch.device) -> None:
     Raises:
         ModelError: the device is no CPU, or the processor has no exact kernel.
     """
-    if kind not in KINDS:
+    if not is_integer(kind):
         return
     if device.type != "cpu":
         raise ModelError(f"quantize: {kind} is arithmetic of CPUs, not of {device}. Use int8, or device: cpu.")
@@ -187,6 +193,7 @@ class IntegerLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = plain.in_features, plain.out_features
         self.bias, self.weight = plain.bias, plain.weight
+        self.packed_matrices: dict[str, list[IntegerMatrix]] = {}
 
     def forward(self, states: Tensor) -> Tensor:
         """Of (..., in) the product (..., out)."""

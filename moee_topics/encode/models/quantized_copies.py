@@ -11,6 +11,7 @@ from pathlib import Path
 from moee_topics import __version__
 from moee_topics.encode.models.bitsandbytes_quantizer import save_quantized, stored_kind
 from moee_topics.encode.models.checkpoint import identity
+from moee_topics.encode.models.integer_products import is_integer
 from moee_topics.encode.models.loading import default_dtype, load_config, load_model
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.store import writing_alone
@@ -29,7 +30,8 @@ def quantized_copy(settings: EncoderSettings) -> EncoderSettings:
         ResourceError: there is no room for the copy.
     """
     config = load_config(settings.model, revision=settings.revision)
-    if settings.quantize == "none" or stored_kind(config) == settings.quantize:
+    # Whole numbers are laid out for a processor, and not saved.
+    if settings.quantize == "none" or is_integer(settings.quantize) or stored_kind(config) == settings.quantize:
         return settings
     dtype = settings.dtype or str(default_dtype(settings.device)).removeprefix("torch.")
     facts = [*identity(settings.model, settings.revision), settings.quantize, dtype, __version__]

@@ -7,20 +7,25 @@ Compiled code is kept on disk, as that of UMAP is; without it the first call tak
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import float32, int32, njit, uint8
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 ZERO = 128
 """The code of 0 in unsigned eight bits, -127 ... 127 around it."""
 
 LEVELS = 127
 
+
 # Not all of fastmath: a row that holds NaN has to give NaN. The error model of Python tests every division, which
 # keeps the loops from being vectorised. Not parallel: numba's OpenMP is another one than torch's, and the threads of
 # both wait for work on the same cores.
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _compiled(kernel: Kernel) -> Kernel:
+    return cast(Kernel, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel))
 
 
 @_compiled
