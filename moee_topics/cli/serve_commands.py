@@ -18,7 +18,7 @@ def serve(
     offline: Offline = False,
     quiet: Quiet = False,
 ) -> None:
-    """Answer over HTTP: topics of new documents, the topics, and the report at /.
+    """Answer over HTTP: topics of new documents, the report at /.
 
     POST /predict takes {"documents": ["a text", {"id": "a", "text": "another"}]}. GET /topics, /topics/3 and /health
     answer too. Requests that come at the same time go through the model together.
