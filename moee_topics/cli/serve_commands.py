@@ -20,8 +20,8 @@ def serve(
 ) -> None:
     """Answer over HTTP: topics of new documents, the report at /.
 
-    POST /predict takes {"documents": ["a text", {"id": "a", "text": "another"}]}. GET /topics, /topics/3 and /health
-    answer too. Requests that come at the same time go through the model together.
+    POST /predict takes {"documents": ["a text", {"id": "a", "text": "another"}]}. GET /search?text=…, /topics,
+    /topics/3 and /health answer too. Requests that come at the same time go through the model together.
     """
     from moee_topics.serve import serve as serve_run
 

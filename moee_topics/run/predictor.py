@@ -157,8 +157,12 @@ class Predictor:
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""
+        return self.topics_of(documents, self.vectors([document.text for document in documents]))
+
+    def topics_of(self, documents: Sequence[Document], vectors: NDArray[np.float32]) -> list[PredictedTopic]:
+        """The topics of some documents whose vectors, (n, d), are known."""
         texts = [document.text for document in documents]
-        topics, probabilities = self.model.predict(texts, self.vectors(texts))
+        topics, probabilities = self.model.predict(texts, vectors)
         names = {topic.topic: topic.name for topic in self.model.result.topic_info}
         fitted = self.model.fitted_topics(texts) != NEW
         rows = zip(documents, topics.tolist(), probabilities.tolist(), fitted.tolist(), strict=True)

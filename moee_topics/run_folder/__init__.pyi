@@ -20,3 +20,4 @@ from .names import named_folder as named_folder
 from .names import run_command as run_command
 from .run_file import RunFile as RunFile
 from .searcher import Found as Found
+from .searcher import Searcher as Searcher

@@ -47,16 +47,25 @@ class Found:
 class Searcher:
     """A run that can be asked; its model is loaded with the first text, and stays."""
 
-    def __init__(self, run: RunFolder, voters: Voters) -> None:
+    def __init__(self, run: RunFolder, voters: Voters, embedder: Embedder | None = None) -> None:
+        """Takes the model of the run where it is loaded already.
+
+        Raises:
+            ModelError: the model is gone, or is not the one the run was encoded with.
+        """
         self._run, self._voters = run, voters
         # As for predictions: a text of the fit lies where it lay.
-        self._embedder = Embedder(load_fitted_encoder(run), rounds=True)
+        self._embedder = embedder or Embedder(load_fitted_encoder(run), rounds=True)
 
     def search(self, text: str, most: int) -> Found:
         """See :meth:`RunFolder.search`."""
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"Nothing is near to {text!r}: expected a text.")
         (vector,) = self._run.fusion.transform(self._embedder.embed([text]), [text])
+        return self.nearest(text, vector, most)
+
+    def nearest(self, text: str, vector: NDArray[np.floating], most: int) -> Found:
+        """What is nearest to a text whose vector, (d,), is known."""
         return Found(text, self._documents(vector, most), self._topics(vector, most))
 
     def _documents(self, vector: NDArray[np.floating], most: int) -> pd.DataFrame:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+import numpy as np
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -23,6 +25,7 @@ from moee_topics.serve.guards import BodyGuard, TokenGuard, refusal
 from moee_topics.serve.service import TopicService, TopicSummary
 from moee_topics.serve.settings import ServeSettings
 
+Vectors = Batcher[str, NDArray[np.float32]]
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -57,7 +60,7 @@ class Predictions(BaseModel):
 
 def asgi_application(service: TopicService, settings: ServeSettings) -> FastAPI:
     """The application of a run, for any ASGI server."""
-    batcher = Batcher(service.predict, at_once=DOCUMENTS_PER_CALL, waiting=settings.queue)
+    batcher = Batcher(service.vectors, at_once=DOCUMENTS_PER_CALL, waiting=settings.queue)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +71,7 @@ def asgi_application(service: TopicService, settings: ServeSettings) -> FastAPI:
     # Without its own pages of documentation, whose scripts come from another host.
     app = FastAPI(title="moee_topics", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_pages(app, service, batcher)
-    _add_prediction(app, service, batcher, settings)
+    _add_questions(app, service, batcher, settings)
     _add_errors(app)
     app.add_middleware(BodyGuard, settings=settings)
     if settings.token is not None:
@@ -79,7 +82,7 @@ def asgi_application(service: TopicService, settings: ServeSettings) -> FastAPI:
     return app
 
 
-def _add_pages(app: FastAPI, service: TopicService, batcher: Batcher[Any, Any]) -> None:
+def _add_pages(app: FastAPI, service: TopicService, batcher: Vectors) -> None:
     """What needs no model: the report, the topics, and how the server is."""
 
     @app.get("/", include_in_schema=False)
@@ -104,9 +107,9 @@ def _add_pages(app: FastAPI, service: TopicService, batcher: Batcher[Any, Any]) 
         return service.topic(number) or refusal(404, f"There is no topic {number}. GET /topics lists them.")
 
 
-def _add_prediction(
-    app: FastAPI, service: TopicService, batcher: Batcher[Any, PredictedTopic], settings: ServeSettings
-) -> None:
+def _add_questions(app: FastAPI, service: TopicService, batcher: Vectors, settings: ServeSettings) -> None:
+    """What needs the model: topics of new documents, and what is nearest to a text."""
+
     @app.post("/predict")
     async def predict(body: Documents) -> Predictions:
         """The topic of each document."""
@@ -118,8 +121,19 @@ def _add_prediction(
         read = await asyncio.to_thread(service.documents, pairs)
         documents = [document for document in read if document is not None]
         empty = [name for (name, _), document in zip(pairs, read, strict=True) if document is None]
-        predictions = await batcher.ask(documents) if documents else []
-        return Predictions(predictions=predictions, without_text=empty)
+        if not documents:
+            return Predictions(predictions=[], without_text=empty)
+        vectors = await batcher.ask([document.text for document in documents])
+        topics = await asyncio.to_thread(service.topics_of, documents, vectors)
+        return Predictions(predictions=topics, without_text=empty)
+
+    @app.get("/search")
+    async def search(
+        text: Annotated[str, Query(pattern=r"\S", max_length=10_000)], most: Annotated[int, Query(ge=1, le=100)] = 10
+    ) -> Any:
+        """The documents and the topics that are nearest to a text, by cosine."""
+        (vector,) = await batcher.ask([text])
+        return await asyncio.to_thread(service.nearest, text, vector, most)
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -139,6 +153,7 @@ def _add_errors(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return refusal(
-            422, f'{where}: {first["msg"]}. Expected {{"documents": ["a text", {{"id": "a", "text": "another"}}]}}.'
+        form = (
+            ' Expected {"documents": ["a text", {"id": "a", "text": "another"}]}.' if where.startswith("body") else ""
         )
+        return refusal(422, f"{where}: {first['msg']}.{form}")

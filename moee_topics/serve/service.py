@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from moee_topics.corpus import Corpus, CorpusSettings, Document, Record
 from moee_topics.run import PredictedTopic, Predictor, own_settings
-from moee_topics.run_folder import RunFolder, title
+from moee_topics.run_folder import RunFolder, Searcher, title
 from moee_topics.topics import Topic
 
 
@@ -38,11 +41,13 @@ class TopicService:
     Attributes:
         run: the version that is served; updates that come later are not.
         predictor: its model, statistics and topics.
+        searcher: what is nearest to a text.
         reading: how the run read its corpus, for what has no columns.
     """
 
     run: RunFolder
     predictor: Predictor
+    searcher: Searcher
     reading: CorpusSettings
 
     @classmethod
@@ -54,9 +59,10 @@ class TopicService:
             ModelError: the model is gone, or is not the one the run was encoded with.
         """
         run = RunFolder.read(folder)
-        service = cls(run, Predictor.load(folder, device=device), own_settings(run))
-        service.predictor.predict([Document("warm-up", "A text as good as any.")])
-        return service
+        predictor = Predictor.load(folder, device=device)
+        searcher = Searcher(run, predictor.model.voters, predictor.embedder)
+        predictor.predict([Document("warm-up", "A text as good as any.")])
+        return cls(run, predictor, searcher, own_settings(run))
 
     def documents(self, given: list[tuple[str, str]]) -> list[Document | None]:
         """Ids and texts as the run read its own: cleaned like them; None for a text that has nothing to be seen.
@@ -71,9 +77,18 @@ class TopicService:
         record = Record(f"document {id}", text, id)
         return Corpus("the request", "the request", lambda: iter([record]), self.reading)
 
-    def predict(self, documents: list[Document]) -> list[PredictedTopic]:
-        """The topics of documents, in their order."""
-        return self.predictor.predict(documents)
+    def vectors(self, texts: list[str]) -> list[NDArray[np.float32]]:
+        """The vector of each text, (d,): all that needs the model, whatever is asked."""
+        return list(self.predictor.vectors(texts))
+
+    def topics_of(self, documents: list[Document], vectors: list[NDArray[np.float32]]) -> list[PredictedTopic]:
+        """The topics of documents whose vectors are known, in their order."""
+        return self.predictor.topics_of(documents, np.stack(vectors))
+
+    def nearest(self, text: str, vector: NDArray[np.float32], most: int) -> dict[str, Any]:
+        """The documents and topics that are nearest to a text, by cosine."""
+        found = self.searcher.nearest(text, vector, most)
+        return {"documents": found.documents.to_dict("records"), "topics": found.topics.to_dict("records")}
 
     def topics(self) -> list[TopicSummary]:
         """All topics, the largest first, and then the outliers."""

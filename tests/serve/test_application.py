@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from bag_of_words import THEMES
@@ -68,6 +69,21 @@ def test_equal_ids_are_kept(client: Client) -> None:
 def test_a_body_that_cannot_be_used_is_refused_by_name(client: Client, body: object, says: str) -> None:
     answer = client.post("/predict", body)
     assert answer.status == 422 and says in answer.json["error"]["message"]
+
+
+def test_a_search_finds_what_the_run_finds(client: Client, run_folder: Path) -> None:
+    found = client.get("/search?" + urlencode({"text": TEXTS[0], "most": 3})).json
+    own = RunFolder.read(run_folder).search(TEXTS[0], most=3)
+    assert found["documents"] == own.documents.to_dict("records") and len(found["documents"]) == 3
+    assert found["topics"] == own.topics.to_dict("records")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?text=", "?text=%20%0A", "?text=a&most=0", "?text=a&most=101", "?text=" + 10_001 * "a"]
+)
+def test_a_search_for_nothing_or_too_much_is_refused(client: Client, query: str) -> None:
+    answer = client.get("/search" + query)
+    assert answer.status == 422 and answer.json["error"]["message"].startswith("query.")
 
 
 def test_the_topics_are_those_of_the_run(client: Client, run_folder: Path) -> None:
