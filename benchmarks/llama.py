@@ -96,7 +96,8 @@ def encoder(folder: Path, kind: str, prompt: str, max_tokens: int) -> tuple[Any,
     params = xllamacpp.CommonParams()
     params.model.path = str(write_gguf(folder, kind))
     params.embedding, params.pooling_type = True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
-    params.n_ctx, params.n_batch, params.n_ubatch, params.n_parallel = 4 * max_tokens, 2048, 2048, 4
+    # A text of exactly as many tokens as a slot has room for is refused.
+    params.n_ctx, params.n_batch, params.n_ubatch, params.n_parallel = 4 * (max_tokens + 64), 2048, 2048, 4
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
     params.warmup, params.cache_prompt = False, False
     server, tokenizer = xllamacpp.Server(params), AutoTokenizer.from_pretrained(folder)
