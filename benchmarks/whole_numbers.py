@@ -22,9 +22,9 @@ from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
 from moee_topics.store import write_json
 
-WIDTH, INNER, EXPERTS, TOP_K = 2048, 1024, 8, 8
+WIDTH, INNER, EXPERTS, TOP_K = 2048, 1024, 17, 8
 ROWS = (32, 256, 1024)
-"""Rows of an expert: with eight experts, all of them chosen, as many as tokens."""
+"""Tokens, and rows of an expert: all go to the same eight of so many that the layer goes through them one by one."""
 
 
 def main() -> None:
