@@ -205,9 +205,10 @@ def _cosines(name: str, some: np.ndarray, exact: np.ndarray) -> dict[str, float]
 
 def batches_that_fit(settings: Settings, shape: Shape) -> list[list[str]]:
     """All variants together if they fit into memory, so that their rounds alternate; else one at a time."""
-    names = [name for name in settings.variants if not (name in llama.KINDS and llama.lacking())]
-    for name in set(settings.variants) - set(names):
-        say(f"left out {name}: {llama.lacking()} is not installed")
+    reasons = {name: variants.lacking(name, settings.device) for name in settings.variants}
+    names = [name for name, reason in reasons.items() if not reason]
+    for name in set(reasons) - set(names):
+        say(f"left out {name}: {reasons[name]}")
     models = sum(variants.BYTES_PER_PARAMETER.get(name, 2.0) * shape.parameters + IDLE_BYTES for name in names)
     needed = models + WORKING_BYTES
     together = needed < free_memory(settings.device) and not settings.one_at_a_time

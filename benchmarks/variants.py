@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from benchmarks import llama
+from moee_topics.encode.models.integer_products import check_kernel
+from moee_topics.errors import ModelError
 
 Texts = list[str]
 PROMPT = 'This sentence : "{text}" means in one word:"'
@@ -119,6 +121,18 @@ def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Enc
     return encoder.model, encode
 
 
+def lacking(name: str, device: str) -> str:
+    """Why a variant cannot run here; empty if it can."""
+    if name in llama.KINDS and (package := llama.lacking()):
+        return f"{package} is not installed"
+    if name == "w8a8":
+        try:
+            check_kernel(name, torch.device(device))
+        except ModelError as error:
+            return str(error)
+    return ""
+
+
 def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
     """The model and the encode function of a variant."""
     if name == "reference":
@@ -133,9 +147,9 @@ def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
     return ours(folder, device, quantize, dtype)
 
 
-OURS = ("fp32", "bf16", "int8", "nf4")
+OURS = ("fp32", "bf16", "w8a8", "int8", "nf4")
 NAMES = ("reference", "sentence-transformers", "grouped experts", *llama.KINDS, *OURS)
 EXACT = "fp32"
-ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(llama.KINDS, "int8")
+ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(("w8a8", *llama.KINDS), "int8")
 """What the ways multiply in, where it is not bfloat16."""
-BYTES_PER_PARAMETER = {"fp32": 4.0, "int8": 1.1, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7}
+BYTES_PER_PARAMETER = {"fp32": 4.0, "w8a8": 1.1, "int8": 1.1, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7}

@@ -65,8 +65,8 @@ def test_lengths_follow_the_quantiles_and_are_cut() -> None:
 
 @pytest.mark.parametrize("name", variants.NAMES)
 def test_every_variant_gives_nearly_the_exact_vectors(folder: Path, name: str) -> None:
-    if name in llama.KINDS and (package := llama.lacking()):
-        pytest.skip(f"{package} is not installed")
+    if reason := variants.lacking(name, "cpu"):
+        pytest.skip(reason)
     texts = checkpoint.texts_of([5, 40, 0, 17, 3], TINY.vocabulary)
     exact = variants.load(variants.EXACT, folder, "cpu")[1](texts)
     found = variants.load(name, folder, "cpu")[1](texts)
