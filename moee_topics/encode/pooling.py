@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from moee_topics.encode.views import Pooling
 
 Stretch: TypeAlias = tuple[int, int]
 
+TOKENS_PER_RUN = 512
+"""Of short documents whose means are taken together: what a processor keeps in its cache as float32."""
+
 
 @dataclass(frozen=True)
 class Spans:
@@ -20,6 +24,7 @@ class Spans:
 
     Attributes:
         starts: where the first token of each document is, or would be were it not kept.
+        lengths: tokens of each in the pass, kept ones not included.
         last: (N,) index of the last token of each, on the device of the model.
         read: first and one past the last token of what a mean goes over, counted from the document's start: all of its
             tokens, prompt and special ones included, or the second copy of an echo.
@@ -28,6 +33,7 @@ class Spans:
     """
 
     starts: Sequence[int]
+    lengths: Sequence[int]
     last: Tensor
     read: Sequence[Stretch]
     own: Sequence[Stretch]
@@ -60,7 +66,56 @@ class Spans:
         ends = [kept + start + length - 1 for start, length in zip(starts, lengths, strict=True)]
         whole = [(0, before + length) for before, length in zip(shared, lengths, strict=True)]
         starts = [kept + start - before for start, before in zip(starts, shared, strict=True)]
-        return cls(starts, torch.tensor(ends, device=device), read or whole, own or whole, shared)
+        return cls(starts, lengths, torch.tensor(ends, device=device), read or whole, own or whole, shared)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """All documents in their order, by what a mean goes over."""
+        return _runs(self, self.read)  # once for the routers of all layers
+
+    @cached_property
+    def own_runs(self) -> list[Run]:
+        """The same by their own text; of an empty one, which has none, by what a mean goes over."""
+        pairs = zip(self.own, self.read, strict=True)
+        return _runs(self, [own if own[0] < own[1] else read for own, read in pairs])
+
+
+class Run(NamedTuple):
+    """Neighbours of one length, of which as many tokens are kept and the same stretch is read.
+
+    Attributes:
+        start: where the first token is that the first of them has in the pass.
+        documents: how many there are.
+        length: tokens of each in the pass.
+        shared: tokens of each that are kept.
+        stretch: first and one past the last token that is read, kept ones counted.
+    """
+
+    start: int
+    documents: int
+    length: int
+    shared: int
+    stretch: Stretch
+
+    def read_of(self, states: Tensor) -> Tensor:
+        """(documents, tokens, D) float32: what is read of each and not kept, of the tokens (T, D) of a pass."""
+        block = states[self.start : self.start + self.documents * self.length]
+        first, stop = (max(place - self.shared, 0) for place in self.stretch)
+        return block.reshape(self.documents, self.length, -1)[:, first:stop].float()
+
+
+def _runs(spans: Spans, stretches: Sequence[Stretch]) -> list[Run]:
+    """All documents in their order, as many together as are alike and in the cache."""
+    runs: list[Run] = []
+    for start, length, shared, stretch in zip(spans.starts, spans.lengths, spans.shared, stretches, strict=True):
+        one = Run(start + shared, 1, length, shared, stretch)
+        before = runs[-1] if runs else one
+        tokens = before.documents * length
+        if one == before._replace(start=before.start + tokens, documents=1) and tokens + length <= TOKENS_PER_RUN:
+            runs[-1] = before._replace(documents=before.documents + 1)
+        else:
+            runs.append(one)
+    return runs
 
 
 def last_token(states: Tensor, spans: Spans) -> Tensor:
@@ -74,7 +129,7 @@ def mean(states: Tensor, spans: Spans) -> Tensor:
     With a prompt these are the tokens of the prompt too, unless it is an echo. Tokens between the documents (pads) are
     left out.
     """
-    return _means(states, spans, spans.read)
+    return _means(states, spans.runs)
 
 
 def weighted_mean(states: Tensor, spans: Spans) -> Tensor:
@@ -83,7 +138,7 @@ def weighted_mean(states: Tensor, spans: Spans) -> Tensor:
     In a decoder a later token has seen more. Source: SGPT (Muennighoff, arXiv 2202.08904), section 3.1.
     """
     longest = max(stop - first for first, stop in spans.read)
-    return _means(states, spans, spans.read, torch.arange(1, longest + 1, device=states.device)[:, None])
+    return _means(states, spans.runs, torch.arange(1, longest + 1, device=states.device)[:, None])
 
 
 def mean_without_prompt(states: Tensor, spans: Spans) -> Tensor:
@@ -91,31 +146,29 @@ def mean_without_prompt(states: Tensor, spans: Spans) -> Tensor:
 
     Of an empty document, which has none, it is the mean over the whole sequence.
     """
-    stretches = zip(spans.own, spans.read, strict=True)
-    return _means(states, spans, [own if own[0] < own[1] else read for own, read in stretches])
+    return _means(states, spans.own_runs)
 
 
-def _means(states: Tensor, spans: Spans, stretches: Sequence[Stretch], weights: Tensor | None = None) -> Tensor:
-    """The float32 mean over a stretch of each document, its i-th token with the i-th weight: (T, D) to (N, D)."""
-
-    def added(first: int, stop: int, place: int) -> Tensor:
-        some = states[first:stop].float()
-        return (some if weights is None else some * weights[place : place + len(some)]).sum(dim=0)
-
+def _means(states: Tensor, runs: Sequence[Run], weights: Tensor | None = None) -> Tensor:
+    """The float32 mean over the stretch of each document, its i-th token with the i-th weight: (T, D) to (N, D)."""
     of_prefix: dict[Stretch, Tensor] = {}  # documents begin with the same tokens, which are added up once
-    rows = []
-    # Each document by itself: in one sum over all of them its rounding would depend on its neighbours.
-    for start, shared, (first, stop) in zip(spans.starts, spans.shared, stretches, strict=True):
-        inside = max(first, shared)
-        total = added(start + inside, start + stop, inside - first)
-        if first < shared:
-            kept = first, min(shared, stop)
+
+    def added(some: Tensor, place: int) -> Tensor:
+        return (some if weights is None else some * weights[place : place + some.shape[-2]]).sum(dim=-2)
+
+    parts = []
+    # Each document has a sum of its own: in one over all of them its rounding would depend on its neighbours.
+    for run in runs:
+        first, stop = run.stretch
+        total = added(run.read_of(states), max(run.shared - first, 0))
+        if first < run.shared:
+            kept = first, min(run.shared, stop)
             if kept not in of_prefix:
-                of_prefix[kept] = added(*kept, 0)
+                of_prefix[kept] = added(states[slice(*kept)].float(), 0)
             total = of_prefix[kept] + total
         length = stop - first
-        rows.append(total / (length if weights is None else length * (length + 1) / 2))
-    return torch.stack(rows)
+        parts.append(total / (length if weights is None else length * (length + 1) / 2))
+    return torch.cat(parts)
 
 
 POOLINGS: Mapping[str, Callable[[Tensor, Spans], Tensor]] = {

@@ -62,6 +62,30 @@ def test_a_document_pools_to_the_same_bits_wherever_it_lies(pooling: str) -> Non
     assert_same_bits(alone[0], among[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kept", [0, 20])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_neighbours_of_one_length_are_pooled_together_to_the_bits_that_each_has_alone(
+    pooling: str, kept: int, dtype: torch.dtype
+) -> None:
+    lengths = [90] * 8 + [7] * 90 + [3, 2, 2]
+    states = torch.randn(kept + sum(lengths), 576, generator=torch.Generator().manual_seed(0)).to(dtype)
+    starts, shared = [sum(lengths[:i]) for i in range(len(lengths))], [kept] * len(lengths)
+    own, read = ([(first, kept + length) for length in lengths] for first in (kept + 1, kept // 2))
+    spans = Spans.of(starts, lengths, CPU, own, read, shared, kept)
+    together = pool(states, spans, pooling)
+    assert len(spans.runs) < 8 and sum(run.documents for run in spans.runs) == len(lengths)
+    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        alone = Spans.of([0], [length], CPU, own[row : row + 1], read[row : row + 1], [kept], kept)
+        its_own = torch.cat([states[:kept], states[kept + start : kept + start + length]])
+        assert_same_bits(pool(its_own, alone, pooling)[0], together[row])
+
+
+def test_documents_with_pads_between_them_or_other_stretches_are_pooled_apart() -> None:
+    spans = Spans.of([0, 3, 5], [2, 2, 2], CPU, read=[(0, 2), (0, 2), (1, 2)])
+    assert mean(STATES, spans).tolist() == [[2.0, 15.0], [8.0, 1.5], [999.0, 999.0]]
+
+
 def test_a_mean_of_bfloat16_states_is_summed_in_float32() -> None:
     states = torch.full((4096, 1), 1.001).bfloat16()
     assert mean(states, Spans.of([0], [4096], CPU)).item() == pytest.approx(states[0].item(), rel=1e-6)
