@@ -120,7 +120,7 @@ def find_experts(
         values = np.asarray(routing_weights[of_topic[:, None], layer, expert], dtype=np.float32)
         lifts = _expert_lifts(profile, number, pairs, _bootstrap_interval(values, settings.resamples, rng))
         passed = 0 if threshold is None else int((_bins(profile.z[number]) >= round(threshold / Z_STEP)).sum())
-        lift = profile.means[number] / profile.corpus
+        lift = _lift(profile.means[number], profile.corpus)
         topic_experts.append(TopicExperts(int(labels[number]), int(profile.counts[number]), passed, lifts, lift))
     # Cosines of the topics' routing above the corpus: a pair counts by how far it stands out, and not by its load.
     effects = _effects(profile).astype(np.float64)
@@ -215,6 +215,11 @@ def _threshold(profile: _Profile, settings: ExpertSettings) -> float | None:
     return float(np.flatnonzero(good)[0] * Z_STEP) if good.any() else None
 
 
+def _lift(means: Floats, corpus: Floats) -> Floats:
+    """How many times the corpus' mean weight a topic gives; 1 for an expert that nothing in the corpus calls."""
+    return np.asarray(np.divide(means, corpus, out=np.ones_like(means), where=corpus > 0))
+
+
 def _effects(profile: _Profile) -> Floats:
     """(K, L·E) distance of a topic's mean from the corpus in standard deviations of a document."""
     left = np.maximum(1 - profile.counts / profile.documents, 0.5 / profile.documents)
@@ -227,7 +232,7 @@ def _listed_pairs(profile: _Profile, threshold: float | None, settings: ExpertSe
     if threshold is None:
         return [np.empty(0, dtype=np.int64) for _ in profile.counts]
     topics = len(profile.counts)
-    lift, z = (profile.means / profile.corpus).reshape(topics, -1), profile.z.reshape(topics, -1)
+    lift, z = _lift(profile.means, profile.corpus).reshape(topics, -1), profile.z.reshape(topics, -1)
     # Two standard errors less than seen: otherwise the lists begin with rare experts whose lift is large and unsure.
     cautious = 1 + (lift - 1) * np.maximum(1 - 2 / np.maximum(z, 1e-6), 0)
     cautious[

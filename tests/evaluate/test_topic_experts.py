@@ -68,6 +68,14 @@ def test_an_expert_that_is_busy_everywhere_is_no_topic_s_expert() -> None:
     assert all(topic.experts == [] for topic in found.topics)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_expert_that_no_document_calls_is_as_heavy_in_a_topic_as_in_the_corpus() -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(4), size=(40, 2)).astype(np.float32)
+    weights[:, 1, 3] = 0
+    found = find_experts(weights, np.repeat([0, 1], 20), rng=np.random.default_rng(1))
+    assert all(topic.lift[1, 3] == 1 and np.isfinite(topic.lift).all() for topic in found.topics)
+
+
 def test_lift_and_corpus_are_means_over_topic_and_over_all_documents(report: ExpertReport) -> None:
     weights, topics = planted(np.random.default_rng(0))
     np.testing.assert_allclose(report.corpus, weights.mean(0), rtol=1e-5)
