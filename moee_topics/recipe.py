@@ -7,7 +7,8 @@ that names the nearest one that does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 else:  # the table says the names; a type checker cannot read them from it, the schema and its messages can
     ScoreName = Literal[tuple(SCORES)]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+FACTS = ("for", "documents", "model", "cpu", "gpu")
+"""What the comment at the top of a shipped recipe says of it, each in a line: the last two are times, as measured."""
 MAX_BYTES = 1_000_000  # a corpus named by mistake is told before it is in memory
 
 
@@ -100,12 +103,14 @@ class RecipeFile:
         path: its file.
         summary: the first line of the comment it starts with.
         kind: "run" for a corpus, "score" for scoring tasks (:mod:`moee_topics.mteb`).
+        facts: what else that comment says, in lines such as ``# for: a first look``; the keys are those of ``FACTS``.
     """
 
     name: str
     path: Path
     summary: str
     kind: Literal["run", "score"] = "run"
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def shipped_recipes() -> list[RecipeFile]:
@@ -117,7 +122,10 @@ def shipped_recipes() -> list[RecipeFile]:
         # Not parsed: one that is broken must not take the list of all others with it.
         lines = path.read_text(encoding="utf-8").splitlines()
         kind: Literal["run", "score"] = "score" if any(line.startswith("score:") for line in lines) else "run"
-        recipes.append(RecipeFile(name, path, lines[0].lstrip("# ").strip(), kind))
+        comment = [line.lstrip("# ").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+        said = {key: fact.strip() for key, colon, fact in (line.partition(":") for line in comment) if colon}
+        facts = {key: said[key] for key in FACTS if key in said}
+        recipes.append(RecipeFile(name, path, comment[0] if comment else "", kind, facts))
     return recipes
 
 

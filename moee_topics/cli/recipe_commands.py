@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from moee_topics.cli.options import Choice, Json, RecipeName, command
 from moee_topics.cli.stdout import print_json, show
+from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
     from moee_topics.mteb import ScoreRecipe
@@ -17,13 +19,20 @@ if TYPE_CHECKING:
 
 @command("moee-topics recipes ls")
 def ls(as_json: Json = False) -> None:
-    """List the recipes that come with the package."""
+    """List the shipped recipes: for whom each is, and what it costs here.
+
+    Times are those that were measured, of a GPU where this machine has one, else of two CPU cores.
+    """
     from moee_topics.recipe import shipped_recipes
 
-    recipes = shipped_recipes()
-    width = max((len(recipe.name) for recipe in recipes), default=0)
-    data = [{"name": recipe.name, "summary": recipe.summary, "path": recipe.path} for recipe in recipes]
-    show(data, (f"{recipe.name:<{width}}  {recipe.summary}" for recipe in recipes), as_json=as_json)
+    recipes, lines = shipped_recipes(), list[str]()
+    here = "gpu" if shutil.which("nvidia-smi") else "cpu"  # to ask torch would take seconds
+    for recipe in recipes:
+        lines += [recipe.name, f"  {recipe.summary}"]
+        lines += [f"  {key:<10} {recipe.facts[key]}" for key in ("for", "documents", "model") if key in recipe.facts]
+        lines += [f"  {f'time, {here}':<10} {recipe.facts.get(here, 'not measured')}", ""]
+    data = [{"name": recipe.name, "summary": recipe.summary, "path": recipe.path, **recipe.facts} for recipe in recipes]
+    show(data, lines[:-1], as_json=as_json)
 
 
 @command(
@@ -57,16 +66,24 @@ def cp(
     as_json: Json = False,
 ) -> None:
     """Copy a recipe, comments included, to change it."""
-    from moee_topics.errors import InputError
     from moee_topics.recipe import find_recipe
     from moee_topics.store import write_bytes
 
     source = find_recipe(recipe)
     path = target / source.name if target.is_dir() else target
-    if path.exists() and not force:
-        raise InputError(f"{path} exists already. Give another name, or --force to overwrite it.")
+    check_new(path, force)
     write_bytes(path, source.read_bytes())
     show({"path": path}, [str(path)], as_json=as_json)
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Refuses to overwrite a file, unless somebody said that it may be.
+
+    Raises:
+        InputError: the file is there.
+    """
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already. Give another name, or --force to overwrite it.")
 
 
 @command("moee-topics recipes check mine.yaml hdbscan.min_cluster_size=30")
