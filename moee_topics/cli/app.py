@@ -14,6 +14,7 @@ import typer
 
 from moee_topics import __version__
 from moee_topics.cli import (
+    init_commands,
     model_commands,
     recipe_commands,
     run_commands,
@@ -26,6 +27,7 @@ from moee_topics.cli.command_group import group_of
 
 app = group_of(
     [
+        init_commands.init,
         run_commands.run,
         run_commands.estimate,
         run_commands.embed,
@@ -41,7 +43,7 @@ app = group_of(
         model_commands.doctor,
     ],
     help="Topic models on the hidden states and routing weights of mixture-of-experts language models.",
-    epilog="\b\nStart with:\n  moee-topics run quickstart\n\n\b\nExit codes:\n"
+    epilog="\b\nStart with:\n  moee-topics run quickstart\n  moee-topics init\n\n\b\nExit codes:\n"
     "  0  done\n"
     "  1  a check of doctor failed\n"
     "  2  no such command or option\n"

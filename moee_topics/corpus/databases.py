@@ -12,6 +12,7 @@ from typing import Any
 from moee_topics.corpus.columns import choose_columns, listed
 from moee_topics.corpus.document import Record
 from moee_topics.corpus.readers import table_record
+from moee_topics.corpus.rows import Row
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError, import_extra
 
@@ -68,18 +69,35 @@ def read_database(source: str, settings: CorpusSettings) -> Iterator[Record]:
     Raises:
         InputError: there is no such file, it is no such database, the query fails or has no column of texts.
     """
+    with _selected(source, settings) as (names, cursor):
+        columns, number = choose_columns(names, settings, source), 0
+        while rows := cursor.fetchmany(ROWS_PER_FETCH):
+            for row in rows:
+                yield table_record(f"row {number}", dict(zip(names, row, strict=True)), columns)
+                number += 1
+
+
+def database_rows(source: str, settings: CorpusSettings, most: int) -> list[Row]:
+    """The first rows of the query, or of the only table, with all columns.
+
+    Raises:
+        InputError: as :func:`read_database`.
+    """
+    with _selected(source, settings) as (names, cursor):
+        rows = cursor.fetchmany(most)
+        return [Row(f"row {number}", dict(zip(names, row, strict=True))) for number, row in enumerate(rows)]
+
+
+@contextmanager
+def _selected(source: str, settings: CorpusSettings) -> Iterator[tuple[list[str], Any]]:
+    """The columns of what is asked of a database, and a cursor at its first row."""
     path = database_path(source)
     with _faults(source), closing(DATABASES[database_kind(source)](path, settings)) as connection:
         query = settings.query or f"SELECT * FROM {_only_table(connection, source)}"
         cursor = connection.execute(query)
         if cursor is None or cursor.description is None:  # DuckDB gives no cursor where nothing is asked
             raise InputError(f"{source}: corpus.query is no SELECT, so that it has no rows: {query[:200]}")
-        names = [column[0] for column in cursor.description]
-        columns, number = choose_columns(names, settings, source), 0
-        while rows := cursor.fetchmany(ROWS_PER_FETCH):
-            for row in rows:
-                yield table_record(f"row {number}", dict(zip(names, row, strict=True)), columns)
-                number += 1
+        yield [column[0] for column in cursor.description], cursor
 
 
 def _only_table(connection: Any, source: str) -> str:

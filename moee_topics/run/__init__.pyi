@@ -16,6 +16,11 @@ from .predictor import Predictor as Predictor
 from .predictor import corpus_like as corpus_like
 from .predictor import own_settings as own_settings
 from .predictor import predict as predict
+from .recipe_draft import Answers as Answers
+from .recipe_draft import Language as Language
+from .recipe_draft import Length as Length
+from .recipe_draft import draft as draft
+from .recipe_draft import length_of as length_of
 from .report_stage import report as report
 from .stage import Stage as Stage
 from .stages import STAGES as STAGES
