@@ -68,8 +68,8 @@ class EncoderSettings:
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a
             template with one ``{text}``; with two, or "echo", means are over the second copy (arXiv 2402.15449).
             After "chat:" it is said in the model's chat template. By default
-            "prompteol", as in the paper; for "pocket", which reads long texts best without, "none" (short ones by "cluster"). Empty where
-            ``prompts`` has several.
+            "prompteol", as in the paper; for "pocket", which reads long texts best without, "none" (short ones by
+            "cluster"). Empty where ``prompts`` has several.
         prompts: several of these in the place of ``prompt``, such as the paper's eight aspects or those of MetaEOL
             (arXiv 2402.18458). Each text goes through the model once for each; a prompt that is added is encoded alone.
         combine_prompts: how the vectors of several prompts become one: the "mean", or "concat", hidden states end to
