@@ -113,7 +113,8 @@ def packing(folder: Path) -> Check:
     alone = np.concatenate([encoder.encode(text).hidden_states for text in texts])
     apart = float(np.abs(together - alone).max() / np.abs(alone).max())
     ok = encoder.packed and apart < 0.02
-    detail = f"{encoder.layout}, together and alone differ by {apart:.1e}"
+    shortened = "last tokens alone" if encoder.shortens else "all tokens"
+    detail = f"{encoder.layout}, together and alone differ by {apart:.1e}, the last layer runs for {shortened}"
     return Check("packing", ok, detail, "" if ok else "Embeddings are right but slow: install the tested transformers.")
 
 

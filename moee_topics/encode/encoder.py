@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
-from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_sources
+from moee_topics.encode.decoder_layers import LayerCapture, check_layers, find_layers, find_sources
+from moee_topics.encode.last_layer import can_be_shortened, for_last_tokens, reads_last_tokens
 from moee_topics.encode.layout import check_rerouting, choose_layout, last_states, measured_sizes
 from moee_topics.encode.models import (
     ONE_AT_A_TIME,
@@ -130,6 +131,7 @@ class MoEEncoder:
         layout: how the documents of a forward pass lie: "packed" end to end without padding; "padded" on the right
             where a model does not keep packed documents apart; "alone", one at a time, where not even that is exact.
         row_counts: how many tokens a packed row has, filler included.
+        shortens: whether the last layer runs for the last token of each document alone where only these are read.
         tokens_per_batch: tokens in one forward pass.
         beginnings: tokens that documents begin with, by their prompt, where they go through the model once for all.
         report: running totals: documents, tokens, and what was cut.
@@ -153,6 +155,12 @@ class MoEEncoder:
             self.row_counts = row_counts_of(model)
             if spec.reroute:
                 check_rerouting(model, self.layout, depth_of(model.config), spec.model)
+            self._decoder = find_layers(model)
+            self.shortens = (
+                self.packed
+                and reads_last_tokens(spec.reading.entries, len(self._decoder))
+                and can_be_shortened(model, self._decoder, spec.max_tokens, self.row_counts)
+            )
         self.beginnings = self._kept_beginnings()
         self._prefixes: dict[tuple[str, frozenset[View]], Prefix] = {}
 
@@ -399,14 +407,19 @@ class MoEEncoder:
             prefix = self._prefix(entries) if any(pack.shared) else NOTHING
             own, read = ([getattr(each, name) for each in sequences or ()] for name in ("own", "read"))
             spans = Spans.of(pack.starts, pack.lengths, self.model.device, own, read, pack.shared, prefix.size)
-            routers = {entry: hooks.enter_context(self._router_capture(entry, spans, prefix)) for entry in whole}
+            ending = None
+            if self.packed and self.shortens and reads_last_tokens(entries, len(self._decoder)):
+                short = for_last_tokens(self._decoder[-1], spans.last - prefix.size, self.row_counts)
+                ending = hooks.enter_context(short)
+            captures = {entry: self._router_capture(entry, spans, prefix, ending) for entry in whole}
+            routers = {entry: hooks.enter_context(capture) for entry, capture in captures.items()}
             layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole, kept=prefix.layers))
             states = layers.run(lambda: last_states(self.model, pack, self.spec.reroute, kept=prefix.attention))
             hidden = {entry: pooled.cpu().numpy() for entry, pooled in layers.pooled.items()}
             if states is not None:
-                states = prefix.before(states)
+                states = states if ending else prefix.before(states)
                 ends = [entry for entry in whole if entry.layer == LAST]
-                hidden |= {entry: pool(states, spans, entry.pooling).cpu().numpy() for entry in ends}
+                hidden |= {entry: pool(states, ending or spans, entry.pooling).cpu().numpy() for entry in ends}
         for entry, vectors in hidden.items():
             self._check_finite(entry, vectors)
         return {entry: self._embeddings(entry, hidden.get(entry), routers.get(entry), pack) for entry in entries}
@@ -419,11 +432,15 @@ class MoEEncoder:
             self._prefixes[key] = Prefix.read(self.model, ids, entries, routers=self.routers, layers=self.layers)
         return self._prefixes[key]
 
-    def _router_capture(self, entry: View, spans: Spans, prefix: Prefix) -> RouterCapture:
-        """Hooks that pool the scores of all routers as an entry keeps them."""
+    def _router_capture(self, entry: View, spans: Spans, prefix: Prefix, ending: Spans | None) -> RouterCapture:
+        """Hooks that pool router scores as an entry keeps them, those of a shortened last layer by ``ending``."""
         if entry.pooling != FREQUENCY:
-            pooled = partial(pool, spans=spans, pooling=entry.pooling)
-            return RouterCapture(self.routers, pooled, entry.pooling != "last_token", prefix.routers)
+            pooled = partial(pool, pooling=entry.pooling)
+            with_weights = entry.pooling != "last_token"
+            capture = RouterCapture(self.routers, partial(pooled, spans=spans), with_weights, prefix.routers)
+            if ending is not None:
+                capture.pool_inside(self._decoder[-1], partial(pooled, spans=ending))
+            return capture
         k = experts_per_token(self.model.config)
         return RouterCapture(
             self.routers, lambda scores: pool(multi_hot(scores, k), spans, "mean"), False, prefix.routers

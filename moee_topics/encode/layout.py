@@ -64,15 +64,8 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
     Packed rows go wrong with recurrent or convolutional layers and with attention that is no plain causal one, padded
     rows with routing or sparse attention that looks at later tokens.
     """
-    # No list of families knows the next model, so three documents of made-up tokens tell at every load. All but the
-    # first are longer than a sliding window or chunk that would matter, as a shorter one would not show it.
-    limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
-    vocabulary = min(model.config.vocab_size, model.get_input_embeddings().num_embeddings)
-    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
-    shapes = ((5, short), (11, long), (17, short))
-    probes = [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
-    first, second, other = probes
+    # No list of families knows the next model, so documents of made-up tokens tell at every load.
+    first, second, other = probes = probe_documents(model, max_tokens)
     alone = [_states(model, [probe])[0] for probe in probes]
     # Other row counts are other kernels: three copies side by side differ from one by rounding alone. In bfloat16 that
     # is up to a sixth of the states of a model of thirty layers, whose packed rows are as right as those of others.
@@ -89,6 +82,16 @@ def choose_layout(model: Any, max_tokens: int) -> Layout:
         pass  # whatever stops a model from running packed, it runs padded
     padded = _states(model, [first, second])
     return "padded" if all(difference(*pair) <= tolerance for pair in zip(padded, alone, strict=False)) else "alone"
+
+
+def probe_documents(model: Any, max_tokens: int) -> list[tuple[int, ...]]:
+    """Three documents of made-up tokens, longer than a sliding window or chunk that matters at ``max_tokens``."""
+    limits = [getattr(model.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    limit = max((size for size in limits if isinstance(size, int) and size < max_tokens), default=16)
+    vocabulary = min(model.config.vocab_size, model.get_input_embeddings().num_embeddings)
+    long, short = min(limit + 8, max_tokens), min(limit + 3, max_tokens - 5)
+    shapes = ((5, short), (11, long), (17, short))
+    return [tuple((i * step + 7) % vocabulary for i in range(length)) for step, length in shapes]
 
 
 @torch.inference_mode()

@@ -124,9 +124,14 @@ class RouterCapture:
         kept: Tensor | None = None,
     ) -> None:
         self.routers, self.pool, self.with_weights, self.kept = list(routers), pool, with_weights, kept
+        self._inside, self._pool_inside = set[nn.Module](), pool
         self._logits: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._handles: list[Any] = []
+
+    def pool_inside(self, layer: nn.Module, pool: Callable[[Tensor], Tensor]) -> None:
+        """Pools the routers of a layer that sees other tokens than the rest by another function, and nothing kept."""
+        self._inside, self._pool_inside = set(layer.modules()), pool
 
     def __enter__(self) -> RouterCapture:
         for number, router in enumerate(self.routers):
@@ -137,14 +142,16 @@ class RouterCapture:
         for handle in self._handles:
             handle.remove()
 
-    def _keep(self, number: int, router: Router, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        logits = router.logits(output)
-        if self.kept is not None:
+    def _keep(self, number: int, router: Router, module: nn.Module, _inputs: Any, output: Any) -> None:
+        logits, pool = router.logits(output), self.pool
+        if module in self._inside:
+            pool = self._pool_inside
+        elif self.kept is not None:
             logits = torch.cat([self.kept[:, number], logits])
-        self._logits[router.name] = self.pool(logits)
+        self._logits[router.name] = pool(logits)
         # Softmax and mean do not commute, and only here are the scores of each token at hand.
         if self.with_weights:
-            self._weights[router.name] = self.pool(logits.float().softmax(dim=-1))
+            self._weights[router.name] = pool(logits.float().softmax(dim=-1))
 
     def logits(self) -> Tensor | None:
         """(N, L, E) float32 pooled router logits; None for a model without routers.
