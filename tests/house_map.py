@@ -18,7 +18,11 @@ FLOORS: list[dict[str, str]] = [
         "progress": "what is told at work",
         "plain_data": "YAML, bounded",
     },
-    {"schema": "plain data to dataclasses", "remote": "copies from object stores"},
+    {
+        "schema": "plain data to dataclasses",
+        "remote": "copies from object stores",
+        "chat_endpoint": "a language model over HTTP",
+    },
     {"corpus": "documents from anywhere"},
     {"store": "the wall on disk, atomic files"},
     {"encode": "text to hidden states and routing: torch"},

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moee_topics.cli.options import Json, Manner, RunPath, Store, command
+from moee_topics.cli.options import DryRun, Json, Manner, RunPath, Store, command
 from moee_topics.cli.stdout import show, show_tables
+from moee_topics.topics import LabelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from moee_topics.report import TextTable
-    from moee_topics.run import UpdatedRun
+    from moee_topics.run import Labelled, UpdatedRun
     from moee_topics.run_folder import RunFolder
     from moee_topics.topics import Decision
 
@@ -80,6 +81,38 @@ def topics_name(
     from moee_topics.topics import Decision
 
     _decide(run, [Decision("name", (topic,), text=name)], None, manner)
+
+
+@command(
+    "moee-topics topics label runs/posts --model folder-of-a-model",
+    "moee-topics topics label runs/posts --provider openai --model qwen3 \\",
+    "  --base-url http://localhost:11434/v1",
+    name="label",
+)
+def topics_label(
+    run: RunPath,
+    settings: LabelSettings,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also topics that have a name already.")] = False,
+    dry_run: DryRun = False,
+    manner: Manner,
+) -> None:
+    """Let a language model name the topics, one by one.
+
+    A name is a decision as by hand: it holds through updates, and `topics undo` takes it back. Answers are kept in
+    labels.json, so that nothing is asked twice. An endpoint's key comes from OPENAI_API_KEY.
+    """
+    from moee_topics.run import label, plan_labels
+    from moee_topics.run_folder import RunFolder
+
+    if dry_run:
+        plan = plan_labels(RunFolder.read(run).root, settings, every=every)
+        asked = {"topics": len(plan.prompts), "open": len(plan.open), "tokens": plan.tokens}
+        show({"run": run, **asked}, [str(plan)], as_json=manner.as_json)
+        return
+    labelled = label(run, settings, every=every, progress=manner.progress)
+    facts = {"run": run, "names": labelled.names, "refused": labelled.refused}
+    show(facts, _labelled_lines(labelled), as_json=manner.as_json)
 
 
 @command("moee-topics topics merge runs/posts 4 7", name="merge")
@@ -210,6 +243,14 @@ def _decide(run: Path, decisions: list[Decision], store: Path | None, manner: Ma
     states = [{"decision": text, "state": state, "reason": reason} for text, state, reason in _decision_rows(made.run)]
     facts = {"run": run, "folder": made.run.path, **made.record, "states": states}
     show(facts, _decided_lines(made), as_json=manner.as_json)
+
+
+def _labelled_lines(labelled: Labelled) -> Iterator[str]:
+    for topic, name in labelled.names.items():
+        yield f"Topic {topic}: {name}"
+    yield f"{len(labelled.names)} topics have a new name, {len(labelled.refused)} answers were not taken."
+    if labelled.updated:
+        yield f"Version {labelled.updated.record['version']}: {labelled.updated.run.path}"
 
 
 def _decided_lines(made: UpdatedRun) -> Iterator[str]:

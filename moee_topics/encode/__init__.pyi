@@ -32,6 +32,7 @@ from .settings import EncoderSettings as EncoderSettings
 from .settings import Kind as Kind
 from .settings import Quantize as Quantize
 from .settings import options_of as options_of
+from .text_generator import TextGenerator as TextGenerator
 from .texts import plain_texts as plain_texts
 from .views import Reading as Reading
 from .views import View as View

@@ -10,6 +10,10 @@ from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
 from .idle_keys import idle_in_prediction as idle_in_prediction
 from .idle_keys import idle_note as idle_note
+from .labelling import Labelled as Labelled
+from .labelling import LabelPlan as LabelPlan
+from .labelling import label as label
+from .labelling import plan_labels as plan_labels
 from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictor as Predictor

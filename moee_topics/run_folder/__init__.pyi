@@ -8,6 +8,7 @@ from .encoder_of_fit import load_fitted_encoder as load_fitted_encoder
 from .folder import DecisionRecord as DecisionRecord
 from .folder import EncoderRecord as EncoderRecord
 from .folder import History as History
+from .folder import LabelRecord as LabelRecord
 from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
 from .folder import VersionRecord as VersionRecord

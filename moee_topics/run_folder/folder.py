@@ -107,6 +107,14 @@ class VersionRecord(TypedDict):
     drift: NotRequired[dict[str, Any]]  # the headlines of drift.json
 
 
+class LabelRecord(TypedDict):
+    """What a language model answered for the name of a topic, under a hash of the question and of the model."""
+
+    topic: int
+    model: str
+    answer: str
+
+
 class History(TypedDict):
     """The versions of a run: version 1 is its own fit, which ``fit`` is the fingerprint of.
 
@@ -207,6 +215,9 @@ class RunFolder:
 
     # What was decided about the topics, as it was applied to them; what people write is decisions.yaml, see below.
     decisions = json_file("decisions.json", list[DecisionRecord], [], "update")
+
+    # What a language model answered for names of topics, so that nothing is asked twice.
+    label_answers = json_file("labels.json", dict[str, LabelRecord], {}, "topics label")
 
     # How the new documents of an update differ from those before.
     drift = json_file("drift.json", dict[str, Any], None, "update")

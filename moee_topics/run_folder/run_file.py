@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Absent = TypeVar("Absent", default=Never)
 
-Maker = Literal["run", "report", "update"]
+Maker = Literal["run", "report", "update", "topics label"]
 
 REQUIRED: Any = object()
 DAMAGE = (
@@ -178,6 +178,8 @@ class RunFile(Generic[T, Absent]):
     def _mend(self, run: RunFolder) -> str:
         if self.made_by == "update":
             return f"Delete it to go back to the run's own fit, and update that again: moee-topics update {run.path}"
+        if self.made_by == "topics label":
+            return "Delete it; the language model is asked again by the next: moee-topics topics label"
         command = run_command(run.path) if self.made_by == "run" else f"moee-topics {self.made_by} {run.path}"
         return f"Make it again with: {command}"
 

@@ -3,6 +3,7 @@ from .backend import MoEEBackend as MoEEBackend
 from .decisions import VERBS as VERBS
 from .decisions import Decision as Decision
 from .decisions import Verb as Verb
+from .descriptions import name_by_words as name_by_words
 from .edits import OutlierChange as OutlierChange
 from .edits import merge_topics as merge_topics
 from .edits import reduce_outliers as reduce_outliers
@@ -17,6 +18,10 @@ from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics
 from .growth import places_on_map as places_on_map
+from .labels import ANSWER_TOKENS as ANSWER_TOKENS
+from .labels import LabelPrompt as LabelPrompt
+from .labels import LabelSettings as LabelSettings
+from .labels import label_of as label_of
 from .mapped_documents import MappedColumn as MappedColumn
 from .mapped_documents import MappedDocuments as MappedDocuments
 from .mapped_documents import texts_of as texts_of

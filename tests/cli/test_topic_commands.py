@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_servers import chat_server, saying
 from tiny_runs import recipe_of, write_corpus
 from typer.testing import CliRunner
 
@@ -96,3 +97,22 @@ def test_undo_of_an_update_is_the_update_s(run: Path) -> None:
     pipeline.update(run, [str(write_corpus(run.parent / "new.jsonl", 5, first=1000))])
     done = call("undo", run)
     assert done.exit_code == 4 and f"update {run} --undo" in done.stderr
+
+
+def test_a_language_model_names_topics_after_it_was_said_what_that_takes(run: Path) -> None:
+    with chat_server(lambda number, _: saying(f"Name {'abcdefghij'[number]}")) as server:
+        options = ["--provider", "openai", "--model", "m", "--base-url", server.base_url, "--quiet"]
+        plan = json.loads(call("label", run, *options, "--dry-run", "--json").stdout)
+        topics = RunFolder(run).ranked_topics
+        assert plan["topics"] == plan["open"] == len(topics) and plan["tokens"] > 0 and not server.asked
+        done = call("label", run, *options)
+        assert done.exit_code == 0 and f"Topic {topics[0].topic}: Name a" in done.stdout and "Version 2" in done.stdout
+        assert f"{len(topics)} topics have a new name, 0 answers" in done.stdout
+    assert "Name a" in call("ls", run).stdout
+    assert call("undo", run, "--quiet").exit_code == 0 and "Name a" not in call("ls", run).stdout
+
+
+def test_a_provider_that_lacks_something_is_one_line(run: Path) -> None:
+    done = call("label", run, "--provider", "openai")
+    assert done.exit_code == 4 and "needs a model and a base_url" in done.stderr
+    assert not (run / "labels.json").exists()

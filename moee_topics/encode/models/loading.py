@@ -54,12 +54,14 @@ READER_ERRORS = (
 )
 
 
-def load_model(settings: EncoderSettings, *, trained: bool = True) -> tuple[PreTrainedModel, Any]:
-    """Loads the base model (no language-model head, evaluation mode) and its tokenizer.
+def load_model(
+    settings: EncoderSettings, *, trained: bool = True, with_head: bool = False
+) -> tuple[PreTrainedModel, Any]:
+    """Loads the base model (evaluation mode) and its tokenizer.
 
     The hub is asked only if the files are not at hand, and never where ``HF_HUB_OFFLINE`` is set. With
     ``trained=False`` the model has its shape alone, and weights as before any training; in 16 bits or more, whatever
-    its files are.
+    its files are. With ``with_head=True`` it has its language-model head too, and writes text.
 
     Raises:
         ModelError: the model is missing or not supported, or was not quantized as asked.
@@ -69,12 +71,13 @@ def load_model(settings: EncoderSettings, *, trained: bool = True) -> tuple[PreT
     integer_products.check_kernel(settings.quantize, place)
     config = load_config(name, revision=settings.revision)
     loader = loader_of(config)
+    loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
     attention.register()
     dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
     with checkpoint_errors(name):
         _check_size(loader, config, Path(resolve(name)))
     model = _with_weights(loader, settings, config, dtype) if trained else _at_random(loader, name, config, dtype)
-    model = model if loader is AutoModel else model.get_decoder()
+    model = model if loader is AutoModel or with_head else model.get_decoder()
     if not int4_checkpoint.is_compact(config):  # whose weights were expanded, each into memory of its own
         memory.own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
