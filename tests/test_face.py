@@ -14,7 +14,7 @@ FACE = {
     "load_recipe", "errors",
     "CorpusSettings", "Document", "open_corpus", "describe",
     "TopicModel", "OutlierReduction", "fit_topics", "plots", "clustering_agreement",
-    "estimate", "plan", "predict", "update", "export_report",
+    "estimate", "plan", "predict", "update", "Decision", "decide", "export_report",
     "LocalTask", "local_task", "MTEBEncoder",
 }  # fmt: skip
 
