@@ -7,6 +7,7 @@ neither.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from functools import cache
@@ -30,7 +31,22 @@ PACKAGES = {
 def is_remote(source: str | Path) -> bool:
     """Whether a source is an address such as ``s3://bucket/posts.parquet``."""
     kind, separator, _ = str(source).partition("://")
-    return bool(separator) and kind in PACKAGES
+    return bool(separator) and kind.lower() in PACKAGES
+
+
+def refuse_address(folder: str | Path) -> None:
+    """Refuses an address where a folder or file of this machine is written or read in place.
+
+    Raises:
+        InputError: it is an address, also as ``Path`` writes it, with one slash; to the system that is a folder "s3:".
+    """
+    # Of two letters or more before the colon: C:/ is a drive.
+    if found := re.match(r"([a-z][a-z0-9+.-]+):[/\\]+(.*)", str(folder), re.IGNORECASE | re.DOTALL):
+        address = f"{found[1]}://{found[2]}"
+        raise InputError(
+            f"{address} is an address, and nothing is written to object stores or read in place there. Give a folder "
+            f"of this machine. A store that lies there is copied by: moee-topics store merge FOLDER {address}"
+        )
 
 
 @cache
@@ -44,13 +60,16 @@ def local_copy(url: str) -> Path:
         InputError: it is not there, may not be read, or the package for it is not installed.
         ResourceError: the disk is full.
     """
-    kind = url.partition("://")[0]
+    kind, _, rest = url.partition("://")
+    kind = kind.lower()
     if kind != "memory" and any(os.environ.get(name, "0") not in ("", "0") for name in OFFLINE_VARIABLES):
         raise InputError(f"{url} is on the network, which --offline or {OFFLINE_VARIABLES[0]} forbids. Copy it first.")
     fsspec = import_extra("fsspec.core", "hub")
     try:
-        files, path = fsspec.url_to_fs(url)
-        target = Path(tempfile.mkdtemp(dir=_copies().name), PurePosixPath(path).name or kind)
+        files, path = fsspec.url_to_fs(f"{kind}://{rest}")
+        # The ending says what a file is, and behind it a signed address has its signature; keys of S3 may have a ?.
+        named = re.split("[?#]", path)[0] if kind in ("http", "https") else path
+        target = Path(tempfile.mkdtemp(dir=_copies().name), PurePosixPath(named).name or kind)
         with disk_space("TMPDIR names the place of what is copied from an object store."):
             files.get(path, str(target), recursive=files.isdir(path))
     except ImportError as error:

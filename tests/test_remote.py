@@ -12,7 +12,7 @@ import stores
 from moee_topics import remote
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.errors import InputError, ResourceError
-from moee_topics.remote import is_remote, local_copy
+from moee_topics.remote import is_remote, local_copy, refuse_address
 from moee_topics.store import merge_stores
 
 
@@ -26,9 +26,73 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSyste
 
 
 def test_addresses_are_told_from_files_and_other_sources() -> None:
-    addresses = ["s3://bucket/posts.parquet", "gs://b/x", "abfs://c/x", "https://host/posts.csv", "memory://x"]
+    addresses = [
+        "s3://bucket/posts.parquet",
+        "gs://b/x",
+        "abfs://c/x",
+        "https://host/posts.csv",
+        "memory://x",
+        "S3://b/x",
+    ]
     others = ["posts.csv", "./s3:/x", "hub:owner/name", "-", "sqlite:///x.db", "20newsgroups", "C://x", ""]
     assert all(map(is_remote, addresses)) and not any(map(is_remote, others))
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/store", "S3://b", "gs://b/x", "hdfs://host/x", "memory://x", "file:///x"]
+)
+def test_an_address_is_no_folder_also_as_a_path_has_it(address: str) -> None:
+    for given in (address, Path(address), Path(address, "deeper")):
+        with pytest.raises(InputError, match="nothing is written to object stores"):
+            refuse_address(given)
+
+
+def test_the_refusal_says_how_a_store_there_is_read() -> None:
+    with pytest.raises(InputError, match=r"store merge FOLDER s3://bucket/store$"):
+        refuse_address(Path("s3://bucket/store"))
+
+
+@pytest.mark.parametrize(
+    "folder", ["c:/stores/one", "C:\\stores", "store", "/tmp/s3:/store", "runs:one", "a/b:c/d", ""]
+)
+def test_a_folder_is_no_address(folder: str) -> None:
+    refuse_address(folder)
+
+
+def test_nothing_makes_a_folder_of_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nothing is written to object stores"):
+        stores.make(Path("s3://bucket/store"), stores.texts(2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_signed_address_is_known_by_the_ending_of_its_file(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    asked: list[str] = []
+
+    class Web:
+        """A web server to fsspec, which leaves what is behind the file's name in the path."""
+
+        def isdir(self, path: str) -> bool:
+            return False
+
+        def get(self, path: str, target: str, *, recursive: bool) -> None:
+            asked.append(path)
+            Path(target).write_text("id,text\na,first text\n")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (Web(), url))
+    address = "host/posts.csv?X-Amz-Signature=a/b.c#top"
+    (document,) = open_corpus(CorpusSettings(f"HTTPS://{address}"))
+    assert document.text == "first text" and asked == [f"https://{address}"]
+
+
+def test_in_a_bucket_a_question_mark_is_part_of_a_name_and_the_kind_may_be_in_capitals(
+    bucket: fsspec.AbstractFileSystem,
+) -> None:
+    bucket.pipe("memory://data/what?.txt", b"a text\n")
+    assert local_copy("MEMORY://data/what?.txt").name == "what?.txt"
 
 
 def test_a_corpus_of_an_object_store_is_that_of_its_file(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import typer
 
 from moee_topics.defaults import OFFLINE_VARIABLES, RUNS, STORE_NAME
+from moee_topics.remote import refuse_address
 
 if TYPE_CHECKING:
     from moee_topics.progress import Progress
@@ -107,6 +108,10 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         if values.get("offline"):
             go_offline()  # before the function imports what reads it
+        # What may be an address is a string to the commands that take one; a path is of this machine.
+        for path in values.values():
+            if isinstance(path, Path):
+                refuse_address(path)
         # typer knows the options alone; the function gets each set as one value again.
         made = {name: made_of(**{item.name: values.pop(item.name) for item in fields(made_of) if item.name in values})
                 for name, made_of in sets.items()}  # fmt: skip

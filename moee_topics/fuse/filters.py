@@ -276,7 +276,7 @@ class _Learning:
         self.learnt.append(learnt)
 
 
-def embedded_words(texts: Iterable[str] | None, model: Model | None) -> Embeddings:
+def embedded_words(texts: Sequence[str] | None, model: Model | None) -> Embeddings:
     """The embeddings of different words of a corpus, evenly drawn from the alphabet, as a store would round them.
 
     Raises:
@@ -284,7 +284,6 @@ def embedded_words(texts: Iterable[str] | None, model: Model | None) -> Embeddin
     """
     if texts is None or model is None:
         raise InputError("The filter align_words needs the words of a corpus. Fit it with texts and embedder too.")
-    texts = list(texts)
     some = texts[:: -(-len(texts) // TEXTS_WITH_WORDS) or 1]
     words = sorted(_words_in(some) or _words_in(texts))
     if not words:

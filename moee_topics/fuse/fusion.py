@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import Field
@@ -36,6 +36,7 @@ from moee_topics.fuse.standardizer import Standardizer
 from moee_topics.messages import shortened
 from moee_topics.store import write_bytes
 
+Texts = TypeVar("Texts", bound=Iterable[str])
 Standardize = Literal["none", "hidden_states", "routing_weights", "both"]
 
 
@@ -182,7 +183,8 @@ class Fusion:
         """
         if not self.learns:
             return self
-        texts = None if texts is None else list(texts)
+        if texts is not None and not isinstance(texts, Sequence):
+            texts = list(texts)  # they are read more than once; those of a large corpus stay in their file
         lexicon = Lexical.fit(self._needed(texts)) if self.lexical else None
         filtering: Filters | None = None
         standardizer: Standardizer | None = None
@@ -318,7 +320,7 @@ class Fusion:
         reduction: Reduction | None = self.reduction
         return vectors if reduction is None else reduction.transform(vectors)
 
-    def _needed(self, texts: Iterable[str] | None) -> Iterable[str]:
+    def _needed(self, texts: Texts | None) -> Texts:
         if texts is None:
             raise InputError(f"This fusion ({self.label}) weighs the words of documents. Give their texts too.")
         return texts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import SPACELESS, words_of
+from moee_topics.corpus import SPACELESS, content_hash, words_of
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Matrix, unit_rows
@@ -44,7 +44,7 @@ class Lexical:
     components: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, texts: Iterable[str]) -> Lexical:
+    def fit(cls, texts: Sequence[str]) -> Lexical:
         """Learns words, weights and directions; of a large corpus, from texts evenly spaced over it.
 
         Raises:
@@ -53,8 +53,7 @@ class Lexical:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
-        texts = list(dict.fromkeys(texts))  # copies would make their words common and their directions strong
-        texts = texts[:: -(-len(texts) // MOST_DOCUMENTS) or 1]
+        texts = _spread(texts)
         vectorizer = CountVectorizer(analyzer=_terms, min_df=2, max_df=0.5, max_features=MOST_WORDS, dtype=np.float32)
         try:
             counts = vectorizer.fit_transform(texts)
@@ -144,6 +143,17 @@ def _without_words(documents: int) -> InputError:
         f"fusion.lexical weighs words, and of {documents:,} different documents no two share one that no more than "
         "half of them have. Leave words out with fusion.lexical=0"
     )
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """The different ones of texts, at most ``MOST_DOCUMENTS`` of them and evenly spaced."""
+    # Copies would make their words common and their directions strong. They are told by their hashes, because the texts
+    # of a large corpus lie in a file and have no room together.
+    firsts: dict[bytes, int] = {}
+    for row, text in enumerate(texts):
+        firsts.setdefault(content_hash(text), row)
+    rows = list(firsts.values())
+    return [texts[row] for row in rows[:: -(-len(rows) // MOST_DOCUMENTS) or 1]]
 
 
 def _terms(text: str) -> list[str]:

@@ -20,6 +20,9 @@ from moee_topics.run.workspace import Workspace
 
 SAMPLED_DOCUMENTS = 512
 TRIAL_DOCUMENTS = 64
+FIT_BYTES_OF_A_DOCUMENT = (
+    1900  # of a large corpus: 1.4 GB at 100,000 and 3.1 at a million, with one sample (docs/large.md)
+)
 TRIAL_FOR_MACHINES = 200  # one second too many in a small trial is hours of a hundred machines
 
 
@@ -80,7 +83,8 @@ class Estimate:
         weights_bytes: of the model in the precision asked for.
         store_bytes: of the finished store.
         view_bytes: of those, what each view takes, by its name.
-        fit_memory_bytes: vectors of all documents and UMAP's copy of them, in float32.
+        fit_memory_bytes: vectors that go through UMAP and its copy of them, in float32; of a large corpus those of its
+            sample, and what the fit holds of each document.
         device: where the model would run.
         trial: a few documents through the model, None where it was not asked for or its weights are not here.
         encode_seconds: for what is not stored, from the trial.
@@ -200,10 +204,16 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
         weights_bytes=card.memory[quantize],
         store_bytes=survey.unique * encoder.bytes_per_document,
         view_bytes={name: survey.unique * size for name, size in encoder.bytes_per_view.items()},
-        # Vectors and UMAP's copy of them, in float32.
-        fit_memory_bytes=2 * 4 * survey.documents * min(width, work.reduced_dimensions or width),
+        fit_memory_bytes=_fit_memory_bytes(work, min(width, work.reduced_dimensions or width)),
         device=encoder.device,
     )
+
+
+def _fit_memory_bytes(work: Workspace, dimensions: int) -> int:
+    documents, large = work.survey.documents, work.recipe.large
+    if large.samples(documents):
+        return 2 * 4 * large.sample * dimensions + FIT_BYTES_OF_A_DOCUMENT * documents
+    return 2 * 4 * documents * dimensions
 
 
 def on_machines(fleet: Fleet, trial: Trial, documents: int, tokens: float, device: str) -> MachinesEstimate:

@@ -18,6 +18,7 @@ from moee_topics.errors import InputError
 from moee_topics.fuse import LARGE_DIMENSIONS
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
+from moee_topics.remote import refuse_address
 from moee_topics.run.idle_keys import idle_keys, idle_note
 from moee_topics.run.ledger import Ledger
 from moee_topics.run_folder import RunFolder
@@ -45,6 +46,9 @@ class Workspace:
         may_encode: whether documents may go through the model.
         share: the documents that are encoded, the others are left to other machines.
         crew: encodes them in other processes; without one this process does.
+
+    Raises:
+        InputError: a folder is an address of an object store.
     """
 
     recipe: Recipe
@@ -56,6 +60,11 @@ class Workspace:
     crew: RayCrew | None = None
     _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
     _mapped: MappedDocuments | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Now, and not at the first file: before that lies the model, or hours of encoding.
+        for folder in (self.folder, self.store):
+            refuse_address(folder)
 
     @cached_property
     def run(self) -> RunFolder:

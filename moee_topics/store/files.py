@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 
 from moee_topics.errors import InputError, ResourceError, StoreError
 from moee_topics.messages import shortened
+from moee_topics.remote import refuse_address
 
 _TEMPORARY = re.compile(r"\.(\d+)(?:-\d+)?@(.+)\.tmp$")
 _STALE_SECONDS = 3600  # of another host's files, whose processes cannot be asked
@@ -167,9 +168,11 @@ def make_folder(path: Path) -> None:
     """Makes a folder and those above it, each known to the disk as part of the one above.
 
     Raises:
+        InputError: it is an address of an object store.
         ResourceError: the disk is full.
         StoreError: it cannot be made for another reason.
     """
+    refuse_address(path)
     with disk_errors(path):
         # A file that is synced is lost all the same if the folder's own name is not on the disk.
         missing = list(itertools.takewhile(lambda folder: not folder.exists(), [path, *path.parents]))

@@ -31,3 +31,38 @@ def test_a_name_that_is_a_path_is_refused_before_anything_is_written(tmp_path: P
     result = call("run", recipe, "--output", tmp_path / "runs" / "deep", "--name", name)
     assert result.exit_code == 4 and "cannot have the name" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "RECIPE", "--store", "s3://bucket/store"),
+        ("run", "RECIPE", "--output", "gs://bucket/runs"),
+        ("embed", "RECIPE", "--output", "s3://bucket/store"),
+        ("estimate", "RECIPE", "--store", "S3://bucket/store"),
+        ("store", "verify", "s3://bucket/store"),
+        ("store", "ls", "s3://bucket/store"),
+        ("store", "merge", "s3://bucket/store", "here"),
+        ("topics", "ls", "s3://bucket/run"),
+        ("export", "here", "csv", "--output", "az://bucket/exports"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_an_address_is_refused_where_a_folder_is_expected(
+    words: tuple[str, ...], recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = call(*[recipe if word == "RECIPE" else word for word in words])
+    assert result.exit_code == 4 and "nothing is written to object stores" in result.stderr
+    assert not list(Path.cwd().iterdir())
+
+
+def test_an_address_in_the_variable_of_the_store_is_refused_too(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOEE_TOPICS_STORE", "s3://bucket/store")
+    for words in (("embed", recipe), ("run", recipe, "--output", tmp_path / "runs"), ("store", "verify")):
+        result = call(*words)
+        assert result.exit_code == 4 and "nothing is written to object stores" in result.stderr
+    assert not (tmp_path / "runs").exists()

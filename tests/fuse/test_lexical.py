@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bag_of_words import FILLER, THEMES
 
 from moee_topics.errors import InputError
+from moee_topics.fuse import Fusion
 from moee_topics.fuse.lexical import DIMENSIONS, Lexical, check_words
 
 CHINESE = ["今天天气很好", "今天我们去公园", "公园里有很多人", "银行利率上升", "银行降低利率"]
@@ -55,6 +57,37 @@ def test_a_large_corpus_is_learnt_from_texts_all_over_it(monkeypatch: pytest.Mon
     monkeypatch.setattr("moee_topics.fuse.lexical.MOST_DOCUMENTS", 50)
     texts = [f"apple pear number{i // 2}" if i < 60 else f"orbit moon number{i // 2}" for i in range(120)]
     assert {"apple", "orbit"} <= set(Lexical.fit(texts).vocabulary)
+
+
+class Lines(Sequence[str]):
+    """Texts that are made when they are asked for, and forgotten."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts, self.alive, self.most = texts, 0, 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, row: Any) -> Any:
+        class Text(str):
+            def __del__(text) -> None:
+                self.alive -= 1
+
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        return Text(self.texts[row])
+
+
+def test_of_a_large_corpus_only_the_texts_learnt_from_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moee_topics.fuse.lexical.MOST_DOCUMENTS", 50)
+    texts = themed(400)[0]
+    texts = [*texts[:300], *texts[:200:3], *texts[300:], texts[0]]
+    lines, kept = Lines(texts), list(dict.fromkeys(texts))[::8]
+    fitted = Fusion("hidden_states", standardize="none", lexical=1.0).fit([], lines).lexicon
+    plain = Lexical.fit(kept)
+    assert len(kept) == 50 and 50 <= lines.most <= 52
+    assert fitted is not None and fitted.vocabulary == plain.vocabulary
+    assert np.array_equal(fitted.components, plain.components) and np.array_equal(fitted.idf, plain.idf)
 
 
 def test_scripts_without_spaces_are_read_by_pairs_of_characters() -> None:

@@ -12,7 +12,7 @@ from moee_topics import run as pipeline
 from moee_topics.encode import weights_are_here
 from moee_topics.errors import InputError, ModelError
 from moee_topics.recipe import Recipe, parse_recipe
-from moee_topics.run.estimates import Estimate, estimate, sample_documents
+from moee_topics.run.estimates import FIT_BYTES_OF_A_DOCUMENT, Estimate, estimate, sample_documents
 from moee_topics.run.workspace import Workspace
 
 WORDS = ["rocket", "goalie", "onion", "tulip", "orbit", "puck", "garlic", "soil"]
@@ -59,6 +59,15 @@ def test_weights_take_less_room_in_fewer_bits(recipe: Recipe, tmp_path: Path) ->
         return found.weights_bytes
 
     assert weights("none") > weights("int8") > weights("nf4") > 0
+
+
+def test_of_a_large_corpus_the_sample_goes_through_umap(recipe: Recipe, tmp_path: Path) -> None:
+    data = recipe.to_json() | {"reduce": {"dimensions": 8}}
+    sampled, full = (
+        estimate(parse_recipe({**data, "large": large}), tmp_path, trial=False).fit_memory_bytes
+        for large in ({"documents": 100, "sample": 40}, {"documents": 0})
+    )
+    assert full == 2 * 4 * 140 * 8 and sampled == 2 * 4 * 40 * 8 + 140 * FIT_BYTES_OF_A_DOCUMENT
 
 
 def test_the_sample_is_spread_over_the_corpus(recipe: Recipe) -> None:

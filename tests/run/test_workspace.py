@@ -27,6 +27,12 @@ def test_a_corpus_is_surveyed_once_and_said_to_be(work: Workspace) -> None:
     assert [document.id for document in work.documents()] == [f"d{number}" for number in range(DOCUMENTS)]
 
 
+@pytest.mark.parametrize("places", [("run", "s3://bucket/store"), ("gs://bucket/run", "store")])
+def test_an_address_is_refused_before_the_corpus_is_read(places: tuple[str, str], tiny_olmoe: Path) -> None:
+    with pytest.raises(InputError, match="nothing is written to object stores"):
+        Workspace(recipe_of(Path("nothing.jsonl"), tiny_olmoe), *map(Path, places))
+
+
 @pytest.mark.parametrize("documents", [DOCUMENTS - 1, DOCUMENTS + 1, 0])
 def test_documents_of_another_corpus_than_the_surveyed_are_refused(
     work: Workspace, documents: int, monkeypatch: pytest.MonkeyPatch
