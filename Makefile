@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNS ?= runs
 
-.PHONY: help install demo test test-slow test-avx2 test-gpu check format map bench clean
+.PHONY: help install demo test test-slow test-avx2 test-gpu check format map docs bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -55,8 +55,12 @@ format: .venv/.dev ## put format and imports right
 map: .venv/.dev ## draw the rooms of docs/house.svg from the imports
 	$(BIN)/python tests/house_map.py
 
+docs: .venv/.base ## build the docs site into site/; a link that leads nowhere ends it
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/zensical build --strict --clean
+
 bench: .venv/.dev ## speed and memory beside plain baselines, into benchmarks/results
 	$(BIN)/python benchmarks/bench.py
 
 clean: ## remove the environment and caches
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site .cache *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
-from moee_topics.recipe import shipped_recipes
+from moee_topics.recipe import Recipe, shipped_recipes
+from moee_topics.schema import known_keys
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,24 +30,72 @@ def test_every_command_of_the_readme_exists(command: str) -> None:
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def cluster_commands() -> list[str]:
-    """The commands of docs/cluster.md in any of its scripts, each on one line."""
-    blocks = re.findall(
-        r"```(?:bash|yaml)\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line[line.index("moee-topics ") :] for line in lines if re.search(r"(^|[\s\"'])moee-topics \w", line)]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-@pytest.mark.parametrize("line", cluster_commands())
-def test_every_command_for_clusters_is_one_with_the_options_it_has(line: str) -> None:
-    words = shlex.split(line.partition(" #")[0].rstrip("\"'& "))[1:]
+def commands_of_the_pages() -> list[str]:
+    """The commands of the pages in any of their scripts, each on one line."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(r"```(?:bash|yaml|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+        found += [line[line.index("moee-topics ") :] for line in lines if re.search(r"(^|[\s\"'])moee-topics \w", line)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", commands_of_the_pages())
+def test_every_command_of_the_pages_is_one_with_the_options_it_has(line: str) -> None:
+    text = line.partition(" #")[0].rstrip("& ")
+    # A quotation mark may belong to what stands before the command, as in: ssh node "moee-topics …".
+    words = shlex.split(text.rstrip('"') if text.count('"') % 2 else text)[1:]
     command: Any = get_command(app)
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     options = {option for parameter in command.params for option in parameter.opts}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
     command.make_context(command.name, [word.replace("$SLURM_ARRAY_TASK_ID", "1") for word in words])
+
+
+def test_every_key_of_the_pages_is_one_of_a_recipe() -> None:
+    keys = set(known_keys(Recipe))
+    sections = {key.partition(".")[0] for key in keys}
+    upstream = {"umap", "hdbscan", "vectorizer", "ctfidf", "bertopic"}  # their keys are checked when a recipe is read
+    for page in ("coming-from", "tutorial", "index"):
+        named = re.findall(r"`([a-z]+\.[a-z_]+)\b[^`]*`", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+        asked = {key for key in named if key.partition(".")[0] in sections - upstream}
+        assert asked <= keys, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_of_a_page_lead_to_a_page_of_the_site(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert link.startswith("http") or (page.parent / link).resolve().is_relative_to(ROOT / "docs"), link
+        assert link.startswith("http") or (page.parent / link).exists(), link
+
+
+def test_the_site_has_every_page_and_names_of_the_code_that_are_there() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    entries = [value for entry in site["nav"] for value in entry.values()]
+    listed = [path for value in entries for path in ([value] if isinstance(value, str) else named_in(value))]
+    assert sorted(listed) == sorted(page.name for page in PAGES)
+    assert site["theme"]["font"] is False, "fonts come from another host"
+    for name in re.findall(
+        r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        room, _, value = name.rpartition(".")
+        assert hasattr(importlib.import_module(room), value), name
+
+
+def named_in(entries: list[dict[str, str]]) -> list[str]:
+    return [path for entry in entries for path in entry.values()]
+
+
+@pytest.mark.slow
+def test_the_example_for_users_of_bertopic_runs_as_it_stands() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "coming-from.md").read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"documents": themed_corpus(per_theme=30, noise=0)[0]}
+    exec(example, names)
+    assert len(names["topics"]) == len(names["documents"])
 
 
 def test_the_example_with_bertopic_runs_as_it_stands() -> None:
