@@ -102,9 +102,14 @@ def many_poolings(settings: EncoderSettings) -> EncoderSettings:
     """The same encoder and layers with the usual poolings beside its own, where it names no list of them."""
     pooling, routing = settings.pooling, settings.routing
     if not isinstance(pooling, tuple):
-        # Without a prompt the mean without it is the mean again, but for a token that begins every text.
-        others = (*COMPARED_POOLINGS, WITHOUT_PROMPT) if settings.templates != ("{text}",) else COMPARED_POOLINGS
+        echoes = all(template.count("{text}") == 2 for template in settings.templates)
+        # Of an echo the second copy alone is read, so the mean without the prompt is the mean again; without any prompt
+        # it is that but for a token that begins every text.
+        is_mean = echoes or settings.templates == ("{text}",)
+        others = COMPARED_POOLINGS if is_mean else (*COMPARED_POOLINGS, WITHOUT_PROMPT)
         pooling = tuple(dict.fromkeys((pooling, *others)))
+        if echoes and WITHOUT_PROMPT in pooling:
+            pooling = tuple(name for name in pooling if name != "mean")
     return replace(settings, pooling=pooling, routing=(*pooling, "frequency") if routing is None else routing)
 
 
@@ -133,16 +138,20 @@ def candidates(recipe: Recipe, source: EncoderSource) -> Iterator[Candidate]:
 def candidates_also(recipe: Recipe, source: EncoderSource, change: tuple[str, ...]) -> Iterator[Candidate]:
     """What is compared of a pass with a change of the encoder: its layers and poolings, and the routers' logits."""
     views, hidden = source.reading.views, source.reading.hidden_states
-    told = " ".join(change)
     for view in (view for view in views if view.block != "router"):
         for standardize in ("none", "hidden_states"):
-            found = of_hidden_states(view, standardize, alone(recipe))
-            yield replace(found, name=f"{found.name}, {told}", overrides=(*change, *found.overrides))
+            yield after(change, of_hidden_states(view, standardize, alone(recipe)))
     # Beside values, or the attention's outputs, the routers are those of the first pass.
     if source.card.layers and source.settings.states == "hidden_states":
         for view in [view for view in views if view.block == "router"][:1]:
-            found = of_routers(view, RoutingBlock("logits"), hidden, alone(recipe))
-            yield replace(found, name=f"{found.name}, {told}", overrides=(*change, *found.overrides))
+            yield after(change, of_routers(view, RoutingBlock("logits"), hidden, alone(recipe)))
+
+
+def after(change: tuple[str, ...], found: Candidate) -> Candidate:
+    """A candidate of a pass with a change: what it says itself, such as its one layer, is left out of the change."""
+    said = {override.partition("=")[0] for override in found.overrides}
+    left = (override for override in change if override.partition("=")[0] not in said)
+    return replace(found, name=f"{found.name}, {' '.join(change)}", overrides=(*left, *found.overrides))
 
 
 def candidates_at_random(source: EncoderSource) -> Iterator[Candidate]:

@@ -86,11 +86,23 @@ class ViewComparison:
         views = [view for view in self.views if not view.control and view.scores.ami is not None]
         return max(views, key=lambda view: view.scores.ami or 0.0, default=None)
 
+    @property
+    def as_good(self) -> list[ComparedView]:
+        """The views within one deviation of the best, which another sample might put before it."""
+        best = self.best
+        if best is None or best.scores.ami is None:
+            return []
+        least = best.scores.ami - (best.scores.deviation or 0.0)
+        others = [view for view in self.views if view is not best and not view.control]
+        return [view for view in others if view.scores.ami is not None and view.scores.ami >= least]
+
     def to_json(self) -> dict[str, Any]:
-        """Plain data, with what is recommended, null without labels."""
+        """Plain data, with what is recommended, null without labels, and what is as good."""
         best = self.best
         recommended = None if best is None else list(best.overrides)
-        return {**asdict(self), "recommended": recommended, "recommended_view": best and best.name}
+        as_good = [view.name for view in self.as_good]
+        told = {"recommended": recommended, "recommended_view": best and best.name, "as_good": as_good}
+        return {**asdict(self), **told}
 
 
 def compare_views(

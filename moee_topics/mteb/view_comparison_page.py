@@ -58,7 +58,10 @@ def views_table(comparison: ViewComparison) -> TextTable:
     if comparison.best is not None:
         # A prompt has spaces, which a shell would cut it at.
         overrides = shlex.join(comparison.best.overrides) or "none, the recipe as it is"
-        told = f"The best by AMI with the labels is {comparison.best.name}. Overrides: {overrides}"
+        told = (
+            f"The best by AMI with the labels is {comparison.best.name}. Other views within one deviation of it: "
+            f"{len(comparison.as_good)}. Overrides: {overrides}"
+        )
     times = "three seeds" if comparison.draws == 1 else f"three seeds on each of {comparison.draws} draws"
     notes = (told, *(note.format(times=times) for note in VIEW_NOTES))
     classes = f", {comparison.classes} classes" if has_labels else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,28 @@ def test_what_a_change_of_the_encoder_gives_is_a_recipe_too(themes: Recipe) -> N
         assert changed.fusion.canonical() == candidate.fusion.canonical()
         views = set(candidate.reading.views) & set(EncoderSource(changed.encoder).reading.views)
         assert views, candidate.name
+
+
+def test_no_key_is_twice_among_the_overrides_of_a_change(themes: Recipe) -> None:
+    change = ("encoder.states=values", "encoder.layers=1", "encoder.prompt=cluster")
+    (_, one) = passes_of(themes, [change])
+    for candidate in one.candidates:
+        keys = [override.partition("=")[0] for override in candidate.overrides]
+        assert len(set(keys)) == len(keys) and {"encoder.states", "encoder.layers", "encoder.prompt"} <= set(keys)
+        assert set(candidate.reading.views) <= set(
+            EncoderSource(parse_recipe(themes.to_json(), candidate.overrides).encoder).reading.views
+        )
+
+
+@pytest.mark.parametrize("prompt", ["echo", "Say {text} again: {text}!"])
+def test_of_an_echo_the_mean_is_compared_once(prompt: str) -> None:
+    settings = EncoderSettings("some/model", prompt=prompt)
+    assert many_views(settings).pooling == ("last_token", "mean", "weighted_mean")
+    assert many_views(replace(settings, pooling="mean_without_prompt")).pooling == (
+        *("mean_without_prompt", "last_token", "weighted_mean"),
+    )
+    both = EncoderSettings("some/model", prompts=(prompt, "cluster"))
+    assert "mean_without_prompt" in many_views(both).pooling, "of the other prompt it is another vector"
 
 
 def test_each_of_several_prompts_is_compared_alone_and_several_beside_one(themes: Recipe) -> None:

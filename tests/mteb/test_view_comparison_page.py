@@ -32,10 +32,19 @@ def test_the_best_view_that_is_no_control_is_told_with_the_overrides_to_copy(tmp
     written = write_views(compared(*VIEWS), tmp_path)
     (table, *_), page = written.tables, written.page.read_text()
     assert [row[0] for row in table.rows][:2] == ["hidden_states@0/mean", "hidden_states@last/mean z"]
-    assert table.notes[0].endswith("hidden_states@last/mean z. Overrides: encoder.layers=last")
+    assert table.notes[0].endswith(
+        "hidden_states@last/mean z. Other views within one deviation of it: 0. Overrides: encoder.layers=last"
+    )
     assert "encoder.layers=last" in page and "<svg" in page and "&lt;tiny&gt;" in page and "<tiny>" not in page
     data = json.loads((tmp_path / "views.json").read_text())
-    assert data["recommended"] == ["encoder.layers=last"] and len(data["views"]) == 3
+    assert data["recommended"] == ["encoder.layers=last"] and len(data["views"]) == 3 and data["as_good"] == []
+
+
+def test_views_within_a_deviation_of_the_best_are_counted_and_controls_are_not(tmp_path: Path) -> None:
+    near = [view("hidden_states@1/mean", 0.595, 0.2), view("hidden_states@0/mean z", 0.595, 0.2, "tokens alone")]
+    written = write_views(compared(*VIEWS, *near), tmp_path)
+    assert "within one deviation of it: 1. " in written.tables[0].notes[0]
+    assert written.data["as_good"] == ["hidden_states@1/mean"]
 
 
 def test_without_labels_nothing_is_ranked_or_recommended(tmp_path: Path) -> None:
