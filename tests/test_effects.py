@@ -275,6 +275,7 @@ def test_a_key_writes_another_file(key: str, runs: Callable[[tuple[str, ...]], P
 
 
 IDLE_WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "encoder.combine_prompts": ((), "concat", "topics.parquet"),
     "fusion.alpha": (("fusion.method=hidden_states",), "5", "topics.parquet"),
     "fusion.standardize": (
         ("fusion.method=hidden_states", "fusion.standardize=none"),

@@ -69,7 +69,7 @@ def test_all_views_come_from_one_pass_and_are_kept(
     few = recipe.model_copy(update={"encoder": settings})
     first = compare_views(few, tmp_path, sample=24)
     assert calls == [24]
-    monkeypatch.setattr(Embedder, "_pass", None)
+    monkeypatch.setattr(Embedder, "_encode", None)
     assert compare_views(few, tmp_path, sample=24) == first
 
 

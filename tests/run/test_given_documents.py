@@ -93,7 +93,7 @@ def test_without_a_recipe_it_is_that_of_the_quickstart(
         taken.append(work.recipe)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moee_topics.run.stages._run_stages", stop)
+    monkeypatch.setattr("moee_topics.run.whole_run._run_stages", stop)
     moee_topics.run(documents=frame.text)
     quickstart = moee_topics.load_recipe("quickstart")
     assert taken[0].model_copy(update={"corpus": quickstart.corpus}) == quickstart
