@@ -70,5 +70,5 @@ def test_a_file_of_lines_has_no_columns_and_texts_of_some_length(tmp_path: Path)
 def test_what_cannot_be_looked_at_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Standard input cannot be looked at"):
         preview(CorpusSettings("-"))
-    with pytest.raises(InputError, match=r"There is no corpus .*nowhere\.csv"):
+    with pytest.raises(InputError, match="There is no corpus"):
         preview(CorpusSettings(str(tmp_path / "nowhere.csv")))
