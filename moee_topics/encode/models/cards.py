@@ -120,7 +120,8 @@ def depth_of(config: Any) -> int:
     """Decoder layers of a configuration; 0 where it does not say."""
     text = config.get_text_config()
     # A layer of this family has two attentions, and its num_hidden_layers counts these.
-    return _first(text, ("num_layers",) if text.model_type == "longcat_flash" else _LAYERS) or 0
+    is_doubled = getattr(text, "model_type", None) == "longcat_flash"  # a damaged text_config may be a list
+    return _first(text, ("num_layers",) if is_doubled else _LAYERS) or 0
 
 
 def values_size(model: nn.Module) -> int:
