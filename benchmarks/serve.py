@@ -4,8 +4,8 @@
     python -m benchmarks.serve runs/quickstart
 
 Every client sends one text after the other, each different, and waits for its answer. Each answer is compared with what
-``predict`` says of all texts together; in bfloat16 a text on the border of two topics may round to the other one. Writes benchmarks/results/serve.json and prints it. Seconds are of the whole
-machine, so nothing else should run.
+``predict`` says of all texts together; in bfloat16 a text on the border of two topics may round to the other one.
+Writes benchmarks/results/serve.json and prints it. Seconds are of the whole machine, so nothing else should run.
 """
 
 from __future__ import annotations
