@@ -16,7 +16,7 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
+from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading, small_operators
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -26,7 +26,7 @@ FLAGS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8
 
 def machine_checks() -> list[Check]:
     """Where models run, in which arithmetic, and with how many threads."""
-    return [guarded(check) for check in (device, arithmetic, whole_numbers, threads)]
+    return [guarded(check) for check in (device, arithmetic, whole_numbers, operators, threads)]
 
 
 def proof_checks() -> list[Check]:
@@ -67,6 +67,13 @@ def whole_numbers() -> Check:
     detail = f"{' and '.join(exact)} exact, {exact[0]} {faster:.1f} x as fast as {str(dtype).removeprefix('torch.')}"
     advice = f"encoder.quantize={exact[0]} is faster than none." if faster > 1.1 else ""
     return Check("whole numbers", True, detail, advice)
+
+
+def operators() -> Check:
+    """Which operators between matrix products are one pass here, in the type that models run in."""
+    found = small_operators.operators_for(loading.device_of(), loading.default_dtype())
+    detail = f"{', '.join(found.passes)} by {found.name}" if found.passes else "those of torch"
+    return Check("small operators", True, detail)
 
 
 def threads() -> Check:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moee_topics.encode import Check, diagnostics, guarded
-from moee_topics.encode.models import bitsandbytes_quantizer, experts
+from moee_topics.encode.models import bitsandbytes_quantizer, experts, small_operators
 from moee_topics.errors import ModelError
 
 
@@ -34,3 +34,9 @@ def test_too_many_threads_are_told_with_the_number_to_set(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     monkeypatch.setattr(diagnostics.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert diagnostics.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
+
+
+def test_the_passes_of_a_device_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = small_operators.Operators("triton", rms_norm=small_operators.rms_norm)
+    monkeypatch.setattr(small_operators, "operators_for", lambda *_: found)
+    assert diagnostics.operators().detail == "rms_norm by triton"

@@ -14,10 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import SiLUActivation
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _default_apply_gate, grouped_mm_experts_forward
+from transformers.integrations.moe import (
+    ALL_EXPERTS_FUNCTIONS,
+    _default_apply_gate,
+    _grouped_linear,
+    grouped_mm_experts_forward,
+)
 
 from moee_topics.encode.models import bitsandbytes_blocks, integer_products
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
+from moee_topics.encode.models.small_operators import operators_for
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
@@ -38,7 +44,7 @@ def weight_names(experts: Any) -> tuple[str, str]:
 
 
 def use(model: Any) -> int:
-    """Gives the experts of a model on a CPU this forward.
+    """Gives the experts of a model this forward.
 
     Returns:
         How many layers took it (0: their class allows no other).
@@ -46,6 +52,8 @@ def use(model: Any) -> int:
     layers = [experts for _, experts in experts_modules(model)]
     for experts in layers:
         experts.config._experts_implementation = IMPLEMENTATION
+        if model.device.type != "cpu":
+            continue
         if integer_products.is_integer(getattr(experts, "quantized_kind", "none")):
             experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of whole numbers are the same in every order
             continue
@@ -187,8 +195,7 @@ def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_
 def _in_whole_numbers(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """The same sum with products of whole numbers: states are rounded once for all experts, and again inside each."""
     up, down = (integer_products.packed(experts)[name] for name in weight_names(experts))
-    is_silu = experts.has_gate and experts.is_concatenated and isinstance(experts.act_fn, SILU)
-    is_silu = is_silu and experts._apply_gate.__func__ is _default_apply_gate
+    is_silu = _is_silu(experts)
     codes, scales = integer_products.rounded(hidden_states)
     total = torch.zeros(hidden_states.shape, dtype=torch.float32)
     for expert, tokens, weights in _chosen(top_k_index, top_k_weights, len(up)):
@@ -230,27 +237,57 @@ def _project(experts: Any, states: Tensor, matrices: Matrices, expert: int) -> T
     return output if matrices.bias is None else output.add_(matrices.bias[expert])
 
 
+def _is_silu(experts: Any) -> bool:
+    """Whether what stands between the two products of an expert is silu(gate) * up, the gates first."""
+    is_plain = experts.has_gate and experts.is_concatenated and isinstance(experts.act_fn, SILU)
+    return is_plain and experts._apply_gate.__func__ is _default_apply_gate
+
+
 def _activated(experts: Any, output: Tensor) -> Tensor:
     activated: Tensor = experts._apply_gate(output) if experts.has_gate else experts.act_fn(output)
     return activated
 
 
-class _Expanded:
-    """An experts module whose weights have been expanded, as the grouped forward of transformers reads it."""
+@torch.no_grad()
+def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """Two grouped products over rows in the order of their experts, without waiting for the device."""
+    up, down = (Matrices(experts, name, hidden_states.dtype) for name in weight_names(experts))
+    if up.bias is not None or down.bias is not None:
+        return _with_biases(experts, up, down, hidden_states, top_k_index, top_k_weights)
+    operators = operators_for(hidden_states.device, hidden_states.dtype)
+    # A sort of 16-bit keys is two passes, of 64-bit keys eight. Stable, so that a row depends on its document alone.
+    chosen, order = top_k_index.reshape(-1).to(torch.int16).sort(stable=True)
+    numbers = torch.arange(len(up), dtype=torch.int16, device=chosen.device)
+    ends = torch.searchsorted(chosen, numbers, right=True, out_int32=True)
+    transposed = {"is_transposed": experts.is_transposed}
+    rows = hidden_states.index_select(0, order // top_k_index.shape[-1])
+    inner = _grouped_linear(rows, up.all(), ends, **transposed)
+    inner = operators.gated(*inner.chunk(2, dim=-1)) if _is_silu(experts) else _activated(experts, inner)
+    output = _grouped_linear(inner, down.all(), ends, **transposed)
+    if experts.has_post_expert_norm:
+        output = experts.post_expert_norm(output)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device)
+    # Some models choose numbers beyond their experts, whose rows come last and are in no product.
+    return operators.weighted_sum(output, places.view_as(top_k_index), top_k_weights, ends[-1:])
 
-    def __init__(self, experts: Any, dtype: torch.dtype) -> None:
+
+def _with_biases(experts: Any, up: Matrices, down: Matrices, *given: Tensor) -> Tensor:
+    """The grouped forward of transformers, of an experts module whose weights have been expanded."""
+    expanded = _Expanded(experts, dict(zip(weight_names(experts), (up.all(), down.all()), strict=True)))
+    output: Tensor = grouped_mm_experts_forward(expanded, *given)
+    return output
+
+
+class _Expanded:
+    """An experts module with other weights, as transformers reads it."""
+
+    def __init__(self, experts: Any, weights: dict[str, Tensor]) -> None:
         self._experts = experts
-        for name in weight_names(experts):
-            setattr(self, name, Matrices(experts, name, dtype).all())
+        vars(self).update(weights)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._experts, name)
-
-
-def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-    expanded = _Expanded(experts, hidden_states.dtype)
-    output: Tensor = grouped_mm_experts_forward(expanded, hidden_states, top_k_index, top_k_weights)
-    return output
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, experts_forward)

@@ -33,6 +33,7 @@ from moee_topics.encode.models import (
     int4_checkpoint,
     integer_products,
     memory,
+    small_operators,
 )
 from moee_topics.encode.models.families import UNSUPPORTED
 from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
@@ -83,8 +84,9 @@ def load_model(
     model = model.eval().requires_grad_(False).to(place)
     if kind := bitsandbytes_quantizer.stored_kind(model.config):
         bitsandbytes_quantizer.check_quantized(model, kind)
-    if place.type == "cpu":
+    if place.type in ("cpu", "cuda"):
         experts.use(model)
+    small_operators.use(model, dtype)
     tokenizer = load_tokenizer(name, revision=settings.revision)
     memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
     return model, tokenizer

@@ -1,0 +1,211 @@
+"""What stands between the matrix products of a model, each as one pass: norms, rotation, gates, sums of experts.
+
+transformers writes them as up to ten operators of torch, every one of which reads and writes the states of all tokens;
+on an H200 they took more than half of the time (benchmarks/LOG.md). What replaces one computes in float32 and rounds
+once, and is used where it agrees with what it replaces on random states; all else stays as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cache, partial
+from inspect import signature
+from subprocess import SubprocessError
+from types import FunctionType, MethodType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+logger = logging.getLogger(__name__)
+
+ROTARY = "apply_rotary_pos_emb"
+"""What attention calls in nearly every family of transformers, a function in the module of the family."""
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up of two halves of one product or two products, (..., width) each."""
+    return functional.silu(gate).mul_(up)
+
+
+def weighted_sum(rows: Tensor, places: Tensor, weights: Tensor, computed: Tensor) -> Tensor:
+    """The rows (S, D) at the places (T, k) of each token, added up by their weights (T, k): (T, D).
+
+    Of the rows the first ``computed`` (1,) are numbers; what lies behind them counts as 0.
+    """
+    chosen = rows.index_select(0, places.flatten()).view(*places.shape, -1).float()
+    chosen = chosen.masked_fill(places[..., None] >= computed, 0.0)
+    return (chosen * weights[..., None].float()).sum(dim=1).to(rows.dtype)
+
+
+def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (1, heads, T, size) turned by the angles (1, T, size); Su et al., RoFormer (arXiv 2104.09864)."""
+    first, second = states.chunk(2, dim=-1)
+    return states * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
+
+
+def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """States (..., D) by the root of their mean square, times a weight (D,); torch has one kernel for it on a GPU."""
+    return functional.rms_norm(states, weight.shape, weight, epsilon)
+
+
+@dataclass(frozen=True)
+class Operators:
+    """What is used on one kind of device; what is not replaced is torch's.
+
+    Attributes:
+        name: of whose passes they are.
+    """
+
+    name: str = "torch"
+    gated: Callable[[Tensor, Tensor], Tensor] = gated
+    weighted_sum: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = weighted_sum
+    rotated: Callable[[Tensor, Tensor, Tensor], Tensor] = rotated
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    """None leaves norms to the model."""
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The names of those that are not torch's own."""
+        names = [field.name for field in fields(self) if field.name != "name"]
+        return tuple(name for name in names if getattr(self, name) is not getattr(TORCH, name))
+
+
+TORCH = Operators()
+
+
+@cache
+def operators_for(device: torch.device, dtype: torch.dtype) -> Operators:
+    """The passes that a device has for states of this type; ``TORCH`` where it has none."""
+    if device.type != "cuda":
+        return TORCH
+    try:
+        from moee_topics.encode.models import triton_kernels
+    except ImportError:
+        logger.warning("Gates, rotations and sums of experts take several passes each. One needs: pip install triton")
+        return replace(TORCH, rms_norm=rms_norm)
+    return replace(checked("triton", triton_kernels, device, dtype), rms_norm=rms_norm)
+
+
+def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -> Operators:
+    """Those passes of a module of kernels that run on a device and give what torch's operators give."""
+    found = Operators(name)
+    for operator, states in _examples(device, dtype).items():
+        kernel = getattr(kernels, operator)
+        try:
+            agrees = _is_near(kernel(*states), getattr(TORCH, operator)(*states))
+        # It is compiled now, for which a C compiler and a driver are needed that fit.
+        except (RuntimeError, OSError, ValueError, TypeError, SubprocessError, *kernels.ERRORS) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        else:
+            reason = "" if agrees else "its numbers are wrong"
+        if reason:
+            logger.warning("The pass %s of %s is not used on %s: %s.", operator, name, device, reason)
+        else:
+            found = replace(found, **{operator: kernel})
+    return found
+
+
+def _examples(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tensor, ...]]:
+    """Random states for each pass, in shapes that are no powers of two."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, device="cpu").to(dtype).to(device)
+
+    places = torch.randperm(33, generator=generator, device="cpu").view(11, 3).to(device)
+    computed = torch.tensor([30], dtype=torch.int32, device=device)
+    return {
+        "gated": random(37, 2 * 144).chunk(2, dim=-1),
+        "weighted_sum": (random(33, 144), places, random(11, 3), computed),
+        "rotated": (random(1, 11, 3, 96).transpose(1, 2), random(1, 11, 96), random(1, 11, 96)),
+    }
+
+
+def _is_near(ours: Tensor, known: Tensor) -> bool:
+    """Whether two results of one operator differ by rounding alone."""
+    tolerance = 1e-5 if known.dtype == torch.float32 else 0.02
+    ours, known = ours.float(), known.float()
+    return ours.shape == known.shape and float((ours - known).norm()) <= tolerance * float(known.norm())
+
+
+@torch.inference_mode()
+def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
+    """Gives the norms and attentions of a model the passes of its device, where their own forward computes the same.
+
+    Returns:
+        How many modules took which pass; kept as ``model.small_operators`` too.
+    """
+    device = next(model.parameters()).device
+    operators, took = operators_for(device, dtype), Counter[str]()
+    rotating: dict[Any, Any] = {}  # by the forward of a class
+    for module in model.modules():
+        own = type(module).forward
+        if operators.rms_norm is not None and _is_norm(module):
+            norm = partial(_normed, module, operators.rms_norm)
+            if _norms_alike(module, norm, device, dtype):
+                module.forward = norm
+                took["rms_norm"] += 1
+        elif "rotated" in operators.passes and ROTARY in getattr(getattr(own, "__code__", None), "co_names", ()):
+            if own not in rotating:
+                rotating[own] = _with_rotary(own, operators.rotated, device, dtype)
+            if rotating[own] is not None:
+                module.forward = MethodType(rotating[own], module)
+                took["rotated"] += 1
+    model.small_operators = took
+    return took
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether a module may be a norm of its family, of one weight; others are gated, or torch's own already."""
+    if not type(module).__name__.endswith("RMSNorm") or type(module) is nn.RMSNorm or _epsilon(module) is None:
+        return False
+    names = {name for name, _ in module.named_parameters()}
+    return names == {"weight"} and len(signature(type(module).forward).parameters) == 2
+
+
+def _epsilon(module: nn.Module) -> Any:
+    return getattr(module, "variance_epsilon", getattr(module, "eps", None))
+
+
+def _normed(module: Any, norm: Callable[[Tensor, Tensor, float], Tensor], hidden_states: Tensor) -> Tensor:
+    """The forward of a norm; some are given float32, which no kernel multiplies with a weight in 16 bits."""
+    if hidden_states.dtype != module.weight.dtype:
+        return cast(Tensor, type(module).forward(module, hidden_states))
+    return norm(hidden_states, module.weight, _epsilon(module))
+
+
+def _norms_alike(module: Any, norm: Callable[[Tensor], Tensor], device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a norm gives what the class of the module gives, also for states so small that epsilon counts."""
+    rows = (torch.randn(1, len(module.weight), device=device).mul(size).to(dtype) for size in (1e-3, 1.0, 30.0))
+    return all(_is_near(norm(states), type(module).forward(module, states)) for states in rows)
+
+
+def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.device, dtype: torch.dtype) -> Any:
+    """The forward of an attention with its family's rotation replaced; None where that is another rotation."""
+    plain = forward.__globals__[ROTARY]
+    angles = torch.rand(1, 7, 32, device=device).repeat(1, 1, 2)
+    queries = torch.randn(1, 2, 7, 64, device=device).to(dtype)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        is_row = len(q) == 1 and cos.shape == (1, q.shape[2], q.shape[3])  # packed, and turned in all of its size
+        if others or named or not is_row:
+            return cast(tuple[Tensor, Tensor], plain(q, k, cos, sin, *others, **named))
+        return rotated(q, cos, sin), rotated(k, cos, sin)
+
+    try:
+        known, ours = plain(queries, queries[:, :1], cos, sin), rotate(queries, queries[:, :1], cos, sin)
+    except (TypeError, ValueError, RuntimeError, IndexError):  # the family's takes other arguments, or complex numbers
+        return None
+    if not all(_is_near(*pair) for pair in zip(ours, known, strict=True)):
+        return None
+    # A copy for the modules of this model; the family's own function, which others may call, stays as it is.
+    names = {**forward.__globals__, ROTARY: rotate}
+    copy = FunctionType(forward.__code__, names, forward.__name__, forward.__defaults__, forward.__closure__)
+    copy.__kwdefaults__ = forward.__kwdefaults__
+    return copy

@@ -1,0 +1,157 @@
+"""What replaces the small operators of a model gives what they give, and is left out where it does not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
+
+from moee_topics.encode.models import small_operators
+from moee_topics.encode.models.small_operators import TORCH, Operators, operators_for
+
+CPU = torch.device("cpu")
+
+
+@torch.inference_mode()
+def last_states(model: Any) -> Tensor:
+    states: Tensor = model(torch.arange(1, 13)[None]).last_hidden_state
+    return states
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def test_a_gate_is_silu_of_the_first_half_times_the_second() -> None:
+    product = random(5, 14)
+    expected = product[:, :7] * product[:, :7].sigmoid() * product[:, 7:]
+    torch.testing.assert_close(TORCH.gated(*product.chunk(2, dim=-1)), expected)
+
+
+def test_a_sum_is_over_the_rows_of_each_token_and_leaves_out_what_no_expert_computed() -> None:
+    rows, places, weights = random(6, 4), torch.tensor([[2, 0], [5, 1], [3, 4]]), random(3, 2)
+    rows[5] = torch.nan
+    expected = [weights[0, 0] * rows[2] + weights[0, 1] * rows[0], weights[1, 1] * rows[1]]
+    expected += [weights[2, 0] * rows[3] + weights[2, 1] * rows[4]]
+    torch.testing.assert_close(TORCH.weighted_sum(rows, places, weights, torch.tensor([5])), torch.stack(expected))
+
+
+def test_a_rotation_is_that_of_the_families() -> None:
+    queries, angles = random(1, 3, 5, 8), random(1, 5, 4).repeat(1, 1, 2)
+    expected, _ = apply_rotary_pos_emb(queries, queries, angles.cos(), angles.sin())
+    torch.testing.assert_close(TORCH.rotated(queries, angles.cos(), angles.sin()), expected)
+
+
+def test_a_processor_has_no_passes_of_its_own() -> None:
+    assert operators_for(CPU, torch.float32) is TORCH
+    assert TORCH.passes == ()
+
+
+def kernels(**others: Callable[..., Tensor]) -> SimpleNamespace:
+    # A function of its own for each, as a module of kernels has them.
+    own = {name: partial(getattr(TORCH, name)) for name in ("gated", "weighted_sum", "rotated")}
+    return SimpleNamespace(ERRORS=(LookupError,), **{**own, **others})
+
+
+def test_what_agrees_is_used() -> None:
+    assert small_operators.checked("double", kernels(), CPU, torch.bfloat16).passes == (
+        "gated",
+        "weighted_sum",
+        "rotated",
+    )
+
+
+def fails(*_: Tensor) -> Tensor:
+    raise LookupError("no C compiler\nand more of it")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (fails, "no C compiler"),
+        (lambda gate, up: gate * up, "its numbers are wrong"),
+    ],
+)
+def test_what_fails_or_is_wrong_stays_torchs_with_one_line(
+    broken: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = small_operators.checked("double", kernels(gated=broken), CPU, torch.float32)
+    assert found.gated is TORCH.gated and found.passes == ("weighted_sum", "rotated")
+    assert caplog.messages == [f"The pass gated of double is not used on cpu: {said}."]
+
+
+def with_passes(monkeypatch: pytest.MonkeyPatch, **others: Any) -> list[str]:
+    """Gives this processor passes that note which of them was called."""
+    called = []
+
+    def noted(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda *states: (called.append(name), function(*states))[1]
+
+    norm = noted("rms_norm", small_operators.rms_norm)
+    operators = replace(TORCH, name="double", rms_norm=norm, rotated=noted("rotated", TORCH.rotated))
+    monkeypatch.setattr(small_operators, "operators_for", lambda *_: replace(operators, **others))
+    return called
+
+
+def test_a_model_gives_the_same_with_them(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
+    expected, layers = last_states(model), model.config.num_hidden_layers
+    called = with_passes(monkeypatch)
+    assert small_operators.use(model, torch.float32) == {"rms_norm": 4 * layers + 1, "rotated": layers}
+    called.clear()
+    found = last_states(model)
+    assert called.count("rms_norm") == 4 * layers + 1 and called.count("rotated") == 2 * layers
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_another_model_of_the_family_keeps_its_own(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32) for _ in range(2))
+    called = with_passes(monkeypatch)
+    small_operators.use(one, torch.float32)
+    called.clear()
+    last_states(other)
+    assert called == []
+
+
+def test_a_norm_or_a_rotation_of_another_formula_stays(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_passes(monkeypatch)
+    norms = nn.ModuleList([LlamaRMSNorm(16), GemmaRMSNorm(16), nn.RMSNorm(16)])
+    assert small_operators.use(norms, torch.float32) == {"rms_norm": 1}
+    model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
+    with_passes(monkeypatch, rotated=lambda states, cos, sin: states * cos[:, None])
+    assert "rotated" not in small_operators.use(model, torch.float32)
+
+
+def test_a_norm_that_is_given_float32_computes_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = with_passes(monkeypatch)
+    norm = LlamaRMSNorm(16).bfloat16()
+    small_operators.use(norm, torch.bfloat16)
+    called.clear()
+    assert norm(random(3, 16)).dtype == torch.float32 and called == []
+
+
+def test_padded_rows_are_turned_by_the_family_itself(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
+    ids = torch.arange(1, 13).view(2, 6)
+    expected = model(ids).last_hidden_state
+    called = with_passes(monkeypatch)
+    small_operators.use(model, torch.float32)
+    called.clear()
+    torch.testing.assert_close(model(ids).last_hidden_state, expected)
+    assert "rotated" not in called
+
+
+def test_operators_name_what_is_not_torchs() -> None:
+    assert Operators("own", rms_norm=small_operators.rms_norm).passes == ("rms_norm",)
