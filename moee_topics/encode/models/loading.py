@@ -87,6 +87,8 @@ def load_model(
     if place.type in ("cpu", "cuda"):
         experts.use(model)
     small_operators.use(model, dtype)
+    if place.type == "cpu":
+        memory.keep_for_next_pass()
     tokenizer = load_tokenizer(name, revision=settings.revision)
     memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
     return model, tokenizer

@@ -1,9 +1,8 @@
-"""Memory of loaded weights on a CPU: each owns its pages, and what was freed goes back to the system."""
+"""Memory on a CPU: each weight owns its pages, what loading freed goes back, what a pass freed serves the next one."""
 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import torch
@@ -24,17 +23,37 @@ def own_memory(model: nn.Module) -> None:
                 module._buffers[name] = buffer.clone()
 
 
+KEPT = 256 << 20
+"""Bytes freed by a pass that are kept for the next one."""
+
+LARGEST_KEPT = 128 << 20
+"""Bytes of the largest tensor among them: in float32 the states of 8,192 tokens of 2,048 numbers take half of it."""
+
+# Of mallopt(3), in malloc.h of glibc.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
 def give_back() -> None:
     """Returns freed memory to the system where the C library would keep it (glibc); elsewhere nothing happens."""
     # glibc keeps freed tensors of up to 32 MB for the next ones: half a gigabyte after OLMoE has been quantized.
-    trim = _trim()
+    trim = _of_c_library("malloc_trim")
     if trim is not None:
         trim(0)
 
 
-@cache
-def _trim() -> Any:
+def keep_for_next_pass() -> None:
+    """Lets glibc keep what a pass frees, up to ``KEPT``; elsewhere nothing happens."""
+    # By default it gives a state of 2 MB back and takes it anew with the next operator, every page of it at a fault:
+    # 290,000 faults in 4,000 tokens of the embedded model, a sixth of the time.
+    tune = _of_c_library("mallopt")
+    if tune is not None:
+        tune(_M_MMAP_THRESHOLD, LARGEST_KEPT)
+        tune(_M_TRIM_THRESHOLD, KEPT)
+
+
+def _of_c_library(name: str) -> Any:
+    """A function of glibc; None where there is another C library."""
     try:
-        return ctypes.CDLL("libc.so.6").malloc_trim
+        return getattr(ctypes.CDLL("libc.so.6"), name)
     except (OSError, AttributeError):
         return None
