@@ -14,6 +14,7 @@ from .mteb import local_task as local_task
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .report import export_report as export_report
+from .run import Run as Run
 from .run import decide as decide
 from .run import estimate as estimate
 from .run import plan as plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,14 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Something a person should know."""
+
+
+class Warnings(Progress):
+    """Says in warnings of Python what a person should know, where no command line shows it."""
+
+    def note(self, message: str) -> None:
+        """Warns."""
+        warnings.warn(message, stacklevel=2)
 
 
 @contextmanager

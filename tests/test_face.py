@@ -10,8 +10,8 @@ import pytest
 import moee_topics
 
 FACE = {
-    "MoEEncoder", "MoEEBackend", "Embeddings", "EmbeddingStore", "Embedder", "Fusion", "Recipe", "RunFolder", "run",
-    "load_recipe", "errors",
+    "MoEEncoder", "MoEEBackend", "Embeddings", "EmbeddingStore", "Embedder", "Fusion", "Recipe", "Run", "RunFolder",
+    "run", "load_recipe", "errors",
     "CorpusSettings", "Document", "open_corpus", "describe",
     "TopicModel", "OutlierReduction", "fit_topics", "plots", "clustering_agreement",
     "estimate", "plan", "predict", "update", "Decision", "decide", "export_report",

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from moee_topics.errors import Interrupted, ResourceError
-from moee_topics.progress import Progress, resumable
+from moee_topics.progress import Progress, Warnings, resumable
 
 
 class OutOfMemoryError(RuntimeError):
@@ -57,3 +57,8 @@ def test_a_progress_that_nobody_listens_to_hears_everything() -> None:
     silent.end("fit", 1.0, "done")
     silent.skip("fit", "done already")
     silent.note("something")
+
+
+def test_from_python_a_note_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="Not applied: merge 4 and 7"):
+        Warnings().note("Not applied: merge 4 and 7")

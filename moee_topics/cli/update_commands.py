@@ -14,7 +14,6 @@ from moee_topics.cli.stdout import show, show_tables
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from moee_topics.report import TextTable, VersionComparison
     from moee_topics.run import UpdatedRun
 
 
@@ -91,7 +90,7 @@ def diff(
 
     comparison = compare_versions(run, _number(first), _number(second))
     page = write_versions(run, comparison, output)
-    show_tables({"page": page, **comparison.to_json()}, [_table(comparison)], page, as_json=as_json)
+    show_tables({"page": page, **comparison.to_json()}, [comparison.to_table()], page, as_json=as_json)
 
 
 def _number(version: str) -> int:
@@ -101,25 +100,6 @@ def _number(version: str) -> int:
     if not re.fullmatch(r"v?[1-9]\d{0,8}", version):
         raise InputError(f"{version!r} is no version. Expected a number such as v3; v1 is the run's own fit.")
     return int(version.removeprefix("v"))
-
-
-def _table(comparison: VersionComparison) -> TextTable:
-    """The topics to which something happened, and what."""
-    from moee_topics.report import TextTable
-
-    rows = [
-        (str(topic.topic), topic.name, ", ".join(topic.events), f"{topic.before:,}", f"{topic.after:,}")
-        for topic in comparison.topics
-        if topic.events
-    ]
-    first, second = comparison.versions
-    facts = (
-        f"{comparison.documents:,} documents in both, {comparison.added:,} came, {comparison.removed:,} went, "
-        f"{len(comparison.moved):,} moved to another topic"
-    )
-    return TextTable(
-        f"{comparison.run}: v{first} and v{second}", ("nr", "topic", "event", "before", "now"), rows, notes=(facts,)
-    )
 
 
 def _lines(updated: UpdatedRun) -> Iterator[str]:

@@ -11,6 +11,7 @@ from .document import Record as Record
 from .document import content_hash as content_hash
 from .objects import is_table as is_table
 from .objects import object_batches as object_batches
+from .objects import object_records as object_records
 from .previews import Preview as Preview
 from .previews import preview as preview
 from .rows import Row as Row

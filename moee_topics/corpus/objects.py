@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from moee_topics.corpus.columns import choose_columns
 from moee_topics.corpus.corpus import plain_name, well_formed
-from moee_topics.corpus.document import Document
+from moee_topics.corpus.document import Document, Record
+from moee_topics.corpus.readers import table_record
+from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError
 
 ROWS_PER_BATCH = 10_000
@@ -49,6 +52,24 @@ def object_batches(
     rows = _rows(documents, columns)
     while batch := list(islice(rows, ROWS_PER_BATCH)):
         yield pa.RecordBatch.from_pylist(batch, schema=SCHEMA)
+
+
+def object_records(settings: CorpusSettings, documents: Any, **columns: Iterable[Any] | None) -> Iterator[Record]:
+    """Documents as the records that a file of them would have.
+
+    Args:
+        settings: name the columns; of texts that are no table they are those of :data:`SCHEMA`.
+        documents, columns: as for :func:`object_batches`.
+
+    Raises:
+        InputError: as there, or a column that is named is not there.
+    """
+    number = 0
+    for batch in object_batches(documents, **columns):
+        chosen = choose_columns(batch.schema.names, settings, settings.source)
+        for row in batch.select(chosen.all).to_pylist():
+            yield table_record(f"row {number}", row, chosen)
+            number += 1
 
 
 def is_table(documents: Any) -> bool:

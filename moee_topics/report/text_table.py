@@ -49,24 +49,26 @@ def _with_best(table: TextTable) -> list[tuple[Sequence[str], int | None]]:
 
 def to_html(title: str, tables: Sequence[TextTable], figures: Sequence[str] = ()) -> str:
     """One page that opens without a network; every text is escaped, figures are our own SVG."""
-    sections = []
-    for table in tables:
-        head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
-        rows = []
-        for row, top in _with_best(table):
-            kinds = ["", "", *(' class="number best"' if i == top else ' class="number"' for i in range(2, len(row)))]
-            cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-            rows.append("<tr>" + "".join(cells) + "</tr>")
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-        sections.append(
-            f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
-            "<tbody>" + "\n".join(rows) + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
-        )
-    body = "\n".join([*sections, *(f"<figure>{figure}</figure>" for figure in figures)])
+    body = "\n".join([*map(html_section, tables), *(f"<figure>{figure}</figure>" for figure in figures)])
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style></head>\n'
         f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def html_section(table: TextTable) -> str:
+    """The table with its title and notes as a part of a page; every text is escaped."""
+    head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
+    rows = []
+    for row, top in _with_best(table):
+        kinds = ["", "", *(' class="number best"' if i == top else ' class="number"' for i in range(2, len(row)))]
+        cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        rows.append("<tr>" + "".join(cells) + "</tr>")
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (
+        f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
+        "<tbody>" + "\n".join(rows) + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
     )
 
 

@@ -12,6 +12,7 @@ from moee_topics.errors import InputError
 from moee_topics.evaluate import TopicEvent, topic_lineage
 from moee_topics.report.numerals import as_percent
 from moee_topics.report.template import render, template_text
+from moee_topics.report.text_table import TextTable, html_section
 from moee_topics.run_folder import VERSIONS, RunFolder, title
 from moee_topics.store import write_text
 from moee_topics.topics import OUTLIERS, Topic
@@ -83,6 +84,25 @@ class VersionComparison:
     def events(self) -> Mapping[str, int]:
         """How many topics each event happened to."""
         return Counter(event for topic in self.topics for event in topic.events)
+
+    def to_table(self) -> TextTable:
+        """The topics to which something happened, and what."""
+        rows = [
+            (str(topic.topic), topic.name, ", ".join(topic.events), f"{topic.before:,}", f"{topic.after:,}")
+            for topic in self.topics
+            if topic.events
+        ]
+        first, second = self.versions
+        facts = (
+            f"{self.documents:,} documents in both, {self.added:,} came, {self.removed:,} went, "
+            f"{len(self.moved):,} moved to another topic"
+        )
+        headers = ("nr", "topic", "event", "before", "now")
+        return TextTable(f"{self.run}: v{first} and v{second}", headers, rows, notes=(facts,))
+
+    def _repr_html_(self) -> str:
+        """The same table, for a notebook."""
+        return html_section(self.to_table())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -5,6 +5,7 @@ from .embed_stage import Encoded as Encoded
 from .embed_stage import embed as embed
 from .estimates import estimate as estimate
 from .estimates import sample_documents as sample_documents
+from .finished_run import Run as Run
 from .fit_stage import check_layers as check_layers
 from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
@@ -17,9 +18,10 @@ from .labelling import plan_labels as plan_labels
 from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictor as Predictor
-from .predictor import corpus_like as corpus_like
-from .predictor import own_settings as own_settings
 from .predictor import predict as predict
+from .reading import corpus_like as corpus_like
+from .reading import document_of as document_of
+from .reading import own_settings as own_settings
 from .recipe_draft import Answers as Answers
 from .recipe_draft import Language as Language
 from .recipe_draft import Length as Length

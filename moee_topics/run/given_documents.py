@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -11,15 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moee_topics.corpus import CorpusSettings, is_table, object_batches
+from moee_topics.corpus import Corpus, CorpusSettings, Record, is_table, object_batches, object_records
 from moee_topics.defaults import RUNS
 from moee_topics.errors import InputError
 from moee_topics.recipe import Recipe, load_recipe
+from moee_topics.run.reading import Reading
 from moee_topics.run_folder import RunFolder, save_batches
+from moee_topics.schema import build
 from moee_topics.store import writing_alone
 
 DEFAULT_FOLDER = RUNS / "documents"
 DEFAULT_RECIPE = "quickstart"
+NAME = "the documents given"
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,36 @@ class GivenDocuments:
         source = RunFolder.corpus.path(run)
         if recipe is None:
             recipe = load_recipe(DEFAULT_RECIPE).model_copy(update={"corpus": CorpusSettings(str(source))})
-        columns: dict[str, Any] = (
-            {} if is_table(self.documents) else {"text": "text", "id": None, "label": None, "timestamp": None}
-        )
-        corpus = replace(recipe.corpus, source=str(source), **columns)
+        corpus = replace(recipe.corpus, source=str(source), **self._columns)
         return recipe.model_copy(update={"corpus": corpus}), run.path
+
+    def corpus_like(self, own: Mapping[str, Any], overrides: Sequence[str] = (), *, name: str) -> Corpus:
+        """The documents read as a run read its own: the columns of a table, cleaning, how a missing value is written.
+
+        Of a generator the corpus can be read once.
+
+        Args:
+            own: the section ``corpus`` of the run.
+            overrides: ``corpus.KEY=VALUE`` where they are to be read otherwise.
+            name: begins the message of an override that is not valid.
+
+        Raises:
+            RecipeError: an override is not valid.
+        """
+        # The run's own limit holds for its own source; these were brought to be read.
+        section = {**own, "source": NAME, "limit": None, **self._columns}
+        settings = build(Reading, {"corpus": section}, overrides, name=name).corpus
+        return Corpus(NAME, NAME, lambda: self.records(settings), settings)
+
+    def records(self, settings: CorpusSettings) -> Iterator[Record]:
+        """One for each document, in their order, those without text too."""
+        columns = {"ids": self.ids, "labels": self.labels, "timestamps": self.timestamps}
+        return object_records(settings, self.documents, **columns)
+
+    @property
+    def _columns(self) -> dict[str, Any]:
+        """What a recipe says of the columns: a table has its own, texts have those that object_batches() gives them."""
+        return {} if is_table(self.documents) else {"text": "text", "id": None, "label": None, "timestamp": None}
 
     def _write(self, run: RunFolder, batches: Iterator[pa.RecordBatch], *, may_replace: bool) -> None:
         path = RunFolder.corpus.path(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import COLUMN_KEYS, Corpus, CorpusSettings, Document, has_columns, open_corpus
+from moee_topics.corpus import Corpus, Document
 from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
-from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
-from moee_topics.run.manifest import read_manifest, recipe_section
+from moee_topics.run.given_documents import GivenDocuments
+from moee_topics.run.manifest import read_manifest
+from moee_topics.run.reading import UNREAD, own_reading
 from moee_topics.run_folder import RunFolder, load_fitted_encoder
-from moee_topics.schema import Section, build
 from moee_topics.topics import NEW, TopicModel
 
 
@@ -40,94 +40,35 @@ class PredictedTopic:
     fitted: bool
 
 
-class Reading(Section):
-    """How new documents are read."""
-
-    corpus: CorpusSettings
-
-
-def corpus_like(folder: Path, source: str, overrides: Sequence[str] = ()) -> Corpus:
-    """Opens new documents the way the run read its own: columns, joining, delimiter, encoding and cleaning.
-
-    Labels and times are not read, and all documents are, whatever the run's limit was.
-
-    Args:
-        folder: of a finished run.
-        source: of the new documents.
-        overrides: ``corpus.KEY=VALUE`` where they are to be read otherwise.
-
-    Raises:
-        InputError: the folder holds no finished run, or there is no such source.
-        RecipeError: an override is not valid.
-    """
-    own = own_reading(RunFolder(folder))
-    unread = {"label": "none", "timestamp": "none", "time_format": None, "limit": None}
-    return open_like({**own, **unread}, source, overrides, name="predict")
-
-
-def own_reading(run: RunFolder) -> dict[str, Any]:
-    """How a run read its corpus: what its recipe says, and the column of the text that it found by a usual name.
-
-    Found again in other files, that may be another column: one called "text" goes before the "body" of the run.
-
-    Raises:
-        InputError: the folder holds no finished run, or its manifest is damaged.
-    """
-    own, facts = dict(recipe_section(run.current, "corpus")), read_manifest(run).get("corpus")
-    columns = facts.get("text_columns") if isinstance(facts, Mapping) else None  # 0.1.0 did not note it
-    if own.get("text") is None and isinstance(columns, list) and has_columns(str(own.get("source"))):
-        own["text"] = columns[0] if len(columns) == 1 else columns
-    return own
-
-
-def own_settings(run: RunFolder) -> CorpusSettings:
-    """How a run read the texts of its corpus, for single texts: what it cleaned, and nothing of files and columns.
-
-    Raises:
-        InputError: the folder holds no finished run, or its manifest is damaged.
-    """
-    own = own_reading(run)
-    kept = {key: own[key] for key in ("clean", "missing") if key in own}
-    return build(Reading, {"corpus": {**kept, "source": "-"}}, name="serve").corpus
-
-
-def open_like(own: Mapping[str, Any], source: str, overrides: Sequence[str], *, name: str) -> Corpus:
-    """Opens a source the way another one was read; without columns, its texts stand for those of the one column.
-
-    Raises:
-        InputError: there is no such source, or it has no columns and several were joined.
-        RecipeError: an override is not valid; ``name`` begins the message.
-    """
-    section = {**own, "source": source}
-    if not has_columns(source):
-        joined = own.get("text")
-        is_told = any(override.replace(" ", "").startswith("corpus.text=") for override in overrides)
-        if isinstance(joined, list | tuple) and len(joined) > 1 and not is_told:
-            raise InputError(
-                f"A document of this run is {' and '.join(joined)}, and {source} has no columns. Give a table that has "
-                "them, or say that each of its texts is a whole document with: corpus.text=null"
-            )
-        section |= {key: None for key in COLUMN_KEYS if section.get(key) != "none"}
-    return open_corpus(build(Reading, {"corpus": section}, overrides, name=name).corpus)
-
-
-def predict(folder: Path, documents: Iterable[Document], *, device: str | None = None) -> Iterator[PredictedTopic]:
+def predict(
+    folder: Path | str, documents: Any, ids: Iterable[Any] | None = None, *, device: str | None = None
+) -> Iterator[PredictedTopic]:
     """The topic of each new document, in their order and in memory that does not grow with their number.
 
+    ::
+
+        for row in predict("runs/posts", ["a text", "another"]):
+            print(row.topic, row.name)
+
+    Documents are read as the run read its own; one without a text to see is left out (:meth:`Run.predict` gives a row
+    for each).
+
     Args:
         folder: of a finished run.
-        documents: read as the results are asked for.
+        documents: a :class:`Corpus`, or what :func:`run` takes: texts or :class:`Document` as a list, a generator or a
+            column, or a whole table. They are read as the results are asked for.
+        ids: one for each text; without, they are called "row 0", "row 1" and so on.
         device: other than the one of the run.
 
     Raises:
-        InputError: the folder holds no finished run.
+        InputError: the folder holds no finished run, or documents cannot be read.
         ModelError: the model is gone, or is not the one the run was encoded with.
     """
     read_manifest(RunFolder(folder).current)
-    predictor = Predictor.load(folder, device=device)
-    stream = iter(documents)
-    while step := list(islice(stream, DOCUMENTS_PER_CALL)):
-        yield from predictor.predict(step)
+    if not isinstance(documents, Corpus):
+        own = {**own_reading(RunFolder(folder)), **UNREAD}
+        documents = GivenDocuments(documents, ids).corpus_like(own, name="predict")
+    yield from Predictor.load(folder, device=device).stream(documents)
 
 
 @dataclass(frozen=True)
@@ -139,14 +80,18 @@ class Predictor:
     model: TopicModel
 
     @classmethod
-    def load(cls, folder: Path, *, device: str | None = None) -> Predictor:
+    def load(cls, folder: Path | str, *, device: str | None = None) -> Predictor:
         """Loads the model, the statistics and the topics of a run folder.
 
         Raises:
             InputError: a file of the run is missing or damaged.
             ModelError: the model is gone, or is not the one the run was encoded with.
         """
-        run = RunFolder(folder).current
+        return cls.of(RunFolder(folder).current, device=device)
+
+    @classmethod
+    def of(cls, run: RunFolder, *, device: str | None = None) -> Predictor:
+        """The same of one version, whether or not it holds."""
         RunFolder.result.check(run)  # the model reads it from beside its own folder
         # The fit saw float16 from the store. Without rounding a fitted text would lie beside itself.
         return cls(Embedder(load_fitted_encoder(run, device), rounds=True), run.fusion, run.model)
@@ -154,6 +99,12 @@ class Predictor:
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) vectors of texts."""
         return self.fusion.transform(self.embedder.embed(texts), texts)
+
+    def stream(self, documents: Iterable[Document]) -> Iterator[PredictedTopic]:
+        """The topics of documents that are read as the results are asked for."""
+        rest = iter(documents)
+        while step := list(islice(rest, DOCUMENTS_PER_CALL)):
+            yield from self.predict(step)
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from moee_topics.corpus import Corpus
 from moee_topics.errors import InputError
 from moee_topics.progress import Progress
 from moee_topics.run.decision_versions import decisions_of, take_back, tell_conflicts
 from moee_topics.run.document_changes import DocumentChanges, document_changes
+from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.idle_keys import idle_note, idle_overrides
 from moee_topics.run.policies import Policy
-from moee_topics.run.predictor import open_like, own_reading
+from moee_topics.run.reading import open_like, own_reading
 from moee_topics.run.versions import UpdatedRun, VersionPlan, add_version, changing, fill_by_stages, renew_page
 from moee_topics.run_folder import RunFolder
 
 
 def update(
-    folder: Path,
+    folder: Path | str,
     sources: Sequence[str] = (),
     policy: Policy = "assign",
     *,
+    documents: Any = None,
+    ids: Iterable[Any] | None = None,
+    labels: Iterable[Any] | None = None,
+    timestamps: Iterable[Any] | None = None,
     overrides: Sequence[str] = (),
     remove_missing: bool = False,
     store: Path | None = None,
@@ -33,25 +38,37 @@ def update(
 
     Killed at any moment, it leaves the last version whole.
 
+    ::
+
+        update("runs/posts", ["new.csv"], "grow")
+        update("runs/posts", documents=df.body, ids=df.id)
+
     Args:
         folder: of the run.
-        sources: of documents, read as the run read its own; none reads the run's own source again.
+        sources: of documents, read as the run read its own; without any and without documents, the run's own source is
+            read again.
         policy: ``assign`` keeps all topics, ``grow`` adds new ones, ``refit`` fits again and finds the old ones in it.
+        documents: new ones as objects, as :func:`run` takes them. Those with an id that is there take the place of the
+            old ones; those without are known by their text.
+        ids, labels, timestamps: one for each text.
         overrides: ``corpus.KEY=VALUE`` where the sources are to be read otherwise.
         remove_missing: documents that are in none of the sources go.
         store: root folder of the embeddings; ``store`` beside the run's folder unless told.
         progress: is told how far the work is.
 
     Raises:
-        InputError: there is no finished run, no such policy, nothing new, or a source that cannot be read.
+        InputError: there is no finished run, no such policy, nothing new, or what cannot be read.
         ModelError: the model is gone, or is not the one the run was encoded with.
     """
     folder, started, progress = Path(folder), time.perf_counter(), progress or Progress()
     if policy not in get_args(Policy):
         raise InputError(f"There is no policy {policy!r}. Choose from {', '.join(get_args(Policy))}.")
+    given = None if documents is None else GivenDocuments(documents, ids, labels, timestamps)
+    if given is None and (ids, labels, timestamps) != (None, None, None):
+        raise InputError("Ids, labels and timestamps belong to documents: update(…, documents=texts, ids=names).")
     with changing(folder) as run:
         parent = run.current
-        corpora = list(sources_like(run, sources, overrides))
+        corpora = list(corpora_like(run, sources, given, overrides))
         idle = [idle_overrides(corpus.settings, overrides).items() for corpus in corpora]
         if note := idle_note(set(idle[0]).intersection(*idle[1:]) if idle else ()):
             progress.note(note)
@@ -84,8 +101,10 @@ def undo(folder: Path, *, progress: Progress | None = None) -> int:
     return record["parent"]
 
 
-def sources_like(run: RunFolder, sources: Sequence[str], overrides: Sequence[str]) -> Iterator[Corpus]:
-    """Opens sources the way a run read its own, which is the one that is opened where there are none.
+def corpora_like(
+    run: RunFolder, sources: Sequence[str], given: GivenDocuments | None, overrides: Sequence[str]
+) -> Iterator[Corpus]:
+    """Opens sources and documents the way a run read its own, which is the source where there are none.
 
     Raises:
         InputError: there is no such source.
@@ -93,8 +112,11 @@ def sources_like(run: RunFolder, sources: Sequence[str], overrides: Sequence[str
     """
     own = own_reading(run)
     # The run's own limit holds for its own source; new files were brought to be read.
-    for section in [{**own, "source": source, "limit": None} for source in sources] or [dict(own)]:
+    named = [{**own, "source": source, "limit": None} for source in sources]
+    for section in named or ([] if given else [dict(own)]):
         yield open_like(section, section["source"], overrides, name="update")
+    if given:
+        yield given.corpus_like(own, overrides, name="update")
 
 
 def _check_changes(

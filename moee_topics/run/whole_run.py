@@ -13,6 +13,7 @@ from moee_topics.errors import InputError, RecipeError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run.decision_versions import decide, decisions_of
+from moee_topics.run.finished_run import Run
 from moee_topics.run.fit_stage import FitStage, check_fusion
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.manifest import write_manifest
@@ -35,7 +36,7 @@ def run(
     labels: Iterable[Any] | None = None,
     timestamps: Iterable[Any] | None = None,
     progress: Progress | None = None,
-) -> RunFolder:
+) -> Run:
     """Takes a corpus all the way to a report; what is done already is skipped.
 
     ::
@@ -63,7 +64,7 @@ def run(
     return _run_stages(STAGES, _workspace(recipe, folder, store, progress))
 
 
-def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> RunFolder:
+def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> Run:
     """Fits what is encoded already; no document goes through the model.
 
     Raises:
@@ -117,7 +118,7 @@ def _workspace(recipe: Recipe, folder: Path | str, store: Path | None, progress:
     return Workspace(recipe, Path(folder), store or Path(folder).parent / STORE_NAME, progress or Progress())
 
 
-def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
+def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
     read_decisions(work.run.decisions_path)  # a slip in that file is told before hours of encoding
     with resumable(RESUME):
         if not FitStage().is_done(work):
@@ -133,7 +134,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> RunFolder:
             work.progress.note(f"{work.folder} was updated: readers are given version {current}. This is version 1.")
     if decisions_of(RunFolder(work.folder)).are_new:  # written by hand, or for another fit
         decide(work.folder, store=work.store, progress=work.progress)
-    return RunFolder(work.folder)  # not the one of the work: what that has read may be a model in memory
+    return Run(work.folder)  # not the one of the work: what that has read may be a model in memory
 
 
 def _spare_updates(work: Workspace) -> None:

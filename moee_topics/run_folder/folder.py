@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Any, NotRequired, Self
 
 import numpy as np
 import pyarrow as pa
@@ -237,7 +237,7 @@ class RunFolder:
         self.digests = Digests(self.path)
 
     @classmethod
-    def read(cls, path: Path | str) -> RunFolder:
+    def read(cls, path: Path | str) -> Self:
         """A run that has topics, in its current version; whatever else it has is read when it is asked for.
 
         Raises:
@@ -260,7 +260,7 @@ class RunFolder:
         return json_file(f"stability/{kind}-{number}.json", dict[str, Any], absent={})
 
     @property
-    def current(self) -> RunFolder:
+    def current(self) -> Self:
         """The version that holds: the last update that was not undone, or the run itself where there is none.
 
         Raises:
@@ -268,9 +268,9 @@ class RunFolder:
         """
         return self if self.history is None else self.version(self.history["current"])
 
-    def version(self, number: int) -> RunFolder:
+    def version(self, number: int) -> Self:
         """A version by its number, whether or not it is there; the first is the run itself."""
-        return self if number == 1 else RunFolder(self.path / VERSIONS / f"v{number}")
+        return self if number == 1 else type(self)(self.path / VERSIONS / f"v{number}")
 
     def write_model(self, model: TopicModel, fusion: Fusion, encoder: EncoderRecord) -> None:
         """Puts a new folder ``model`` in the place of the old one, whole or not at all.
@@ -322,9 +322,9 @@ class RunFolder:
         return str(title or self.manifest.get("name") or self.path.resolve().name)
 
     @property
-    def root(self) -> RunFolder:
+    def root(self) -> Self:
         """The run that a version is of; of a run itself the run."""
-        return RunFolder(self.path.parent.parent) if self.path.parent.name == VERSIONS else self
+        return type(self)(self.path.parent.parent) if self.path.parent.name == VERSIONS else self
 
     @property
     def decisions_path(self) -> Path:

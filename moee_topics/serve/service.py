@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import Corpus, CorpusSettings, Document, Record
-from moee_topics.run import PredictedTopic, Predictor, own_settings
+from moee_topics.corpus import CorpusSettings, Document, Record
+from moee_topics.run import PredictedTopic, Predictor, document_of, own_settings
 from moee_topics.run_folder import RunFolder, Searcher, title
 from moee_topics.topics import Topic
 
@@ -70,12 +70,7 @@ class TopicService:
         Raises:
             InputError: a text is too long, or cannot be cleaned.
         """
-        return [next(iter(self._corpus(*pair)), None) for pair in given]
-
-    def _corpus(self, id: str, text: str) -> Corpus:
-        # Each is a corpus of its own, for then its id stays, however often others have it too.
-        record = Record(f"document {id}", text, id)
-        return Corpus("the request", "the request", lambda: iter([record]), self.reading)
+        return [document_of(Record(f"document {name}", text, name), self.reading) for name, text in given]
 
     def vectors(self, texts: list[str]) -> list[NDArray[np.float32]]:
         """The vector of each text, (d,): all that needs the model, whatever is asked."""

@@ -61,16 +61,14 @@ def faults_of_cluster(
 ) -> list[str]:
     """Arguments that a way to cluster needs and has not, or would not look at."""
     unread = [] if reducer == "umap" else ["min_dist", *(["n_components"] if reducer == "none" else [])]
+    unknown = [f"hdbscan.{name}" for name in sections.hdbscan if name not in HDBSCAN_ARGUMENTS_OF[method]]
     checks = {
         "cluster.clusters is missing: cluster.method=kmeans must know how many": method == "kmeans" and not clusters,
         "cluster.clusters is for cluster.method=kmeans": method != "kmeans" and clusters is not None,
         f"bertopic.calculate_probabilities is for cluster.method=hdbscan, and not for {method}": (
             method != "hdbscan" and sections.bertopic.get("calculate_probabilities", False)
         ),
-        **{
-            f"hdbscan.{name} does nothing with cluster.method={method}": name not in HDBSCAN_ARGUMENTS_OF[method]
-            for name in sections.hdbscan
-        },
+        f"cluster.method={method} ignores {', '.join(unknown)}; hdbscan={{}} leaves all of it out": bool(unknown),
         **{f"umap.{name} does nothing with cluster.reducer={reducer}": name in sections.umap for name in unread},
     }
     return [fault for fault, holds in checks.items() if holds]

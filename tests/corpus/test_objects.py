@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from moee_topics.corpus import Document, object_batches
+from moee_topics.corpus import CorpusSettings, Document, object_batches, object_records
 from moee_topics.errors import InputError
 
 TEXTS, IDS = ["one", "zwei 🎉", "three"], [3, 1, 2]
@@ -128,3 +128,17 @@ def test_a_generator_is_read_in_parts() -> None:
     batches = object_batches(texts())
     assert next(batches).num_rows == 10_000 and taken == 10_000
     assert sum(batch.num_rows for batch in batches) == 15_000
+
+
+def test_objects_are_the_records_of_a_file_with_their_columns() -> None:
+    settings = CorpusSettings("here", text=("title", "body"), id="nr")
+    table = pa.table(
+        {"body": ["rye bread", None], "nr": [7, 8], "title": ["Baking", None], "day": ["2024-01-02", None]}
+    )
+    first, second = object_records(settings, table)
+    assert (first.place, first.text, first.id) == ("row 0", ("Baking", "rye bread"), 7)
+    assert (second.place, second.text, second.text_columns) == ("row 1", (None, None), ("title", "body"))
+    (bare,) = object_records(CorpusSettings("here"), ["rye bread"], labels=["food"])
+    assert (bare.text, bare.id, bare.label) == ("rye bread", None, "food")
+    with pytest.raises(InputError, match=r"here has no column 'title' \(corpus\.text\)"):
+        list(object_records(settings, table.drop(["title"])))

@@ -79,8 +79,14 @@ def test_more_clusters_than_documents_are_refused_by_name() -> None:
     [
         (["cluster.method=kmeans"], "cluster.clusters is missing"),
         (["cluster.clusters=4"], "cluster.clusters is for cluster.method=kmeans"),
-        (["cluster.method=kmeans", "cluster.clusters=4", "hdbscan.min_samples=3"], "hdbscan.min_samples does nothing"),
-        (["cluster.method=evoc", "hdbscan.cluster_selection_method=leaf"], "does nothing with cluster.method=evoc"),
+        (
+            ["cluster.method=kmeans", "cluster.clusters=4", "hdbscan={min_cluster_size: 9, min_samples: 3}"],
+            r"cluster.method=kmeans ignores hdbscan.min_cluster_size, hdbscan.min_samples; hdbscan=\{\} leaves",
+        ),
+        (
+            ["cluster.method=evoc", "hdbscan.cluster_selection_method=leaf"],
+            "evoc ignores hdbscan.cluster_selection",
+        ),
         (["cluster.method=evoc", "bertopic.calculate_probabilities=true"], "is for cluster.method=hdbscan"),
         (["cluster.reducer=none", "umap.n_components=3"], "umap.n_components does nothing with cluster.reducer=none"),
         (["cluster.reducer=pca", "umap.min_dist=0.5"], "umap.min_dist does nothing"),
