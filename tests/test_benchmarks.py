@@ -14,7 +14,7 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, controls, drift, llama, scale, updates, variants, workers
+from benchmarks import bench, checkpoint, controls, drift, gpu, llama, scale, updates, variants, workers
 from benchmarks.bench import Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.workers import Round
@@ -305,3 +305,31 @@ def test_the_controls_of_a_set_are_scored_beside_its_words(carved: tuple[MoEEnco
         scores["themes"]
     )
     assert scores["themes"]["words"]["ami"] > 50 > scores["themes"]["routing_z_shuffled"]["ami"]
+
+
+@pytest.mark.slow
+def test_every_step_of_the_benchmark_of_a_gpu_runs_where_there_is_none(tmp_path: Path) -> None:
+    measured = gpu.Bench(TINY, torch.device("cpu"), documents=6)
+    steps = ["surroundings", *(step for step in gpu.STEPS if step != "surroundings")]
+    result = gpu.run(measured, tmp_path / "gpu.json", steps)
+    assert json.loads((tmp_path / "gpu.json").read_text()).keys() == result.keys() == gpu.STEPS.keys()
+    assert not [name for name, found in result.items() if "error" in found]
+    packs = result["fused"][f"packs of {gpu.TOKENS_PER_BATCH[0]}"]
+    assert packs["cosine"][1] > 0.999 and packs["alone_equal"] == [True] * len(packs["alone_equal"])
+
+
+def test_a_step_that_fails_is_written_with_its_error_and_the_next_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: gpu.Bench) -> dict[str, object]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(gpu, "STEPS", {"first": fails, "second": lambda _: {"value": 1}})
+    result = gpu.run(gpu.Bench(TINY, torch.device("cpu"), 1), tmp_path / "gpu.json", ["first", "second"])
+    assert result["first"]["error"] == "RuntimeError: out of memory" and result["second"]["value"] == 1
+
+
+def test_kernels_are_told_apart_by_their_names() -> None:
+    assert gpu.group_of("nvjet_sm90_tst_256x128_64x4") == "other products"
+    assert gpu.group_of("_add_up") == "sums of experts"
+    assert gpu.group_of("what nobody knows") == "other"

@@ -16,6 +16,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode.batching import Pack, plan_packs
@@ -49,11 +50,12 @@ logger = logging.getLogger(__name__)
 
 # Documents are sorted by length inside a step: many make packs even, and the token ids of all are in memory.
 DOCUMENTS_PER_STEP = 2048
-# Eight experts of 64 for each token give every expert 1,024 rows of such a pack; 16,384 tokens were no faster
-# (benchmarks/LOG.md).
 OFTEN_UNSAID = ("views", "reroute", *PROMPT_OPTIONS)
 """Of a key: left out where nothing is said, so that stores of 0.1.0 keep theirs."""
+# Eight experts of 64 for each token give every expert 1,024 rows of such a pack; on a CPU 16,384 tokens were no faster
+# (benchmarks/LOG.md).
 TOKENS_PER_BATCH = 8192
+TOKENS_PER_BATCH_ON_GPU = 16384
 TOKENS_PER_BATCH_IN_CACHE = 2048
 """For models of less than 1,024 numbers a token on a CPU, which their weights do not keep waiting: states that stay in
 the cache are added and activated faster than those of four times as many tokens."""
@@ -142,8 +144,9 @@ class MoEEncoder:
         self.routers = find_routers(model)
         self.layers = find_sources(model, spec.reading.hidden_states.block)
         self.prompted = self._tokenizers()
-        is_small = spec.hidden_size < 1024 and model.device.type == "cpu"
-        usual = TOKENS_PER_BATCH_IN_CACHE if is_small else TOKENS_PER_BATCH
+        usual = TOKENS_PER_BATCH_ON_GPU if model.device.type == "cuda" else TOKENS_PER_BATCH
+        if spec.hidden_size < 1024 and model.device.type == "cpu":
+            usual = TOKENS_PER_BATCH_IN_CACHE
         self.tokens_per_batch = max(tokens_per_batch or usual, spec.max_tokens)
         self.report = EncodingReport()
         # A [PAD] that was added to a tokenizer often has a number beyond the embeddings; what fills is never looked at.
@@ -364,7 +367,8 @@ class MoEEncoder:
         # Those of no documents come first, so that nothing encoded has the shapes of everything else.
         nothing = {entry: self._of_no_documents(entry) for entry in entries}
         read = ((pack, [sequences[row] for row in pack.rows]) for pack in packs)
-        by_entry = _concatenated([nothing, *(self.forward(pack, entries, some) for pack, some in read)])
+        passes = one_behind(self._run(pack, entries, some) for pack, some in read)
+        by_entry = _concatenated([nothing, *(self._read(done) for done in passes)])
         order = np.array([row for pack in packs for row in pack.rows], dtype=np.intp).argsort()
         by_entry = {entry: vectors[order] for entry, vectors in by_entry.items()}
         if len(sequences) == documents:
@@ -380,7 +384,6 @@ class MoEEncoder:
         averaged = has_routers and entry.pooling != FREQUENCY and averages(entry.pooling, self.spec.long_documents)
         return Embeddings(np.zeros((0, width), np.float32), scores, scores if self.routers and averaged else None)
 
-    @torch.inference_mode()
     def forward(
         self, pack: Pack, entries: Sequence[View], sequences: Sequence[TokenSequence] | None = None
     ) -> dict[View, Embeddings]:
@@ -394,6 +397,10 @@ class MoEEncoder:
         Raises:
             ModelError: the tokenizer is of another model, or a vector is not finite.
         """
+        return self._read(self._run(pack, entries, sequences))
+
+    @torch.inference_mode()
+    def _run(self, pack: Pack, entries: Sequence[View], sequences: Sequence[TokenSequence] | None = None) -> _Pass:
         last, rows = max(map(max, pack.sequences)), self.model.get_input_embeddings().num_embeddings
         if last >= rows:  # on a GPU it would end the process
             raise ModelError(
@@ -415,14 +422,22 @@ class MoEEncoder:
             routers = {entry: hooks.enter_context(capture) for entry, capture in captures.items()}
             layers = hooks.enter_context(LayerCapture(self.layers, between, spans, ends=not whole, kept=prefix.layers))
             states = layers.run(lambda: last_states(self.model, pack, self.spec.reroute, kept=prefix.attention))
-            hidden = {entry: pooled.cpu().numpy() for entry, pooled in layers.pooled.items()}
+            hidden = dict(layers.pooled)
             if states is not None:
                 states = states if ending else prefix.before(states)
                 ends = [entry for entry in whole if entry.layer == LAST]
-                hidden |= {entry: pool(states, ending or spans, entry.pooling).cpu().numpy() for entry in ends}
-        for entry, vectors in hidden.items():
-            self._check_finite(entry, vectors)
-        return {entry: self._embeddings(entry, hidden.get(entry), routers.get(entry), pack) for entry in entries}
+                hidden |= {entry: pool(states, ending or spans, entry.pooling) for entry in ends}
+            scores = {entry: (_sent(capture.logits()), _sent(capture.weights())) for entry, capture in routers.items()}
+            hidden = {entry: _sent(pooled) for entry, pooled in hidden.items()}
+            device = self.model.device
+            arrival = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+        return _Pass(pack, entries, hidden, scores, arrival)
+
+    def _read(self, done: _Pass) -> dict[View, Embeddings]:
+        done.wait()
+        for entry, vectors in done.hidden.items():
+            self._check_finite(entry, vectors.numpy())
+        return {entry: self._embeddings(entry, done) for entry in done.entries}
 
     def _prefix(self, entries: Sequence[View]) -> Prefix:
         """What the tokens that documents begin with have left of a pass that was made once."""
@@ -446,20 +461,16 @@ class MoEEncoder:
             self.routers, lambda scores: pool(multi_hot(scores, k), spans, "mean"), False, prefix.routers
         )
 
-    def _embeddings(
-        self, entry: View, hidden: NDArray[np.float32] | None, capture: RouterCapture | None, pack: Pack
-    ) -> Embeddings:
-        count = len(pack.sequences)
-        if hidden is None:
-            hidden = np.zeros((count, 0), np.float32)
-        logits = None if capture is None else capture.logits()
-        weights = None if capture is None else capture.weights()
+    def _embeddings(self, entry: View, done: _Pass) -> Embeddings:
+        count = len(done.pack.sequences)
+        hidden = done.hidden[entry].numpy() if entry in done.hidden else np.zeros((count, 0), np.float32)
+        logits, weights = done.scores.get(entry, (None, None))
         if logits is None:
             return Embeddings(hidden, np.zeros((count, 0, 0), np.float32))
         if weights is None and entry.pooling != FREQUENCY and averages(entry.pooling, self.spec.long_documents):
             # Chunks are averaged later, and the mean of their softmaxes is not the softmax of their mean.
             weights = logits.softmax(dim=-1)
-        return Embeddings(hidden, logits.cpu().numpy(), None if weights is None else weights.cpu().numpy())
+        return Embeddings(hidden, logits.numpy(), None if weights is None else weights.numpy())
 
     def _check_finite(self, entry: View, hidden: NDArray[np.float32]) -> None:
         if not np.isfinite(hidden).all():
@@ -467,6 +478,43 @@ class MoEEncoder:
                 f"The model {self.spec.model!r} gives vectors that are not finite in {self.spec.dtype} ({entry}). Its "
                 "weights are damaged, or its numbers leave that type: try dtype float32, or download it again."
             )
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a pass has pooled of a pack, on its way to the processor's memory.
+
+    Attributes:
+        scores: router logits and routing weights of those entries that have them.
+        arrival: when it is there; None where it never was elsewhere.
+    """
+
+    pack: Pack
+    entries: Sequence[View]
+    hidden: dict[View, Tensor]
+    scores: dict[View, tuple[Tensor | None, Tensor | None]]
+    arrival: torch.cuda.Event | None = None
+
+    def wait(self) -> None:
+        """Returns when all of it is there."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+
+
+def _sent(pooled: Tensor | None) -> Any:
+    """What was pooled on its way to the processor's memory, or what is there already; nothing waits for it."""
+    return None if pooled is None else pooled.to("cpu", non_blocking=pooled.is_cuda)
+
+
+def one_behind(passes: Iterable[_Pass]) -> Iterator[_Pass]:
+    """Each pass when the next one has begun, so that a GPU computes while the processor reads."""
+    before: _Pass | None = None
+    for one in passes:
+        if before is not None:
+            yield before
+        before = one
+    if before is not None:
+        yield before
 
 
 def _concatenated(parts: Sequence[Mapping[View, Embeddings]]) -> dict[View, Embeddings]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moee_topics.encode.batching import Pack
-from moee_topics.encode.models import PACKED, Kept, packed_segments
+from moee_topics.encode.models import PACKED, Kept, on_device, packed_segments
 from moee_topics.encode.pooling import Spans, last_token
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.errors import ModelError
@@ -36,7 +36,7 @@ def last_states(
         keeps: gets the keys and values of the pack.
     """
     _attend(model, packed=pack.packed)
-    inputs = {name: tensor.to(model.device) for name, tensor in pack.inputs().items()}
+    inputs = {name: on_device(tensor, model.device) for name, tensor in pack.inputs().items()}
     segments = packed_segments(pack.segments, rerouted, shared=pack.before, kept=kept, keeps=keeps)
     with segments if pack.packed else nullcontext():
         # No token is generated, so nobody would read the keys and values of a cache.

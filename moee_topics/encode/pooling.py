@@ -10,12 +10,17 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from moee_topics.encode.models import on_device
 from moee_topics.encode.views import Pooling
 
 Stretch: TypeAlias = tuple[int, int]
 
 TOKENS_PER_RUN = 512
 """Of short documents whose means are taken together: what a processor keeps in its cache as float32."""
+
+
+TOKENS_PER_CHUNK = 32
+"""That one thread of a GPU adds up, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,15 @@ class Spans:
         ends = [kept + start + length - 1 for start, length in zip(starts, lengths, strict=True)]
         whole = [(0, before + length) for before, length in zip(shared, lengths, strict=True)]
         starts = [kept + start - before for start, before in zip(starts, shared, strict=True)]
-        return cls(starts, lengths, torch.tensor(ends, device=device), read or whole, own or whole, shared)
+        return cls(starts, lengths, on_device(torch.tensor(ends), device), read or whole, own or whole, shared)
 
     @cached_property
-    def runs(self) -> list[Run]:
+    def runs(self) -> Runs:
         """All documents in their order, by what a mean goes over."""
         return _runs(self, self.read)  # once for the routers of all layers
 
     @cached_property
-    def own_runs(self) -> list[Run]:
+    def own_runs(self) -> Runs:
         """The same by their own text; of an empty one, which has none, by what a mean goes over."""
         pairs = zip(self.own, self.read, strict=True)
         return _runs(self, [own if own[0] < own[1] else read for own, read in pairs])
@@ -104,9 +109,72 @@ class Run(NamedTuple):
         return block.reshape(self.documents, self.length, -1)[:, first:stop].float()
 
 
-def _runs(spans: Spans, stretches: Sequence[Stretch]) -> list[Run]:
-    """All documents in their order, as many together as are alike and in the cache."""
-    runs: list[Run] = []
+class Runs(list[Run]):
+    """All documents of a pass in their order, as many together as are alike and in the cache."""
+
+    @cached_property
+    def has_kept(self) -> bool:
+        """Whether a mean goes over kept tokens too."""
+        return any(run.stretch[0] < run.shared for run in self)
+
+    @cached_property
+    def stretches(self) -> list[Stretch]:
+        """First and one past the last token of the pass that is read of each document."""
+        starts = ((run, run.start + i * run.length - run.shared) for run in self for i in range(run.documents))
+        return [(start + run.stretch[0], start + run.stretch[1]) for run, start in starts]
+
+    def chunks(self, tokens: int, device: torch.device) -> Chunks:
+        """How the tokens of a pass are added up on a GPU; made once for the routers of all layers."""
+        if self._chunks is None:
+            self._chunks = Chunks.of(self.stretches, tokens, device)
+        return self._chunks
+
+    _chunks: Chunks | None = None
+
+
+class Chunks(NamedTuple):
+    """Where sums begin and end in a pass, counted from each document, so that none depends on its neighbours.
+
+    Attributes:
+        lengths: tokens of each chunk, and of what lies between documents.
+        numbers: which of these are chunks.
+        of_document: chunks of each document.
+        position: (T, 1) float32: 1, 2, ... for the tokens of a document in their order.
+        read: (N, 1) tokens of each document.
+    """
+
+    lengths: Tensor
+    numbers: Tensor
+    of_document: Tensor
+    position: Tensor
+    read: Tensor
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch], tokens: int, device: torch.device) -> Chunks:
+        """The chunks of documents that lie at these stretches of so many tokens."""
+        lengths, numbers, of_document, position, end = [0], list[int](), list[int](), torch.zeros(tokens, 1), 0
+        for first, stop in stretches:
+            whole, rest = divmod(stop - first, TOKENS_PER_CHUNK)
+            sizes = [TOKENS_PER_CHUNK] * whole + [rest] * (rest > 0)
+            lengths.append(first - end)
+            numbers += range(len(lengths), len(lengths) + len(sizes))
+            lengths += sizes
+            of_document.append(len(sizes))
+            position[first:stop, 0] = torch.arange(1, stop - first + 1)
+            end = stop
+        read = [[stop - first] for first, stop in stretches]
+        columns = ([*lengths, tokens - end], numbers, of_document, position, read)
+        return cls(*(on_device(torch.as_tensor(column), device) for column in columns))
+
+    def sums(self, states: Tensor) -> Tensor:
+        """(N, D) of (T, D) float32: chunk by chunk, then chunks by document."""
+        chunks = torch.segment_reduce(states, "sum", lengths=self.lengths, unsafe=True)
+        chosen = chunks.index_select(0, self.numbers)
+        return torch.segment_reduce(chosen, "sum", lengths=self.of_document, unsafe=True)
+
+
+def _runs(spans: Spans, stretches: Sequence[Stretch]) -> Runs:
+    runs = Runs()
     for start, length, shared, stretch in zip(spans.starts, spans.lengths, spans.shared, stretches, strict=True):
         one = Run(start + shared, 1, length, shared, stretch)
         before = runs[-1] if runs else one
@@ -149,8 +217,10 @@ def mean_without_prompt(states: Tensor, spans: Spans) -> Tensor:
     return _means(states, spans.own_runs)
 
 
-def _means(states: Tensor, runs: Sequence[Run], weights: Tensor | None = None) -> Tensor:
+def _means(states: Tensor, runs: Runs, weights: Tensor | None = None) -> Tensor:
     """The float32 mean over the stretch of each document, its i-th token with the i-th weight: (T, D) to (N, D)."""
+    if states.is_cuda and not runs.has_kept:
+        return _means_by_chunks(states, runs, is_weighted=weights is not None)
     of_prefix: dict[Stretch, Tensor] = {}  # documents begin with the same tokens, which are added up once
 
     def added(some: Tensor, place: int) -> Tensor:
@@ -169,6 +239,14 @@ def _means(states: Tensor, runs: Sequence[Run], weights: Tensor | None = None) -
         length = stop - first
         parts.append(total / (length if weights is None else length * (length + 1) / 2))
     return torch.cat(parts)
+
+
+def _means_by_chunks(states: Tensor, runs: Runs, *, is_weighted: bool) -> Tensor:
+    """The same in a few kernels for all documents; one after the other they would keep a GPU waiting."""
+    chunks = runs.chunks(len(states), states.device)
+    if not is_weighted:
+        return chunks.sums(states.float()) / chunks.read
+    return chunks.sums(states.float() * chunks.position) / (chunks.read * (chunks.read + 1) / 2)
 
 
 POOLINGS: Mapping[str, Callable[[Tensor, Spans], Tensor]] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tiny_models import save_checkpoint, tiny_tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from moee_topics.embeddings import Embeddings, softmax
-from moee_topics.encode.encoder import EncodingReport, MoEEncoder
+from moee_topics.encode.encoder import EncodingReport, MoEEncoder, one_behind
 from moee_topics.encode.layout import Layout
 from moee_topics.encode.pooling import POOLINGS
 from moee_topics.encode.settings import POCKET
@@ -179,6 +179,20 @@ def test_a_stream_gives_the_same_vectors_in_order_and_reads_only_what_it_needs(e
     parts = [next(stream), next(stream)]
     assert len(read) == 20 and [len(part) for part in parts] == [10, 10]
     assert_close(Embeddings.concatenate(parts), encoder.encode([f"document {i % 7}" for i in range(20)]), 1e-5)
+
+
+def test_a_pass_is_read_when_the_next_one_has_begun() -> None:
+    done: list[str] = []
+
+    def passes() -> Iterator[Any]:
+        for number in range(3):
+            done.append(f"begun {number}")
+            yield number
+
+    for number in one_behind(passes()):
+        done.append(f"read {number}")
+    assert done == ["begun 0", "begun 1", "read 0", "begun 2", "read 1", "read 2"]
+    assert list(one_behind(iter([]))) == []
 
 
 def test_the_report_counts_documents_tokens_and_what_was_cut(tiny_olmoe: Path) -> None:

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.pooling import POOLINGS, Spans, last_token, mean, mean_without_prompt, pool, weighted_mean
+from moee_topics.encode.pooling import (
+    POOLINGS,
+    Spans,
+    _means_by_chunks,
+    last_token,
+    mean,
+    mean_without_prompt,
+    pool,
+    weighted_mean,
+)
 
 CPU = torch.device("cpu")
 # Tokens 0..6: document 0 is tokens 0, 1; document 1 is 2, 3, 4; 5 and 6 are filler.
@@ -79,6 +88,21 @@ def test_neighbours_of_one_length_are_pooled_together_to_the_bits_that_each_has_
         alone = Spans.of([0], [length], CPU, own[row : row + 1], read[row : row + 1], [kept], kept)
         its_own = torch.cat([states[:kept], states[kept + start : kept + start + length]])
         assert_same_bits(pool(its_own, alone, pooling)[0], together[row])
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_the_sums_of_a_gpu_are_those_of_a_processor_and_depend_on_no_neighbours(is_weighted: bool) -> None:
+    lengths, pad = [90, 90, 7, 7, 64, 1, 2, 33], 3
+    starts = [sum(lengths[:i]) + pad * i for i in range(len(lengths))]
+    states = torch.randn(starts[-1] + lengths[-1] + pad, 16, generator=torch.Generator().manual_seed(0))
+    read = [(min(2, length - 1), length) for length in lengths]
+    spans = Spans.of(starts, lengths, CPU, read=read)
+    together = _means_by_chunks(states, spans.runs, is_weighted=is_weighted)
+    torch.testing.assert_close(together, (weighted_mean if is_weighted else mean)(states, spans))
+    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        alone = Spans.of([0], [length], CPU, read=read[row : row + 1])
+        its_own = _means_by_chunks(states[start : start + length], alone.runs, is_weighted=is_weighted)
+        assert_same_bits(its_own[0], together[row])
 
 
 def test_documents_with_pads_between_them_or_other_stretches_are_pooled_apart() -> None:

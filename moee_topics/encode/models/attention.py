@@ -23,7 +23,9 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
+
+from moee_topics.encode.models.memory import on_device
 
 PACKED = "moee_packed"
 REROUTED_BIAS = 1.0
@@ -94,7 +96,7 @@ class _Segments:
 
     def _once(self, name: str, device: torch.device, make: Callable[[], Tensor]) -> Tensor:
         if name not in self._on_device or self._on_device[name].device != device:
-            self._on_device[name] = make().to(device)
+            self._on_device[name] = on_device(make(), device)
         return self._on_device[name]
 
     def reroutes(self, module: nn.Module) -> bool:
@@ -317,6 +319,6 @@ def _seen(tokens: int, length: int, window: int, device: torch.device) -> Tensor
 
 def register() -> None:
     """Makes the attention known to transformers under the name ``PACKED``; calling it again changes nothing."""
+    # Not among the masks of transformers, which then makes none: one of T x T would take more memory than the model
+    # where T is a pack of thousands of tokens, and to look for documents in a row it would wait for the GPU.
     AttentionInterface.register(PACKED, packed_attention)
-    # No mask: one of T x T would take more memory than the model where T is a pack of thousands of tokens.
-    AttentionMaskInterface.register(PACKED, lambda *_, **__: None)

@@ -251,8 +251,8 @@ def _activated(experts: Any, output: Tensor) -> Tensor:
 @torch.no_grad()
 def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """Two grouped products over rows in the order of their experts, without waiting for the device."""
-    up, down = (Matrices(experts, name, hidden_states.dtype) for name in weight_names(experts))
-    if up.bias is not None or down.bias is not None:
+    up, down = _expanded(experts, hidden_states.dtype)
+    if experts.has_bias:
         return _with_biases(experts, up, down, hidden_states, top_k_index, top_k_weights)
     operators = operators_for(hidden_states.device, hidden_states.dtype)
     # A sort of 16-bit keys is two passes, of 64-bit keys eight. Stable, so that a row depends on its document alone.
@@ -261,9 +261,9 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
     ends = torch.searchsorted(chosen, numbers, right=True, out_int32=True)
     transposed = {"is_transposed": experts.is_transposed}
     rows = hidden_states.index_select(0, order // top_k_index.shape[-1])
-    inner = _grouped_linear(rows, up.all(), ends, **transposed)
+    inner = _grouped_linear(rows, up, ends, **transposed)
     inner = operators.gated(*inner.chunk(2, dim=-1)) if _is_silu(experts) else _activated(experts, inner)
-    output = _grouped_linear(inner, down.all(), ends, **transposed)
+    output = _grouped_linear(inner, down, ends, **transposed)
     if experts.has_post_expert_norm:
         output = experts.post_expert_norm(output)
     places = torch.empty_like(order)
@@ -272,9 +272,15 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
     return operators.weighted_sum(output, places.view_as(top_k_index), top_k_weights, ends[-1:])
 
 
-def _with_biases(experts: Any, up: Matrices, down: Matrices, *given: Tensor) -> Tensor:
+def _expanded(experts: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Both projections of all experts."""
+    first, second = (Matrices(experts, name, dtype).all() for name in weight_names(experts))
+    return first, second
+
+
+def _with_biases(experts: Any, up: Tensor, down: Tensor, *given: Tensor) -> Tensor:
     """The grouped forward of transformers, of an experts module whose weights have been expanded."""
-    expanded = _Expanded(experts, dict(zip(weight_names(experts), (up.all(), down.all()), strict=True)))
+    expanded = _Expanded(experts, dict(zip(weight_names(experts), (up, down), strict=True)))
     output: Tensor = grouped_mm_experts_forward(expanded, *given)
     return output
 

@@ -1,4 +1,7 @@
-"""Memory on a CPU: each weight owns its pages, what loading freed goes back, what a pass freed serves the next one."""
+"""Memory: each weight owns its pages, what loading freed goes back, what a pass freed serves the next one.
+
+And how a GPU is sent what a pass needs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import ctypes
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def own_memory(model: nn.Module) -> None:
@@ -21,6 +24,13 @@ def own_memory(model: nn.Module) -> None:
             if type(buffer) is torch.Tensor and buffer.device.type == "cpu":
                 # A view, as transformers 5.23 makes of it, holds what it was a view of whatever its data is set to.
                 module._buffers[name] = buffer.clone()
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the processor on a device, without waiting for what the device still computes."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # from other memory the copy waits
 
 
 KEPT = 256 << 20

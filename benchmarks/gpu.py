@@ -1,0 +1,416 @@
+"""Speed of the encoder on one GPU, at OLMoE's shape with random weights, beside its former path and transformers' own.
+
+    python -m benchmarks.gpu                                          some four minutes on an H100
+    python -m benchmarks.gpu --device cpu --layers 1 --documents 4    the same steps where there is no GPU
+
+Every way reads the same documents, as long as posts of 20 Newsgroups. Tokens are those of the documents, operations
+those that they need (``Shape.flops``): neither pads nor filler count. Each step is written to ``--out`` when it is
+done; one that fails is written with its error, and the next goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import OlmoeModel
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks import checkpoint
+from benchmarks.checkpoint import Shape
+from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
+from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
+from moee_topics.encode.models import attention, bitsandbytes_blocks, bitsandbytes_quantizer, experts, small_operators
+from moee_topics.encode.models.small_operators import TORCH, operators_for
+
+RESULT = Path(__file__).with_name("results") / "gpu-run.json"
+TOKENS_PER_BATCH = (16384, 32768)
+SECONDS_PER_STEP = 90
+FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError, TimeoutError)
+GROUPS = {
+    "products of experts": ("GroupProblemShape", "grouped", "_ZN7cutlass13device_kernelIN2at4cuda6detail"),
+    "other products": ("nvjet", "gemm", "cutlass", "cublas", "sm90_xmma", "splitKreduce"),
+    "attention": ("flash", "fmha", "sdpa"),
+    "gates": ("_gate",),
+    "sums of experts": ("_add_up",),
+    "rotation": ("_rotate",),
+    "norms": ("layer_norm", "rms_norm", "RMSNorm"),
+    "gathering rows": ("gather", "index", "scatter"),
+    "choosing experts": ("sort", "topk", "TopK", "softmax", "histogram", "searchsorted", "scan", "arange"),
+    "expanding weights": ("dequant", "Dequant"),
+    "copies": ("copy", "Memcpy", "Memset", "CatArray"),
+    "element-wise": ("elementwise", "reduce_kernel", "triton_"),
+}
+"""What the names of kernels say of them, the first that fits."""
+NO_KERNELS = ("Command Buffer Full", "Lazy Function Loading", "Activity Buffer Request")
+
+
+@dataclass
+class Bench:
+    """A model, the documents, and what the former path gave of them."""
+
+    shape: Shape
+    device: torch.device
+    documents: int
+    dtype: torch.dtype = torch.bfloat16
+    model: Any = None
+    tokenizer: Any = None
+    texts: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    known: Vectors | None = None
+
+    def prepare(self) -> dict[str, Any]:
+        """Makes the model where it runs, and the documents."""
+        attention.register()
+        start, shape = time.perf_counter(), self.shape
+        self.tokenizer = checkpoint.word_tokenizer(shape.vocabulary)
+        room = MAX_TOKENS - len(self.tokenizer(PROMPT.format(text="w1"))["input_ids"]) + 1
+        self.texts = checkpoint.texts_of(checkpoint.document_lengths(self.documents, room), shape.vocabulary)
+        ids = self.tokenizer([PROMPT.format(text=text) for text in self.texts])["input_ids"]
+        self.lengths = [*map(len, ids)]
+        with torch.device(self.device):
+            self.model = OlmoeModel._from_config(shape.config(), dtype=self.dtype).eval().requires_grad_(False)
+        torch.manual_seed(0)
+        for weight in self.model.parameters():
+            weight.normal_(0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
+        return {"tokens": sum(self.lengths), "seconds": time.perf_counter() - start, **surroundings(self.device)}
+
+    def former(self) -> None:
+        """Gives the model its own operators, and the grouped experts of transformers."""
+        for module in self.model.modules():
+            vars(module).pop("forward", None)
+        for _, layer in experts.experts_modules(self.model):
+            layer.config._experts_implementation = "grouped_mm"
+
+    def fused(self) -> dict[str, int]:
+        """Gives the model the operators of this package, and its experts."""
+        self.former()
+        experts.use(self.model)
+        return dict(small_operators.use(self.model, self.dtype))
+
+    def encoder(self, *, pooling: str = "last_token", tokens: int | None = None) -> MoEEncoder:
+        """An encoder of the model; its last layer runs for all tokens, so that operations are those of the whole."""
+        shape = self.shape
+        spec = EncoderSpec(
+            *("folder", "random", "none", str(self.dtype).removeprefix("torch."), PROMPT, pooling, MAX_TOKENS),
+            long_documents="truncate",
+            layers=shape.layers,
+            experts=shape.experts,
+            hidden_size=shape.hidden,
+        )
+        encoder = MoEEncoder(self.model, self.tokenizer, spec, tokens)
+        encoder.shortens = False
+        return encoder
+
+    def timed(self, encode: Callable[[list[str]], Any], texts: list[str] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Three runs over the documents: the first compiles and loads kernels and is told apart."""
+        texts, seconds, found = texts or self.texts, [], None
+        with measured_memory(self.device) as memory:
+            for _ in range(3):
+                start = time.perf_counter()
+                found = encode(texts)
+                synchronize(self.device)
+                seconds.append(time.perf_counter() - start)
+        lengths, best = self.lengths[: len(texts)], min(seconds[1:])
+        return found, {
+            "first_seconds": round(seconds[0], 3),
+            "seconds": [round(each, 3) for each in seconds[1:]],
+            "tokens_per_second": round(sum(lengths) / best),
+            "tflops": round(self.shape.flops(lengths) / best / 1e12, 1),
+            **memory,
+        }
+
+    def judged(self, encoder: MoEEncoder) -> dict[str, Any]:
+        """Times an encoder, and compares its vectors: with the former path, and of documents alone."""
+        found, result = self.timed(encoder.encode)
+        entries = encoder.spec.reading.read_entries
+        sequences = encoder.prompted[""].sequences(self.texts, "truncate")
+        _, forward = self.timed(lambda _: encoder._encode_sequences(sequences, len(sequences), "", entries))
+        result["without_tokenizing"] = {name: forward[name] for name in ("tokens_per_second", "tflops", "seconds")}
+        if self.known is not None:
+            result["cosine"] = cosines(found.hidden_states, self.known.hidden_states)
+        some = range(0, len(self.texts), max(1, len(self.texts) // 3))
+        result["alone_equal"] = [
+            bool(np.array_equal(encoder.encode(self.texts[i]).hidden_states[0], found.hidden_states[i])) for i in some
+        ]
+        return result | {"tokens_per_batch": encoder.tokens_per_batch, "layout": encoder.layout}
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """What the numbers depend on."""
+    names = ("torch", "transformers", "triton", "bitsandbytes", "numpy")
+    found = {"python": sys.version.split()[0], "device": "cpu"}
+    for name in names:
+        with contextlib.suppress(ImportError):
+            found[name] = version(name)
+    if device.type == "cuda":
+        found |= {"device": torch.cuda.get_device_name(device), "cuda": torch.version.cuda or ""}
+        query = ["nvidia-smi", "--query-gpu=driver_version,clocks.sm,power.draw", "--format=csv,noheader"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            found["nvidia_smi"] = subprocess.run(query, capture_output=True, text=True, timeout=10).stdout.strip()
+    return found
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextlib.contextmanager
+def measured_memory(device: torch.device) -> Iterator[dict[str, float]]:
+    """Most memory of tensors while open, in GB, on a GPU."""
+    found: dict[str, float] = {}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    yield found
+    if device.type == "cuda":
+        found["peak_gb"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+
+
+def cosines(one: np.ndarray, other: np.ndarray) -> list[float]:
+    """Mean and least cosine between rows."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    found = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    return [round(float(found.mean()), 6), round(float(found.min()), 6)]
+
+
+def microseconds(call: Callable[[], Any], device: torch.device, rounds: int = 20) -> float:
+    """Of one call among many, after three that are not counted."""
+    for _ in range(3):
+        call()
+    synchronize(device)
+    start = time.perf_counter()
+    for _ in range(rounds):
+        call()
+    synchronize(device)
+    return (time.perf_counter() - start) / rounds * 1e6
+
+
+def ceilings(bench: Bench) -> dict[str, Any]:
+    """What the device reaches: products in bfloat16, and copies."""
+    size = 8192 if bench.device.type == "cuda" else 512
+    one, other = torch.randn(2, size, size, device=bench.device, dtype=bench.dtype)
+    product = microseconds(lambda: one @ other, bench.device)
+    copy = microseconds(one.clone, bench.device)
+    return {"tflops": round(2 * size**3 / product / 1e6, 1), "copy_gb_per_second": round(4 * size**2 / copy / 1e3)}
+
+
+def passes(bench: Bench) -> dict[str, Any]:
+    """Each small operator on the states of one pack, by torch and by one pass."""
+    shape, tokens, device = bench.shape, 16384 if bench.device.type == "cuda" else 64, bench.device
+
+    def random(*size: int) -> Tensor:
+        return torch.randn(*size, device=device, dtype=bench.dtype)
+
+    rows, head = tokens * shape.top_k, shape.hidden // shape.heads
+    states, weight = random(tokens, shape.hidden), random(shape.hidden)
+    angles = torch.rand(1, tokens, head, device=device)
+    places = torch.randperm(rows, device=device).view(tokens, shape.top_k)
+    given = {
+        "gated": random(rows, 2 * shape.intermediate).chunk(2, dim=-1),
+        "weighted_sum": (
+            *(random(rows, shape.hidden), places, random(tokens, shape.top_k)),
+            torch.tensor([rows], dtype=torch.int32, device=device),
+        ),
+        "rotated": (
+            *(random(1, tokens, shape.heads, head).transpose(1, 2), angles.cos().to(bench.dtype)),
+            angles.sin().to(bench.dtype),
+        ),
+        "rms_norm": (states, weight, 1e-5),
+    }
+    ours, found = operators_for(device, bench.dtype), dict[str, Any]()
+    norm = bench.model.norm
+    for name, inputs in given.items():
+        plain = getattr(TORCH, name) or (lambda states, *_: type(norm).forward(norm, states))
+        replaced = getattr(ours, name) or plain
+        found[name] = {
+            "torch_us": round(microseconds(lambda call=plain, given=inputs: call(*given), device), 1),  # type: ignore[misc]
+            "ours_us": round(microseconds(lambda call=replaced, given=inputs: call(*given), device), 1),  # type: ignore[misc]
+        }
+    return found | {"by": ours.name, "one_pass": list(ours.passes)}
+
+
+def former_path(bench: Bench) -> dict[str, Any]:
+    """The model's own operators, packed: what later steps are compared with."""
+    bench.former()
+    encoder = bench.encoder(tokens=16384)
+    found = encoder.encode(bench.texts)
+    bench.known = Vectors(found.hidden_states, found.router_logits)
+    return bench.judged(encoder)
+
+
+def fused_path(bench: Bench) -> dict[str, Any]:
+    """The operators of this package, in packs of several sizes."""
+    start = time.perf_counter()
+    replaced = bench.fused()
+    found: dict[str, Any] = {"replaced": replaced, "seconds_to_compile": round(time.perf_counter() - start, 2)}
+    for tokens in TOKENS_PER_BATCH:
+        found[f"packs of {tokens}"] = bench.judged(bench.encoder(tokens=tokens))
+    return found
+
+
+def as_runs_do(bench: Bench) -> dict[str, Any]:
+    """Last tokens with the last layer shortened, means over all tokens, and few documents."""
+    bench.fused()
+    short = bench.encoder()
+    short.shortens = True
+    found: dict[str, Any] = {"last layer for last tokens": bench.judged(short)}
+    for pooling in ("mean", "weighted_mean"):
+        known, bench.known = bench.known, None
+        found[pooling] = bench.judged(bench.encoder(pooling=pooling))
+        bench.known = known
+    encoder = bench.encoder()
+    for count in (1, 16, 64):
+        found[f"{count} documents"] = bench.timed(encoder.encode, bench.texts[:count])[1]
+    return found
+
+
+def of_transformers(bench: Bench) -> dict[str, Any]:
+    """transformers' own forward with grouped experts: padded rows of like length, as many tokens as our packs."""
+    bench.former()
+    bench.model.set_attn_implementation("sdpa")
+    order = sorted(range(len(bench.texts)), key=lambda row: -bench.lengths[row])
+
+    def encode(texts: list[str]) -> np.ndarray:
+        hidden, start = [], 0
+        while start < len(order):
+            stop = start + max(1, 16384 // bench.lengths[order[start]])
+            batch = [PROMPT.format(text=texts[row]) for row in order[start:stop]]
+            inputs = bench.tokenizer(batch, padding=True, padding_side="right", return_tensors="pt")
+            inputs = {name: inputs[name].to(bench.device) for name in ("input_ids", "attention_mask")}
+            with torch.inference_mode():
+                out = bench.model(**inputs, output_router_logits=True, use_cache=False)
+                last = inputs["attention_mask"].sum(1) - 1
+                hidden.append(out.last_hidden_state[torch.arange(len(batch)), last].float().cpu())
+            start = stop
+        return torch.cat(hidden).numpy()[np.argsort(order)]
+
+    found, result = bench.timed(encode)
+    return result | ({"cosine": cosines(found, bench.known.hidden_states)} if bench.known else {})
+
+
+def profiles(bench: Bench) -> dict[str, Any]:
+    """Milliseconds of kernels by what they do, for a quarter of the documents by either path."""
+    found, texts = {}, bench.texts[::4]
+    for name, path in (("former", bench.former), ("fused", bench.fused)):
+        path()
+        encoder = bench.encoder(tokens=16384)
+        encoder.encode(texts)
+        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        start = time.perf_counter()
+        with torch.profiler.profile(activities=activities) as profiler:
+            encoder.encode(texts)
+            synchronize(bench.device)
+        wall = time.perf_counter() - start
+        kernels = [event for event in profiler.key_averages() if event.device_type.name == "CUDA"]
+        kernels = [event for event in kernels if event.key not in NO_KERNELS]
+        times = Counter[str]()
+        for event in kernels:
+            times[group_of(event.key)] += event.self_device_time_total / 1e3
+        most = sorted(kernels, key=lambda event: -event.self_device_time_total)[:30]
+        found[name] = {
+            "documents": len(texts),
+            "wall_ms": round(wall * 1e3),
+            "kernels_ms": round(sum(times.values()), 1),
+            "groups_ms": {group: round(ms, 1) for group, ms in times.most_common()},
+            "longest": [[e.key[:80], round(e.self_device_time_total / 1e3, 2), e.count] for e in most],
+        }
+    return found
+
+
+def group_of(kernel: str) -> str:
+    """What a kernel does, by its name."""
+    return next((name for name, parts in GROUPS.items() if any(part in kernel for part in parts)), "other")
+
+
+def quantized(bench: Bench) -> dict[str, Any]:
+    """Experts in four bits, expanded layer by layer; attention stays in bfloat16. The last step, for good."""
+    quantize_experts(bench.model, "nf4")
+    bench.fused()
+    return {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in TOKENS_PER_BATCH}
+
+
+def quantize_experts(model: nn.Module, kind: Any) -> None:
+    """Puts the experts of a model in the place of their quantized selves."""
+    for _, layer in experts.experts_modules(model):
+        for name in experts.weight_names(layer):
+            parts = bitsandbytes_blocks.quantize(getattr(layer, name).data, kind)
+            shapes = getattr(layer, "quantized_shapes", {})
+            bitsandbytes_quantizer.hold_quantized(layer, [name], kind)
+            layer.quantized_shapes = shapes | layer.quantized_shapes
+            for ending, part in parts.items():
+                getattr(layer, name + ending).data = part
+
+
+STEPS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "surroundings": Bench.prepare,
+    "ceilings": ceilings,
+    "former": former_path,
+    "fused": fused_path,
+    "as runs do": as_runs_do,
+    "transformers": of_transformers,
+    "profile": profiles,
+    "passes": passes,
+    "nf4": quantized,
+}
+
+
+def guarded(step: Callable[[Bench], dict[str, Any]], bench: Bench, seconds: int) -> dict[str, Any]:
+    """What a step gives, or why it gives nothing."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"stopped after {seconds} s")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    start = time.perf_counter()
+    try:
+        found = step(bench)
+    except FAILURES as error:
+        found = {"error": f"{type(error).__name__}: {error}"[:2000]}
+    finally:
+        signal.alarm(0)
+    return found | {"step_seconds": round(time.perf_counter() - start, 1)}
+
+
+def run(bench: Bench, out: Path, steps: list[str], seconds: int = SECONDS_PER_STEP) -> dict[str, Any]:
+    """Runs the steps in their order, and writes all results after each."""
+    result: dict[str, Any] = {}
+    for name in steps:
+        result[name] = guarded(STEPS[name], bench, seconds)
+        out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        print(name, json.dumps({k: v for k, v in result[name].items() if k != "former"})[:1500], flush=True)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--documents", type=int, default=1024)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--steps", nargs="+", choices=[*STEPS], default=[*STEPS])
+    given = parser.parse_args()
+    bench = Bench(replace(Shape(), layers=given.layers), torch.device(given.device), given.documents)
+    run(bench, given.out, ["surroundings", *(step for step in given.steps if step != "surroundings")])
+
+
+if __name__ == "__main__":
+    main()
