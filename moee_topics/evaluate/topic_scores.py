@@ -199,7 +199,7 @@ SCORES: Mapping[str, TopicScore] = {
             0.2,
             "Many documents fit no topic. Reduce the outliers, or ask for smaller clusters.",
             "A usual share for this way of clustering.",
-            "Nearly every document has a topic.",
+            "Most documents have a topic.",
             percent=True,
         ),
     ),

@@ -23,12 +23,15 @@ class Chapter:
         markup: a template of the inside of its section, with a heading whose id is the key and ``-title``. It also
             knows ``run``, the sections ``corpus``, ``encoder`` and ``fusion`` of its manifest, and ``longest``, how
             many characters of a text are kept.
+        script: the file beside the chapter's own with its part of the page's script; empty for none. It runs after
+            ``templates/page.js``, whose names it knows; without it the markup must say the same.
     """
 
     key: str
     name: str
     values: Callable[[RunFolder], Mapping[str, Any] | None]
     markup: str
+    script: str = ""
 
     def html(self, run: RunFolder, longest: int = 0) -> Markup | None:
         """The chapter of a run; None where it has none."""

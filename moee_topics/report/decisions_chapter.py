@@ -77,7 +77,7 @@ MARKUP = """\
     <tbody>{% for row in rows %}<tr class="{{ row.level }}"><th scope="row">{{ row.verb }}</th>
       <td>{% for topic in row.topics %}{{ topic|read_link }}{{ ", " if not loop.last or row.others }}{% endfor %}
         {% for topic in row.others %}{{ topic }} (gone){{ ", " if not loop.last }}{% endfor %}</td>
-      <td class="wide"><bdi>{{ row.text }}</bdi></td><td><span class="level">{{ row.state }}</span></td>
+      <td class="wide"><bdi>{{ row.text }}</bdi></td><td class="nowrap"><span class="level">{{ row.state }}</span></td>
       <td class="wide">{{ row.reason }}</td></tr>{% endfor %}</tbody>
   </table></div>
   <p class="hint">Settled: nothing was left to do, as another decision or the fit had done it. Decisions are kept in

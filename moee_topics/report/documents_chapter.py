@@ -55,12 +55,12 @@ MARKUP = """\
     {% endif %}
   </p>
   <ol id="document-list" class="documents">
-  {% for topic, text in typical %}<li><div class="meta"><b>{{ topic|read_title }}</b></div>
-    <p class="text">{{ text }}</p></li>
+  {% for topic, text in typical %}<li><div class="meta">{{ topic|read_link }}</div>
+    <p class="text" dir="auto">{{ text }}</p></li>
   {% endfor %}</ol>
   <div class="pages"><button type="button" id="page-back">← Back</button> <span id="page-number"></span>
     <button type="button" id="page-next">Next →</button></div>
   <p class="print-only">The documents are in the report file and in documents.parquet; they are not printed.</p>
 """
 
-CHAPTER: Chapter = Chapter("documents", "Documents", documents, MARKUP)
+CHAPTER: Chapter = Chapter("documents", "Documents", documents, MARKUP, "documents_chapter.js")

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from markupsafe import Markup
+
+from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import METHODS
 from moee_topics.report.chapter import Chapter
 from moee_topics.report.documents_chapter import excerpt
+from moee_topics.report.numerals import as_percent
+from moee_topics.report.page_data import word_similarity
 from moee_topics.run_folder import RunFolder, title
 
 EXPERTS_SHOWN = 300
+SURPRISES = 7
+LIKE_ROUTING = 0.2
+UNLIKE_WORDS = 0.1
+# Of the chart of the layers, in units of its drawing.
+WIDTH, HEIGHT, LEFT, BASE, MOST_NUMBERS = 560, 200, 56, 176, 16
 
 
 def experts(run: RunFolder) -> dict[str, Any] | None:
@@ -19,7 +30,60 @@ def experts(run: RunFolder) -> dict[str, Any] | None:
     # A run of an older version can have no section, or a method that is gone.
     method = METHODS.get(str(run.section("fusion").get("method")))
     is_circular = method is not None and "routing_weights" in method.reads
-    return {"experts": run.experts, "expert_rows": expert_rows(run), "is_circular": is_circular}
+    topics = {topic.topic: topic for topic in run.ranked_topics}
+    layers = run.experts.information
+    return {
+        "experts": run.experts,
+        "expert_rows": expert_rows(run),
+        "is_circular": is_circular,
+        "chart": layer_chart(run.experts),
+        "telling": max(layers, key=lambda layer: layer.information - layer.information_shuffled, default=None),
+        "surprises": [(topics[a], topics[b], *like) for a, b, *like in alike_in_routing_only(run, run.experts)],
+    }
+
+
+def layer_chart(experts: ExpertReport) -> Markup:
+    """What each layer's routing knows of the topics as bars, beside the same for shuffled topics."""
+    step = (WIDTH - LEFT) / max(experts.layers, 1)
+    top = max([0.01, *(max(layer.information, layer.information_shuffled) for layer in experts.information)])
+    tick = Markup("<line class='axis' x1='{}' x2='{}' y1='{y:.1f}' y2='{y:.1f}'/>") + Markup(
+        "<text class='soft' x='{}' y='{:.1f}' text-anchor='end'>{}</text>"
+    )
+    bar = Markup("<rect class='{}' x='{:.1f}' y='{:.1f}' width='{:.1f}' height='{:.1f}'><title>{}</title></rect>")
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y = BASE - share * (BASE - 14)
+        parts.append(tick.format(LEFT, WIDTH, LEFT - 6, y + 4, as_percent(share * top), y=y))
+    every = 1 if experts.layers <= MOST_NUMBERS else 4
+    for layer in experts.information:
+        x, wide = LEFT + (layer.layer + 0.5) * step, max(2.0, min(22.0, 0.36 * step))
+        for kind, value, start, said in (
+            ("bar-value", layer.information, x - wide, f"Layer {layer.layer}"),
+            ("bar-control", layer.information_shuffled, x + 1, f"Layer {layer.layer}, topics shuffled"),
+        ):
+            tall = (BASE - 14) * value / top
+            parts.append(bar.format(kind, start, BASE - tall, wide, tall, f"{said}: {as_percent(value)}"))
+        if layer.layer % every == 0:
+            number = Markup("<text class='soft' x='{:.1f}' y='{}' text-anchor='middle'>{}</text>")
+            parts.append(number.format(x, HEIGHT - 4, layer.layer))
+    name = "Information about the topics in each layer's routing; the table below has the numbers"
+    frame = Markup("<svg viewBox='0 0 {} {}' role='img' aria-label=\"{}\">{}</svg>")
+    return frame.format(WIDTH, HEIGHT, name, Markup("").join(parts))
+
+
+def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[tuple[int, int, float, float]]:
+    """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
+    places = {topic.topic: place for place, topic in enumerate(run.ranked_topics)}
+    shared = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
+    by_routing, by_words = (
+        np.array(column, dtype=int) for column in (zip(*shared, strict=True) if shared else ((), ()))
+    )
+    word_cosines = word_similarity(run.ranked_topics)[np.ix_(by_words, by_words)]
+    routing = experts.similarity[np.ix_(by_routing, by_routing)] if shared else word_cosines
+    pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (word_cosines < UNLIKE_WORDS), k=1))
+    strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
+    ids = [experts.topics[place].topic for place in by_routing]
+    return [(ids[a], ids[b], round(float(routing[a, b]), 2), round(float(word_cosines[a, b]), 2)) for a, b in strongest]
 
 
 def expert_rows(run: RunFolder) -> list[dict[str, str]]:
@@ -62,8 +126,12 @@ MARKUP = """\
   <div class="halves">
     <figure><figcaption>What each layer's routing knows of the topics <small>share of the topics' entropy that the
       most weighted expert gives away</small></figcaption>
-      <div id="layer-chart"></div>
-      <details><summary>As a table</summary><div class="scroll" role="region" aria-label="Layers" tabindex="0"><table>
+      <div id="layer-chart">{{ chart }}</div>
+      {% if telling %}<p class="hint">Blue bars: the layer; grey bars: the same for shuffled topics. Layer
+        {{ telling.layer }} tells most: {{ telling.information|read_percent }}, by chance
+        {{ telling.information_shuffled|read_percent }}.</p>{% endif %}
+      <details class="on-screen"><summary>As a table</summary>
+        <div class="scroll" role="region" aria-label="Layers" tabindex="0"><table>
         <thead><tr><th scope="col">Layer</th><th scope="col" class="num">Information</th>
           <th scope="col" class="num">shuffled</th><th scope="col" class="num">Topic recovered</th>
           <th scope="col" class="num">shuffled</th><th scope="col" class="num">Evenness of load</th></tr></thead>
@@ -76,9 +144,17 @@ MARKUP = """\
       </table></div><p class="hint">Topic recovered: the share of held-out documents whose topic has the nearest mean
         routing in this layer alone.</p></details>
     </figure>
-    <div><h3 class="figure-title">Alike in routing, not in words</h3><div id="surprises"></div></div>
+    <div><h3 class="figure-title">Alike in routing, not in words</h3>
+      {% if surprises %}<p>The model routes these topics through the same experts although they have hardly a word in
+        common.</p>
+      <table><thead><tr><th scope="col">Two topics</th><th scope="col" class="num">routing</th>
+        <th scope="col" class="num">words</th></tr></thead>
+        <tbody>{% for first, second, routing, words in surprises %}<tr>
+          <td>{{ first|read_link }} – {{ second|read_link }}</td><td class="num">{{ routing|read_figure }}</td>
+          <td class="num">{{ words|read_figure }}</td></tr>{% endfor %}</tbody></table>
+      {% else %}<p>No two topics share experts without sharing words.</p>{% endif %}</div>
   </div>
-  <div class="halves">
+  <div class="halves drawn">
     <figure><figcaption>Topics by their words</figcaption><div id="word-map"></div></figure>
     <figure><figcaption>Topics by their routing</figcaption><div id="routing-map"></div></figure>
   </div>
@@ -88,10 +164,10 @@ MARKUP = """\
   <div class="scroll tall" role="region" aria-label="Experts" tabindex="0"><table id="expert-table"><thead><tr>
     <th scope="col">Expert</th><th scope="col">Topics it serves, with lift</th><th scope="col" class="wide">Its
     heaviest user</th></tr></thead><tbody>
-    {% for row in expert_rows %}<tr><th scope="row" class="nowrap">{{ row.name }}</th><td>{{ row.topics }}</td>
-      <td class="wide excerpt">{{ row.user }}</td></tr>
+    {% for row in expert_rows %}<tr><th scope="row" class="nowrap">{{ row.name }}</th><td>
+      <bdi>{{ row.topics }}</bdi></td><td class="wide excerpt"><bdi>{{ row.user }}</bdi></td></tr>
     {% endfor %}
   </tbody></table></div>
 """
 
-CHAPTER: Chapter = Chapter("experts", "Experts", experts, MARKUP)
+CHAPTER: Chapter = Chapter("experts", "Experts", experts, MARKUP, "experts_chapter.js")

@@ -16,12 +16,12 @@ def hierarchy(run: RunFolder) -> dict[str, Any] | None:
 MARKUP = """\
   <h2 id="hierarchy-title">Hierarchy</h2>
   <p>Which topics join first when there should be fewer. The further right two branches meet, the less alike they
-    are.</p>
+    are. <span id="tree-scale"></span></p>
   <div class="scroll tall" role="region" aria-label="Tree of topics" tabindex="0"><div id="tree"><table><thead><tr>
     <th scope="col">Joined</th><th scope="col" class="num">Distance</th></tr></thead><tbody>
-    {% for row in joints|sort(attribute="distance") %}<tr><th scope="row">{{ row.name }}</th>
+    {% for row in joints|sort(attribute="distance") %}<tr><th scope="row" dir="auto">{{ row.name }}</th>
       <td class="num">{{ row.distance|read_figure }}</td></tr>
     {% endfor %}</tbody></table></div></div>
 """
 
-CHAPTER: Chapter = Chapter("hierarchy", "Hierarchy", hierarchy, MARKUP)
+CHAPTER: Chapter = Chapter("hierarchy", "Hierarchy", hierarchy, MARKUP, "hierarchy_chapter.js")

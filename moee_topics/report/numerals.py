@@ -9,8 +9,12 @@ from typing import Any
 
 
 def as_percent(share: float) -> str:
-    """A share as per cent, with one decimal where it would read as 0 or 100."""
-    decimals = 1 if 0 < share < 0.01 or 0.99 < share < 1 else 0
+    """A share as per cent, with one decimal, or a bound, where it would read as 0 or 100."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= share < 1:
+        return "> 99.9 %"
+    decimals = 1 if 0 < share < 0.0095 or 0.99 < share < 1 else 0  # 0.0095 is 1 %, not 1.0 %
     return f"{100 * share:.{decimals}f} %"
 
 

@@ -39,14 +39,14 @@ MARKUP = """\
   <h2 id="outliers-title">Outliers</h2>
   <p>{{ count|read_number }} documents ({{ share|read_percent }}) lie in no dense region and were
     put in no topic.
-  {% if words %}Their most telling words are {{ words|join(", ") }}.{% endif %}
+  {% if words %}Their most telling words are <bdi>{{ words|join(", ") }}</bdi>.{% endif %}
   <button type="button" class="link" data-documents="-1">See them all</button></p>
   <div class="halves">
     <div><h3>Some of them</h3><ul class="samples">{% for key, text in samples %}<li><small>{{ key }}</small>
-      {{ text }}</li>{% endfor %}</ul></div>
+      <bdi>{{ text }}</bdi></li>{% endfor %}</ul></div>
     {% if by_label %}<div><h3>Labels that lost most</h3><table><thead><tr><th scope="col">Label</th>
       <th scope="col" class="num">Outliers</th><th scope="col" class="num">of the label</th></tr></thead><tbody>
-    {% for label, count, share in by_label[:10] %}<tr><th scope="row">{{ label }}</th>
+    {% for label, count, share in by_label[:10] %}<tr><th scope="row" dir="auto">{{ label }}</th>
       <td class="num">{{ count|read_number }}</td><td class="num">{{ share|read_percent }}</td>
       </tr>{% endfor %}</tbody></table></div>{% endif %}
   </div>

@@ -85,7 +85,7 @@ MARKUP = """\
       {% for topic in largest %}
         <li><button type="button" class="topic-link" data-topic="{{ topic.topic }}">
           <span class="dot c{{ loop.index0 }}" aria-hidden="true"></span>
-          <span class="name">{{ topic|read_title }}</span>
+          <span class="name" dir="auto">{{ topic|read_title }}</span>
           <span class="count">{{ topic.count|read_number }}</span>
           <svg class="share" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
             <rect class="c{{ loop.index0 }}" height="4"
@@ -111,4 +111,4 @@ MARKUP = """\
   {% endif %}
 """
 
-CHAPTER: Chapter = Chapter("overview", "Overview", overview, MARKUP)
+CHAPTER: Chapter = Chapter("overview", "Overview", overview, MARKUP, "overview_chapter.js")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -31,9 +32,6 @@ MOST_DOCUMENTS, DOCUMENTS_OF_LARGE = 100_000, 40_000
 TEXT_BYTES = 28_000_000
 PACKED_BYTES = 13_500_000
 RELATED = 6
-SURPRISES = 7
-LIKE_ROUTING = 0.2
-UNLIKE_WORDS = 0.1
 # < > & so that no text closes the element, U+2028 and U+2029 since older browsers end a line of script there.
 EMBEDDED_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -94,8 +92,16 @@ def first_data(run: RunFolder, sample: int) -> dict[str, Any]:
             for row in run.hierarchy
         ],
         "overTime": [[row["topic"], row["timestamp"], row["frequency"], row["words"]] for row in run.over_time],
-        "labels": sorted(set(run.labels) - {""}) if run.labels else [],
+        "labels": label_names(run),
     }
+
+
+def label_names(run: RunFolder) -> list[str]:
+    """The labels of a run in the order of the page, in which label 9 comes before label 10."""
+    parts = {label: re.split(r"(\d+)", label) for label in set(run.labels or []) - {""}}
+    return sorted(
+        parts, key=lambda label: [int(part) if place % 2 else part for place, part in enumerate(parts[label])]
+    )
 
 
 def _weights(pairs: Sequence[tuple[str, float]]) -> list[list[Any]]:
@@ -111,7 +117,7 @@ def documents_data(run: RunFolder) -> tuple[str, int]:
     result, labels, on_page = run.result, run.labels, rows_on_page(run)
     rows = on_page.tolist()
     representative = {row for topic in result.topic_info for row in topic.representative_docs}
-    label_numbers = {label: number for number, label in enumerate(sorted(set(labels or []) - {""}))}
+    label_numbers = {label: number for number, label in enumerate(label_names(run))}
     limit = longest_text([result.texts[row] for row in rows])
     while True:
         texts, cut = [], []
@@ -129,7 +135,7 @@ def documents_data(run: RunFolder) -> tuple[str, int]:
             "strengths": [round(100 * value) for value in np.nan_to_num(result.probabilities[on_page]).tolist()],
             "labels": [label_numbers.get(labels[row], -1) for row in rows] if labels else None,
             "times": [str(result.timestamps[row] or "") for row in rows] if result.timestamps else None,
-            "experts": expert_data(run, run.experts, on_page) if run.experts else None,
+            "experts": expert_data(run.experts, on_page) if run.experts else None,
         }
         packed = packed_json(documents)
         # Base64 is a third larger than what it holds. Texts that hardly shrink need a second, shorter cut.
@@ -150,7 +156,7 @@ def longest_text(texts: Sequence[str]) -> int:
     return LONGEST_TEXT
 
 
-def expert_data(run: RunFolder, experts: ExpertReport, on_page: NDArray[np.integer]) -> dict[str, Any]:
+def expert_data(experts: ExpertReport, on_page: NDArray[np.integer]) -> dict[str, Any]:
     """The experts of every topic, and which topics are alike by them; documents by their place on the page."""
     # Less two on the diagonal puts a topic itself last, behind cosines of -1.
     order = np.argsort(-(experts.similarity - 2 * np.eye(len(experts.topics))), axis=1)[:, :RELATED]
@@ -166,26 +172,10 @@ def expert_data(run: RunFolder, experts: ExpertReport, on_page: NDArray[np.integ
     return experts.to_json() | {
         "expert_documents": users,
         "related": related,
-        "surprises": alike_in_routing_only(run, experts),
         "positions": np.round(topic_layout(experts.similarity), 2).tolist(),
         "corpus": None,  # (E, L) and (K, K) numbers that the script does not read
         "similarity": None,
     }
-
-
-def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[list[float]]:
-    """Pairs of topics with like routing and hardly a word in common: both ids, routing and word similarity."""
-    places = {topic.topic: place for place, topic in enumerate(run.ranked_topics)}
-    shared = [(place, places[topic.topic]) for place, topic in enumerate(experts.topics) if topic.topic in places]
-    by_routing, by_words = (
-        np.array(column, dtype=int) for column in (zip(*shared, strict=True) if shared else ((), ()))
-    )
-    word_cosines = word_similarity(run.ranked_topics)[np.ix_(by_words, by_words)]
-    routing = experts.similarity[np.ix_(by_routing, by_routing)] if shared else word_cosines
-    pairs = np.argwhere(np.triu((routing >= LIKE_ROUTING) & (word_cosines < UNLIKE_WORDS), k=1))
-    strongest = sorted(pairs.tolist(), key=lambda pair: -routing[pair[0], pair[1]])[:SURPRISES]
-    ids = [experts.topics[place].topic for place in by_routing]
-    return [[ids[a], ids[b], round(float(routing[a, b]), 2), round(float(word_cosines[a, b]), 2)] for a, b in strongest]
 
 
 def word_similarity(topics: Sequence[Topic]) -> Floats:

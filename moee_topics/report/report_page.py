@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from markupsafe import Markup
 
 from moee_topics.errors import InputError
+from moee_topics.report.chapter import Chapter
 from moee_topics.report.chapters import CHAPTERS
 from moee_topics.report.page_data import documents_data, embedded_json, first_data
 from moee_topics.report.settings import ReportSettings
@@ -48,11 +51,25 @@ def render_report(run: RunFolder, settings: ReportSettings) -> str:
     """The report as text."""
     packed, longest = documents_data(run)
     pages = [(chapter, chapter.html(run, longest)) for chapter in CHAPTERS]
+    chapters = [(chapter, html) for chapter, html in pages if html is not None]
     return render(
         "report.html.j2",
-        script=template_text("report.js"),
+        script=page_script([chapter for chapter, _ in chapters]),
         run=run,
-        chapters=[(chapter, html) for chapter, html in pages if html is not None],
+        chapters=chapters,
         first=Markup(embedded_json(first_data(run, settings.map_documents))),
         packed=Markup(packed),
     )
+
+
+def page_script(chapters: Sequence[Chapter]) -> str:
+    """The script of a page with these chapters: what all share, the panel, a part for each chapter, the address."""
+    parts = [template_text("page.js"), template_text("panel.js")]
+    parts += [chapter_script(chapter.script) for chapter in chapters if chapter.script]
+    # A block of its own keeps the names of the parts from those of the browser.
+    return "\n".join(['"use strict";', "{", *parts, template_text("address.js"), "}"])
+
+
+def chapter_script(name: str) -> str:
+    """A script beside the module of its chapter."""
+    return files("moee_topics.report").joinpath(name).read_text(encoding="utf-8")

@@ -49,20 +49,21 @@ MARKUP = """\
   </tbody></table></div><p class="hint">Good, fair and weak are rules of thumb for corpora of short texts, not tests.
     Compare runs on the same corpus.</p>{% endif %}
   {% if run.manifest.stages %}<h3>Stages</h3>
-  <table><thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th></tr></thead>
+  <table><thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th><td></td></tr></thead>
     <tbody>{% for stage in run.manifest.stages %}<tr><th scope="row">{{ stage.name }}</th>
-    <td class="num">{{ stage.seconds|read_seconds }}
-      {%- if stage.skipped %} <small>done before, skipped</small>{% endif %}</td></tr>{% endfor %}</tbody></table>
+    <td class="num">{{ stage.seconds|read_seconds }}</td>
+    <td>{% if stage.skipped %}<small>done before, skipped</small>{% endif %}</td></tr>{% endfor %}</tbody></table>
   {% if left_out %}<p class="note">Left out, since they could not be made:
     {% for name, why in left_out %}{{ name }} ({{ why }}){{ "; " if not loop.last else "." }}{% endfor %}</p>{% endif %}
-  {% if run.manifest.peak_memory_bytes %}<p>Peak memory
+  {% if run.manifest.peak_memory_bytes %}<p class="hint">Peak memory
     {{ run.manifest.peak_memory_bytes|read_bytes }}.</p>{% endif %}{% endif %}
   <h3>Manifest</h3>
   <div class="manifest">
   {% for name, values in manifest %}<table><caption>{{ name }}</caption><tbody>{% for key, value in values %}<tr>
     <th scope="row">{{ key }}</th><td>{{ value }}</td></tr>{% endfor %}</tbody></table>{% endfor %}
   </div>
-  {% if run.manifest.recipe %}<details><summary>The full recipe</summary><pre>{{ recipe }}</pre></details>{% endif %}
+  {% if run.manifest.recipe %}<details class="on-screen"><summary>The full recipe</summary>
+    <pre>{{ recipe }}</pre></details>{% endif %}
   <h3>How to cite</h3>
   <ul class="cite">{% for text, key, purpose in references %}<li>{{ text }} {{ key }} <small>({{ purpose }})</small>
     </li>{% endfor %}</ul>

@@ -46,8 +46,9 @@ def template_text(name: str) -> str:
 
 
 def topic_link(topic: Topic) -> Markup:
-    """The name of a topic as a button that opens what is known of it."""
-    return Markup('<button type="button" class="link" data-topic="{}">{}</button>').format(topic.topic, title(topic))
+    """The name of a topic as a link to what is known of it: its panel, or without a script its row."""
+    link = '<a class="link" dir="auto" href="#topic-{0}" data-topic="{0}">{1}</a>'
+    return Markup(link).format(topic.topic, title(topic))
 
 
 @cache

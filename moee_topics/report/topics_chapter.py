@@ -79,17 +79,18 @@ MARKUP = """\
     </tr></thead>
     <tbody>
     {% for row in rows %}
-      <tr data-id="{{ row.topic.topic }}" data-count="{{ row.topic.count }}" data-name="{{ row.topic|read_title }}"
-        data-purity="{{ row.purity }}" data-lift="{{ row.lift }}">
+      <tr id="topic-{{ row.topic.topic }}" data-id="{{ row.topic.topic }}" data-count="{{ row.topic.count }}"
+        data-name="{{ row.topic|read_title }}" data-purity="{{ row.purity }}" data-lift="{{ row.lift }}">
         <td class="num">{{ row.topic.topic }}</td>
         <th scope="row">{{ row.topic|read_link }}</th>
         <td class="num">{{ row.topic.count|read_number }} <small>{{ row.share|read_percent }}</small></td>
-        <td class="wide words">{{ row.words }}</td>
-        {% if has_labels %}<td>{% if row.label %}<bdi>{{ row.label }}</bdi>
+        <td class="wide words"><bdi>{{ row.words }}</bdi></td>
+        {% if has_labels %}<td class="label">{% if row.label %}
+          <bdi title="{{ row.label }}">{{ row.label|truncate(60, True, "…") }}</bdi>
           <small>{{ row.purity|read_percent }}</small>{% endif %}</td>{% endif %}
         {% if run.experts %}<td class="nowrap">{% if row.expert %}{{ row.expert }} <small>×
           {{ "%.2f"|format(row.lift) }}</small>{% else %}<small>none</small>{% endif %}</td>{% endif %}
-        <td class="wide excerpt"><div>{{ row.excerpt }}</div></td>
+        <td class="wide excerpt"><div dir="auto">{{ row.excerpt }}</div></td>
       </tr>
     {% endfor %}
     </tbody>
@@ -97,4 +98,4 @@ MARKUP = """\
   </div>
 """
 
-CHAPTER: Chapter = Chapter("topics", "Topics", topics, MARKUP)
+CHAPTER: Chapter = Chapter("topics", "Topics", topics, MARKUP, "topics_chapter.js")

@@ -10,6 +10,14 @@ from moee_topics.run_folder import title
 from moee_topics.topics.result import Topic
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0004, "< 0.1 %"), (0.0096, "1 %"), (0.02, "2 %"), (0.9996, "> 99.9 %"), (0.993, "99.3 %"), (1.0, "100 %")],
+)
+def test_what_is_not_all_and_not_nothing_does_not_read_so(share: float, text: str) -> None:
+    assert as_percent(share) == text
+
+
 def test_numbers_are_written_as_a_person_would() -> None:
     assert [as_percent(0), as_percent(0.004), as_percent(0.5), as_percent(0.999), as_percent(1)] == [
         "0 %",

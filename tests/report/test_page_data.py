@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,10 @@ import pytest
 from page_parser import Scripts, unpacked
 from small_run import HOSTILE, bare_run, small_run, write_json
 
-from moee_topics.evaluate.topic_experts import ExpertSettings, find_experts
 from moee_topics.report import write_report
-from moee_topics.report.page_data import alike_in_routing_only, documents_data, embedded_json, rows_on_page
+from moee_topics.report.page_data import documents_data, embedded_json, label_names, rows_on_page
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics.result import Topic, TopicResult
+from moee_topics.topics.result import TopicResult
 
 
 def test_every_document_is_in_the_report_with_its_topic(run: Path) -> None:
@@ -93,17 +93,8 @@ def test_a_representative_document_keeps_more_of_its_text(run: Path, monkeypatch
     assert all(texts[row] == loaded.result.texts[row] for row in whole)
 
 
-def test_topics_alike_in_routing_but_not_in_words_are_found(tmp_path: Path) -> None:
-    rng, topics = np.random.default_rng(0), np.repeat(np.arange(4), 60)
-    weights = rng.dirichlet(np.full(8, 2.0), (240, 2))
-    for topic, expert in {0: 1, 1: 6, 2: 1, 3: 6}.items():
-        weights[topics == topic, 1, expert] += 1
-    words = {0: ["alpha", "beta"], 1: ["gamma", "delta"], 2: ["eta", "theta"], 3: ["gamma", "delta"]}
-    info = [Topic(t, 60, f"{t}_x", [(word, 1.0) for word in words[t]]) for t in range(4)]
-    positions = rng.normal(size=(240, 2)).astype(np.float32)
-    ids = [str(i) for i in range(240)]
-    TopicResult(ids, ids, topics, np.ones(240, np.float32), positions, info).save(tmp_path)
-    experts = find_experts(weights, topics, rng=rng, settings=ExpertSettings(resamples=5))
-    pairs = alike_in_routing_only(RunFolder.read(tmp_path), experts)
-    assert [(a, b, shared) for a, b, _, shared in pairs] == [(0, 2, 0.0)]  # 1 and 3 share their words
-    assert pairs[0][2] > 0.8
+def test_labels_with_numbers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    run = RunFolder(bare_run(tmp_path, ["one"] * 5))
+    labels = ["part 10", "part 9", "", "a", "2"]
+    RunFolder.result.write(run, replace(run.result, labels=labels))
+    assert label_names(RunFolder.read(tmp_path)) == ["2", "a", "part 9", "part 10"]

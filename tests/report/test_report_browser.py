@@ -226,7 +226,7 @@ def test_the_documents_are_searched_filtered_and_paged(page: Browser) -> None:
 
 
 def test_a_topic_opens_by_keyboard_and_shows_its_expert(page: Browser) -> None:
-    page.evaluate("document.querySelector('#topic-table tr[data-id=\"2\"] button').focus()")
+    page.evaluate("document.querySelector('#topic-table tr[data-id=\"2\"] .link').focus()")
     page.call("Input.dispatchKeyEvent", {"type": "keyDown", "key": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"})
     page.wait_for("document.getElementById('panel').open")
     text = page.evaluate("document.getElementById('panel').innerText")
@@ -265,7 +265,7 @@ def test_a_link_opens_its_topic_and_closing_stays_on_the_page(browser: Browser, 
 
 def test_an_opened_topic_is_in_the_address_and_back_closes_it(page: Browser) -> None:
     before = page.evaluate("history.length")
-    page.click("#topic-table button[data-topic='1']")
+    page.click("#topic-table [data-topic='1']")
     page.wait_for("location.hash === '#topic-1'")
     page.click("#panel [aria-label='Larger topic']:not(:disabled), #panel [aria-label='Smaller topic']:not(:disabled)")
     other = page.evaluate("location.hash")
@@ -363,7 +363,7 @@ def test_print_is_light_and_an_open_topic_is_printed_alone(browser: Browser, rep
         browser.evaluate("location.hash = '#topic-2'")
         browser.wait_for(OPEN)
         assert not browser.evaluate("document.querySelector('main').checkVisibility()")
-        assert browser.evaluate("document.getElementById('panel').getBoundingClientRect().top") == 0
+        browser.wait_for("document.getElementById('panel').getBoundingClientRect().top === 0")
     finally:
         browser.call("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -431,6 +431,92 @@ def test_right_to_left_labels_split_no_percentage_and_pure_topics_are_not_called
     assert "No topic has documents of two labels." in page
 
 
+@pytest.fixture(scope="module")
+def branching(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with a tree of a hundred leaves."""
+    folder = small_run(tmp_path_factory.mktemp("branching"))
+    rows = [{"parent": 100 + i, "left": 99 + i if i else 0, "right": i + 1, "distance": 0.5 + i / 99, "name": ""}
+            for i in range(99)]  # fmt: skip
+    (folder / "hierarchy.json").write_text(json.dumps(rows), encoding="utf-8")
+    return write_report(folder)
+
+
+def sized(page: Browser, width: int) -> None:
+    page.call(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+
+
+def test_charts_follow_the_width_of_the_page_and_a_large_tree_can_break(browser: Browser, branching: Path) -> None:
+    sized(browser, 1280)
+    try:
+        browser.open(branching)
+        browser.wait_for(READY)
+        drawn = (
+            "[...document.querySelectorAll('#tree svg, #word-map svg, #routing-map svg')].map((e) => e.viewBox.baseVal"
+        )
+        assert max(browser.evaluate(f"{drawn}.width)")) > 600
+        sized(browser, 390)
+        # Those out of view are drawn anew when they come into view.
+        browser.evaluate(
+            "document.querySelectorAll('section').forEach((s) => { s.style.contentVisibility = 'visible'; })"
+        )
+        browser.wait_for(f"Math.max(...{drawn}.width)) <= 390")
+        # A tree of a hundred topics is three drawings, each of which fits on a page.
+        heights = "[...document.querySelectorAll('#tree svg')].map((e) => e.viewBox.baseVal.height)"
+        assert browser.evaluate(heights) == [840, 840, 420]
+        assert browser.evaluate("document.querySelectorAll('#tree a').length") == 100
+        starts = "[...document.querySelectorAll('#tree path')].map((e) => e.getBBox()).map((b) => b.x + b.width)"
+        assert browser.evaluate(f"Math.min(...{starts})") < 0.7 * browser.evaluate(f"Math.max(...{starts})")
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_every_one_of_few_topics_has_its_name_on_the_maps_of_topics(page: Browser) -> None:
+    for place in ("word-map", "routing-map"):
+        names = page.evaluate(
+            f"[...document.querySelectorAll('#{place} text')].map((e) => e.textContent.split(',')[0])"
+        )
+        assert sorted(names) == ["bread", "disk", "hockey", "space"]
+
+
+def test_paper_loses_no_column_and_no_head(browser: Browser, awkward: Path) -> None:
+    browser.call("Emulation.setEmulatedMedia", {"media": "print"})
+    sized(browser, 718)  # of A4 between the margins
+    try:
+        browser.open(awkward)
+        browser.wait_for(READY)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 718
+        # Chromium paints no button in the head that it repeats on the next page.
+        assert browser.evaluate("getComputedStyle(document.querySelector('thead button')).display") == "contents"
+        shown = "(key) => document.querySelector(key).checkVisibility({ contentVisibilityAuto: true })"
+        for part in (
+            "#map",
+            "#layer-chart svg",
+            "#word-map svg",
+            "#tree svg",
+            "#time-charts svg",
+            "#labels details table",
+        ):
+            assert browser.evaluate(f"({shown})({json.dumps(part)})"), part
+    finally:
+        browser.call("Emulation.setEmulatedMedia", {"media": ""})
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_a_text_is_read_in_its_own_direction_and_an_empty_one_is_called_so(browser: Browser, tmp_path: Path) -> None:
+    folder = small_run(tmp_path)
+    run = RunFolder(folder)
+    texts = ["שלום 50 % עולם", "", *list(run.result.texts)[2:]]
+    RunFolder.result.write(run, replace(run.result, texts=texts))
+    browser.open(write_report(folder))
+    browser.wait_for(READY)
+    found = "[...document.querySelectorAll('#document-list .text')].slice(0, 3)"
+    assert browser.evaluate(f"{found}.map((e) => getComputedStyle(e).direction)") == ["rtl", "ltr", "ltr"]
+    assert browser.evaluate(f"{found}[1].textContent") == "(no text)"
+
+
 def test_light_and_dark_follow_the_system_and_the_button(page: Browser) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     shown = []
@@ -447,7 +533,7 @@ def walk_through(page: Browser) -> None:
     """Opens everything that puts a document's text on the page."""
     page.wait_for("document.documentElement.dataset.ready === 'yes'")
     for topic in range(-1, 4):
-        page.click(f"button.link[data-topic='{topic}']")
+        page.click(f".link[data-topic='{topic}']")
         page.click("#panel .tabs button")
         page.evaluate("document.getElementById('panel').close()")
     page.click(".topic-link")
@@ -490,9 +576,10 @@ def test_the_topics_are_there_without_javascript(browser: Browser, report: Path)
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
     assert "hockey, goal, team" in html and "Quality at a glance" in html
-    for table in ('id="expert-table"', 'id="tree"', 'id="document-list"'):
-        part = html.split(table)[1].split("</section>")[0]
+    for table in ("expert-table", "layer-chart", "tree", "time-charts", "confusion", "document-list"):
+        part = html.split(f'id="{table}"')[1].split("</section>")[0]
         assert "hockey" in part or "things" in part, table
+    assert '<tr id="topic-2"' in html and 'href="#topic-2"' in html  # a topic's name leads to its row
     assert browser.evaluate("getComputedStyle(document.querySelector('.no-script')).display") == "none", "scripts run"
 
 

@@ -10,6 +10,8 @@ from small_run import HOSTILE, bare_run
 
 from moee_topics.errors import InputError
 from moee_topics.report import ReportSettings, export_report, write_report
+from moee_topics.report.chapters import CHAPTERS
+from moee_topics.report.report_page import chapter_script
 
 
 def test_the_report_is_one_file_that_names_nothing_outside_itself(run: Path, tmp_path: Path) -> None:
@@ -37,6 +39,16 @@ def test_hostile_text_leaves_the_page_s_three_scripts_alone(hostile: Path) -> No
     assert "img" not in parsed.tags and "window.hacked" not in parsed.content[1][1]
     assert json.loads(parsed.payload("first"))["topics"][1]["name"] == HOSTILE[0]
     assert unpacked(page)["ids"][1] == f"post-1{HOSTILE[1]}"
+
+
+def test_a_page_has_the_scripts_of_its_own_chapters_alone(run: Path, tmp_path: Path) -> None:
+    plain = bare_run(tmp_path / "plain", ["one", "two"])
+    scripts = [
+        Scripts(write_report(path, tmp_path / "page.html").read_text("utf-8")).content[1][1] for path in (run, plain)
+    ]
+    parts = {chapter.key: chapter_script(chapter.script) for chapter in CHAPTERS if chapter.script}
+    assert [key for key, part in parts.items() if part in scripts[0]] == list(parts)
+    assert [key for key, part in parts.items() if part in scripts[1]] == ["overview", "topics", "documents"]
 
 
 def test_a_run_without_any_optional_file_has_a_report(tmp_path: Path) -> None:

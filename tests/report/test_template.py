@@ -13,7 +13,7 @@ from moee_topics.report.template import render, template_text
 PAGES = ("report.html.j2", "comparison.html.j2", "methods.html.j2")
 
 
-@pytest.mark.parametrize("script", ["report.js", "comparison.js", "theme.js"])
+@pytest.mark.parametrize("script", ["page.js", "comparison.js", "theme.js"])
 def test_the_policy_of_a_page_allows_its_own_script_and_style_by_their_hashes_alone(script: str) -> None:
     values = {"name": HOSTILE[0], "methods": [], "comparison": {"rows": [], "documents": 1}, "closest": (0, "a", "b")}
     page = render("methods.html.j2", script=template_text(script), **values)
