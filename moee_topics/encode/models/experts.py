@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.activations import SiLUActivation
 from transformers.integrations.moe import (
     ALL_EXPERTS_FUNCTIONS,
     _default_apply_gate,
@@ -23,12 +22,10 @@ from transformers.integrations.moe import (
 
 from moee_topics.encode.models import bitsandbytes_blocks, integer_products
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
-from moee_topics.encode.models.small_operators import operators_for
+from moee_topics.encode.models.small_operators import SILU, operators_for
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
-
-SILU = (nn.SiLU, SiLUActivation)
 
 
 def experts_modules(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -57,6 +54,9 @@ def use(model: Any) -> int:
         if integer_products.is_integer(getattr(experts, "quantized_kind", "none")):
             experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of whole numbers are the same in every order
             continue
+        if is_mostly_active(experts, _per_token(model)) and getattr(experts, "quantized_kind", None) is None:
+            # As the product with all of them reads it: to turn it for every pack takes a tenth of that product.
+            experts.down_proj.data = experts.down_proj.data.transpose(1, 2).contiguous().transpose(1, 2)
         matrices = [Matrices(experts, name, model.dtype) for name in weight_names(experts)]
         experts.row_counts = counts_for(m.product(transposed=experts.is_transposed) for m in matrices)
     return len(layers)
@@ -67,13 +67,17 @@ def row_counts_of(model: Any) -> RowCounts:
     if model.device.type != "cpu":
         return MULTIPLES
     products = [*dense_products(model, model.dtype)]
-    k = getattr(model.config.get_text_config(), "num_experts_per_tok", None) or 0
     for _, experts in experts_modules(model):
-        if is_mostly_active(experts, k):  # whose rows are those of the pack
+        if is_mostly_active(experts, _per_token(model)):  # whose rows are those of the pack
             count, hidden, width = Matrices(experts, "down_proj", model.dtype).shape
             products.append(Product((1 + experts.has_gate) * count * width, hidden, model.dtype))
             products.append(Product(hidden, count * width, model.dtype, transposed=True))
     return counts_for(products)
+
+
+def _per_token(model: Any) -> int:
+    """How many experts a token goes through; 0 where the configuration does not say it."""
+    return getattr(model.config.get_text_config(), "num_experts_per_tok", None) or 0
 
 
 class Matrices(Sequence[Tensor]):
@@ -166,15 +170,14 @@ def _all_at_once(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k
     """Every expert for every token; what was not chosen has the weight 0."""
     up, down = (Matrices(experts, name, hidden_states.dtype).all() for name in weight_names(experts))
     count, width = down.shape[0], down.shape[2]
-    if experts.has_gate:
-        # All gates before all others: on the 48 neurons of one expert at a time the activation takes six times as long.
-        up = up.view(count, 2, width, -1).transpose(0, 1)
-    activated = _activated(experts, functional.linear(hidden_states, up.reshape(-1, up.shape[-1])))
-    # In the dtype of the states: a product in float32 and its way back take eight times as long.
-    weights = torch.zeros(len(hidden_states), count, dtype=hidden_states.dtype)
-    weights.scatter_(1, top_k_index, top_k_weights.to(hidden_states.dtype))
-    activated.view(-1, count, width).mul_(weights[:, :, None])
-    return activated @ down.transpose(1, 2).reshape(count * width, -1)
+    product = functional.linear(hidden_states, up.reshape(-1, up.shape[-1])).view(len(hidden_states), count, -1)
+    weights = torch.zeros(len(hidden_states), count, dtype=torch.float32)
+    weights.scatter_(1, top_k_index, top_k_weights.float())
+    if _is_silu(experts):
+        activated = operators_for(product.device, product.dtype).gated_by_expert(product, weights)
+    else:
+        activated = _activated(experts, product).mul_(weights[..., None].to(product.dtype))
+    return activated.view(-1, count * width) @ down.transpose(1, 2).reshape(count * width, -1)
 
 
 @torch.no_grad()
@@ -244,6 +247,8 @@ def _is_silu(experts: Any) -> bool:
 
 
 def _activated(experts: Any, output: Tensor) -> Tensor:
+    if _is_silu(experts):
+        return operators_for(output.device, output.dtype).gated(*output.chunk(2, dim=-1))
     activated: Tensor = experts._apply_gate(output) if experts.has_gate else experts.act_fn(output)
     return activated
 
@@ -262,8 +267,7 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
     transposed = {"is_transposed": experts.is_transposed}
     rows = hidden_states.index_select(0, order // top_k_index.shape[-1])
     inner = _grouped_linear(rows, up, ends, **transposed)
-    inner = operators.gated(*inner.chunk(2, dim=-1)) if _is_silu(experts) else _activated(experts, inner)
-    output = _grouped_linear(inner, down, ends, **transposed)
+    output = _grouped_linear(_activated(experts, inner), down, ends, **transposed)
     if experts.has_post_expert_norm:
         output = experts.post_expert_norm(output)
     places = torch.empty_like(order)

@@ -62,7 +62,7 @@ def round_bfloat16(states: Any, codes: Any, scales: Any) -> None:
 
 
 @_compiled
-def _sigmoid(x: Any) -> Any:
+def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) to 1e-6: a power of two in the exponent, and a polynomial for what is left of it."""
     power = x * float32(-1.4426950408889634)
     power = power if power < float32(126) else float32(126)
@@ -88,7 +88,7 @@ def silu_and_round(product: Any, row_scales: Any, codes: Any, scales: Any) -> No
         values = np.empty(columns, np.float32)
         for i in range(columns):
             x = gate[i] * scale
-            values[i] = x * _sigmoid(x) * (up[i] * scale)
+            values[i] = x * sigmoid(x) * (up[i] * scale)
         scales[row] = _round_row(values, codes[row])
 
 

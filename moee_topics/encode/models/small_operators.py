@@ -1,8 +1,9 @@
 """What stands between the matrix products of a model, each as one pass: norms, rotation, gates, sums of experts.
 
 transformers writes them as up to ten operators of torch, every one of which reads and writes the states of all tokens;
-on an H200 they took more than half of the time (benchmarks/LOG.md). What replaces one computes in float32 and rounds
-once, and is used where it agrees with what it replaces on random states; all else stays as it is.
+on an H200 they took more than half of the time, on a processor with AMX more than the products of the embedded model
+(benchmarks/LOG.md). What replaces one computes in float32 and rounds once, and is used where it agrees with what it
+replaces on random states, and while no gradients are recorded; all else stays as it is.
 """
 
 from __future__ import annotations
@@ -20,16 +21,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.activations import SiLUActivation
 
 logger = logging.getLogger(__name__)
 
 ROTARY = "apply_rotary_pos_emb"
 """What attention calls in nearly every family of transformers, a function in the module of the family."""
 
+SILU = (nn.SiLU, SiLUActivation)
+
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up of two halves of one product or two products, (..., width) each."""
     return functional.silu(gate).mul_(up)
+
+
+def gated_by_expert(product: Tensor, weights: Tensor) -> Tensor:
+    """silu(gate) * up times the weight (T, E) of each expert, of their products (T, E, 2 x width): (T, E, width)."""
+    # In the dtype of the states: a product in float32 and its way back take eight times as long.
+    return gated(*product.chunk(2, dim=-1)).mul_(weights[..., None].to(product.dtype))
 
 
 def weighted_sum(rows: Tensor, places: Tensor, weights: Tensor, computed: Tensor) -> Tensor:
@@ -63,6 +73,7 @@ class Operators:
 
     name: str = "torch"
     gated: Callable[[Tensor, Tensor], Tensor] = gated
+    gated_by_expert: Callable[[Tensor, Tensor], Tensor] = gated_by_expert
     weighted_sum: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = weighted_sum
     rotated: Callable[[Tensor, Tensor, Tensor], Tensor] = rotated
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] | None = None
@@ -81,6 +92,8 @@ TORCH = Operators()
 @cache
 def operators_for(device: torch.device, dtype: torch.dtype) -> Operators:
     """The passes that a device has for states of this type; ``TORCH`` where it has none."""
+    if device.type == "cpu" and dtype in (torch.bfloat16, torch.float32):
+        return _on_cpu(dtype)
     if device.type != "cuda":
         return TORCH
     try:
@@ -91,11 +104,24 @@ def operators_for(device: torch.device, dtype: torch.dtype) -> Operators:
     return replace(checked("triton", triton_kernels, device, dtype), rms_norm=rms_norm)
 
 
+def _on_cpu(dtype: torch.dtype) -> Operators:
+    try:
+        # Only now: it takes half a second to import.
+        from moee_topics.encode.models import numba_kernels
+    except (ImportError, RuntimeError) as error:  # no folder to keep compiled code in is a RuntimeError
+        logger.warning("Norms, rotations and gates take several passes each, since numba cannot be used: %s", error)
+        return TORCH
+    found = checked("numba", numba_kernels, torch.device("cpu"), dtype)
+    return replace(found, rms_norm=numba_kernels.rms_norm) if found.passes else TORCH
+
+
 def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -> Operators:
     """Those passes of a module of kernels that run on a device and give what torch's operators give."""
     found = Operators(name)
     for operator, states in _examples(device, dtype).items():
-        kernel = getattr(kernels, operator)
+        kernel = getattr(kernels, operator, None)
+        if kernel is None:  # this device has no use for it
+            continue
         try:
             agrees = _is_near(kernel(*states), getattr(TORCH, operator)(*states))
         # It is compiled now, for which a C compiler and a driver are needed that fit.
@@ -121,6 +147,7 @@ def _examples(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tenso
     computed = torch.tensor([30], dtype=torch.int32, device=device)
     return {
         "gated": random(37, 2 * 144).chunk(2, dim=-1),
+        "gated_by_expert": (random(37, 5, 2 * 24), random(37, 5).clamp_min(0)),
         "weighted_sum": (random(33, 144), places, random(11, 3), computed),
         "rotated": (random(1, 11, 3, 96).transpose(1, 2), random(1, 11, 96), random(1, 11, 96)),
     }
@@ -135,29 +162,65 @@ def _is_near(ours: Tensor, known: Tensor) -> bool:
 
 @torch.inference_mode()
 def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
-    """Gives the norms and attentions of a model the passes of its device, where their own forward computes the same.
+    """Gives the norms, attentions and gated layers of a model the passes of its device, where they compute the same.
 
     Returns:
         How many modules took which pass; kept as ``model.small_operators`` too.
     """
     device = next(model.parameters()).device
     operators, took = operators_for(device, dtype), Counter[str]()
-    rotating: dict[Any, Any] = {}  # by the forward of a class
+    tried: dict[Any, Any] = {}  # by the forward of a class
     for module in model.modules():
-        own = type(module).forward
-        if operators.rms_norm is not None and _is_norm(module):
-            norm = partial(_normed, module, operators.rms_norm)
-            if _norms_alike(module, norm, device, dtype):
-                module.forward = norm
-                took["rms_norm"] += 1
-        elif "rotated" in operators.passes and ROTARY in getattr(getattr(own, "__code__", None), "co_names", ()):
-            if own not in rotating:
-                rotating[own] = _with_rotary(own, operators.rotated, device, dtype)
-            if rotating[own] is not None:
-                module.forward = MethodType(rotating[own], module)
-                took["rotated"] += 1
+        for operator, replaced in (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer)):
+            if operator in operators.passes:
+                forward = replaced(module, getattr(operators, operator), tried, device, dtype)
+                if forward is not None:
+                    module.forward = forward
+                    took[operator] += 1
     model.small_operators = took
     return took
+
+
+def _norm(module: Any, norm: Any, _: Any, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor] | None:
+    """The forward of a norm by the pass; None of another module, or of one that computes something else."""
+    if not _is_norm(module):
+        return None
+    by_pass = partial(_normed, module, norm)
+    return by_pass if _norms_alike(module, by_pass, device, dtype) else None
+
+
+def _attention(
+    module: Any, rotated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype
+) -> Callable[..., Any] | None:
+    """The forward of an attention whose rotation is the pass; None of another module or another rotation."""
+    own = type(module).forward
+    if ROTARY not in getattr(getattr(own, "__code__", None), "co_names", ()):
+        return None
+    if own not in tried:
+        tried[own] = _with_rotary(own, rotated, device, dtype)
+    return None if tried[own] is None else MethodType(tried[own], module)
+
+
+def _gated_layer(
+    module: Any, gated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype
+) -> Callable[..., Tensor] | None:
+    """The forward of a layer that gives down(silu(gate) * up) by the pass; None of any other."""
+    own = type(module).forward
+    if {name for name, _ in module.named_children()} != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
+        return None
+    if not isinstance(module.act_fn, SILU) or len(signature(own).parameters) != 2:
+        return None
+    by_pass = partial(_gated_down, module, gated)
+    if own not in tried:
+        states = torch.randn(1, 3, module.gate_proj.in_features, device=device).to(dtype)
+        tried[own] = _is_near(by_pass(states), own(module, states))
+    return by_pass if tried[own] else None
+
+
+def _gated_down(module: Any, gated: Callable[[Tensor, Tensor], Tensor], hidden_states: Tensor) -> Tensor:
+    if torch.is_grad_enabled():
+        return cast(Tensor, type(module).forward(module, hidden_states))
+    return cast(Tensor, module.down_proj(gated(module.gate_proj(hidden_states), module.up_proj(hidden_states))))
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -174,7 +237,7 @@ def _epsilon(module: nn.Module) -> Any:
 
 def _normed(module: Any, norm: Callable[[Tensor, Tensor, float], Tensor], hidden_states: Tensor) -> Tensor:
     """The forward of a norm; some are given float32, which no kernel multiplies with a weight in 16 bits."""
-    if hidden_states.dtype != module.weight.dtype:
+    if hidden_states.dtype != module.weight.dtype or torch.is_grad_enabled():
         return cast(Tensor, type(module).forward(module, hidden_states))
     return norm(hidden_states, module.weight, _epsilon(module))
 
@@ -194,7 +257,7 @@ def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.dev
 
     def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any) -> tuple[Tensor, Tensor]:
         is_row = len(q) == 1 and cos.shape == (1, q.shape[2], q.shape[3])  # packed, and turned in all of its size
-        if others or named or not is_row:
+        if others or named or not is_row or torch.is_grad_enabled():
             return cast(tuple[Tensor, Tensor], plain(q, k, cos, sin, *others, **named))
         return rotated(q, cos, sin), rotated(k, cos, sin)
 

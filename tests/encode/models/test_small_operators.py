@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoModel, LlamaConfig
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
-from transformers.models.llama.modeling_llama import LlamaRMSNorm, apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from moee_topics.encode.models import small_operators
 from moee_topics.encode.models.small_operators import TORCH, Operators, operators_for
@@ -53,9 +54,25 @@ def test_a_rotation_is_that_of_the_families() -> None:
     torch.testing.assert_close(TORCH.rotated(queries, angles.cos(), angles.sin()), expected)
 
 
-def test_a_processor_has_no_passes_of_its_own() -> None:
-    assert operators_for(CPU, torch.float32) is TORCH
-    assert TORCH.passes == ()
+def test_gates_of_experts_are_weighted() -> None:
+    product, weights = random(5, 3, 14), random(5, 3)
+    expected = TORCH.gated(*product.chunk(2, dim=-1)) * weights[..., None]
+    torch.testing.assert_close(TORCH.gated_by_expert(product, weights), expected)
+
+
+def test_a_processor_has_passes_of_its_own() -> None:
+    assert set(operators_for(CPU, torch.float32).passes) == {"gated", "gated_by_expert", "rotated", "rms_norm"}
+    assert operators_for(CPU, torch.float16) is TORCH and TORCH.passes == ()
+
+
+def test_where_numba_cannot_be_used_torch_computes_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "moee_topics.encode.models.numba_kernels", None)
+    monkeypatch.delattr("moee_topics.encode.models.numba_kernels", raising=False)
+    with caplog.at_level(logging.WARNING):
+        assert small_operators._on_cpu(torch.float32) is TORCH
+    assert len(caplog.messages) == 1 and "numba cannot be used" in caplog.messages[0]
 
 
 def kernels(**others: Callable[..., Tensor]) -> SimpleNamespace:
@@ -139,7 +156,30 @@ def test_a_norm_that_is_given_float32_computes_as_before(monkeypatch: pytest.Mon
     norm = LlamaRMSNorm(16).bfloat16()
     small_operators.use(norm, torch.bfloat16)
     called.clear()
-    assert norm(random(3, 16)).dtype == torch.float32 and called == []
+    with torch.inference_mode():
+        assert norm(random(3, 16)).dtype == torch.float32 and called == []
+
+
+@pytest.mark.parametrize(("activation", "took"), [("silu", {"gated": 1}), ("gelu", {})])
+def test_a_layer_with_a_gate_of_silu_takes_the_pass(
+    activation: str, took: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = LlamaMLP(LlamaConfig(hidden_size=32, intermediate_size=24, hidden_act=activation))
+    with_passes(monkeypatch, gated=lambda gate, up: TORCH.gated(gate, up))
+    states = random(2, 5, 32)
+    with torch.inference_mode():
+        expected = layer(states)
+        assert small_operators.use(layer, torch.float32) == took
+        torch.testing.assert_close(layer(states), expected)
+
+
+def test_gradients_pass_through_the_modules_own_operators(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
+    called = with_passes(monkeypatch, gated=lambda gate, up: TORCH.gated(gate, up))
+    small_operators.use(model, torch.float32)
+    called.clear()
+    model(torch.arange(1, 13)[None]).last_hidden_state.sum().backward()
+    assert called == [] and model.norm.weight.grad is not None
 
 
 def test_padded_rows_are_turned_by_the_family_itself(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,92 @@
+"""One pass over a row gives what torch's operators give, and no row sees another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from moee_topics.encode.models import numba_kernels, small_operators
+
+CPU = torch.device("cpu")
+TOKENS, HEADS, EXPERTS = 37, 3, 5
+
+
+def random(dtype: torch.dtype, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(dtype)
+
+
+def norm(states: Tensor) -> Tensor:
+    return numba_kernels.rms_norm(states, torch.linspace(0.5, 2.0, states.shape[-1]), 1e-5)
+
+
+def gate_of_halves(product: Tensor) -> Tensor:
+    return numba_kernels.gated(*product.chunk(2, dim=-1))
+
+
+def gate_by_expert(product: Tensor) -> Tensor:
+    weights = torch.linspace(-1.0, 2.0, EXPERTS).clamp_min(0).expand(len(product), -1).contiguous()
+    return numba_kernels.gated_by_expert(product.view(len(product), EXPERTS, -1), weights).flatten(1)
+
+
+def rotation(states: Tensor) -> Tensor:
+    angles = torch.linspace(0.0, 3.0, 14).repeat(2).expand(1, len(states), -1)  # every token at the same place
+    by_head = states.view(1, len(states), HEADS, -1).transpose(1, 2)
+    return numba_kernels.rotated(by_head, angles.cos(), angles.sin())[0].transpose(0, 1).flatten(1)
+
+
+PASSES: tuple[tuple[Callable[[Tensor], Tensor], int], ...] = (
+    *((norm, 83), (gate_of_halves, 2 * 83)),
+    *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28)),
+)
+every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value: getattr(value, "__name__", ""))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_all_passes_agree_with_torch(dtype: torch.dtype) -> None:
+    found = small_operators.checked("numba", numba_kernels, CPU, dtype)
+    assert set(found.passes) == {"gated", "gated_by_expert", "rotated"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_norm_is_that_of_the_formula(dtype: torch.dtype) -> None:
+    states = random(dtype, 2, TOKENS, 83)
+    plain = states.float() * (states.float().pow(2).mean(-1, keepdim=True) + 1e-5).rsqrt() * torch.linspace(0.5, 2, 83)
+    torch.testing.assert_close(norm(states), plain.to(dtype))
+
+
+def test_numbers_are_rounded_to_the_nearest_even() -> None:
+    up = torch.tensor([[1.0, -1.0, 1.0, 3.0]]).bfloat16()
+    gate = torch.tensor([[1.0, 2.0, 1e30, torch.inf]]).bfloat16()
+    torch.testing.assert_close(numba_kernels.gated(gate, up), (gate.float().sigmoid() * gate.float() * up).bfloat16())
+
+
+@every_pass
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_row_has_the_same_bits_among_others_and_in_threads(
+    run: Callable[[Tensor], Tensor], width: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, threads: None
+) -> None:
+    states = random(dtype, TOKENS, width)
+    expected = run(states)
+    assert torch.equal(run(states[20:23]), expected[20:23])
+    monkeypatch.setattr(numba_kernels, "NUMBERS_PER_THREAD", 16)
+    assert torch.equal(run(states), expected)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@every_pass
+def test_a_row_that_is_not_finite_spoils_itself_alone(run: Callable[[Tensor], Tensor], width: int) -> None:
+    states = random(torch.bfloat16, 4, width)
+    expected = run(states)
+    states[1] = torch.nan
+    found = run(states)
+    assert torch.isnan(found[1]).any() and torch.equal(found[[0, 2, 3]], expected[[0, 2, 3]])
