@@ -57,7 +57,9 @@ map: .venv/.dev ## draw the rooms of docs/house.svg from the imports
 
 docs: .venv/.base ## build the docs site into site/; a link that leads nowhere ends it
 	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/recipe_keys.py
 	$(BIN)/zensical build --strict --clean
+	$(BIN)/moee-topics report --quiet site/gallery/packages
 
 bench: .venv/.dev ## speed and memory beside plain baselines, into benchmarks/results
 	$(BIN)/python benchmarks/bench.py

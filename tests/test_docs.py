@@ -1,23 +1,37 @@
-"""What the README says is there."""
+"""What the README and the pages of the site say is there, and what they tell to type works."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
+import runpy
 import shlex
+import shutil
+import sqlite3
+import subprocess
 import tomllib
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pandas as pd
 import pytest
 from bag_of_words import themed_corpus
+from command_line import call
 from sklearn.metrics import adjusted_mutual_info_score
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import moee_topics
 from moee_topics.cli.app import app
+from moee_topics.evaluate import SCORES
+from moee_topics.fuse import METHODS
 from moee_topics.recipe import Recipe, shipped_recipes
+from moee_topics.run_folder import RunFolder
 from moee_topics.schema import known_keys
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +44,9 @@ def test_every_command_of_the_readme_exists(command: str) -> None:
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCS = ROOT / "docs"
+GENERATED = DOCS / "recipe-keys.md"  # by `make docs`, see docs/recipe_keys.py
+PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("howto/*.md")} - {GENERATED})
 
 
 def commands_of_the_pages() -> list[str]:
@@ -51,7 +67,7 @@ def test_every_command_of_the_pages_is_one_with_the_options_it_has(line: str) ->
     command: Any = get_command(app)
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options
     command.make_context(command.name, [word.replace("$SLURM_ARRAY_TASK_ID", "1") for word in words])
 
@@ -60,8 +76,8 @@ def test_every_key_of_the_pages_is_one_of_a_recipe() -> None:
     keys = set(known_keys(Recipe))
     sections = {key.partition(".")[0] for key in keys}
     upstream = {"umap", "hdbscan", "vectorizer", "ctfidf", "bertopic"}  # their keys are checked when a recipe is read
-    for page in ("coming-from", "tutorial", "index"):
-        named = re.findall(r"`([a-z]+\.[a-z_]+)\b[^`]*`", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    for page in PAGES:
+        named = re.findall(r"`([a-z]+\.[a-z_]+)=[^`]*`", page.read_text(encoding="utf-8"))
         asked = {key for key in named if key.partition(".")[0] in sections - upstream}
         assert asked <= keys, page
 
@@ -69,15 +85,17 @@ def test_every_key_of_the_pages_is_one_of_a_recipe() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_of_a_page_lead_to_a_page_of_the_site(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        assert link.startswith("http") or (page.parent / link).resolve().is_relative_to(ROOT / "docs"), link
-        assert link.startswith("http") or (page.parent / link).exists(), link
+        target = (page.parent / link).resolve()
+        assert link.startswith("http") or target.is_relative_to(DOCS), link
+        assert link.startswith("http") or target.exists() or target == GENERATED, link
 
 
 def test_the_site_has_every_page_and_names_of_the_code_that_are_there() -> None:
     site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
     entries = [value for entry in site["nav"] for value in entry.values()]
     listed = [path for value in entries for path in ([value] if isinstance(value, str) else named_in(value))]
-    assert sorted(listed) == sorted(page.name for page in PAGES)
+    pages = [page.relative_to(DOCS).as_posix() for page in (*PAGES, GENERATED)]
+    assert sorted(listed) == sorted(pages)
     assert site["theme"]["font"] is False, "fonts come from another host"
     for name in re.findall(
         r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"), re.MULTILINE
@@ -90,12 +108,113 @@ def named_in(entries: list[dict[str, str]]) -> list[str]:
     return [path for entry in entries for path in entry.values()]
 
 
+def test_the_page_of_keys_tells_each_key_of_a_recipe_once() -> None:
+    page: str = runpy.run_path(str(DOCS / "recipe_keys.py"))["page"]()
+    told, section = [], ""
+    for line in page.splitlines():
+        section = line.removeprefix("## ") if line.startswith("## ") else section
+        told += [section] if line.startswith("## ") else []
+        if (key := re.match(r"(?:\| |- )`([\w.]+)`", line)) and section != "scores":
+            told.append(f"{section}.{key[1]}")
+        assert not line.endswith("|  |"), f"the docstring of {section} says nothing of: {line}"
+    assert sorted(told) == sorted(known_keys(Recipe))
+    assert all(f"- `{score}`: " in page for score in SCORES)
+
+
+# Pages whose every block is typed in the order in which it stands, beside files that a reader has by then.
+OTHERS = ("coming-from", "corpora", "exports", "reference", "routing", "tutorial")
+TYPED = [*sorted(DOCS.glob("howto/*.md")), *(DOCS / f"{name}.md" for name in OTHERS)]
+COLUMNS = ["id", "title", "body", "section", "day"]
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> Path:
+    """Posts in files and a database, a recipe for them and a run of it, with a tiny model in the place of pocket."""
+    folder = tmp_path_factory.mktemp("desk")
+    texts, themes = themed_corpus(per_theme=20, noise=0)
+    rows = [(f"post-{n}", " ".join(text.split()[:6]), text, theme, f"2024-{n % 12 + 1:02d}-07")
+            for n, (text, theme) in enumerate(zip(texts, themes, strict=True))]  # fmt: skip
+    posts = pd.DataFrame(rows, columns=COLUMNS).sample(frac=1, random_state=0)
+    for name, part in (("posts", posts[:60]), ("new", posts[60:70]), ("more", posts[70:])):
+        part.to_csv(folder / f"{name}.csv", index=False)
+    with closing(sqlite3.connect(folder / "posts.db")) as database:
+        posts.rename(columns={"section": "author"}).to_sql("posts", database, index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moee_topics.encode.settings.POCKET", tiny_olmoe)
+        patch.chdir(folder)
+        asked = ["--source", "posts.csv", "--text", "body", "--label", "section", "--timestamp", "day", "--yes"]
+        for words in (["init", "posts.yaml", *asked], ["run", "posts.yaml", "--name", "posts"]):
+            done = call(*words)
+            assert not done.exit_code, done.output
+    return folder
+
+
+def test_the_reference_has_every_name_of_the_face() -> None:
+    page = (DOCS / "reference.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^::: (?:\w+\.)+(\w+)$", page, re.MULTILINE))
+    assert set(moee_topics.__all__) <= shown
+
+
+def test_names_of_bertopic_that_are_compared_are_its_own() -> None:
+    from bertopic import BERTopic
+
+    page = (DOCS / "coming-from.md").read_text(encoding="utf-8")
+    table = page[page.index("| in BERTopic") : page.index("Three things differ")]
+    firsts = " ".join(row.split(" | ")[0] for row in table.splitlines()[2:])
+    named = {re.match(r"\w+", code)[0] for code in re.findall(r"`([^`]+)`", firsts)}  # type: ignore[index]
+    assert named and not named - {*dir(BERTopic), *inspect.signature(BERTopic).parameters}
+
+
 @pytest.mark.slow
-def test_the_example_for_users_of_bertopic_runs_as_it_stands() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "coming-from.md").read_text("utf-8"), re.DOTALL)
-    names: dict[str, Any] = {"documents": themed_corpus(per_theme=30, noise=0)[0]}
-    exec(example, names)
-    assert len(names["topics"]) == len(names["documents"])
+def test_the_report_of_the_gallery_is_written_from_what_is_kept_of_its_run(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(DOCS / "gallery" / "packages", tmp_path / "packages"))
+    assert sum(path.stat().st_size for path in run.iterdir()) < 300_000
+    done = call("report", run, "--quiet")
+    assert not done.exit_code, done.output
+    assert RunFolder(run).result.topic_count == 14 and "Stability" in (run / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
+def test_what_a_page_tells_to_type_works(
+    page: Path, desk: Path, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(desk, tmp_path / "desk"))
+    monkeypatch.chdir(folder)
+    if "moee-topics init posts.yaml" in page.read_text(encoding="utf-8"):
+        (folder / "posts.yaml").unlink()
+    posts, new = (pd.read_csv(folder / f"{name}.csv") for name in ("posts", "new"))
+    names: dict[str, Any] = {"df": posts.assign(group=posts.section), "new": new, "documents": list(posts.body)}
+    monkeypatch.setattr("moee_topics.encode.settings.POCKET", tiny_olmoe)
+    blocks = re.findall(r"```(bash|python)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for kind, block in blocks:
+        block = block.replace("allenai/OLMoE-1B-7B-0924", str(tiny_olmoe)).replace("\\\n", " ")
+        if kind == "python":
+            with mock.patch.dict(METHODS):  # a page adds one
+                exec(block, names)
+        else:
+            type_in(block, folder, MORE | {" 20newsgroups ": [f"encoder.model={tiny_olmoe}"]})
+
+
+# In 60 documents with random routing weights there is no topic of twelve.
+MORE = {" compare quickstart ": ["hdbscan.min_cluster_size=3", "hdbscan.min_samples=1"]}
+
+
+def type_in(block: str, folder: Path, more: Mapping[str, list[str]]) -> None:
+    """What a shell would do with some lines, without starting Python for each, and with more words where some stand."""
+    for line in filter(None, block.splitlines()):
+        if line.startswith("embedding-atlas "):
+            continue  # a program of others, which brings its own PyTorch
+        if not line.startswith("moee-topics "):
+            subprocess.run(["bash", "-c", line], check=True, cwd=folder)
+            continue
+        command, _, file = line.partition(" > ")
+        words = shlex.split(command, comments=True)[1:]
+        done = call(*words, *(word for part, added in more.items() if part in command for word in added))
+        assert not done.exit_code, f"{line}\n{done.output}"
+        if file:
+            (folder / file.partition("#")[0].strip()).write_text(done.stdout, encoding="utf-8")
 
 
 def test_the_example_with_bertopic_runs_as_it_stands() -> None:
