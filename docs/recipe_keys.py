@@ -29,7 +29,7 @@ A recipe is a YAML file of these sections. On the command line a key is changed 
 included, is printed by `moee-topics recipes show quickstart seed=42`. A change of `encoder` encodes again; all others
 begin with the stored vectors.
 
-This page is written from the docstrings of the code.
+In brackets stands what holds where a key is left out. This page is written from the docstrings of the code.
 """
 
 
@@ -43,7 +43,7 @@ def page() -> str:
             parts.append(f"{first_line(kind)} [Their meaning and defaults]({UPSTREAM[name]}).\n")
             parts += [f"- `{key}`: {describe_type(inner)}" for key, inner in keys.items()]
         elif keys:
-            parts += [f"{first_line(kind)}\n", "| key | default | |", "|---|---|---|", *rows(kind, "")]
+            parts += [f"{first_line(kind)}\n", *entries(kind, "")]
         elif name == "scores":
             parts.append("What is computed of the finished topics; by default all of them.\n")
             parts += [f"- `{score}`: {first_line(unwrapped(SCORES[score].function))}" for score in SCORES]
@@ -52,16 +52,16 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def rows(kind: Any, prefix: str) -> Iterator[str]:
-    """The rows of one section, and of the sections inside it below the key that holds them."""
+def entries(kind: Any, prefix: str) -> Iterator[str]:
+    """An entry for each key of a section, those of a section inside it after the key that holds it."""
     told = attributes(kind)
     for item in dataclasses.fields(kind):
         if not item.init:
             continue
-        text = " ".join(told[item.name].split()).replace("|", "\\|")
-        yield f"| `{prefix}{item.name}` | {default(item)} | {text} |"
+        value = default(item)
+        yield f"- `{prefix}{item.name}`{f' ({value})' if value else ''}: {told[item.name]}"
         if (inner := inside(kind, item.name)) is not None:
-            yield from rows(inner, f"{prefix}{item.name}.")
+            yield from entries(inner, f"{prefix}{item.name}.")
 
 
 def inside(kind: Any, name: str) -> Any:

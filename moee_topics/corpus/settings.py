@@ -35,7 +35,7 @@ class CorpusSettings:
         text: column of the text, or several to join line by line; None looks for a usual name.
         id: column of the ids; None looks for a usual name, "none" numbers the rows.
         label: column of the known classes; None looks for a usual name, "none" reads no labels.
-        timestamp: column of the times; the same.
+        timestamp: column of the times; None looks for a usual name, "none" reads no times.
         time_format: how times are written where it is not ISO 8601, as for ``strptime``: "%d/%m/%Y".
         missing: how a missing label, id or time is written.
         clean: "html" takes markup away and reads character references.
@@ -47,7 +47,8 @@ class CorpusSettings:
         pattern: which files of a folder.
         limit: stop after so many documents.
         subset, remove, data_home: of 20 Newsgroups, as in scikit-learn.
-        packages, per_package: of the docstrings: import names, and at most so many of each (0: all).
+        packages: of the docstrings: import names; none takes thirteen that come with this package.
+        per_package: of the docstrings: at most so many of each package, evenly spaced; 0 takes all.
         split: of a hub or a saved data set.
         config: of a hub data set.
         query: of a database: one SELECT whose rows are documents; None reads the only table.

@@ -49,14 +49,18 @@ class Fusion:
     alone.
 
     Attributes:
-        method: see :mod:`moee_topics.fuse.methods`; what tables call it (HS, RW, concat, sum) is understood too.
+        method: "hidden_states", "routing_weights", "concat" (both, end to end) or "weighted_sum" (both, of length one,
+            end to end by the root of alpha: the paper's sum of similarities as one vector). What tables call them (HS,
+            RW, concat, sum) is understood too.
         alpha: weight of the routing weights in a method that weighs; 0 leaves the hidden states alone.
         standardize: the blocks that are brought to mean 0 and deviation 1 by the statistics of a corpus. Recipes may
             say true for "both" and false for "none".
         lexical: weight of the document's words (TF-IDF and a singular value decomposition, see :class:`Lexical`)
             beside the rest; 0 leaves them out. The dot product of two vectors is cos + lexical * cos of their words.
-        filters: what is taken out of both blocks before they are standardized, in this order; see
-            :mod:`moee_topics.fuse.filters`.
+        filters: what is taken out of both blocks before they are standardized, in this order: "center" (the mean),
+            "clip" (what lies far out in a dimension), "remove_top" (the strongest directions), "whiten" (that some
+            directions weigh more), "align_words" (what sets single words apart from texts), "embed_filter" (of hidden
+            states, what writes frequent tokens); see :mod:`moee_topics.fuse.filters`.
         routing: which scores of the routers, and how much each expert and layer counts; see :class:`RoutingBlock`.
         standardizer: the statistics, a :class:`Standardizer`, once :meth:`fit` has learnt them.
         lexicon: words and directions, a :class:`Lexical`, once :meth:`fit` has learnt them.

@@ -72,7 +72,8 @@ class TopicSettings:
             "auto" (the words that more than a quarter of the documents use).
         tokenizer: cuts the words of languages without spaces: "jieba" (Chinese), "sudachi" (Japanese) or "pythainlp"
             (Thai), each an extra of this package.
-        representation: how topics are put into words, the first one mainly and the others beside it.
+        representation: how topics are put into words: "ctfidf", "keybert", "mmr", "pos" or "llm", by its name, with
+            arguments ({mmr: {diversity: 0.3}}), or several of these, the first one mainly and the others beside it.
         nr_topics: merges topics until so many are left, outliers counted as one, or "auto".
         outliers: gives outliers a topic after the fit.
         seed_topic_list: guided topics, each a list of words.
