@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 from encoders import assert_close, assert_same_bits, documents, encoder_of
+from model_families import DECODERS, every
 from numpy.typing import NDArray
+from tiny_families import tiny_config, tiny_model
 
-from moee_topics.encode.models import attention
+from moee_topics.encode.batching import Pack
+from moee_topics.encode.layout import last_states
+from moee_topics.encode.models import attention, experts, small_operators
+from moee_topics.encode.models.families import FAMILIES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -43,6 +48,30 @@ def test_sixteen_bits_and_fewer_are_near_those_of_the_processor(
 def test_the_same_pack_gives_the_same_bits(tiny_olmoe: Path) -> None:
     encoder = encoder_of(tiny_olmoe, device="cuda", dtype="bfloat16")
     assert_same_bits(encoder.encode(documents(24)), encoder.encode(documents(24)))
+
+
+@pytest.mark.parametrize("model_type", every(DECODERS))
+def test_a_family_gives_what_it_gives_on_a_processor(model_type: str) -> None:
+    attention.register()
+    model = tiny_model(tiny_config(model_type))
+    is_packed = FAMILIES[model_type].layout == "packed"
+    pack = Pack((0, 1), (tuple(range(5, 40)), tuple(range(7, 30))), packed=is_packed)
+    rows = slice(sum(pack.lengths) if is_packed else None)
+    with torch.inference_mode():
+        known = last_states(model, pack)[rows]
+        model.to("cuda")
+        experts.use(model)
+        small_operators.use(model, torch.float32)
+        found = last_states(model, pack)[rows].cpu()
+    assert float((found - known).norm() / known.norm()) < 1e-3
+
+
+@pytest.mark.parametrize("pooling", ["mean", "weighted_mean", "last_token"])
+def test_a_pooling_is_that_of_the_processor_and_depends_on_no_neighbours(tiny_olmoe: Path, pooling: str) -> None:
+    by_gpu = encoder_of(tiny_olmoe, device="cuda", pooling=pooling)
+    found = by_gpu.encode(documents(24))
+    assert_close(found, encoder_of(tiny_olmoe, device="cpu", pooling=pooling).encode(documents(24)), 1e-3)
+    assert_close(by_gpu.encode(documents(24)[7]), found[np.array([7])], 1e-4)
 
 
 def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:

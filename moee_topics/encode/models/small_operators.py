@@ -248,6 +248,11 @@ def _norms_alike(module: Any, norm: Callable[[Tensor], Tensor], device: torch.de
     return all(_is_near(norm(states), type(module).forward(module, states)) for states in rows)
 
 
+def _is_row(q: Tensor, _k: Tensor, cos: Tensor, _sin: Tensor) -> bool:
+    """Whether queries are one packed row, (1, heads, T, size), turned in all of their size."""
+    return len(q) == 1 and cos.shape == (1, q.shape[2], q.shape[3])
+
+
 def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.device, dtype: torch.dtype) -> Any:
     """The forward of an attention with its family's rotation replaced; None where that is another rotation."""
     plain = forward.__globals__[ROTARY]
@@ -255,11 +260,10 @@ def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.dev
     queries = torch.randn(1, 2, 7, 64, device=device).to(dtype)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
 
-    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        is_row = len(q) == 1 and cos.shape == (1, q.shape[2], q.shape[3])  # packed, and turned in all of its size
-        if others or named or not is_row or torch.is_grad_enabled():
-            return cast(tuple[Tensor, Tensor], plain(q, k, cos, sin, *others, **named))
-        return rotated(q, cos, sin), rotated(k, cos, sin)
+    def rotate(*given: Tensor, **named: Any) -> tuple[Tensor, ...]:
+        if named or len(given) != 4 or not _is_row(*given) or torch.is_grad_enabled():
+            return cast(tuple[Tensor, ...], plain(*given, **named))
+        return rotated(given[0], *given[2:]), rotated(given[1], *given[2:])
 
     try:
         known, ours = plain(queries, queries[:, :1], cos, sin), rotate(queries, queries[:, :1], cos, sin)

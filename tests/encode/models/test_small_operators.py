@@ -13,12 +13,18 @@ from typing import Any
 
 import pytest
 import torch
+from model_families import DECODERS, every
+from tiny_families import tiny_config, tiny_model
 from torch import Tensor, nn
 from transformers import AutoModel, LlamaConfig
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
+from moee_topics.encode.batching import Pack
+from moee_topics.encode.layout import last_states as states_of_pack
 from moee_topics.encode.models import small_operators
+from moee_topics.encode.models.attention import register
+from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.small_operators import TORCH, Operators, operators_for
 
 CPU = torch.device("cpu")
@@ -131,6 +137,19 @@ def test_a_model_gives_the_same_with_them(tiny_olmoe: Path, monkeypatch: pytest.
     found = last_states(model)
     assert called.count("rms_norm") == 4 * layers + 1 and called.count("rotated") == 2 * layers
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("model_type", every(DECODERS))
+def test_a_family_computes_the_same_with_them(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register()
+    model = tiny_model(tiny_config(model_type))
+    is_packed = FAMILIES[model_type].layout == "packed"
+    pack = Pack((0, 1), (tuple(range(5, 40)), tuple(range(7, 30))), packed=is_packed)
+    with torch.inference_mode():
+        expected = states_of_pack(model, pack)
+        with_passes(monkeypatch)
+        small_operators.use(model, torch.float32)
+        torch.testing.assert_close(states_of_pack(model, pack), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_another_model_of_the_family_keeps_its_own(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
