@@ -26,12 +26,27 @@ PACKAGES = {
     "memory": "fsspec",
 }
 """Kinds of addresses, and the package that fsspec reads each by."""
+LEFT_OUT = "?…"
+"""Stands for what of an address is not written down."""
 
 
 def is_remote(source: str | Path) -> bool:
     """Whether a source is an address such as ``s3://bucket/posts.parquet``."""
     kind, separator, _ = str(source).partition("://")
     return bool(separator) and kind.lower() in PACKAGES
+
+
+def without_query(source: str) -> str:
+    """What of a source is written down: of an address on the web neither user nor query, which may be keys.
+
+    Another source stays as it is; in object stores a question mark is part of a name.
+    """
+    kind, separator, rest = source.partition("://")
+    if not separator or kind.lower() not in ("http", "https"):
+        return source
+    address, *query = re.split("[?#]", rest, maxsplit=1)
+    host, slash, path = address.partition("/")
+    return f"{kind}://{host.rpartition('@')[2]}{slash}{path}{LEFT_OUT if query or '@' in host else ''}"
 
 
 def refuse_address(folder: str | Path) -> None:
@@ -61,9 +76,11 @@ def local_copy(url: str) -> Path:
         ResourceError: the disk is full.
     """
     kind, _, rest = url.partition("://")
-    kind = kind.lower()
+    kind, said = kind.lower(), without_query(url)
+    if url.endswith(LEFT_OUT):
+        raise InputError(f"{url} is not the whole address: what may be a key was not written down. Give all of it.")
     if kind != "memory" and any(os.environ.get(name, "0") not in ("", "0") for name in OFFLINE_VARIABLES):
-        raise InputError(f"{url} is on the network, which --offline or {OFFLINE_VARIABLES[0]} forbids. Copy it first.")
+        raise InputError(f"{said} is on the network, which --offline or {OFFLINE_VARIABLES[0]} forbids. Copy it first.")
     fsspec = import_extra("fsspec.core", "hub")
     try:
         files, path = fsspec.url_to_fs(f"{kind}://{rest}")
@@ -73,11 +90,11 @@ def local_copy(url: str) -> Path:
         with disk_space("TMPDIR names the place of what is copied from an object store."):
             files.get(path, str(target), recursive=files.isdir(path))
     except ImportError as error:
-        raise InputError(f"{url} needs the package {PACKAGES[kind]}: pip install {PACKAGES[kind]}") from error
+        raise InputError(f"{said} needs the package {PACKAGES[kind]}: pip install {PACKAGES[kind]}") from error
     except FileNotFoundError as error:
-        raise InputError(f"There is no {url}.") from error
+        raise InputError(f"There is no {said}.") from error
     except _errors_of_readers() as error:
-        raise InputError(f"{url} cannot be read ({type(error).__name__}: {error}).") from error
+        raise InputError(f"{said} cannot be read ({type(error).__name__}: {str(error).replace(url, said)}).") from error
     return target
 
 

@@ -12,7 +12,7 @@ import stores
 from moee_topics import remote
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.errors import InputError, ResourceError
-from moee_topics.remote import is_remote, local_copy, refuse_address
+from moee_topics.remote import is_remote, local_copy, refuse_address, without_query
 from moee_topics.store import merge_stores
 
 
@@ -86,6 +86,39 @@ def test_a_signed_address_is_known_by_the_ending_of_its_file(
     address = "host/posts.csv?X-Amz-Signature=a/b.c#top"
     (document,) = open_corpus(CorpusSettings(f"HTTPS://{address}"))
     assert document.text == "first text" and asked == [f"https://{address}"]
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("https://host/a/posts.csv?X-Amz-Signature=abc&x=1", "https://host/a/posts.csv?…"),
+        ("HTTPS://me:secret@host/posts.csv", "HTTPS://host/posts.csv?…"),
+        ("http://host:8080/posts.csv#sig", "http://host:8080/posts.csv?…"),
+        ("https://host/me@home/posts.csv", "https://host/me@home/posts.csv"),
+        ("https://host?sig=a/b", "https://host?…"),
+        ("s3://bucket/what?.csv", "s3://bucket/what?.csv"),
+        ("posts.csv", "posts.csv"),
+    ],
+)
+def test_what_may_be_a_key_is_not_written_down(source: str, written: str) -> None:
+    assert without_query(source) == without_query(written) == written
+
+
+def test_what_was_written_down_without_its_key_is_refused_by_what_is_missing() -> None:
+    with pytest.raises(InputError, match=r"not the whole address.*Give all of it"):
+        local_copy(without_query("https://host/posts.csv?sig=abc"))
+
+
+def test_an_error_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+
+    def fail(url: str) -> None:
+        raise OSError(f"403, {url}")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
+    with pytest.raises(InputError, match=r"https://host/posts\.csv\?… cannot be read") as caught:
+        local_copy("https://host/posts.csv?sig=abc")
+    assert "abc" not in str(caught.value)
 
 
 def test_in_a_bucket_a_question_mark_is_part_of_a_name_and_the_kind_may_be_in_capitals(

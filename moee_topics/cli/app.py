@@ -59,6 +59,7 @@ groups = {
             topic_commands.topics_show,
             topic_commands.topics_name,
             topic_commands.topics_label,
+            topic_commands.topics_check,
             topic_commands.topics_merge,
             topic_commands.topics_drop,
             topic_commands.topics_split,

@@ -78,7 +78,7 @@ TextSource = Annotated[
 LeaveOut = Annotated[
     list[str] | None,
     typer.Option(
-        "--leave-out", help="Texts of evaluation, whose near-copies are not read; repeatable.", metavar="SOURCE"
+        "--leave-out", help="Texts of evaluation, all columns; near-copies are not read; repeatable.", metavar="SOURCE"
     ),
 ]
 
@@ -121,7 +121,7 @@ def models_carve(
             settings,
             tokens=tokens,
             vocabulary=vocabulary,
-            held_out=chain.from_iterable(map(_texts, leave_out or [])),
+            held_out=chain.from_iterable(map(_every_text, leave_out or [])),
             progress=manner.progress.advance,
         )
     cost, cosine = report["megaflops_per_token"], report["pooled_cosine"]
@@ -166,7 +166,7 @@ def models_distil(
             folder,
             map(_texts, text),
             settings,
-            held_out=chain.from_iterable(map(_texts, leave_out or [])),
+            held_out=chain.from_iterable(map(_every_text, leave_out or [])),
             progress=manner.progress.advance,
         )
     courses = [f"error of {n} {c['first']:.3f} -> {c['last']:.3f}" for n, c in report["errors"].items()]
@@ -188,6 +188,19 @@ def _texts(source: str) -> Iterator[str]:
 
     # No labels: a column that is called so may hold anything, which would be checked for nothing.
     return (document.text for document in open_corpus(CorpusSettings(source, label="none")))
+
+
+def _every_text(source: str) -> Iterator[str]:
+    """The texts of evaluation data: of a table those of all columns, since pairs and questions stand in several."""
+    from moee_topics.corpus import CorpusSettings, has_columns, read_table
+
+    if not (Path(source).is_file() and has_columns(source)):
+        yield from _texts(source)
+        return
+    for row in read_table(Path(source), CorpusSettings(source)).rows(None):
+        for value in row.values.values():
+            # A cell may hold a list of texts, as the summaries of one article.
+            yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
 
 
 @command("moee-topics doctor")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,10 +30,15 @@ from moee_topics.defaults import RUNS, STORE_NAME
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from moee_topics.corpus import Corpus
+    from moee_topics.evaluate import Drift
     from moee_topics.run_folder import RunFolder
 
-TOPICS_SHOWN = 10
+TOPICS_SHOWN, SHARES_SHOWN = 10, 5
+SURE = 2.0
+"""Standard errors from which on a topic's share is another."""
 
 
 @command(
@@ -233,31 +238,55 @@ def predict(
     """Give new documents a topic of a finished run.
 
     INPUT is read as the run read its own corpus. Each document is one row on stdout: id, topic, name of the topic,
-    probability, and fitted, which is true where the fit had the same text. What is left out is told on stderr.
+    probability, fitted, which is true where the fit had the same text, and far, which is true where it is unlike
+    anything before. How all of them differ from the fit is told on stderr, as is what is left out.
     """
-    from moee_topics.run import corpus_like, idle_in_prediction, idle_note
+    from moee_topics.run import PredictedTopic, corpus_like, idle_in_prediction, idle_note
     from moee_topics.run import predict as predict_topics
 
     documents = corpus_like(run, source, overrides or [])
     if note := idle_note(idle_in_prediction(documents.settings, overrides or []).items()):
         typer.echo(f"note: {note}", err=True)
     # Row by row, so that a pipe gets the first before the last document is read; what is left out is known at the end.
-    rows = (asdict(row) for row in predict_topics(run, documents, device=device))
-    if as_json:
-        predictions = list(rows)
-        print_json({"predictions": predictions, "left_out": _left_out(documents)})
-    elif form == "csv":
+    predictions = predict_topics(run, documents, device=device)
+    rows = map(asdict, predictions)
+    listed = list(rows) if as_json else []
+    if form == "csv" and not as_json:
         from moee_topics.report import spreadsheet_cell
 
         # What begins with = or @ would be a formula where the file is opened as a spreadsheet.
-        writer = csv.DictWriter(sys.stdout, ["id", "topic", "name", "probability", "fitted"], lineterminator="\n")
+        columns = [column.name for column in fields(PredictedTopic)]
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)
+    for row in rows:  # none is left where they went into JSON or a table
+        typer.echo(json.dumps(row, ensure_ascii=False))
+    drift, left_out = predictions.drift(), _left_out(documents)
+    if as_json:
+        print_json({"predictions": listed, "left_out": left_out, "drift": drift.to_json() if drift else None})
+    notes = [f"{count:,} left out: {reason}" for reason, count in left_out.items()]
+    for note in [*notes, *(_drift_notes(drift, run, source) if drift else ())]:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _drift_notes(drift: Drift, run: Path, source: str) -> Iterator[str]:
+    """How new documents differ from those of the fit, and what is advised."""
+    from moee_topics.evaluate import FAR, FEWEST
+
+    far = f"{drift.far:.0%} of {drift.documents:,} new documents are unlike anything before"
+    if drift.documents < FEWEST:
+        yield f"{far}; they are fewer than {FEWEST}, so nothing is advised."
+        return
+    moved = f"{drift.moved.value:.0%} would have to change topics for the shares to be those of the fit"
+    yield f"{far} ({FAR:.0%} without drift), and {moved} (by chance up to {drift.moved.chance:.0%})."
+    for share in [share for share in drift.topics if abs(share.z) >= SURE][:SHARES_SHOWN]:
+        name = "in no topic" if share.topic < 0 else f"in topic {share.topic}"
+        yield f"{share.now:.0%} are {name}, of the fit {share.before:.0%} ({share.z:+.1f} standard errors)."
+    if drift.advice == "none":
+        yield "Nothing is advised."
     else:
-        for row in rows:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-    for reason, count in _left_out(documents).items():
-        typer.echo(f"note: {count:,} left out: {reason}", err=True)
+        new = "NEW_FILE" if source == "-" else source
+        yield f"Advised: moee-topics update {run} {new} --policy {drift.advice} – {'; '.join(drift.reasons)}."
 
 
 def _left_out(documents: Corpus) -> dict[str, int]:

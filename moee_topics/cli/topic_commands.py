@@ -9,13 +9,14 @@ import typer
 
 from moee_topics.cli.options import DryRun, Json, Manner, RunPath, Store, command
 from moee_topics.cli.stdout import show, show_tables
-from moee_topics.topics import LabelSettings
+from moee_topics.topics import CheckSettings, LabelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from moee_topics.evaluate import LabelCheck
     from moee_topics.report import TextTable
-    from moee_topics.run import Labelled, UpdatedRun
+    from moee_topics.run import Labelled, LabelTrial, UpdatedRun
     from moee_topics.run_folder import RunFolder
     from moee_topics.topics import Decision
 
@@ -113,6 +114,39 @@ def topics_label(
     labelled = label(run, settings, every=every, progress=manner.progress)
     facts = {"run": run, "names": labelled.names, "refused": labelled.refused}
     show(facts, _labelled_lines(labelled), as_json=manner.as_json)
+
+
+@command(
+    "moee-topics topics check runs/posts",
+    "moee-topics topics check runs/posts --provider local --model FOLDER",
+    name="check",
+)
+def topics_check(
+    run: RunPath,
+    settings: CheckSettings,
+    *,
+    words: Annotated[bool, typer.Option("--words", help="Judge the words in the place of the names.")] = False,
+    dry_run: DryRun = False,
+    manner: Manner,
+) -> None:
+    """Judge whether the labels of the topics fit.
+
+    For each of some documents a judge chooses among five labels: its topic's and those of the four nearest topics.
+    Labels that say nothing are right for one in five. The judge is the run's own encoder, which answers at once and
+    likes words, or a language model: --provider local or openai. What it makes of names is shown in the report.
+    """
+    from moee_topics.run import check_labels, plan_check
+    from moee_topics.run_folder import RunFolder
+    from moee_topics.topics import name_by_words
+
+    topics = RunFolder.read(run).ranked_topics
+    labels = {topic.topic: name_by_words(topic.words, topic.topic) for topic in topics} if words else None
+    if dry_run:
+        trial = plan_check(RunFolder.read(run).root, settings, labels)
+        _show_trial(run, trial, manner)
+        return
+    check = check_labels(run, settings, labels=labels, progress=manner.progress)
+    show_tables({"run": run, **check.to_json()}, [_check_table(check)], None, as_json=manner.as_json)
 
 
 @command("moee-topics topics merge runs/posts 4 7", name="merge")
@@ -243,6 +277,36 @@ def _decide(run: Path, decisions: list[Decision], store: Path | None, manner: Ma
     states = [{"decision": text, "state": state, "reason": reason} for text, state, reason in _decision_rows(made.run)]
     facts = {"run": run, "folder": made.run.path, **made.record, "states": states}
     show(facts, _decided_lines(made), as_json=manner.as_json)
+
+
+def _show_trial(run: Path, trial: LabelTrial, manner: Manner) -> None:
+    """What a judge would be shown; of a language model, how much that is."""
+    facts: dict[str, Any] = {"run": run, "topics": len(trial.labels), "documents": len(trial.ballots)}
+    line = f"{len(trial.ballots):,} documents of {len(trial.labels):,} topics"
+    if trial.settings.provider != "embedding":
+        facts |= {"open": len(trial.questions.open), "tokens": trial.questions.tokens}
+        line += f"; {trial.questions}"
+    show(facts, [line], as_json=manner.as_json)
+
+
+def _check_table(check: LabelCheck) -> TextTable:
+    """The labels, the worst first, and what they come to together."""
+    from moee_topics.report import TextTable
+
+    labels = {fit.topic: fit.label for fit in check.topics}
+    rows = [
+        (
+            str(fit.topic),
+            fit.label,
+            f"{fit.documents}",
+            f"{fit.accuracy:.0%}",
+            f"{fit.low:.0%} to {fit.high:.0%}",
+            "" if fit.taken_for is None else f"{fit.taken_for} {labels[fit.taken_for]}",
+        )
+        for fit in sorted(check.topics, key=lambda fit: fit.accuracy)
+    ]
+    headers = ("nr", "label", "documents", "right", "95 % interval", "else taken for")
+    return TextTable("Labels, the worst first", headers, rows, notes=[check.sentence])
 
 
 def _labelled_lines(labelled: Labelled) -> Iterator[str]:

@@ -19,7 +19,7 @@ from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.tables import TABLES, is_table
 from moee_topics.errors import InputError
 from moee_topics.messages import shortened
-from moee_topics.remote import is_remote, local_copy
+from moee_topics.remote import is_remote, local_copy, without_query
 
 NAMED: dict[str, Callable[[CorpusSettings], Iterator[Record]]] = {
     "20newsgroups": read_20newsgroups,
@@ -95,7 +95,7 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
     else:
         endings = "".join(path.suffixes) or "no ending"
         raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")
-    return Corpus(source, path.name, partial(read, path, settings), settings)
+    return Corpus(without_query(source), path.name, partial(read, path, settings), settings)
 
 
 def _path(source: str) -> Path:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
+from moee_topics.evaluate.wilson import wilson_interval
 
 Floats = NDArray[np.floating]
 Topics = NDArray[np.int64]
@@ -30,8 +31,6 @@ FEWEST = 30
 GROW_NEIGHBOURS = 1.1
 REFIT_FAR, REFIT_MOVED, REFIT_ROUTING = 0.25, 0.3, 5.0
 """From where on which advice is given; see docs/updates.md for what was measured."""
-
-Z_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,11 @@ class Drift:
         return dict(_rounded(plain))
 
 
+def far_limit(own: Floats) -> float:
+    """The cosine with the nearest old document below which a document is far: 5 % of the old ones themselves are."""
+    return float(np.quantile(own, FAR))
+
+
 def far_share(own: Floats, new: Floats) -> tuple[float, float]:
     """The share of new documents that are far, and the lower end of its 95 % interval.
 
@@ -99,13 +103,8 @@ def far_share(own: Floats, new: Floats) -> tuple[float, float]:
         own: (R,) cosine of each old document and the nearest of the others: held out, one by one.
         new: (n,) cosine of each new document and its nearest old one.
     """
-    count = len(new)
-    share = float(np.mean(new < np.quantile(own, FAR)))
-    middle, around = (
-        share + Z_95**2 / (2 * count),
-        Z_95 * np.sqrt(share * (1 - share) / count + Z_95**2 / (4 * count**2)),
-    )
-    return share, float(max(0.0, (middle - around) / (1 + Z_95**2 / count)))
+    share = float(np.mean(new < far_limit(own)))
+    return share, wilson_interval(share, len(new))[0]
 
 
 def neighbour_ratio(neighbours: NDArray[np.int64], is_new: NDArray[np.bool_], rng: np.random.Generator) -> Against:

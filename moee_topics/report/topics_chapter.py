@@ -24,11 +24,13 @@ class TopicRow:
     purity: float
     expert: str
     lift: float
+    fit: float | None
 
 
 def topic_rows(run: RunFolder) -> list[TopicRow]:
     """The table of topics, the largest first."""
     best = {topic.topic: topic.experts[0] for topic in run.experts.topics if topic.experts} if run.experts else {}
+    fits = {fit["topic"]: fit["accuracy"] for fit in run.label_check["topics"]} if run.label_check else {}
     counts, rows = label_counts(run), []
     for topic in run.ranked_topics:
         label, purity = main_label(counts, topic.topic)
@@ -43,6 +45,7 @@ def topic_rows(run: RunFolder) -> list[TopicRow]:
                 purity=purity,
                 expert=f"L{expert.layer} E{expert.expert}" if expert else "",
                 lift=expert.lift if expert else 0.0,
+                fit=fits.get(topic.topic),
             )
         )
     return rows
@@ -71,6 +74,8 @@ MARKUP = """\
       <th scope="col" aria-sort="descending" class="num"><button type="button" data-key="count">Documents</button>
         </th>
       <th scope="col" class="wide">Words</th>
+      {% if run.label_check %}<th scope="col" aria-sort="none" class="num"><button type="button"
+        data-key="fit">Name fits</button></th>{% endif %}
       {% if has_labels %}<th scope="col" aria-sort="none"><button type="button" data-key="purity">Main label</button>
         </th>{% endif %}
       {% if run.experts %}<th scope="col" aria-sort="none"><button type="button" data-key="lift">First expert</button>
@@ -80,11 +85,14 @@ MARKUP = """\
     <tbody>
     {% for row in rows %}
       <tr id="topic-{{ row.topic.topic }}" data-id="{{ row.topic.topic }}" data-count="{{ row.topic.count }}"
-        data-name="{{ row.topic|read_title }}" data-purity="{{ row.purity }}" data-lift="{{ row.lift }}">
+        data-name="{{ row.topic|read_title }}" data-purity="{{ row.purity }}" data-lift="{{ row.lift }}"
+        data-fit="{{ row.fit or 0 }}">
         <td class="num">{{ row.topic.topic }}</td>
         <th scope="row">{{ row.topic|read_link }}</th>
         <td class="num">{{ row.topic.count|read_number }} <small>{{ row.share|read_percent }}</small></td>
         <td class="wide words"><bdi>{{ row.words }}</bdi></td>
+        {% if run.label_check %}<td class="num">{% if row.fit is not none %}{{ row.fit|read_percent }}{% endif %}</td>
+        {% endif %}
         {% if has_labels %}<td class="label">{% if row.label %}
           <bdi title="{{ row.label }}">{{ row.label|truncate(60, True, "…") }}</bdi>
           <small>{{ row.purity|read_percent }}</small>{% endif %}</td>{% endif %}
@@ -96,6 +104,8 @@ MARKUP = """\
     </tbody>
   </table>
   </div>
+  {% if run.label_check %}<p class="hint">Name fits: {{ run.label_check.sentence }} The other labels are those of the
+    four nearest topics.</p>{% endif %}
 """
 
 CHAPTER: Chapter = Chapter("topics", "Topics", topics, MARKUP, "topics_chapter.js")

@@ -1,3 +1,4 @@
+from .asking import Questions as Questions
 from .decision_versions import Decisions as Decisions
 from .decision_versions import decide as decide
 from .decision_versions import decisions_of as decisions_of
@@ -11,12 +12,15 @@ from .fusion_methods import parse_methods as parse_methods
 from .fusion_methods import run_methods as run_methods
 from .idle_keys import idle_in_prediction as idle_in_prediction
 from .idle_keys import idle_note as idle_note
+from .label_trial import LabelTrial as LabelTrial
+from .label_trial import check_labels as check_labels
+from .label_trial import plan_check as plan_check
 from .labelling import Labelled as Labelled
-from .labelling import LabelPlan as LabelPlan
 from .labelling import label as label
 from .labelling import plan_labels as plan_labels
 from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
+from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor
 from .predictor import predict as predict
 from .reading import corpus_like as corpus_like

@@ -76,8 +76,10 @@ class Run(RunFolder):
             ids: one for each text; without, they are called "row 0", "row 1" and so on.
 
         Returns:
-            id, topic (-1 for the outliers), name of the topic, probability, and fitted, which is true where the fit had
-            the same text. A document without a text to see is an outlier with the probability 0.
+            id, topic (-1 for the outliers), name of the topic, probability, fitted, which is true where the fit had
+            the same text, and far, which is true where it is unlike anything before. A document without a text to see
+            is an outlier with the probability 0. ``attrs["drift"]`` of the table says how the new documents differ from
+            those of the fit and what is advised, or is None where none was new.
 
         Raises:
             InputError: documents cannot be read, or a file of the run is missing or damaged.
@@ -95,11 +97,14 @@ class Run(RunFolder):
             for record, document in zip(records, found, strict=True)
         ]
         index = getattr(documents, "index", None)  # of a list it is a method
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             [asdict(row) for row in rows],
             columns=[field.name for field in fields(PredictedTopic)],
             index=index if isinstance(index, pd.Index) else None,
         )
+        drift = predicted.drift()
+        frame.attrs["drift"] = drift.to_json() if drift else None
+        return frame
 
     def update(
         self,
@@ -199,4 +204,4 @@ class Run(RunFolder):
 
 
 def _without_text(record: Record) -> PredictedTopic:
-    return PredictedTopic(plain_name(record.id) or record.place, OUTLIERS, "", 0.0, False)
+    return PredictedTopic(plain_name(record.id) or record.place, OUTLIERS, "", 0.0, fitted=False, far=False)

@@ -92,7 +92,7 @@ class FitStage(Stage):
             InputError: the corpus changed since it was encoded, or no topics can be found.
         """
         steps = Steps(work.progress)
-        for file in (*self.optional_outputs, RunFolder.refits):
+        for file in (*self.optional_outputs, RunFolder.refits, RunFolder.label_check):
             file.remove(work.run)  # of another fit, which this one may not write again
         model, fusion = self.topics_of(work, steps)
         RunFolder.result.write(work.run, model.result)

@@ -12,6 +12,7 @@ from typing import Any
 from moee_topics import __version__
 from moee_topics.encode import TokenCounts
 from moee_topics.errors import InputError
+from moee_topics.remote import without_query
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder, run_command
@@ -36,6 +37,7 @@ PACKAGES = (
 def write_manifest(work: Workspace, *, finished: bool) -> None:
     """Writes the manifest of a run as far as it has come."""
     recipe, records, tokens = work.recipe.to_json(), work.ledger.records, work.ledger.facts("embed")
+    recipe["corpus"]["source"] = without_query(recipe["corpus"]["source"])
     now = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         created = work.run.manifest.get("created")

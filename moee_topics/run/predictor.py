@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, Document
 from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
+from moee_topics.evaluate import Drift, far_limit
 from moee_topics.fuse import Fusion
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.manifest import read_manifest
+from moee_topics.run.new_documents import NewDocuments
 from moee_topics.run.reading import UNREAD, own_reading
 from moee_topics.run_folder import RunFolder, load_fitted_encoder
 from moee_topics.topics import NEW, TopicModel
@@ -31,6 +34,8 @@ class PredictedTopic:
         name: of the topic.
         probability: how sure that is, 0 to 1.
         fitted: whether its text was in the fit, whose topic it then has.
+        far: whether it is unlike anything before: farther from every document of the fit than all but 5 % of these are
+            from each other.
     """
 
     id: str
@@ -38,11 +43,12 @@ class PredictedTopic:
     name: str
     probability: float
     fitted: bool
+    far: bool
 
 
 def predict(
     folder: Path | str, documents: Any, ids: Iterable[Any] | None = None, *, device: str | None = None
-) -> Iterator[PredictedTopic]:
+) -> Predictions:
     """The topic of each new document, in their order and in memory that does not grow with their number.
 
     ::
@@ -50,7 +56,7 @@ def predict(
         for row in predict("runs/posts", ["a text", "another"]):
             print(row.topic, row.name)
 
-    Documents are read as the run read its own; one without a text to see is left out (:meth:`Run.predict` gives a row
+    Once they were given, :meth:`Predictions.drift` says how they differ from the documents of the fit. Documents are read as the run read its own; one without a text to see is left out (:meth:`Run.predict` gives a row
     for each).
 
     Args:
@@ -68,7 +74,32 @@ def predict(
     if not isinstance(documents, Corpus):
         own = {**own_reading(RunFolder(folder)), **UNREAD}
         documents = GivenDocuments(documents, ids).corpus_like(own, name="predict")
-    yield from Predictor.load(folder, device=device).stream(documents)
+    return Predictor.load(folder, device=device).stream(documents)
+
+
+class Predictions(Iterator[PredictedTopic]):
+    """The topics of new documents, each worked out as it is asked for, and how all so far differ from the fit."""
+
+    def __init__(self, predictor: Predictor, documents: Iterable[Document]) -> None:
+        self._new = NewDocuments(predictor.model, predictor.own)
+        self._rows = self._predicted(predictor, documents)
+
+    def __next__(self) -> PredictedTopic:
+        """The topic of the next document."""
+        return next(self._rows)
+
+    def drift(self) -> Drift | None:
+        """How the new documents so far differ from those of the fit, and what is advised; None where none was new."""
+        return self._new.drift()
+
+    def _predicted(self, predictor: Predictor, documents: Iterable[Document]) -> Iterator[PredictedTopic]:
+        rest = iter(documents)
+        while step := list(islice(rest, DOCUMENTS_PER_CALL)):
+            vectors = predictor.vectors([document.text for document in step])
+            topics = predictor.topics_of(step, vectors)
+            is_new = np.array([not row.fitted for row in topics])
+            self._new.add(vectors, predictor.nearest(vectors), [row.topic for row in topics], is_new)
+            yield from topics
 
 
 @dataclass(frozen=True)
@@ -100,11 +131,18 @@ class Predictor:
         """(n, d) vectors of texts."""
         return self.fusion.transform(self.embedder.embed(texts), texts)
 
-    def stream(self, documents: Iterable[Document]) -> Iterator[PredictedTopic]:
+    @cached_property
+    def own(self) -> NDArray[np.float32]:
+        """(R,) cosine of documents of the fit and the nearest of the others."""
+        return self.model.voters.nearest_others(seed=self.model.settings.seed)
+
+    def nearest(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n,) cosine of documents, whose vectors are (n, d), and the nearest of the fit."""
+        return np.asarray(self.model.voters.nearest(vectors, most=1)[1][:, 0])
+
+    def stream(self, documents: Iterable[Document]) -> Predictions:
         """The topics of documents that are read as the results are asked for."""
-        rest = iter(documents)
-        while step := list(islice(rest, DOCUMENTS_PER_CALL)):
-            yield from self.predict(step)
+        return Predictions(self, documents)
 
     def predict(self, documents: Sequence[Document]) -> list[PredictedTopic]:
         """The topics of some documents."""
@@ -116,8 +154,9 @@ class Predictor:
         topics, probabilities = self.model.predict(texts, vectors)
         names = {topic.topic: topic.name for topic in self.model.result.topic_info}
         fitted = self.model.fitted_topics(texts) != NEW
-        rows = zip(documents, topics.tolist(), probabilities.tolist(), fitted.tolist(), strict=True)
+        far = ~fitted & (self.nearest(vectors) < far_limit(self.own))
+        columns = (column.tolist() for column in (topics, probabilities, fitted, far))
         return [
-            PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit)
-            for document, topic, probability, in_fit in rows
+            PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit, is_far)
+            for document, topic, probability, in_fit, is_far in zip(documents, *columns, strict=True)
         ]

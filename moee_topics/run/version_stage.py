@@ -13,13 +13,11 @@ from moee_topics.evaluate import Drift, find_drift, gather_routing_weights
 from moee_topics.fuse import Fusion
 from moee_topics.run.document_changes import DocumentChanges
 from moee_topics.run.fit_stage import FitStage, Steps
+from moee_topics.run.new_documents import SAMPLE
 from moee_topics.run.policies import POLICIES, Step, Update
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import DecisionRecord, EncoderRecord, RunFolder
 from moee_topics.topics import Decision, MoEEBackend, Replay, TopicModel, Voters
-
-DRIFT_SAMPLE = 5_000
-"""Old documents, and new ones, that are compared."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def drift_of(update: Update, topics: NDArray[np.int64]) -> Drift:
     work, seed = update.work, update.model.settings.seed
     rng = np.random.default_rng(seed)
     # Distances grow with the square of the documents, and a share needs no more than a sample.
-    sample = [rng.permutation(np.flatnonzero(part))[:DRIFT_SAMPLE] for part in (~update.is_new, update.is_new)]
+    sample = [rng.permutation(np.flatnonzero(part))[:SAMPLE] for part in (~update.is_new, update.is_new)]
     rows = np.sort(np.concatenate(sample))
     X, is_new = update.X[rows], update.is_new[rows]
     own, old = Voters.fit(X, is_new.astype(np.int64), most=len(X)), X[~is_new]

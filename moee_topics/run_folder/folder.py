@@ -108,7 +108,7 @@ class VersionRecord(TypedDict):
 
 
 class LabelRecord(TypedDict):
-    """What a language model answered for the name of a topic, under a hash of the question and of the model."""
+    """What a language model answered to a question about a topic, under a hash of the question and of the model."""
 
     topic: int
     model: str
@@ -216,8 +216,11 @@ class RunFolder:
     # What was decided about the topics, as it was applied to them; what people write is decisions.yaml, see below.
     decisions = json_file("decisions.json", list[DecisionRecord], [], "update")
 
-    # What a language model answered for names of topics, so that nothing is asked twice.
+    # What a language model answered about topics and their labels, so that nothing is asked twice.
     label_answers = json_file("labels.json", dict[str, LabelRecord], {}, "topics label")
+
+    # Whether the names of the topics fit their documents, as a judge has it.
+    label_check = json_file("label_check.json", dict[str, Any], None, "topics check")
 
     # How the new documents of an update differ from those before.
     drift = json_file("drift.json", dict[str, Any], None, "update")

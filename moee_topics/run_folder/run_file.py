@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Absent = TypeVar("Absent", default=Never)
 
-Maker = Literal["run", "report", "update", "topics label"]
+Maker = Literal["run", "report", "update", "topics label", "topics check"]
 
 REQUIRED: Any = object()
 DAMAGE = (

@@ -60,7 +60,8 @@ class Predictions(BaseModel):
 
 def asgi_application(service: TopicService, settings: ServeSettings) -> FastAPI:
     """The application of a run, for any ASGI server."""
-    batcher = Batcher(service.vectors, at_once=DOCUMENTS_PER_CALL, waiting=settings.queue)
+    vectors = service.vectors_one_by_one if settings.one_by_one else service.vectors
+    batcher = Batcher(vectors, at_once=DOCUMENTS_PER_CALL, waiting=settings.queue)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -76,6 +76,13 @@ class TopicService:
         """The vector of each text, (d,): all that needs the model, whatever is asked."""
         return list(self.predictor.vectors(texts))
 
+    def vectors_one_by_one(self, texts: list[str]) -> list[NDArray[np.float32]]:
+        """The same, each bit for bit what ``predict`` makes of it alone: in bfloat16 a neighbour in the pack rounds it.
+
+        The batches are still those of all requests, so that calls do not overlap.
+        """
+        return [vector for text in texts for vector in self.vectors([text])]
+
     def topics_of(self, documents: list[Document], vectors: list[NDArray[np.float32]]) -> list[PredictedTopic]:
         """The topics of documents whose vectors are known, in their order."""
         return self.predictor.topics_of(documents, np.stack(vectors))

@@ -29,6 +29,7 @@ class ServeSettings:
         body_mib: at most so many MiB of the body of a request.
         body_seconds: in which it has to arrive.
         queue: at most so many documents of all requests wait; who would make them more is told to come again (503).
+        one_by_one: each document goes through the model alone, in more than twice the time (docs/serve.md).
         token: what a client has to show, as a bearer token or as the password of any user; None lets everybody in. It
             comes from the environment, since others on the machine can read a command line.
     """
@@ -39,6 +40,7 @@ class ServeSettings:
     body_mib: Annotated[int, Field(ge=1, description="MiB of the body of a request, at most.")] = 16
     body_seconds: Annotated[int, Field(ge=1, description="In which it has to arrive.")] = 30
     queue: Annotated[int, Field(ge=1, description="Documents of all requests that may wait.")] = 20_000
+    one_by_one: Annotated[bool, Field(description="Bits that do not depend on what is asked beside.")] = False
     token: str | None = field(default_factory=lambda: os.environ.get(TOKEN_VARIABLE), repr=False)
 
     def __post_init__(self) -> None:

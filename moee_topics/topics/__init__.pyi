@@ -18,6 +18,9 @@ from .growth import crowded_documents as crowded_documents
 from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics
 from .growth import places_on_map as places_on_map
+from .label_ballots import LETTER_TOKENS as LETTER_TOKENS
+from .label_ballots import BallotPrompt as BallotPrompt
+from .label_ballots import CheckSettings as CheckSettings
 from .labels import ANSWER_TOKENS as ANSWER_TOKENS
 from .labels import LabelPrompt as LabelPrompt
 from .labels import LabelSettings as LabelSettings
@@ -27,6 +30,7 @@ from .mapped_documents import MappedDocuments as MappedDocuments
 from .mapped_documents import texts_of as texts_of
 from .matching import matched_topics as matched_topics
 from .model import TopicModel as TopicModel
+from .questions import AskSettings as AskSettings
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time
 from .relations import topics_per_class as topics_per_class

@@ -125,6 +125,12 @@ class Voters:
             cosines[at] = np.take_along_axis(of_all, places[at], axis=1)
         return places, cosines
 
+    def nearest_others(self, most: int = 2000, seed: int = SEED) -> NDArray[np.float32]:
+        """(r,) cosine of documents of the fit, at most so many drawn at random, and the nearest of all the others."""
+        sample = np.random.default_rng(seed).permutation(len(self.rows))[:most]
+        # The nearest of all is each itself, since no two voters are alike.
+        return np.asarray(self.nearest(self.vectors[sample], most=2)[1].min(axis=1))
+
     def leave_one_out(self, most: int = 2000, seed: int = SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The topics of documents of the fit, and those they would get had they been new.
 

@@ -80,8 +80,9 @@ DISTIL = ("--tokens", "12288", "--json")
 
 def test_a_donor_is_carved_and_taught_and_what_is_left_out_is_counted(tmp_path: Path, texts_file: Path) -> None:
     source = save_donor(tmp_path / "dense")
-    held_out = tmp_path / "evaluation.txt"
-    held_out.write_text("\n".join(texts_file.read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8")
+    held_out, (first, second, *_) = tmp_path / "evaluation.jsonl", texts_file.read_text(encoding="utf-8").splitlines()
+    # Of no column whose name is a usual one, and one of them in a list.
+    held_out.write_text(json.dumps({"score": 4, "sentence1": first, "sentence2": [second]}), encoding="utf-8")
     options = ("--text", texts_file, "--leave-out", held_out)
     made = call("models", "carve", source, tmp_path / "moe", *options, "--least-squares", *CARVE)
     assert made.exit_code == 0, made.output

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from command_line import TEXTS, call
 
-from moee_topics.run import PredictedTopic, corpus_like
+from moee_topics.run import PredictedTopic, Predictor, corpus_like
 
 
 def test_a_run_ends_with_topics_on_stdout_and_a_report(finished: Path, recipe: Path) -> None:
@@ -80,16 +80,17 @@ def test_predict_writes_one_row_for_each_line_of_stdin(finished: Path) -> None:
     result = call("predict", finished / "mine", "-", stdin="rocket in space\n\ntulip in the garden\n")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["id"] for row in rows] == ["line 1", "line 3"]
-    assert all(set(row) == {"id", "topic", "name", "probability", "fitted"} for row in rows)
+    assert all(set(row) == {"id", "topic", "name", "probability", "fitted", "far"} for row in rows)
     table = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket in space\n").stdout
-    assert table.splitlines()[0] == "id,topic,name,probability,fitted" and len(table.splitlines()) == 2
+    assert table.splitlines()[0] == "id,topic,name,probability,fitted,far" and len(table.splitlines()) == 2
+    assert "of 2 new documents are unlike anything before; they are fewer than 30" in result.stderr
 
 
 def test_predict_writes_no_formula_into_a_spreadsheet(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [PredictedTopic("=HYPERLINK(1)", -1, "@x", 0.5, False)]
-    monkeypatch.setattr("moee_topics.run.predict", lambda *_, **__: rows)
+    row = PredictedTopic("=HYPERLINK(1)", -1, "@x", 0.5, False, True)
+    monkeypatch.setattr(Predictor, "topics_of", lambda *_: [row])
     result = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket\n")
-    assert result.stdout.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5,False"
+    assert result.stdout.splitlines()[1] == "'=HYPERLINK(1),-1,'@x,0.5,False,True"
 
 
 def test_predict_tells_what_it_leaves_out(finished: Path) -> None:
@@ -97,6 +98,20 @@ def test_predict_tells_what_it_leaves_out(finished: Path) -> None:
     assert "note: 1 left out: without text" in result.stderr
     answer = json.loads(call("predict", finished / "mine", "-", "--json", stdin="rocket\n\n\ntulip\n").stdout)
     assert len(answer["predictions"]) == 2 and answer["left_out"] == {"without text": 2}
+
+
+def test_predict_says_how_new_documents_differ_and_what_to_do(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("".join(f"kernel driver patch {number} memory {number % 7} bug\n" for number in range(60)))
+    told = call("predict", finished / "mine", other)
+    assert "of 60 new documents are unlike anything before (5% without drift)" in told.stderr
+    assert f"Advised: moee-topics update {finished / 'mine'} {other} --policy " in told.stderr
+    facts = json.loads(call("predict", finished / "mine", other, "--json").stdout)
+    assert facts["drift"]["advice"] in ("grow", "refit") and facts["drift"]["reasons"]
+    assert facts["drift"]["far"] == pytest.approx(sum(row["far"] for row in facts["predictions"]) / 60, abs=1e-4)
+    assert sum(share["now"] for share in facts["drift"]["topics"]) == pytest.approx(1, abs=1e-2)
+    own = json.loads(call("predict", finished / "mine", "-", "--json", stdin=f"{TEXTS[0]}\n").stdout)
+    assert own["drift"] is None and own["predictions"][0]["fitted"], "it is no new one"
 
 
 def test_predict_reads_new_files_as_the_run_read_its_own(tmp_path: Path, recipe: Path) -> None:

@@ -112,7 +112,25 @@ def test_a_language_model_names_topics_after_it_was_said_what_that_takes(run: Pa
     assert call("undo", run, "--quiet").exit_code == 0 and "Name a" not in call("ls", run).stdout
 
 
+def test_labels_are_judged_after_it_was_said_by_how_many_documents(run: Path) -> None:
+    plan = json.loads(call("check", run, "--documents", 3, "--dry-run", "--json").stdout)
+    assert plan["documents"] == 3 * plan["topics"] and "tokens" not in plan and not (run / "label_check.json").exists()
+    done = call("check", run, "--documents", 3, "--quiet")
+    assert done.exit_code == 0 and done.stderr == "" and "### Labels, the worst first" in done.stdout
+    assert f"of {plan['documents']} documents" in done.stdout and "say nothing get 20%" in done.stdout
+    kept = json.loads((run / "label_check.json").read_text())
+    facts = json.loads(call("check", run, "--documents", 3, "--words", "--json", "--quiet").stdout)
+    assert {key: facts[key] for key in kept} == kept, "their names are their words"
+    with chat_server(lambda *_: saying("A")) as server:
+        options = ["--provider", "openai", "--model", "m", "--base-url", server.base_url, "--documents", 2, "--quiet"]
+        asked = call("check", run, *options, "--dry-run")
+        assert f"{2 * plan['topics']} of {2 * plan['topics']} questions to ask" in asked.stdout and not server.asked
+        assert "by the judge (openai m)" in call("check", run, *options).stdout and server.asked
+
+
 def test_a_provider_that_lacks_something_is_one_line(run: Path) -> None:
     done = call("label", run, "--provider", "openai")
     assert done.exit_code == 4 and "needs a model and a base_url" in done.stderr
     assert not (run / "labels.json").exists()
+    done = call("check", run, "--model", "m")
+    assert done.exit_code == 4 and "give --provider local with it" in done.stderr

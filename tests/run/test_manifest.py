@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from bag_of_words import THEMES
-from tiny_runs import DOCUMENTS
+from tiny_runs import DOCUMENTS, recipe_of
 
+from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.run import corpus_like, report
 from moee_topics.run_folder import RunFolder
@@ -41,3 +42,20 @@ def test_a_damaged_recipe_in_a_manifest_without_digest_is_told(tmp_path: Path, r
     for read in (lambda: corpus_like(tmp_path, "docstrings"), lambda: report(tmp_path)):
         with pytest.raises(InputError, match=r"run\.json is damaged: recipe\..*Make it again with: moee-topics run"):
             read()
+
+
+def test_what_signs_an_address_is_in_no_file_of_the_run(
+    tiny_olmoe: Path, tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moee_topics.corpus.sources.local_copy", lambda url: corpus)
+    address = "https://me:hush@host/posts.jsonl?X-Amz-Signature=secret"
+    recipe = recipe_of(corpus, tiny_olmoe, f"corpus.source={address}", "report.html=true")
+    run = pipeline.run(recipe, tmp_path / "run", tmp_path / "store")
+    assert (
+        run.manifest["recipe"]["corpus"]["source"] == run.manifest["corpus"]["source"] == "https://host/posts.jsonl?…"
+    )
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [blob for blob in files if b"secret" in blob or b"hush" in blob]
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="Give all of it"):
+        pipeline.update(run.path)

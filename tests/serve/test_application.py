@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -14,6 +15,7 @@ from served_runs import Client, Served
 
 from moee_topics import run as pipeline
 from moee_topics.corpus import Document
+from moee_topics.run import Predictor
 from moee_topics.run_folder import RunFolder
 from moee_topics.serve import ServeSettings
 from moee_topics.serve.service import TopicService
@@ -27,6 +29,23 @@ def test_predictions_are_those_of_the_command(client: Client, run_folder: Path) 
     documents = [Document(name, text) for name, text in zip(names, TEXTS, strict=True)]
     own = [asdict(row) for row in pipeline.predict(run_folder, documents)]
     assert answer.status == 200 and answer.json == {"predictions": own, "without_text": []}
+
+
+def test_one_by_one_each_document_goes_through_the_model_alone(
+    service: TopicService, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, sizes = Predictor.vectors, list[int]()
+
+    def counted(self: Predictor, texts: list[str]) -> Any:
+        sizes.append(len(texts))
+        return whole(self, texts)
+
+    monkeypatch.setattr(Predictor, "vectors", counted)
+    with Served(service, ServeSettings(port=0, one_by_one=True)) as alone:
+        rows = alone.post("/predict", {"documents": TEXTS}).json["predictions"]
+    assert sizes == [1] * len(TEXTS)
+    documents = [Document(str(place), text) for place, text in enumerate(TEXTS, 1)]
+    assert rows == [asdict(row) for one in documents for row in pipeline.predict(run_folder, [one])]
 
 
 def test_requests_at_the_same_time_get_each_its_own_answers(client: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from moee_topics.errors import InputError
@@ -28,6 +29,12 @@ def test_the_topics_are_all_those_of_the_run_with_the_outliers_last(service: Top
     assert sum(topic.count for topic in topics) == len(run.result.texts)
     assert [topic.topic for topic in topics if topic.topic >= 0] == [topic.topic for topic in run.ranked_topics]
     assert sum(topic.share for topic in topics) == pytest.approx(1, abs=1e-3)
+
+
+def test_one_by_one_a_vector_is_that_of_its_text_alone(service: TopicService) -> None:
+    texts = ["orbit and moon", "the goalie of the hockey team", "tulip"]
+    for text, vector in zip(texts, service.vectors_one_by_one(texts), strict=True):
+        np.testing.assert_array_equal(vector, service.predictor.vectors([text])[0])
 
 
 def test_a_topic_shows_the_documents_that_stand_for_it(service: TopicService) -> None:

@@ -78,6 +78,8 @@ def test_a_name_is_taken_also_one_that_no_document_says(label: str) -> None:
         (f"data {PROMPT.nonce}", "marks of the question"),
         ("<data>", "marks of the question"),
         ("Probe leaves", "what a single document says"),
+        ("The topic is:", "repeats the question"),
+        ("Two to five words: two to five words", "repeats the question"),
     ],
 )
 def test_nonsense_is_refused_with_a_reason(label: str, fault: str) -> None:
