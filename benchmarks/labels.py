@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,16 +69,16 @@ def labels_of(run: RunFolder) -> dict[str, dict[int, str]]:
     }
 
 
-def written(run: RunFolder, model: str, words: Mapping[int, str]) -> tuple[dict[int, str], dict[str, Any]]:
+def written(run: RunFolder, model: str, words: Mapping[int, str]) -> tuple[dict[int, str], int]:
     """What a causal model writes, or the words where that is not taken; and how often that is."""
     questions = plan_labels(run.root, LabelSettings(model=model), every=True)
-    started, labels, taken = time.process_time(), dict(words), 0
+    labels, taken = dict(words), 0
     for prompt, answer in zip(questions.prompts, questions.ask(Progress()), strict=True):
         assert isinstance(prompt, LabelPrompt)
         label = label_of(answer)
         if not prompt.fault(label):
             labels[prompt.topic], taken = label, taken + 1
-    return labels, {"taken": taken, "seconds_of_processor": round(time.process_time() - started, 1)}
+    return labels, taken
 
 
 def newsgroups(folder: Path) -> LabelCheck:
@@ -112,7 +111,7 @@ def main() -> None:
     run = RunFolder.read(options.run)
     labels, facts = labels_of(run), {"machine": machine(), "topics": run.result.topic_count}
     if options.model:
-        labels["written by the model"], facts["written"] = written(run, options.model, labels["words"])
+        labels["written by the model"], facts["names of the model taken"] = written(run, options.model, labels["words"])
     by_encoder = CheckSettings(documents=EVERY)
     facts["rows"] = {name: row(check_labels(options.run, by_encoder, labels=one)) for name, one in labels.items()}
     facts["rows"]["newsgroups as topics"] = row(newsgroups(options.run))

@@ -100,16 +100,18 @@ def test_undo_of_an_update_is_the_update_s(run: Path) -> None:
 
 
 def test_a_language_model_names_topics_after_it_was_said_what_that_takes(run: Path) -> None:
-    with chat_server(lambda number, _: saying(f"Name {'abcdefghij'[number]}")) as server:
+    with chat_server(lambda number, _: saying(f"Subject {'abcdefghij'[number]}")) as server:
         options = ["--provider", "openai", "--model", "m", "--base-url", server.base_url, "--quiet"]
         plan = json.loads(call("label", run, *options, "--dry-run", "--json").stdout)
         topics = RunFolder(run).ranked_topics
         assert plan["topics"] == plan["open"] == len(topics) and plan["tokens"] > 0 and not server.asked
         done = call("label", run, *options)
-        assert done.exit_code == 0 and f"Topic {topics[0].topic}: Name a" in done.stdout and "Version 2" in done.stdout
+        assert (
+            done.exit_code == 0 and f"Topic {topics[0].topic}: Subject a" in done.stdout and "Version 2" in done.stdout
+        )
         assert f"{len(topics)} topics have a new name, 0 answers" in done.stdout
-    assert "Name a" in call("ls", run).stdout
-    assert call("undo", run, "--quiet").exit_code == 0 and "Name a" not in call("ls", run).stdout
+    assert "Subject a" in call("ls", run).stdout
+    assert call("undo", run, "--quiet").exit_code == 0 and "Subject a" not in call("ls", run).stdout
 
 
 def test_labels_are_judged_after_it_was_said_by_how_many_documents(run: Path) -> None:

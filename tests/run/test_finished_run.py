@@ -72,8 +72,17 @@ def test_predictions_stand_where_their_documents_stood(opened: Run, frame: pd.Da
     assert some["topic"].notna().all() and list(some["topic"]) == list(opened.predict(list(some.text))["topic"])
     found = opened.predict(["orbit moon rocket", "  \n", "puck goal hockey"])
     assert list(found.index) == [0, 1, 2] and list(found["id"]) == ["row 0", "row 1", "row 2"]
-    assert found.loc[1].to_dict() == {"id": "row 1", "topic": -1, "name": "", "probability": 0.0, "fitted": False}
+    assert found.loc[1].to_dict() == {
+        "id": "row 1",
+        "topic": -1,
+        "name": "",
+        "probability": 0.0,
+        "fitted": False,
+        "far": False,
+    }
     assert list(opened.predict([]).columns) == list(found.columns) and opened.predict([]).empty
+    assert found.attrs["drift"]["documents"] == 2 and found.attrs["drift"]["advice"] == "none", "they are too few"
+    assert opened.predict([]).attrs["drift"] is None
 
 
 def test_texts_are_cleaned_as_the_run_cleaned_its_own(finished: Path, tmp_path: Path) -> None:
