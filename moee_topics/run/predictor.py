@@ -56,8 +56,8 @@ def predict(
         for row in predict("runs/posts", ["a text", "another"]):
             print(row.topic, row.name)
 
-    Once they were given, :meth:`Predictions.drift` says how they differ from the documents of the fit. Documents are read as the run read its own; one without a text to see is left out (:meth:`Run.predict` gives a row
-    for each).
+    Documents are read as the run read its own; one without a text to see is left out (:meth:`Run.predict` gives a row
+    for each). Once they were given, :meth:`Predictions.drift` says how they differ from the documents of the fit.
 
     Args:
         folder: of a finished run.
