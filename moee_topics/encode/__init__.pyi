@@ -25,12 +25,14 @@ from .prompts import TokenCounts as TokenCounts
 from .prompts import get_prompt as get_prompt
 from .router import RouterCapture as RouterCapture
 from .router import find_routers as find_routers
+from .settings import AUTO as AUTO
 from .settings import EXCLUSIVE as EXCLUSIVE
 from .settings import POCKET as POCKET
 from .settings import EncoderOptions as EncoderOptions
 from .settings import EncoderSettings as EncoderSettings
 from .settings import Kind as Kind
 from .settings import Quantize as Quantize
+from .settings import arithmetic_of_key as arithmetic_of_key
 from .settings import options_of as options_of
 from .text_generator import TextGenerator as TextGenerator
 from .texts import plain_texts as plain_texts

@@ -17,6 +17,7 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading, small_operators
+from moee_topics.encode.models.arithmetic import LEAST_GAIN
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -58,15 +59,18 @@ def arithmetic() -> Check:
 
 
 def whole_numbers() -> Check:
-    """Which products of whole numbers are exact here, and what they are worth at OLMoE's width."""
+    """Which products of whole numbers are exact here, and what ``quantize: auto`` makes of them at OLMoE's width."""
     exact = [kind for kind in integer_products.KINDS if integer_products.is_exact(kind)]
-    if not exact:
-        return Check("whole numbers", True, "none is exact: they need AVX2, VNNI or AMX")
+    failed = [f"{kind} is not exact on this processor" for kind in integer_products.KINDS if kind not in exact]
     dtype = loading.default_dtype("cpu")
-    faster = integer_products.times_as_fast(exact[0], dtype)
-    detail = f"{' and '.join(exact)} exact, {exact[0]} {faster:.1f} x as fast as {str(dtype).removeprefix('torch.')}"
-    advice = f"encoder.quantize={exact[0]} is faster than none." if faster > 1.1 else ""
-    return Check("whole numbers", True, detail, advice)
+    name = str(dtype).removeprefix("torch.")
+    if not exact:
+        return Check("whole numbers", True, f"{', '.join(failed)}: quantize: auto takes {name} on the CPU")
+    faster = integer_products.times_as_fast(exact[0], dtype, {(2048, 2048): 1})
+    facts = [*failed, f"{exact[0]} is exact and {faster:.1f} x as fast as {name}"]
+    chosen = exact[0] if faster >= LEAST_GAIN else name
+    detail = f"{', '.join(facts)}: quantize: auto takes {chosen} on the CPU at OLMoE's width"
+    return Check("whole numbers", True, detail)
 
 
 def operators() -> Check:

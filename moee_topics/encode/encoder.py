@@ -132,6 +132,7 @@ class MoEEncoder:
         spec: what the vectors depend on.
         layout: how the documents of a forward pass lie: "packed" end to end without padding; "padded" on the right
             where a model does not keep packed documents apart; "alone", one at a time, where not even that is exact.
+        arithmetic: in what the weights are multiplied, and why: "it was named", or what ``quantize: auto`` measured.
         row_counts: how many tokens a packed row has, filler included.
         shortens: whether the last layer runs for the last token of each document alone where only these are read.
         tokens_per_batch: tokens in one forward pass.
@@ -141,6 +142,7 @@ class MoEEncoder:
 
     def __init__(self, model: Any, tokenizer: Any, spec: EncoderSpec, tokens_per_batch: int | None = None) -> None:
         self.model, self.tokenizer, self.spec = model, tokenizer, spec
+        self.arithmetic = str(getattr(model, "arithmetic", ""))
         self.routers = find_routers(model)
         self.layers = find_sources(model, spec.reading.hidden_states.block)
         self.prompted = self._tokenizers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,13 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.encode.prompts import PromptTokenizer, TokenCounts, get_prompt
-from moee_topics.encode.settings import KEY_OPTIONS, PROMPT_OPTIONS, UNTRAINED, EncoderSettings, averages
+from moee_topics.encode.settings import (
+    ARITHMETIC,
+    AUTO,
+    KEY_OPTIONS,
+    PROMPT_OPTIONS,
+    UNTRAINED,
+    EncoderSettings,
+    arithmetic_of_key,
+    averages,
+)
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, entry_of, key_of_reading
 from moee_topics.store import stored_keys
 
 if TYPE_CHECKING:
     from moee_topics.encode.encoder import MoEEncoder
     from moee_topics.encode.models import ModelCard
+
+logger = logging.getLogger(__name__)
 
 # Needs torch, or reads the files of a model: imported where it is used, so that a recipe loads without either.
 
@@ -42,8 +54,11 @@ class EncoderSource:
         trained: bool = True,
         keep_quantized: bool = False,
     ) -> None:
+        # What a control has lost is its training alone, so it is not measured whether that bears whole numbers.
         self.settings = settings if trained else replace(settings, quantize="none")
         self._require_routers, self._trained, self._keep_quantized = require_routers, trained, keep_quantized
+        self._asked: EncoderSettings | None = None  # what the settings were, where a store has settled them
+        self._measured: dict[EncoderSettings, dict[str, str]] = {}
         self._encoder: MoEEncoder | None = None
         self._loading = threading.Lock()  # two threads that both find no weights would load them twice
 
@@ -57,6 +72,7 @@ class EncoderSource:
 
         with self._loading:
             if self._encoder is None:
+                self._tell_what_is_kept()
                 self._encoder = MoEEncoder.from_settings(
                     self.settings,
                     require_routers=self._require_routers,
@@ -64,6 +80,18 @@ class EncoderSource:
                     keep_quantized=self._keep_quantized,
                 )
             return self._encoder
+
+    def _tell_what_is_kept(self) -> None:
+        """Says where a store has settled otherwise than this machine would have."""
+        if self._asked is None:
+            return
+        kept, own = self._arithmetic(self.settings), self._arithmetic(self._asked)
+        if kept != own:
+            logger.warning(
+                "The store holds vectors of %s in %s, and what it lacks is encoded alike; this machine would take %s. "
+                "To encode everything so: encoder.quantize=%s encoder.dtype=%s",
+                *(self.settings.model, " and ".join(kept.values()), " and ".join(own.values()), *own.values()),
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is as it was made here, and loads the weights there, as its neighbours do."""
@@ -80,6 +108,11 @@ class EncoderSource:
     def release(self) -> None:
         """Lets the weights go; the next call loads them again."""
         self._encoder = None
+
+    @property
+    def arithmetic(self) -> str:
+        """In what the encoder multiplies, and why; empty before it is loaded."""
+        return self._encoder.arithmetic if self._encoder is not None else ""
 
     @property
     def counts(self) -> TokenCounts:
@@ -102,32 +135,49 @@ class EncoderSource:
         """What the vectors depend on, from the loaded encoder."""
         return self().spec.key()
 
-    @cached_property
+    @property
     def expected(self) -> dict[str, Any]:
-        """The part of the key that follows from the settings and the files of the model.
+        """The part of the key that follows from the settings, the files of the model and, where these leave it open,
+        from what this machine computes fast.
 
         Raises:
             InputError: a layer does not exist.
         """
-        from moee_topics.encode.models import default_dtype, identity, quantized_as
+        return self._expected_everywhere | self._arithmetic(self.settings)
 
-        settings, config = self.settings, self._config
-        model, revision = identity(settings.model, settings.revision)
-        stored_as = quantized_as(config) if settings.quantize == "none" and self._trained else settings.quantize
+    @cached_property
+    def _expected_everywhere(self) -> dict[str, Any]:
+        """The same on every machine: without the arithmetic."""
+        settings = self.settings
         rerouted = list(settings.rerouted(self.depth))
         prompt = {} if settings.prompts else {"prompt": settings.template}
+        left_out = ("revision", *ARITHMETIC, "reroute", *PROMPT_OPTIONS)
         return (
-            {"model": model}
-            | {name: getattr(settings, name) for name in KEY_OPTIONS if name not in ("reroute", *PROMPT_OPTIONS)}
-            | {
-                "revision": revision if self._trained else UNTRAINED,
-                "quantize": stored_as,
-                "dtype": settings.dtype or str(default_dtype(settings.device)).removeprefix("torch."),
-            }
+            self._identity
+            | {name: getattr(settings, name) for name in KEY_OPTIONS if name not in left_out}
             | prompt
             | key_of_reading(settings.reading(self.depth))
             | ({"reroute": rerouted} if rerouted else {})
         )
+
+    @cached_property
+    def _identity(self) -> dict[str, str]:
+        from moee_topics.encode.models import identity
+
+        model, revision = identity(self.settings.model, self.settings.revision)
+        return {"model": model, "revision": revision if self._trained else UNTRAINED}
+
+    def _arithmetic(self, settings: EncoderSettings) -> dict[str, str]:
+        """How weights are held and multiplied with these settings, as a key says it."""
+        from moee_topics.encode.models import arithmetic_of, quantized_as
+
+        if settings not in self._measured:
+            chosen = arithmetic_of(settings)
+            stored_as = quantized_as(self._config) if self._trained else "none"
+            quantize = stored_as if chosen.quantize == "none" else chosen.quantize
+            values = quantize, str(chosen.dtype).removeprefix("torch.")
+            self._measured[settings] = dict(zip(ARITHMETIC, values, strict=True))
+        return self._measured[settings]
 
     @cached_property
     def depth(self) -> int:
@@ -145,10 +195,39 @@ class EncoderSource:
     @property
     def reading(self) -> Reading:
         """The views that are read, and which two of them the blocks of a document are."""
-        return Reading.of_key(self.expected)
+        return Reading.of_key(self._expected_everywhere)
+
+    def keep_to(self, root: Path) -> None:
+        """Takes the arithmetic in which the store ``root`` holds this model, where the settings leave it open.
+
+        So a corpus that was begun on another machine is gone on with, not begun anew. Of several that of this machine
+        comes first. One that changes vectors more, such as four bits, is taken only where this machine would choose it.
+        """
+        if self.settings.quantize != AUTO or self.is_loaded:
+            return
+        from moee_topics.encode.models import interchangeable
+
+        of_this_model = (key for key in stored_keys(root) if self._identity.items() <= key.items())
+        there = {tuple(key.get(name) for name in ARITHMETIC): key for key in of_this_model}
+        kinds = interchangeable(self._config)
+        known = [key for key in there.values() if key["quantize"] in kinds and key["dtype"] in self._open_dtypes]
+        if len(there) > 1 and (own := tuple(self._arithmetic(self.settings).values())) in there:
+            known = [there[own]]
+        if known:
+            self._asked = self.settings
+            quantize, dtype = arithmetic_of_key(known[0])
+            self.settings = replace(self.settings, quantize=quantize, dtype=dtype)
+
+    @property
+    def _open_dtypes(self) -> tuple[str, ...]:
+        return (self.settings.dtype,) if self.settings.dtype else ("bfloat16", "float32")
 
     def stored_key(self, root: Path) -> dict[str, Any] | None:
-        """The key under which this encoder has stored a view in the store ``root`` before; None if never."""
+        """The key under which this encoder has stored a view in the store ``root`` before; None if never.
+
+        From then on it keeps to the arithmetic of that store.
+        """
+        self.keep_to(root)
         reading = self.reading
         views, of_entry = key_of_reading(reading), {"view", "prompt"} if reading.prompts else {"view"}
         alike = {name: value for name, value in self.expected.items() if name not in views}

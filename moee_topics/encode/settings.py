@@ -34,6 +34,9 @@ Integer = Literal["w8a8", "w7a8"]
 """Weights and states in whole numbers, and so are their products."""
 
 Quantize = Literal["none", Kind, Integer]
+AUTO: Literal["auto"] = "auto"
+"""Stands for one of the others, which a machine chooses for a model (``models/arithmetic.py``)."""
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 POCKET = Path(__file__).parent / "models" / "pocket"
 """Folder of the small model that the package carries; its name everywhere is "pocket"."""
@@ -60,9 +63,11 @@ class EncoderSettings:
     Attributes:
         model: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
         revision: commit, branch or tag of a hub model.
-        quantize: "int8" or "nf4" keep linear and expert weights in 8 or 4 bits. "w8a8" also multiplies whole numbers of
-            8 bits, two to four times as fast on a CPU with VNNI or AMX; "w7a8", weights in 7 bits, runs on any with
-            AVX2. `moee-topics doctor` says what is exact and fast here.
+        quantize: "none" keeps what the files hold. "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
+            "w8a8" also multiplies whole numbers of 8 bits, two to four times as fast on a CPU with VNNI or AMX; "w7a8",
+            weights in 7 bits, runs on any with AVX2. "auto" takes these on a CPU where they are exact, faster for the
+            shapes of the model and true to it (cosine 0.999), "nf4" on a GPU that 16 bits do not fit, else "none"; of a
+            model that the store knows already it takes what it finds there. `moee-topics doctor` says what there is.
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a
@@ -97,7 +102,7 @@ class EncoderSettings:
 
     model: str = "pocket"
     revision: str | None = None
-    quantize: Quantize = "none"
+    quantize: Quantize | Literal["auto"] = AUTO
     dtype: Dtype | None = None
     device: str | None = None
     # Left out, these two follow from the model: nobody but __post_init__ ever sees the None.
@@ -230,7 +235,7 @@ class EncoderOptions(TypedDict, total=False):
     """
 
     revision: str | None
-    quantize: Quantize | None
+    quantize: Quantize | Literal["auto"] | None
     dtype: Dtype | torch.dtype | None
     device: str | torch.device | None
     prompt: str | None
@@ -258,10 +263,19 @@ EXCLUSIVE = {"encoder.prompt": "encoder.prompts", "encoder.prompts": "encoder.pr
 PROMPT_OPTIONS = ("prompt", "prompts", "combine_prompts")
 """Options that say in what a text is read; a key names one template, or several and how they are combined."""
 
+ARITHMETIC = ("quantize", "dtype")
+"""Options that say in what a model is computed; left open, each machine chooses, and a key says what was taken."""
+
 KEY_OPTIONS = tuple(
     field.name for field in fields(EncoderSettings) if field.name not in ("model", *NOT_IN_VECTORS, *VIEW_OPTIONS)
 )
 """Options that vectors depend on, by the names that they have in the key of a store too."""
+
+
+def arithmetic_of_key(key: Mapping[str, Any]) -> tuple[Quantize, Dtype | None]:
+    """The options ``quantize`` and ``dtype`` that give vectors as those of a store's key."""
+    quantize = key["quantize"] if key.get("quantize") in get_args(Quantize) else "none"
+    return cast(Quantize, quantize), key.get("dtype")
 
 
 def options_of(key: Mapping[str, Any]) -> EncoderOptions:

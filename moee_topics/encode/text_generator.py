@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from moee_topics.encode.models import ONE_AT_A_TIME, default_dtype, identity, load_config, load_model, load_tokenizer
-from moee_topics.encode.settings import EncoderSettings
+from moee_topics.encode.settings import AUTO, EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
 
@@ -21,7 +22,9 @@ class TextGenerator:
     """
 
     def __init__(self, settings: EncoderSettings, most_tokens: int) -> None:
-        self.settings, self.most_tokens = settings, most_tokens
+        # Which arithmetic is fast was measured for many tokens at once, and here they come one by one.
+        self.settings = replace(settings, quantize="none") if settings.quantize == AUTO else settings
+        self.most_tokens = most_tokens
 
     @cached_property
     def identity(self) -> dict[str, Any]:

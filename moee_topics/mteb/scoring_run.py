@@ -91,10 +91,11 @@ def embedder_of(recipe: ScoreRecipe, root: Path) -> Embedder:
 def embedders_of(recipe: ScoreRecipe, root: Path) -> Callable[[str], Embedder]:
     """Stored embeddings under any prompt; the weights are loaded once for all of them."""
     base = EncoderSource(replace(recipe.encoder, prompt="none", prompts=None))
+    base.keep_to(root)
 
     def embedder(prompt: str) -> Embedder:
         template = get_prompt(prompt).template
-        encoder = EncoderSource(replace(recipe.encoder, prompt=prompt, prompts=None))
+        encoder = EncoderSource(replace(base.settings, prompt=prompt, prompts=None))
         key = encoder.stored_key(root) or {**base.key(), "prompt": template}
         return Embedder(lambda: base().with_prompt(template), root, key=key)
 

@@ -74,7 +74,9 @@ class EmbedStage(Stage):
             raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
         encoded = encode_corpus(work)
         line = f"{encoded.encoded:,} documents encoded, {encoded.survey.unique - encoded.encoded:,} were stored"
-        return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded})
+        # Known by who has loaded the model: of a corpus that was stored before, its first run says it.
+        arithmetic = {"arithmetic": work.encoder.arithmetic} if work.encoder.arithmetic else {}
+        return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded, **arithmetic})
 
 
 def embed(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moee_topics.corpus import Document, Survey
 from moee_topics.distributed import Fleet
-from moee_topics.encode import TokenCounts, weights_are_here
+from moee_topics.encode import TokenCounts, arithmetic_of_key, weights_are_here
 from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
@@ -189,7 +189,7 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
     """What can be said before anything is loaded."""
     encoder, survey, fusion = work.encoder, work.survey, work.recipe.fusion
     counts = sum((encoder.count([document.text]) for document in sample), TokenCounts())
-    card, quantize = encoder.card, encoder.settings.quantize
+    card, (quantize, _) = encoder.card, arithmetic_of_key(encoder.expected)
     if quantize not in card.memory:
         raise ModelError(f"{card.name!r} ({card.family}) cannot be quantized to {quantize}. Use encoder.quantize=none.")
     width = fusion.dimensions(encoder.states_size, card.layers * card.experts)

@@ -104,7 +104,8 @@ def encoder_facts(work: Workspace) -> dict[str, Any]:
     asked: dict[str, Any] = {"source": settings.model, "prompt": settings.prompt, "template": settings.template}
     if settings.prompts:
         asked = {"source": settings.model, "prompts": list(settings.prompts), "templates": list(settings.templates)}
-    return {**dict(sorted(key.items())), **asked, **work.encoder.facts()}
+    chosen = {"arithmetic": work.ledger.facts("embed").get("arithmetic")}
+    return {**dict(sorted(key.items())), **chosen, **asked, **work.encoder.facts()}
 
 
 def versions() -> dict[str, str]:

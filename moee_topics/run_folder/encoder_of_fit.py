@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from moee_topics.encode import EncoderSettings, EncoderSource
+from moee_topics.encode import AUTO, EncoderSettings, EncoderSource, arithmetic_of_key
 from moee_topics.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ def load_fitted_encoder(run: RunFolder, device: str | None = None) -> EncoderSou
 def fitted_encoder(run: RunFolder, device: str | None = None) -> EncoderSettings:
     """The encoder of a run as it was asked for, on another device if one is named."""
     saved = run.encoder
-    # The dtype may not be another one: vectors of other precision would be other vectors.
+    # Neither may be chosen anew on this machine: vectors of other precision would be other vectors.
     options = {**saved["options"], "dtype": saved["key"].get("dtype")}
+    if options.get("quantize") == AUTO:
+        options["quantize"] = arithmetic_of_key(saved["key"])[0]
     return EncoderSettings.checked(**{**options, "device": device or options.get("device")})
 
 

@@ -1,3 +1,5 @@
+from .arithmetic import Arithmetic as Arithmetic
+from .arithmetic import interchangeable as interchangeable
 from .attention import PACKED as PACKED
 from .attention import Kept as Kept
 from .attention import packed_segments as packed_segments
@@ -19,6 +21,7 @@ from .experts import row_counts_of as row_counts_of
 from .experts import weight_names as weight_names
 from .families import Family as Family
 from .loading import ONE_AT_A_TIME as ONE_AT_A_TIME
+from .loading import arithmetic_of as arithmetic_of
 from .loading import checkpoint_errors as checkpoint_errors
 from .loading import default_dtype as default_dtype
 from .loading import device_of as device_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,12 +157,11 @@ class QuantizedLinear(nn.Module):
 
     quantized_kind: Kind
 
-    def __init__(self, plain: nn.Linear, kind: Kind) -> None:
+    def __init__(self, plain: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = plain.in_features, plain.out_features
         self.bias = plain.bias
         self.weight = plain.weight
-        hold_quantized(self, ["weight"], kind)
 
     def forward(self, states: Tensor) -> Tensor:
         """Of (..., in) the product (..., out)."""
@@ -187,6 +186,65 @@ def hold_quantized(module: Any, names: list[str], kind: Kind | Integer) -> None:
     module.quantized_shapes, module.quantized_kind = shapes, kind
 
 
+def quantized_modules(model: PreTrainedModel, kind: Kind | Integer) -> Iterator[tuple[Any, list[str]]]:
+    """The modules of a model whose weights are to be held in few bits, and the names of these.
+
+    Linear layers are replaced as they are reached by such as read few bits.
+
+    Raises:
+        ModelError: the experts cannot be held so.
+    """
+    layers = [layer for _, layer in experts.experts_modules(model)]
+    for name, module in model.named_modules():
+        # Experts that are neither linear layers nor replaceable would stay in 16 bits without a word.
+        if module not in layers and any(_is_stacked(module, part) for part in module.parameters(recurse=False)):
+            raise ModelError(
+                f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
+                f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
+                "Use quantize: none."
+            )
+        if module in layers and integer_products.is_integer(kind) and (module.is_transposed or module.has_bias):
+            raise ModelError(
+                f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts are "
+                "stored transposed or have a bias. Use quantize: int8."
+            )
+    for layer in layers:
+        yield layer, list(experts.weight_names(layer))
+    for name, plain in _linear_layers(model):
+        if not integer_products.is_integer(kind) and not bitsandbytes_blocks.quantizable(plain.weight.shape):
+            continue  # some gates are no whole number of blocks
+        linear = (IntegerLinear if integer_products.is_integer(kind) else QuantizedLinear)(plain)
+        model.set_submodule(name, linear)
+        yield linear, ["weight"]
+
+
+def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
+    """Those that may be rounded: a rounded router would send tokens elsewhere, which costs more than its bytes save."""
+    kept = {part for router in _routers(model) for part in router.modules()} | {model.get_output_embeddings()}
+    in_fp32 = {*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])}
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and module not in kept and not in_fp32 & set(name.split("."))
+    ]
+
+
+def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
+    """Rounds the weights of a model in memory, one module after the other: as it would be, had it been loaded so.
+
+    Raises:
+        ModelError: the experts cannot be held so, or no kernel here multiplies a weight of this shape exactly.
+    """
+    for module, names in quantized_modules(model, kind):
+        weights = {name: getattr(module, name).data for name in names}
+        hold_quantized(module, names, kind)
+        integer_products.round_weights(module, weights, kind)
+        del weights
+        memory.give_back()
+    model.config.quantization_config = BlockwiseConfig(kind)
+    experts.use(model)
+
+
 @register_quantizer(METHOD)
 class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     """Quantizes while loading; see ``transformers.quantizers.HfQuantizer`` for when each method is called."""
@@ -207,34 +265,8 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
         kind = self.quantization_config.kind
-        layers = [layer for _, layer in experts.experts_modules(model)]
-        for name, module in model.named_modules():
-            # Experts that are neither linear layers nor replaceable would stay in 16 bits without a word.
-            if module not in layers and any(_is_stacked(module, part) for part in module.parameters(recurse=False)):
-                raise ModelError(
-                    f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
-                    f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
-                    "Use quantize: none."
-                )
-            if module in layers and kind in integer_products.KINDS and (module.is_transposed or module.has_bias):
-                raise ModelError(
-                    f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts are "
-                    "stored transposed or have a bias. Use quantize: int8."
-                )
-        for layer in layers:
-            hold_quantized(layer, list(experts.weight_names(layer)), kind)
-        # A rounded router would send tokens to other experts, which costs more than its few bytes save.
-        plain = {part for router in _routers(model) for part in router.modules()} | {model.get_output_embeddings()}
-        in_fp32 = {*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])}
-        for name, module in list(model.named_modules()):
-            if type(module) is not nn.Linear or module in plain or in_fp32 & set(name.split(".")):
-                continue
-            if kind in integer_products.KINDS:
-                linear = IntegerLinear(module)
-                hold_quantized(linear, ["weight"], kind)
-                model.set_submodule(name, linear)
-            elif bitsandbytes_blocks.quantizable(module.weight.shape):  # some gates are no whole number of blocks
-                model.set_submodule(name, QuantizedLinear(module, kind))
+        for module, names in quantized_modules(model, kind):
+            hold_quantized(module, names, kind)
         experts.use(model)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -21,10 +24,11 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from moee_topics.defaults import SEED
 from moee_topics.encode.models import (
+    arithmetic,
     attention,
     bitsandbytes_quantizer,
     checkpoint,
@@ -35,15 +39,21 @@ from moee_topics.encode.models import (
     memory,
     small_operators,
 )
+from moee_topics.encode.models.arithmetic import Arithmetic
 from moee_topics.encode.models.families import UNSUPPORTED
-from moee_topics.encode.settings import POCKET, EncoderSettings, resolve
+from moee_topics.encode.settings import AUTO, POCKET, EncoderSettings, Integer, Quantize, resolve
 from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import full_disk
+
+logger = logging.getLogger(__name__)
 
 # transformers 5.23 sets torch's default dtype for the whole process while it loads, and a hook on a module sees every
 # thread that calls it. A forward pass on a CPU takes all cores as it is; several GPUs are for several processes.
 ONE_AT_A_TIME = threading.RLock()
 """Held by whoever loads or runs a model, whichever model it is."""
+
+PROBED = (4, 64)
+"""Sequences, and tokens of each, whose states are compared in two arithmetics."""
 
 # Layers are made one by one, before a weight is read: a wrong number would take hours. The deepest known have 126.
 MOST_LAYERS = 2000
@@ -74,9 +84,30 @@ def load_model(
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
     attention.register()
-    dtype = getattr(torch, settings.dtype) if settings.dtype else default_dtype(str(place))
     with checkpoint_errors(name):
-        _check_size(loader, config, Path(resolve(name)))
+        shape = _shape(loader, config)
+        _check_size(shape, Path(resolve(name)))
+    if with_head or not trained:  # what is chosen is for many tokens at once, and true to what training has left
+        settings = replace(settings, quantize=_named(settings).quantize)
+    chosen = _named(settings)
+    if settings.quantize == AUTO:
+        chosen = arithmetic.choose(config, shape, place, _dtype_of(settings))
+        logger.info("%s is read in %s", name, chosen)
+    if settings.quantize == AUTO and integer_products.is_integer(chosen.quantize):
+        model, chosen = _in_whole_numbers(loader, settings, shape, chosen)
+    else:
+        model = _prepared(loader, replace(settings, quantize=chosen.quantize), config, trained, with_head)
+    model.arithmetic = chosen
+    tokenizer = load_tokenizer(name, revision=settings.revision)
+    memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
+    return model, tokenizer
+
+
+def _prepared(
+    loader: Any, settings: EncoderSettings, config: Any, trained: bool = True, with_head: bool = False
+) -> PreTrainedModel:
+    """A model in its place, with our forward of its experts on a CPU."""
+    name, place, dtype = settings.model, device_of(settings.device), _dtype_of(settings)
     model = _with_weights(loader, settings, config, dtype) if trained else _at_random(loader, name, config, dtype)
     model = model if loader is AutoModel or with_head else model.get_decoder()
     if not int4_checkpoint.is_compact(config):  # whose weights were expanded, each into memory of its own
@@ -89,15 +120,72 @@ def load_model(
     small_operators.use(model, dtype)
     if place.type == "cpu":
         memory.keep_for_next_pass()
-    tokenizer = load_tokenizer(name, revision=settings.revision)
-    memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
-    return model, tokenizer
+    return model
+
+
+def _in_whole_numbers(
+    loader: Any, settings: EncoderSettings, shape: Any, chosen: Arithmetic
+) -> tuple[PreTrainedModel, Arithmetic]:
+    """A model in the whole numbers that were chosen by its shapes, unless its states are others than in 16 bits."""
+    kind, dtype = cast(Integer, chosen.quantize), str(chosen.dtype).removeprefix("torch.")
+
+    def loaded(quantize: Quantize) -> PreTrainedModel:
+        # Read anew, since what is made of a model is noted in its configuration.
+        config = load_config(settings.model, revision=settings.revision)
+        return _prepared(loader, replace(settings, quantize=quantize), config)
+
+    if not arithmetic.fits(shape, chosen.dtype):
+        unseen = f"{chosen.why}; not compared with {dtype}, which finds no room in memory"
+        return loaded(kind), replace(chosen, why=unseen)
+    model = loaded("none")
+    before = _probe(model)
+    bitsandbytes_quantizer.to_whole_numbers(model, kind)
+    cosine = float(torch.cosine_similarity(before, _probe(model), dim=-1).mean())
+    if cosine >= arithmetic.LEAST_COSINE:
+        return model, replace(chosen, why=f"{chosen.why}, and its states have a cosine of {cosine:.4f}")
+    del model  # before the other one is in memory
+    memory.give_back()
+    why = f"in {kind} its states have a cosine of {cosine:.4f} alone, less than {arithmetic.LEAST_COSINE}"
+    logger.warning("%s is read in %s: %s", settings.model, dtype, why)
+    return loaded("none"), Arithmetic("none", chosen.dtype, why)
+
+
+@torch.inference_mode()
+def _probe(model: PreTrainedModel) -> Tensor:
+    """The last states of some sequences of any tokens, (T, D) in float32."""
+    tokens = model.get_input_embeddings().num_embeddings
+    ids = torch.randint(tokens, PROBED, generator=torch.Generator().manual_seed(SEED))
+    states: Tensor = model(ids.to(model.device), use_cache=False).last_hidden_state
+    return states.flatten(0, 1).float()
+
+
+def arithmetic_of(settings: EncoderSettings) -> Arithmetic:
+    """What a model would be read in here, from its configuration and without its weights.
+
+    Raises:
+        ModelError: the model is missing or not supported.
+    """
+    if settings.quantize != AUTO:
+        return _named(settings)
+    config = load_config(settings.model, revision=settings.revision)
+    with checkpoint_errors(settings.model):
+        shape = _shape(loader_of(config), config)
+    return arithmetic.choose(config, shape, device_of(settings.device), _dtype_of(settings))
+
+
+def _named(settings: EncoderSettings) -> Arithmetic:
+    """What was asked for; 16 or 32 bits where nothing was, and nothing is to be chosen."""
+    return Arithmetic("none" if settings.quantize == AUTO else settings.quantize, _dtype_of(settings), "it was named")
+
+
+def _dtype_of(settings: EncoderSettings) -> torch.dtype:
+    return getattr(torch, settings.dtype) if settings.dtype else default_dtype(settings.device)
 
 
 def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:
     """The model of a configuration with the weights of its files, none of which is missing."""
     name = settings.model
-    quantizer = bitsandbytes_quantizer.quantization_config(config, settings.quantize, name)
+    quantizer = bitsandbytes_quantizer.quantization_config(config, _named(settings).quantize, name)
     packed = int4_checkpoint.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
@@ -130,14 +218,19 @@ def _at_random(loader: Any, name: str, config: Any, dtype: torch.dtype) -> Any:
         return loader.from_config(config, dtype=dtype)
 
 
-def _check_size(loader: Any, config: Any, folder: Path) -> None:
+def _shape(loader: Any, config: Any) -> PreTrainedModel:
+    """The model of a configuration without any weight."""
+    with torch.device("meta"), quiet():
+        model = loader.from_config(copy.deepcopy(config), dtype=torch.bfloat16)
+    return model if loader is AutoModel else model.get_decoder()
+
+
+def _check_size(shape: PreTrainedModel, folder: Path) -> None:
     """Refuses a configuration of far more numbers than the files hold: transformers would make them all, at random."""
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
     if not stored:
         return  # a name of the hub, or the error about a folder without weights
-    with torch.device("meta"), quiet():
-        model = loader.from_config(copy.deepcopy(config), dtype=torch.bfloat16)
-    numbers = sum(weight.numel() for weight in model.parameters())
+    numbers = sum(weight.numel() for weight in shape.parameters())
     if numbers > 8 * stored:  # four bits are two numbers a byte
         raise ModelError(
             f"config.json in {folder} is of a model of {numbers:,} numbers, and its weights are {stored:,} bytes: "
@@ -245,15 +338,15 @@ def loader_of(config: Any) -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bar and no load report from transformers: the missing language-model head is meant to be missing."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 AGAIN = "What was fetched is kept: run the same command again."

@@ -204,7 +204,7 @@ def _load_mixture(source: str | Path) -> tuple[PreTrainedModel, Any]:
     Raises:
         ModelError: it is missing, or is no mixture that was carved.
     """
-    model, tokenizer = load_model(EncoderSettings(str(source), dtype="float32", device="cpu"))
+    model, tokenizer = load_model(EncoderSettings(str(source), quantize="none", dtype="float32", device="cpu"))
     if not isinstance(model, Glm4MoeModel):
         raise ModelError(
             f"{source} is a {type(model).__name__}, and what is taught is a mixture that `moee-topics models carve` "

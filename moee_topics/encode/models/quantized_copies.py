@@ -12,7 +12,7 @@ from moee_topics import __version__
 from moee_topics.encode.models.bitsandbytes_quantizer import save_quantized, stored_kind
 from moee_topics.encode.models.checkpoint import identity
 from moee_topics.encode.models.integer_products import is_integer
-from moee_topics.encode.models.loading import default_dtype, load_config, load_model
+from moee_topics.encode.models.loading import arithmetic_of, default_dtype, load_config, load_model
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.store import writing_alone
 
@@ -30,16 +30,17 @@ def quantized_copy(settings: EncoderSettings) -> EncoderSettings:
         ResourceError: there is no room for the copy.
     """
     config = load_config(settings.model, revision=settings.revision)
+    kind = arithmetic_of(settings).quantize
     # Whole numbers are laid out for a processor, and not saved.
-    if settings.quantize == "none" or is_integer(settings.quantize) or stored_kind(config) == settings.quantize:
+    if kind == "none" or is_integer(kind) or stored_kind(config) == kind:
         return settings
     dtype = settings.dtype or str(default_dtype(settings.device)).removeprefix("torch.")
-    facts = [*identity(settings.model, settings.revision), settings.quantize, dtype, __version__]
+    facts = [*identity(settings.model, settings.revision), kind, dtype, __version__]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moee-topics"
     copy = cache / hashlib.blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
     if not copy.is_dir():
         with writing_alone(cache, seconds=_PATIENCE_SECONDS):
             if not copy.is_dir():
-                model, tokenizer = load_model(settings)
+                model, tokenizer = load_model(replace(settings, quantize=kind))
                 save_quantized(model, copy, tokenizer)
-    return replace(settings, model=str(copy), revision=None)
+    return replace(settings, quantize=kind, model=str(copy), revision=None)
