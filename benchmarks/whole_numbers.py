@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
     slow = os.environ.get("ONEDNN_MAX_CPU_ISA", "") in ("AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2")
     dtype = torch.float32 if slow else loading.default_dtype("cpu")
     layers = {"plain": layer_of(dtype), "whole": layer_of(torch.float32)}
-    in_whole_numbers(layers["whole"], kind)
+    bitsandbytes_quantizer.round_weights(layers["whole"], [*experts.weight_names(layers["whole"])], kind)
     facts: dict[str, Any] = {"device": torch.cpu.get_capabilities().get("cpu_name", ""), "torch": torch.__version__}
     facts |= {"threads": torch.get_num_threads(), "kind": kind, "dtype": str(dtype), "rows": {}}
     for rows in ROWS:
@@ -69,17 +69,6 @@ def layer_of(dtype: torch.dtype) -> OlmoeExperts:
     for weight in layer.parameters():
         weight.data.normal_(std=0.02)
     return layer.to(dtype)
-
-
-def in_whole_numbers(layer: Any, kind: Any) -> None:
-    """Rounds and packs the weights of a layer."""
-    names = list(experts.weight_names(layer))
-    codes = {name: integer_products.quantize(getattr(layer, name).data, kind) for name in names}
-    bitsandbytes_quantizer.hold_quantized(layer, names, kind)
-    for name, parts in codes.items():
-        for ending, tensor in parts.items():
-            getattr(layer, name + ending).data = tensor
-    integer_products.pack(layer)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,14 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading, small_operators
-from moee_topics.encode.models.arithmetic import LEAST_GAIN
+from moee_topics.encode.models.arithmetic import LEAST_GAIN, Products, times_as_fast
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
 FLAGS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "neon", "bf16", "sve")
 """What matters of what a processor can do, in torch's names."""
+OLMOE = Products({(2048, 2048): 4}, {(2048, 1024): 8})
+"""What a token of OLMoE-1B-7B goes through in each layer."""
 
 
 def machine_checks() -> list[Check]:
@@ -66,7 +68,7 @@ def whole_numbers() -> Check:
     name = str(dtype).removeprefix("torch.")
     if not exact:
         return Check("whole numbers", True, f"{', '.join(failed)}: quantize: auto takes {name} on the CPU")
-    faster = integer_products.times_as_fast(exact[0], dtype, {(2048, 2048): 1})
+    faster = times_as_fast(exact[0], dtype, OLMOE)
     facts = [*failed, f"{exact[0]} is exact and {faster:.1f} x as fast as {name}"]
     chosen = exact[0] if faster >= LEAST_GAIN else name
     detail = f"{', '.join(facts)}: quantize: auto takes {chosen} on the CPU at OLMoE's width"

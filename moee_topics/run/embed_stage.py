@@ -10,7 +10,7 @@ from pathlib import Path
 from moee_topics.corpus import Document, Survey
 from moee_topics.distributed import WHOLE, RayCrew, RaySettings, Share
 from moee_topics.embed import DOCUMENTS_PER_SHARD
-from moee_topics.encode import TokenCounts, entry_keys
+from moee_topics.encode import TokenCounts, arithmetic_of_key, entry_keys
 from moee_topics.errors import InputError, StoreError
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -73,7 +73,11 @@ class EmbedStage(Stage):
                 what = f"The store {work.store} holds nothing encoded like this ({nearest_key(work) or key}). Encode"
             raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
         encoded = encode_corpus(work)
-        line = f"{encoded.encoded:,} documents encoded, {encoded.survey.unique - encoded.encoded:,} were stored"
+        kind, _ = arithmetic_of_key(work.embedder.key)
+        few_bits = f" in {kind}" if kind != "none" and encoded.encoded else ""
+        line = (
+            f"{encoded.encoded:,} documents encoded{few_bits}, {encoded.survey.unique - encoded.encoded:,} were stored"
+        )
         # Known by who has loaded the model: of a corpus that was stored before, its first run says it.
         arithmetic = {"arithmetic": work.encoder.arithmetic} if work.encoder.arithmetic else {}
         return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded, **arithmetic})

@@ -122,3 +122,34 @@ def test_a_control_has_the_shape_of_a_model_weights_at_random_and_a_key_of_its_o
     control.release()
     assert not control.is_loaded
     np.testing.assert_array_equal(control().encode(TEXTS).hidden_states, found.hidden_states)
+
+
+def test_what_a_store_was_begun_in_is_gone_on_with(
+    tiny_olmoe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def source(**options: Any) -> EncoderSource:
+        return EncoderSource(EncoderSettings.checked(tiny_olmoe, max_tokens=64, device="cpu", **options))
+
+    own = source().expected["dtype"]
+    other = "float32" if own == "bfloat16" else "bfloat16"
+    for store, options in ((tmp_path / "other", {"dtype": other}), (tmp_path / "nf4", {"quantize": "nf4"})):
+        Embedder(source(**options), store).ensure_texts(TEXTS)  # a store of another machine
+    kept = source()
+    assert kept.stored_key(tmp_path / "other") == source(dtype=other).key() and not caplog.text
+    assert kept().spec.dtype == other
+    assert f"in none and {other}, and what it lacks is encoded alike; this machine would take none and {own}" in (
+        caplog.text
+    )
+    named = source(quantize="none")
+    assert named.stored_key(tmp_path / "other") is None and named.expected["dtype"] == own
+    assert source().stored_key(tmp_path / "nf4") is None, "four bits are other vectors"
+    Embedder(source(quantize="none"), tmp_path / "other").ensure_texts(TEXTS)
+    assert source().stored_key(tmp_path / "other") == named.key(), "of two this machine's own"
+
+
+def test_another_prompt_keeps_to_the_arithmetic_of_its_store(tiny_olmoe: Path, tmp_path: Path) -> None:
+    first = EncoderSettings.checked(tiny_olmoe, max_tokens=64, device="cpu", dtype="float32", quantize="none")
+    Embedder(EncoderSource(first), tmp_path).ensure_texts(TEXTS)
+    source = EncoderSource(EncoderSettings.checked(tiny_olmoe, max_tokens=64, device="cpu", prompt="tone"))
+    assert source.stored_key(tmp_path) is None
+    assert (source.settings.quantize, source.settings.dtype) == ("none", "float32")

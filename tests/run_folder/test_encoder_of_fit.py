@@ -21,3 +21,8 @@ def test_another_model_is_refused_by_what_differs(searched: RunFolder) -> None:
     check_same_encoder("tiny", key, dict(key))
     with pytest.raises(ModelError, match=r"not the one this run was encoded with: revision, new differ"):
         check_same_encoder("tiny", key, {**key, "revision": "other", "new": 1})
+
+
+def test_what_was_chosen_is_not_chosen_again(searched: RunFolder) -> None:
+    assert searched.encoder["options"]["quantize"] == "auto"
+    assert fitted_encoder(searched).quantize == searched.encoder["key"]["quantize"]

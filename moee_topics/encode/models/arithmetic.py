@@ -7,14 +7,19 @@ both (``EncoderSource``).
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import psutil
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import OlmoeConfig, PreTrainedModel
+from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
 from moee_topics.encode.models import bitsandbytes_blocks, bitsandbytes_quantizer, experts, integer_products
 from moee_topics.encode.models.checkpoint import quantized_as
@@ -24,6 +29,9 @@ from moee_topics.errors import ModelError
 
 LEAST_WIDTH = 1024
 """Numbers of a token below which rounding takes longer than it saves: at 576 twice as long (benchmarks/LOG.md)."""
+
+TIMED_ROWS, TIMED_SIZE, TIMED_ROUNDS = 256, 2048, 5
+"""How a layer is timed: the rows that an expert of OLMoE has of 2,048 tokens; larger ones are more of the same."""
 
 LEAST_GAIN = 1.1
 LEAST_COSINE = 0.999
@@ -103,31 +111,102 @@ def _on_cpu(config: Any, shape: PreTrainedModel, dtype: torch.dtype) -> Arithmet
         return Arithmetic("none", dtype, str(error))
     failed = ""
     for kind in integer_products.KINDS:
-        if not all(integer_products.is_exact(kind, *matrix) for matrix in products):
+        if not all(integer_products.is_exact(kind, *matrix) for matrix in products.matrices):
             failed += f"{kind} is not exact on this processor; "
             continue
-        faster = integer_products.times_as_fast(kind, dtype, products)
+        faster = times_as_fast(kind, dtype, products)
         beside = f"{failed}{kind} is {faster:.1f} x as fast as {_name(dtype)}"
         return Arithmetic(kind if faster >= LEAST_GAIN else "none", dtype, beside)
     return Arithmetic("none", dtype, failed.removesuffix("; "))
 
 
-def products_of(config: Any, shape: PreTrainedModel) -> Mapping[tuple[int, int], float]:
-    """(outputs, inputs) of the products of a model that can be in whole numbers -> how many a token goes through.
+class Products(NamedTuple):
+    """The products of a model that can be in whole numbers.
+
+    Attributes:
+        linear: (outputs, inputs) of a linear layer -> how many a token goes through.
+        experts: (hidden size, inner size) of an expert -> the same.
+    """
+
+    linear: Mapping[tuple[int, int], int]
+    experts: Mapping[tuple[int, int], int]
+
+    @property
+    def matrices(self) -> set[tuple[int, int]]:
+        """The shapes of their weights."""
+        up = {(part * inner, hidden) for hidden, inner in self.experts for part in (1, 2)}
+        return {*self.linear, *self.experts, *up}
+
+
+def products_of(config: Any, shape: PreTrainedModel) -> Products:
+    """Counts the products of a model.
 
     Raises:
-        ModelError: its experts cannot be held so.
+        ModelError: its experts cannot be held in whole numbers.
     """
-    products: Counter[tuple[int, int]] = Counter()
+    linear, of_experts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     k = getattr(config.get_text_config(), "num_experts_per_tok", None) or 1
-    kind: Integer = "w8a8"
-    for module, names in bitsandbytes_quantizer.quantized_modules(shape, kind):
-        for weight in (getattr(module, name) for name in names):
-            is_stacked = weight.dim() == 3
-            products[tuple(weight.shape[-2:])] += min(k, len(weight)) if is_stacked else 1
+    for module, names in bitsandbytes_quantizer.quantized_modules(shape, "w8a8"):
+        weight = getattr(module, names[-1])
+        counted, times = (linear, 1) if weight.dim() == 2 else (of_experts, min(k, len(weight)))
+        counted[tuple(weight.shape[-2:])] += times
     if any(experts.is_mostly_active(module, k) for _, module in experts.experts_modules(shape)):
         raise ModelError("most of its experts take every token, which one product with all of them does best")
-    return products
+    return Products(linear, of_experts)
+
+
+def times_as_fast(kind: Integer, dtype: torch.dtype, products: Products) -> float:
+    """How much less time products take in whole numbers than in a floating type, by the best of a few rounds."""
+    threads = torch.get_num_threads()
+    seconds = [(_seconds(_linear, kind, dtype, *shape, threads), count) for shape, count in products.linear.items()]
+    seconds += [(_seconds(_experts, kind, dtype, *shape, threads), count) for shape, count in products.experts.items()]
+    plain, whole = (sum(count * each[place] for each, count in seconds) for place in (0, 1))
+    return plain / whole
+
+
+Layer = Callable[[Tensor], Tensor]
+
+
+@cache
+def _seconds(
+    made: Callable[..., tuple[Layer, Layer]], kind: Integer, dtype: torch.dtype, one: int, other: int, threads: int
+) -> tuple[float, float]:
+    """What a layer of two dimensions takes in a floating type, and in whole numbers, beyond ``TIMED_SIZE`` reckoned."""
+    scale = max(1.0, one / TIMED_SIZE) * max(1.0, other / TIMED_SIZE)
+    one, other = min(one, TIMED_SIZE), min(other, TIMED_SIZE)
+    plain, whole = made(kind, dtype, one, other)
+    states, best = torch.randn(TIMED_ROWS, one if made is _experts else other).to(dtype), dict[Layer, float]()
+    # Of one thread its own time, whatever runs beside; of several the clock, since they also count while they wait.
+    clock = time.process_time if threads == 1 else time.perf_counter
+    with torch.inference_mode():
+        for layer in [plain, whole] * TIMED_ROUNDS:  # in turn, since other work may begin beside
+            start = clock()
+            layer(states)
+            best[layer] = min(best.get(layer, math.inf), clock() - start)
+    return scale * best[plain], scale * best[whole]
+
+
+def _linear(kind: Integer, dtype: torch.dtype, outputs: int, inputs: int) -> tuple[Layer, Layer]:
+    plain = nn.Linear(inputs, outputs, bias=False, dtype=dtype)
+    whole = integer_products.IntegerLinear(plain)
+    bitsandbytes_quantizer.round_weights(whole, ["weight"], kind)
+    return plain, whole
+
+
+def _experts(kind: Integer, dtype: torch.dtype, hidden: int, inner: int) -> tuple[Layer, Layer]:
+    """A layer of three experts that sends all to the first; so many that it goes through them one by one."""
+    config = OlmoeConfig(hidden_size=hidden, intermediate_size=inner, num_experts=3, num_experts_per_tok=1)
+    plain, whole = (OlmoeExperts(config).to(dtype) for _ in range(2))
+    with torch.no_grad():
+        for weight in [*plain.parameters(), *whole.parameters()]:
+            weight.normal_(std=0.02)
+    bitsandbytes_quantizer.round_weights(whole, [*experts.weight_names(whole)], kind)
+    routing = torch.zeros(TIMED_ROWS, 1, dtype=torch.long), torch.ones(TIMED_ROWS, 1)
+    return tuple(partial(_through, layer, *routing) for layer in (plain, whole))  # type: ignore[return-value]
+
+
+def _through(layer: nn.Module, top_k_index: Tensor, top_k_weights: Tensor, states: Tensor) -> Tensor:
+    return experts.experts_forward(layer, states, top_k_index, top_k_weights)
 
 
 def fits(shape: PreTrainedModel, dtype: torch.dtype) -> bool:

@@ -229,6 +229,20 @@ def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
     ]
 
 
+def round_weights(module: Any, names: list[str], kind: Integer) -> None:
+    """Rounds weights that a module has to whole numbers, and packs them in their place.
+
+    Raises:
+        ModelError: no kernel here multiplies a weight of this shape exactly.
+    """
+    weights = {name: getattr(module, name).data for name in names}
+    hold_quantized(module, names, kind)
+    for name, weight in weights.items():
+        for ending, part in integer_products.quantize(weight, kind).items():
+            getattr(module, name + ending).data = part
+    integer_products.pack(module)
+
+
 def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
     """Rounds the weights of a model in memory, one module after the other: as it would be, had it been loaded so.
 
@@ -236,10 +250,7 @@ def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
         ModelError: the experts cannot be held so, or no kernel here multiplies a weight of this shape exactly.
     """
     for module, names in quantized_modules(model, kind):
-        weights = {name: getattr(module, name).data for name in names}
-        hold_quantized(module, names, kind)
-        integer_products.round_weights(module, weights, kind)
-        del weights
+        round_weights(module, names, kind)
         memory.give_back()
     model.config.quantization_config = BlockwiseConfig(kind)
     experts.use(model)

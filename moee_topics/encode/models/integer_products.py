@@ -8,8 +8,6 @@ same bits in every pack: VNNI and AMX sum in 32 bits, and AVX2, which sums pairs
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -30,9 +28,6 @@ LEVELS: dict[Integer, int] = {"w8a8": 127, "w7a8": 63}
 
 ZERO = 128
 """The code of 0 of a state."""
-
-TIMED_ROWS, TIMED_OUTPUTS, TIMED_ROUNDS = 256, 2048, 6
-"""How a layer is timed: the rows that an expert of OLMoE has of 2,048 tokens; more outputs are more of the same."""
 
 
 def is_integer(kind: str) -> TypeIs[Integer]:
@@ -121,38 +116,6 @@ def check_here(kind: Integer) -> None:
         raise ModelError(_lacking(kind))
 
 
-def times_as_fast(kind: Integer, dtype: torch.dtype, products: Mapping[tuple[int, int], float]) -> float:
-    """Linear layers in whole numbers beside the same in a floating type, the best of a few rounds of each.
-
-    Args:
-        kind: of the whole numbers.
-        dtype: the floating type.
-        products: (outputs, inputs) of a layer -> how many such a token goes through.
-    """
-    threads = torch.get_num_threads()
-    seconds = [(_seconds(kind, dtype, *shape, threads), count) for shape, count in products.items()]
-    plain, whole = (sum(count * each[place] for each, count in seconds) for place in (0, 1))
-    return plain / whole
-
-
-@cache
-def _seconds(kind: Integer, dtype: torch.dtype, outputs: int, inputs: int, threads: int) -> tuple[float, float]:
-    """What a layer takes in a floating type, and in whole numbers."""
-    measured = min(outputs, TIMED_OUTPUTS)
-    plain = nn.Linear(inputs, measured, bias=False, dtype=dtype, device="cpu")
-    whole = IntegerLinear(plain)
-    whole.packed_matrices = {"weight": [IntegerMatrix(*_matrix(plain.weight.detach(), kind), kind)]}
-    states, best = torch.randn(TIMED_ROWS, inputs, device="cpu").to(dtype), dict[nn.Module, float]()
-    # Of one thread its own time, whatever runs beside; of several the clock, since they also count while they wait.
-    clock = time.process_time if threads == 1 else time.perf_counter
-    with torch.inference_mode():
-        for layer in [plain, whole] * TIMED_ROUNDS:  # in turn, since other work may begin beside
-            start = clock()
-            layer(states)
-            best[layer] = min(best.get(layer, math.inf), clock() - start)
-    return best[plain] * outputs / measured, best[whole] * outputs / measured
-
-
 def _lacking(kind: Integer, where: str = "") -> str:
     has = ", ".join([*(other for other in KINDS if other != kind and is_exact(other)), "int8", "nf4", "none"])
     return f"This processor has no kernel {where}that computes quantize: {kind} exactly. It has: {has}."
@@ -201,18 +164,6 @@ def pack(module: Any) -> None:
             delattr(module, name + ending)
     if matrices:
         module.packed_matrices = matrices
-
-
-def round_weights(module: Any, weights: Mapping[str, Tensor], kind: Integer) -> None:
-    """Fills a module whose weights are held as ``stored_as`` says, and packs it.
-
-    Raises:
-        ModelError: no kernel here multiplies a weight of this shape exactly.
-    """
-    for name, weight in weights.items():
-        for ending, part in quantize(weight, kind).items():
-            getattr(module, name + ending).data = part
-    pack(module)
 
 
 def packed(module: Any) -> dict[str, list[IntegerMatrix]]:

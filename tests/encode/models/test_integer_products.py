@@ -29,10 +29,7 @@ def packed_linear(
     torch.manual_seed(0)
     plain = nn.Linear(inputs, outputs)
     whole = integer_products.IntegerLinear(plain)
-    bitsandbytes_quantizer.hold_quantized(whole, ["weight"], kind)
-    for ending, tensor in integer_products.quantize(plain.weight.detach(), kind).items():
-        getattr(whole, f"weight{ending}").data = tensor
-    integer_products.pack(whole)
+    bitsandbytes_quantizer.round_weights(whole, ["weight"], kind)
     return plain, whole
 
 
