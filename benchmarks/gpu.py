@@ -45,8 +45,8 @@ SECONDS_PER_STEP = 90
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError, TimeoutError)
 GROUPS = {
     "products of experts": ("GroupProblemShape", "grouped", "_ZN7cutlass13device_kernelIN2at4cuda6detail"),
-    "other products": ("nvjet", "gemm", "cutlass", "cublas", "sm90_xmma", "splitKreduce"),
     "attention": ("flash", "fmha", "sdpa"),
+    "other products": ("nvjet", "gemm", "cutlass", "cublas", "sm90_xmma", "splitKreduce"),
     "gates": ("_gate",),
     "sums of experts": ("_add_up",),
     "rotation": ("_rotate",),
