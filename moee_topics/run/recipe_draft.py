@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from moee_topics.corpus import CorpusSettings, Survey
 from moee_topics.plain_data import read_yaml
@@ -22,8 +22,6 @@ Length = Literal["short", "medium", "long"]
 
 TOKENIZERS = {"chinese": "jieba", "japanese": "sudachi", "thai": "pythainlp"}
 SHORT, LONG = 150, 1500  # characters of the median document
-# Words count a quarter beside short texts: measured on titles (docs/decisions/09).
-TOKENS_AND_WORDS = {"short": (64, 0.25), "medium": (128, 1.0), "long": (256, 1.0)}
 SHARE_OF_CLUSTER = 80 / 18_331  # of 20newsgroups-pocket; quickstart's is nearly the same
 LEAST_CLUSTER, LARGEST_CLUSTER = 5, 200
 
@@ -57,7 +55,7 @@ seed: 42
 
 POCKET = """\
   model: pocket           # comes with the package and runs anywhere; it has learned from English
-  prompt: none            # it reads best where the text stands alone …
+  prompt: {prompt}
   pooling: mean           # … and the vectors of all tokens are averaged
   max_tokens: {tokens:<12}# longer documents are cut; moee-topics estimate says how many"""
 
@@ -67,6 +65,26 @@ LARGE = """\
   prompt: prompteol       # 'This sentence: "…" means in one word:'; the last token then holds the meaning
   pooling: last_token
   max_tokens: {tokens:<12}# longer documents are cut; moee-topics estimate says how many"""
+
+
+
+class _Reading(NamedTuple):
+    """How documents of a length are read: tokens, and by the embedded model the weight of words and the prompt."""
+
+    max_tokens: int
+    lexical: float
+    prompt: str
+
+
+ALONE = "none            # it reads texts of this length best where they stand alone …"
+ASKED = "cluster         # 'This sentence: \"…\" belongs to the following cluster:' helps short texts …"
+# Words count a quarter beside short texts (docs/decisions/09), which gain three to five points by the prompt; long ones,
+# with words beside them, lose one (docs/readouts.md).
+READINGS: dict[Length, _Reading] = {
+    "short": _Reading(96, 0.25, ASKED),
+    "medium": _Reading(128, 1.0, ALONE),
+    "long": _Reading(256, 1.0, ALONE),
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,7 @@ def draft(answers: Answers, name: str, progress: Progress | None = None) -> tupl
 
 def _text(answers: Answers, survey: Survey, name: str) -> str:
     pocket = answers.model == "pocket"
-    tokens, lexical = TOKENS_AND_WORDS[answers.length]
+    reading = READINGS[answers.length]
     cluster = min(LARGEST_CLUSTER, max(LEAST_CLUSTER, round(survey.unique * SHARE_OF_CLUSTER)))
     scores = ["npmi", "topic_diversity", "prediction", "outliers"]
     return RECIPE.substitute(
@@ -123,10 +141,12 @@ def _text(answers: Answers, survey: Survey, name: str) -> str:
         name=name,
         half=max(2, cluster // 2),
         corpus="\n".join(_corpus_lines(answers.corpus, survey)),
-        encoder=(POCKET if pocket else LARGE).format(model=_quoted(answers.model), tokens=tokens),
+        encoder=(POCKET if pocket else LARGE).format(
+            model=_quoted(answers.model), tokens=reading.max_tokens, prompt=reading.prompt
+        ),
         model=_one_line(answers.model),
         alpha=f"{0.25 if pocket else 0.5:<17}",
-        lexical=f"{lexical if pocket else 0.0:<15}",  # words add the less, the better the model
+        lexical=f"{reading.lexical if pocket else 0.0:<15}",  # words add the less, the better the model
         cluster=cluster,
         topics="\n".join(_topic_lines(answers.language)),
         scores=", ".join(scores + ["ami", "ari", "v_measure"] * bool(survey.label_names)),

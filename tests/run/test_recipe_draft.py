@@ -35,6 +35,11 @@ def test_every_answer_makes_a_recipe_that_holds_it(corpus: CorpusSettings) -> No
     assert drafted(Answers(corpus, length="short")).encoder.max_tokens < drafted(Answers(corpus)).encoder.max_tokens
 
 
+def test_short_documents_are_asked_for_their_cluster(corpus: CorpusSettings) -> None:
+    prompts = [drafted(Answers(corpus, length=length)).encoder.prompt for length in get_args(Length)]
+    assert prompts == ["cluster", "none", "none"]
+
+
 def test_scores_of_classes_are_asked_for_where_there_are_any(corpus: CorpusSettings) -> None:
     assert "ami" in drafted(Answers(corpus)).scores
     without = drafted(Answers(CorpusSettings(corpus.source, text="text", label="none")))
