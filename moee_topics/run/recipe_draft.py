@@ -78,8 +78,8 @@ class _Reading(NamedTuple):
 
 ALONE = "none            # it reads texts of this length best where they stand alone …"
 ASKED = "cluster         # 'This sentence: \"…\" belongs to the following cluster:' helps short texts …"
-# Words count a quarter beside short texts (docs/decisions/09), which gain three to five points by the prompt; long ones,
-# with words beside them, lose one (docs/readouts.md).
+# Words count a quarter beside short texts (docs/decisions/09), which gain three to five points by the prompt; long ones
+# with words beside them lose one (docs/readouts.md).
 READINGS: dict[Length, _Reading] = {
     "short": _Reading(96, 0.25, ASKED),
     "medium": _Reading(128, 1.0, ALONE),
