@@ -67,7 +67,6 @@ LARGE = """\
   max_tokens: {tokens:<12}# longer documents are cut; moee-topics estimate says how many"""
 
 
-
 class _Reading(NamedTuple):
     """How documents of a length are read: tokens, and by the embedded model the weight of words and the prompt."""
 
