@@ -54,6 +54,9 @@ def run(
         ids, labels, timestamps: one for each text.
         progress: is told how far the work is.
 
+    Returns:
+        The run; where documents are given here, and it was updated since, the version that holds.
+
     Raises:
         MoEETopicsError: any of its kinds; see the stages.
     """
@@ -61,7 +64,9 @@ def run(
         recipe, folder = GivenDocuments(documents, ids, labels, timestamps).recipe_in(folder, recipe)
     elif recipe is None or folder is None or (ids, labels, timestamps) != (None, None, None):
         raise InputError("A run needs a recipe and a folder, or documents: run(documents=texts, ids=names, labels=…).")
-    return _run_stages(STAGES, _workspace(recipe, folder, store, progress))
+    made = _run_stages(STAGES, _workspace(recipe, folder, store, progress))
+    # A cell of a notebook that is run again goes on with what was updated since.
+    return made if documents is None else made.current
 
 
 def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> Run:

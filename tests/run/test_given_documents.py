@@ -69,6 +69,13 @@ def test_the_run_goes_on_from_the_command_line(
         pipeline.update(Path("given"))
 
 
+def test_the_same_call_gives_the_version_that_holds(root: Path, frame: pd.DataFrame, recipe: Recipe) -> None:
+    first = moee_topics.run(recipe, root / "given", **given(frame))
+    assert first.number == 1 and first.decide({"name": "Space flight", "topic": 0}).number == 2
+    again = moee_topics.run(recipe, root / "given", **given(frame))
+    assert again.number == 2 and again.result.topic(0).name == "Space flight"
+
+
 def test_without_a_folder_no_run_of_other_documents_is_replaced(
     root: Path, frame: pd.DataFrame, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,8 +96,9 @@ def test_without_a_recipe_it_is_that_of_the_quickstart(
 ) -> None:
     taken: list[Recipe] = []
 
-    def stop(stages: Any, work: Any) -> None:
+    def stop(stages: Any, work: Any) -> RunFolder:
         taken.append(work.recipe)
+        return RunFolder(work.folder)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("moee_topics.run.whole_run._run_stages", stop)
