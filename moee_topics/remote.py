@@ -94,7 +94,9 @@ def local_copy(url: str) -> Path:
     except FileNotFoundError as error:
         raise InputError(f"There is no {said}.") from error
     except _errors_of_readers() as error:
-        raise InputError(f"{said} cannot be read ({type(error).__name__}: {str(error).replace(url, said)}).") from error
+        # aiohttp says the address once more, in letters of its own.
+        fault = re.sub(r"[?#][^\s'\"]+", LEFT_OUT, str(error)) if said != url else str(error)
+        raise InputError(f"{said} cannot be read ({type(error).__name__}: {fault}).") from error
     return target
 
 

@@ -113,7 +113,7 @@ def test_an_error_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
 
     def fail(url: str) -> None:
-        raise OSError(f"403, {url}")
+        raise OSError(f"403, message='Forbidden', url='{url.replace('=', '%3D')}'")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", fail)
     with pytest.raises(InputError, match=r"https://host/posts\.csv\?… cannot be read") as caught:
