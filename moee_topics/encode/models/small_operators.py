@@ -185,7 +185,7 @@ def _norm(module: Any, norm: Any, _: Any, device: torch.device, dtype: torch.dty
     """The forward of a norm by the pass; None of another module, or of one that computes something else."""
     if not _is_norm(module):
         return None
-    by_pass = partial(_normed, module, norm)
+    by_pass = partial(_normed, module, norm, device)
     return by_pass if _norms_alike(module, by_pass, device, dtype) else None
 
 
@@ -210,15 +210,22 @@ def _gated_layer(
         return None
     if not isinstance(module.act_fn, SILU) or len(signature(own).parameters) != 2:
         return None
-    by_pass = partial(_gated_down, module, gated)
+    by_pass = partial(_gated_down, module, gated, device)
     if own not in tried:
         states = torch.randn(1, 3, module.gate_proj.in_features, device=device).to(dtype)
         tried[own] = _is_near(by_pass(states), own(module, states))
     return by_pass if tried[own] else None
 
 
-def _gated_down(module: Any, gated: Callable[[Tensor, Tensor], Tensor], hidden_states: Tensor) -> Tensor:
-    if torch.is_grad_enabled():
+def _is_for(device: torch.device, states: Tensor) -> bool:
+    """Whether a pass of a device serves: the model has not moved since, and nobody asks for gradients."""
+    return states.device.type == device.type and not torch.is_grad_enabled()
+
+
+def _gated_down(
+    module: Any, gated: Callable[[Tensor, Tensor], Tensor], device: torch.device, hidden_states: Tensor
+) -> Tensor:
+    if not _is_for(device, hidden_states):
         return cast(Tensor, type(module).forward(module, hidden_states))
     return cast(Tensor, module.down_proj(gated(module.gate_proj(hidden_states), module.up_proj(hidden_states))))
 
@@ -235,9 +242,11 @@ def _epsilon(module: nn.Module) -> Any:
     return getattr(module, "variance_epsilon", getattr(module, "eps", None))
 
 
-def _normed(module: Any, norm: Callable[[Tensor, Tensor, float], Tensor], hidden_states: Tensor) -> Tensor:
+def _normed(
+    module: Any, norm: Callable[[Tensor, Tensor, float], Tensor], device: torch.device, hidden_states: Tensor
+) -> Tensor:
     """The forward of a norm; some are given float32, which no kernel multiplies with a weight in 16 bits."""
-    if hidden_states.dtype != module.weight.dtype or torch.is_grad_enabled():
+    if hidden_states.dtype != module.weight.dtype or not _is_for(device, hidden_states):
         return cast(Tensor, type(module).forward(module, hidden_states))
     return norm(hidden_states, module.weight, _epsilon(module))
 
@@ -261,7 +270,7 @@ def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.dev
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
 
     def rotate(*given: Tensor, **named: Any) -> tuple[Tensor, ...]:
-        if named or len(given) != 4 or not _is_row(*given) or torch.is_grad_enabled():
+        if named or len(given) != 4 or not _is_row(*given) or not _is_for(device, given[0]):
             return cast(tuple[Tensor, ...], plain(*given, **named))
         return rotated(given[0], *given[2:]), rotated(given[1], *given[2:])
 

@@ -201,6 +201,16 @@ def test_gradients_pass_through_the_modules_own_operators(tiny_olmoe: Path, monk
     assert called == [] and model.norm.weight.grad is not None
 
 
+@torch.inference_mode()
+def test_a_norm_that_has_moved_to_another_device_computes_there_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = with_passes(monkeypatch)
+    norm = LlamaRMSNorm(16)
+    small_operators.use(norm, torch.float32)
+    assert norm(random(3, 16)).shape == (3, 16) and called
+    called.clear()
+    assert norm.to("meta")(torch.empty(3, 16, device="meta")).device.type == "meta" and called == []
+
+
 def test_padded_rows_are_turned_by_the_family_itself(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
     ids = torch.arange(1, 13).view(2, 6)
