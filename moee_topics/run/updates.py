@@ -64,7 +64,7 @@ def update(
     if policy not in get_args(Policy):
         raise InputError(f"There is no policy {policy!r}. Choose from {', '.join(get_args(Policy))}.")
     given = None if documents is None else GivenDocuments(documents, ids, labels, timestamps)
-    if given is None and (ids, labels, timestamps) != (None, None, None):
+    if given is None and any(column is not None for column in (ids, labels, timestamps)):
         raise InputError("Ids, labels and timestamps belong to documents: update(…, documents=texts, ids=names).")
     with changing(folder) as run:
         parent = run.current

@@ -62,7 +62,7 @@ def run(
     """
     if documents is not None:
         recipe, folder = GivenDocuments(documents, ids, labels, timestamps).recipe_in(folder, recipe)
-    elif recipe is None or folder is None or (ids, labels, timestamps) != (None, None, None):
+    elif recipe is None or folder is None or any(column is not None for column in (ids, labels, timestamps)):
         raise InputError("A run needs a recipe and a folder, or documents: run(documents=texts, ids=names, labels=…).")
     made = _run_stages(STAGES, _workspace(recipe, folder, store, progress))
     # A cell of a notebook that is run again goes on with what was updated since.

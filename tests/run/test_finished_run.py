@@ -168,4 +168,4 @@ def test_decisions_are_those_of_the_file_and_conflicts_are_warnings(root: Path, 
 
 def test_labels_without_documents_are_refused(root: Path) -> None:
     with pytest.raises(InputError, match="Ids, labels and timestamps belong to documents"):
-        pipeline.update(root / "run", ids=["a"])
+        pipeline.update(root / "run", ids=pd.Series(["a", "b"]))

@@ -122,7 +122,12 @@ def test_what_cannot_be_read_leaves_nothing_behind(tmp_path: Path, recipe: Recip
 
 
 def test_a_run_without_documents_and_recipe_says_what_it_needs(tmp_path: Path, recipe: Recipe) -> None:
-    for arguments in ({}, {"recipe": recipe}, {"folder": tmp_path}, {"recipe": recipe, "folder": tmp_path, "ids": [1]}):
+    for arguments in (
+        {},
+        {"recipe": recipe},
+        {"folder": tmp_path},
+        {"recipe": recipe, "folder": tmp_path, "ids": pd.Series([1, 2])},
+    ):
         with pytest.raises(InputError, match="needs a recipe and a folder, or documents"):
             moee_topics.run(**arguments)
 
