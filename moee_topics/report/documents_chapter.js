@@ -23,7 +23,7 @@ async function searchDocuments(page = 0) {
 }
 function showPage() {
   const pages = Math.max(1, Math.ceil(found.rows.length / PAGE)), start = found.page * PAGE;
-  $("document-count").textContent = found.rows.length === documents.texts.length ? `${count(found.rows.length)} documents` : `${count(found.rows.length)} of ${count(documents.texts.length)} documents`;
+  $("document-count").textContent = `${found.rows.length === documents.texts.length ? "" : `${count(found.rows.length)} of `}${plural(documents.texts.length, "document")}`;
   $("document-list").start = start + 1;
   $("document-list").replaceChildren(...found.rows.slice(start, start + PAGE).map((row) => documentItem(row, found.words, false)));
   $("page-number").textContent = `Page ${count(found.page + 1)} of ${count(pages)}`;

@@ -12,7 +12,7 @@ function bubbles(place, positions, ids) {
   };
   const x = along(0, 40, width - 40), y = along(1, height - 40, 34);
   const marks = known.map(({ topic }, i) => ({ topic, x: x[i], y: y[i], r: 4 + 16 * Math.sqrt(topic.count / most) * width / 600 })).sort((a, b) => b.topic.count - a.topic.count);
-  const circles = marks.map((mark) => s("circle", { class: "bubble", cx: mark.x, cy: mark.y, r: mark.r, fill: colourOf(mark.topic), "data-topic": mark.topic.id }, s("title", {}, `${mark.topic.name}, ${count(mark.topic.count)} documents`)));
+  const circles = marks.map((mark) => s("circle", { class: "bubble", cx: mark.x, cy: mark.y, r: mark.r, fill: colourOf(mark.topic), "data-topic": mark.topic.id }, s("title", {}, `${mark.topic.name}, ${plural(mark.topic.count, "document")}`)));
   return s("svg", { class: "bubbles", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Map of the topics; near topics are alike. Each topic's panel lists its nearest." }, circles, bubbleNames(marks, width, height));
 }
 // The names of the largest, below or above their bubble where there is room; of ten topics or fewer none is left out.
@@ -35,7 +35,7 @@ function expertRows() {
   const chosen = $("expert-layer").value;
   const shown = [...serves].filter(([, pairs]) => chosen === "" || pairs[0].layer === Number(chosen)).map(([name, pairs]) => [name, pairs.sort((a, b) => b.lift - a.lift)]).sort((a, b) => b[1][0].lift - a[1][0].lift);
   const listed = shown.slice(0, 300);
-  $("expert-count").textContent = `${count(shown.length)} experts stand out for a topic${listed.length < shown.length ? `; the first ${listed.length} are listed` : ""}`;
+  $("expert-count").textContent = `${plural(shown.length, "expert")} stand${shown.length === 1 ? "s" : ""} out for a topic${listed.length < shown.length ? `; the first ${listed.length} are listed` : ""}`;
   $("expert-table").tBodies[0].replaceChildren(...listed.map(([name, pairs]) => {
     const user = users.get(name), row = user ? user.rows[0] : -1;
     return h("tr", {}, h("th", { scope: "row", class: "nowrap" }, name),

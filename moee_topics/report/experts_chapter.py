@@ -13,7 +13,8 @@ from moee_topics.report.chapter import Chapter
 from moee_topics.report.documents_chapter import excerpt
 from moee_topics.report.numerals import as_percent
 from moee_topics.report.page_data import word_similarity
-from moee_topics.run_folder import RunFolder, title
+from moee_topics.run_folder import RunFolder
+from moee_topics.topics import Topic
 
 EXPERTS_SHOWN = 300
 SURPRISES = 7
@@ -86,25 +87,24 @@ def alike_in_routing_only(run: RunFolder, experts: ExpertReport) -> list[tuple[i
     return [(ids[a], ids[b], round(float(routing[a, b]), 2), round(float(word_cosines[a, b]), 2)) for a, b in strongest]
 
 
-def expert_rows(run: RunFolder) -> list[dict[str, str]]:
+def expert_rows(run: RunFolder) -> list[dict[str, Any]]:
     """The table of experts as it stands where no script draws it: strongest first, with topics and heaviest user."""
     if run.experts is None:
         return []
     pairs = [(pair, topic.topic) for topic in run.experts.topics for pair in topic.experts]
     pairs.sort(key=lambda pair: -pair[0].lift)
-    topics: dict[tuple[int, int], list[str]] = {}
+    topics: dict[tuple[int, int], list[tuple[Topic, float]]] = {}
     for pair, topic in pairs:
-        text = f"{title(run.result.topic(topic))} × {pair.lift:.2f}"
-        topics.setdefault((pair.layer, pair.expert), []).append(text)
+        topics.setdefault((pair.layer, pair.expert), []).append((run.result.topic(topic), pair.lift))
     users = {(user.layer, user.expert): user.rows[0] for user in run.experts.expert_documents if user.rows}
     return [
         {
             "name": f"L{layer} E{expert}",
-            "topics": "; ".join(texts[:8]),
+            "topics": served[:8],
             "user": excerpt(run, users[layer, expert]) if (layer, expert) in users else "",
         }
         # A large model has thousands of pairs, and the script draws them all: without it the strongest must do.
-        for (layer, expert), texts in list(topics.items())[:EXPERTS_SHOWN]
+        for (layer, expert), served in list(topics.items())[:EXPERTS_SHOWN]
     ]
 
 
@@ -165,7 +165,8 @@ MARKUP = """\
     <th scope="col">Expert</th><th scope="col">Topics it serves, with lift</th><th scope="col" class="wide">Its
     heaviest user</th></tr></thead><tbody>
     {% for row in expert_rows %}<tr><th scope="row" class="nowrap">{{ row.name }}</th><td>
-      <bdi>{{ row.topics }}</bdi></td><td class="wide excerpt"><bdi>{{ row.user }}</bdi></td></tr>
+      {% for topic, lift in row.topics %}{{ topic|read_link }} × {{ lift|read_figure }}{{ "; " if not loop.last }}
+      {% endfor %}</td><td class="wide excerpt"><bdi>{{ row.user }}</bdi></td></tr>
     {% endfor %}
   </tbody></table></div>
 """

@@ -14,7 +14,7 @@ function drawConfusion() {
     return labels.map((label) => {
       const share = mode === "topic" ? line[label] / total : mode === "label" ? line[label] / (sizes[label] || 1) : line[label] / most;
       const shownShare = share < 0.005 ? "" : (100 * share).toFixed(0);
-      const cell = h("td", { title: `${topic.name} × ${first.labels[label]}: ${count(line[label])} documents` }, line[label] === 0 ? "" : mode === "count" ? count(line[label]) : shownShare);
+      const cell = h("td", { title: `${topic.name} × ${first.labels[label]}: ${plural(line[label], "document")}` }, line[label] === 0 ? "" : mode === "count" ? count(line[label]) : shownShare);
       cell.style.background = `rgba(${heat}, ${Math.min(0.62, share * 0.75)})`;
       return cell;
     });

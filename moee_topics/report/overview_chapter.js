@@ -197,7 +197,7 @@ const map = (() => {
     const topic = byId.get(selected);
     card.hidden = !topic;
     if (!topic) return;
-    card.replaceChildren(h("b", {}, h("bdi", {}, topic.name)), " ", h("small", {}, `${count(topic.count)} documents`),
+    card.replaceChildren(h("b", {}, h("bdi", {}, topic.name)), " ", h("small", {}, plural(topic.count, "document")),
       h("p", { dir: "auto" }, topic.words.slice(0, 8).map((word) => word[0]).join(", ")),
       h("button", { type: "button", "data-topic": topic.id }, "Open topic"), " ",
       h("button", { type: "button", "data-documents": topic.id }, "Its documents"), " ",

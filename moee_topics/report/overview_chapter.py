@@ -30,7 +30,8 @@ MARKUP = """\
     {{ run.result|length|read_number }} documents{% if corpus.source %} from <b>{{ corpus.source }}</b>{% endif %},
     {% if encoder.model %}read by <b>{{ encoder.model }}</b>{% if encoder.layers %}, a mixture of experts with
       {{ encoder.layers }} × {{ encoder.experts }} of them{% endif %},{% endif %}
-    fall into <b>{{ topics_total|read_number }}&nbsp;topics</b>{% if outlier_share is not none %};
+    fall into <b>{{ topics_total|read_number }}&nbsp;topic{{ "s" if topics_total != 1 }}</b>
+      {%- if outlier_share is not none %};
       {{ outlier_share|read_percent }} fit none{% endif %}.
     {% if run.result.assigned is not none %}Topics were found
     in a sample of {{ run.result.sampled|read_number }} documents; every other one has the topic of its nearest
@@ -43,7 +44,7 @@ MARKUP = """\
     {% if corpus.tokens %}<li><b>{{ corpus.tokens|read_number }}</b> tokens read</li>{% endif %}
     {% if corpus.documents_cut %}<li><b>{{ corpus.documents_cut|read_number }}</b> documents cut at
       {{ encoder.max_tokens }} tokens</li>{% endif %}
-    {% if label_count %}<li><b>{{ label_count }}</b> known labels</li>{% endif %}
+    {% if label_count %}<li><b>{{ label_count }}</b> known label{{ "s" if label_count != 1 }}</li>{% endif %}
     {% if corpus.timestamps %}<li>{{ corpus.timestamps[0]|string|truncate(10, True, "") }} to
       {{ corpus.timestamps[1]|string|truncate(10, True, "") }}</li>{% endif %}
     {% if fusion.method %}
@@ -80,7 +81,7 @@ MARKUP = """\
         move and zoom the map; tap a point to pick its topic.</span></p>
     </figure>
     <div class="largest">
-      <h2>The {{ "largest topics" if topics_total < 10 else "ten largest topics" }}</h2>
+      <h2>The {{ "ten " if topics_total >= 10 }}largest topic{{ "s" if topics_total != 1 }}</h2>
       <ol>
       {% for topic in largest %}
         <li><button type="button" class="topic-link" data-topic="{{ topic.topic }}">

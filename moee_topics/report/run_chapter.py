@@ -49,7 +49,8 @@ MARKUP = """\
   </tbody></table></div><p class="hint">Good, fair and weak are rules of thumb for corpora of short texts, not tests.
     Compare runs on the same corpus.</p>{% endif %}
   {% if run.manifest.stages %}<h3>Stages</h3>
-  <table><thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th><td></td></tr></thead>
+  <table><thead><tr><th scope="col">Stage</th><th scope="col" class="num">Time</th>
+    <th scope="col"><span class="hidden">Remark</span></th></tr></thead>
     <tbody>{% for stage in run.manifest.stages %}<tr><th scope="row">{{ stage.name }}</th>
     <td class="num">{{ stage.seconds|read_seconds }}</td>
     <td>{% if stage.skipped %}<small>done before, skipped</small>{% endif %}</td></tr>{% endfor %}</tbody></table>

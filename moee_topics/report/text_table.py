@@ -59,16 +59,23 @@ def to_html(title: str, tables: Sequence[TextTable], figures: Sequence[str] = ()
 
 def html_section(table: TextTable) -> str:
     """The table with its title and notes as a part of a page; every text is escaped."""
-    head = "".join(f'<th scope="col">{html.escape(header)}</th>' for header in table.headers)
+    kinds = ["", "", *[' class="number"'] * (len(table.headers) - 2)]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(header)}</th>' for kind, header in zip(kinds, table.headers, strict=True)
+    )
     rows = []
     for row, top in _with_best(table):
-        kinds = ["", "", *(' class="number best"' if i == top else ' class="number"' for i in range(2, len(row)))]
-        cells = (f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
+        cells = [f"<td{kind}>{html.escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)]
+        if top is not None:
+            cells[top] = f'<td class="number best">{html.escape(row[top])}</td>'
         rows.append("<tr>" + "".join(cells) + "</tr>")
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    title = html.escape(table.title)
     return (
-        f"<section><h2>{html.escape(table.title)}</h2>\n<div><table><thead><tr>{head}</tr></thead>\n"
-        "<tbody>" + "\n".join(rows) + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
+        f'<section><h2>{title}</h2>\n<div role="region" aria-label="{title}" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>"
+        + "\n".join(rows)
+        + f"</tbody></table></div>\n<ul>{notes}</ul></section>"
     )
 
 
@@ -77,6 +84,12 @@ _STYLE = (
     "background:#fff}div{overflow-x:auto}table{border-collapse:collapse}th,td{padding:.25rem .75rem;"
     "border-bottom:1px solid #d6d6d6;text-align:left}.number{text-align:right;font-variant-numeric:tabular-nums}"
     ".best{font-weight:700}li{color:#444}figure{margin:2rem 0}svg{max-width:100%;height:auto}"
-    "@media (prefers-color-scheme:dark){body{background:#16181c;color:#eee}li{color:#bbb}th,td{border-color:#444}"
-    "figure{background:#fff;padding:1rem}}"
+    # A wide table scrolls within itself, and its first column stays.
+    "h1,h2,td:first-child{overflow-wrap:anywhere}td:first-child{min-width:min(20rem,40vw);position:sticky;left:0;background:inherit}"
+    "tr{background:#fff}@media (max-width:600px){body{margin:1rem auto;font-size:15px}h1{font-size:1.5rem}"
+    "h2{font-size:1.15rem}table{font-size:.85rem}th,td{padding:.2rem .4rem}td:first-child{max-width:10rem}}"
+    "@media print{body{margin:0;max-width:none}div{overflow:visible}table{font-size:8pt}th,td{padding:.15rem .3rem}"
+    "tr,figure{break-inside:avoid}}"
+    "@media screen and (prefers-color-scheme:dark){body,tr{background:#16181c;color:#eee}li{color:#bbb}"
+    "th,td{border-color:#444}figure{background:#fff;padding:1rem}}"
 )

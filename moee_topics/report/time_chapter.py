@@ -28,7 +28,8 @@ MARKUP = """\
     <th scope="col">Most in</th><th scope="col" class="num">Documents then</th>
     <th scope="col" class="num">in all</th></tr></thead>
     <tbody>{% for topic, most, moment, total in peaks %}<tr><th scope="row">{{ topic|read_link }}</th>
-      <td>{{ moment }}</td><td class="num">{{ most|read_number }}</td><td class="num">{{ total|read_number }}</td>
+      <td class="nowrap">{{ moment }}</td><td class="num">{{ most|read_number }}</td>
+      <td class="num">{{ total|read_number }}</td>
       </tr>{% endfor %}</tbody></table></div>
 """
 

@@ -24,5 +24,5 @@ $("topic-search").addEventListener("input", (event) => {
     row.hidden = !words.every((word) => textOfRow.get(row).includes(word));
     shown += !row.hidden;
   }
-  $("topic-count").textContent = shown === rows.length ? `${count(shown)} topics` : `${count(shown)} of ${count(rows.length)} topics`;
+  $("topic-count").textContent = shown === rows.length ? plural(shown, "topic") : `${count(shown)} of ${plural(rows.length, "topic")}`;
 });

@@ -62,7 +62,7 @@ MARKUP = """\
     <label class="grow">Find topics
       <input type="search" id="topic-search" placeholder="a word, a label, an expert such as L7 E23"
         autocomplete="off"></label>
-    <span id="topic-count" role="status">{{ rows|length|read_number }} topics</span>
+    <span id="topic-count" role="status">{{ rows|length|read_number }} topic{{ "s" if rows|length != 1 }}</span>
   </div>
   <div class="scroll tall" role="region" aria-label="Table of topics" tabindex="0">
   <table id="topic-table" class="sortable">

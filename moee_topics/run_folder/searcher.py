@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
 from moee_topics.run_folder.encoder_of_fit import load_fitted_encoder
-from moee_topics.topics import Voters
+from moee_topics.topics import NOTEBOOK_CELL, Voters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ class Found:
     def _repr_html_(self) -> str:
         """Both tables, for a notebook; everything from documents is escaped."""
         shown = ("topics", self.topics), ("documents", self.documents)
-        title = f"<p><b>Nearest to “{html.escape(self.text[:TEXT_SHOWN])}”</b></p>"
+        title = f"<p style='overflow-wrap:anywhere'><b>Nearest to “{html.escape(self.text[:TEXT_SHOWN])}”</b></p>"
         return title + "".join(_table(name, frame) for name, frame in shown)
 
 
@@ -96,10 +96,12 @@ class Searcher:
 
 
 def _table(name: str, frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{html.escape(str(column))}</th>" for column in frame.columns)
+    head = "".join(f"<th style='text-align:left'>{html.escape(str(column))}</th>" for column in frame.columns)
     body = "".join(f"<tr>{_cells(row)}</tr>" for row in frame.itertuples(index=False))
     return f"<p>{name}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cells(values: Iterable[Any]) -> str:
-    return "".join(f"<td style='text-align:left'>{html.escape(str(value)[:TEXT_SHOWN])}</td>" for value in values)
+    # A similarity has three digits, a text its beginning.
+    texts = (f"{value:.3f}" if isinstance(value, float) else str(value)[:TEXT_SHOWN] for value in values)
+    return "".join(f"<td style='{NOTEBOOK_CELL}'>{html.escape(text)}</td>" for text in texts)

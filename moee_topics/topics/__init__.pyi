@@ -38,6 +38,7 @@ from .replay import Outcome as Outcome
 from .replay import Replay as Replay
 from .replay import custom_labels as custom_labels
 from .replay import first_words as first_words
+from .result import NOTEBOOK_CELL as NOTEBOOK_CELL
 from .result import OUTLIERS as OUTLIERS
 from .result import RESULT_FILES as RESULT_FILES
 from .result import Topic as Topic

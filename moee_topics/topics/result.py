@@ -38,6 +38,8 @@ STRINGS = ("id", "label", "timestamp")
 """Of the columns of ``topics.parquet`` those that are no numbers."""
 
 ROWS_SHOWN = 15
+# Of a cell in a notebook, whose own style aligns right and lets one long word make a table wider than the page.
+NOTEBOOK_CELL = "text-align:left;max-width:48em;overflow-wrap:anywhere;white-space:normal"
 """Topics that a notebook shows of a result."""
 
 Words = Sequence[tuple[str, float]]
@@ -93,7 +95,10 @@ class Topic:
     def _repr_html_(self) -> str:
         """Its words in every representation, for a notebook."""
         rows = [("words", self.words), *self.aspects.items()]
-        cells = "".join(f"<tr><th>{html.escape(name)}</th>{_cell(_joined(words))}</tr>" for name, words in rows)
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>{_cell(_joined(words))}</tr>"
+            for name, words in rows
+        )
         title = f"Topic {self.topic}: {self.name}, {self.count:,} documents"
         return f"<p><b>{html.escape(title)}</b></p><table>{cells}</table>"
 
@@ -210,7 +215,7 @@ class TopicResult:
     def _repr_html_(self) -> str:
         """Size and largest topics, for a notebook; everything from documents is escaped."""
         shown = [info for info in self.topic_info if info.topic != OUTLIERS][:ROWS_SHOWN]
-        head = "".join(f"<th>{name}</th>" for name in ("topic", "documents", "name", "words"))
+        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("topic", "documents", "name", "words"))
         body = "".join(
             f"<tr>{_cell(info.topic)}{_cell(f'{info.count:,}')}{_cell(info.name)}{_cell(_joined(info.words))}</tr>"
             for info in shown
@@ -320,8 +325,9 @@ def from_arrow(column: pa.ChunkedArray) -> Sequence[str]:
 
 
 def _joined(words: Words) -> str:
-    return ", ".join(word for word, _ in words)
+    # BERTopic fills up what it knows of a short topic with empty words.
+    return ", ".join(word for word, _ in words if word)
 
 
 def _cell(value: object) -> str:
-    return f"<td style='text-align:left'>{html.escape(str(value))}</td>"
+    return f"<td style='{NOTEBOOK_CELL}'>{html.escape(str(value))}</td>"

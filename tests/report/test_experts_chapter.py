@@ -18,7 +18,7 @@ from moee_topics.topics.result import Topic, TopicResult
 def test_experts_stand_strongest_first_with_every_topic_they_serve(folder: RunFolder) -> None:
     rows = expert_rows(folder)
     assert {row["name"] for row in rows} >= {f"L2 E{topic}" for topic in range(4)}
-    lifts = [float(row["topics"].split(" × ")[1].split(";")[0]) for row in rows]
+    lifts = [row["topics"][0][1] for row in rows]
     assert lifts == sorted(lifts, reverse=True) and all(row["user"] for row in rows[:4])
 
 

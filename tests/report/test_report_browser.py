@@ -363,7 +363,7 @@ def test_print_is_light_and_an_open_topic_is_printed_alone(browser: Browser, rep
         browser.evaluate("location.hash = '#topic-2'")
         browser.wait_for(OPEN)
         assert not browser.evaluate("document.querySelector('main').checkVisibility()")
-        browser.wait_for("document.getElementById('panel').getBoundingClientRect().top === 0")
+        browser.wait_for("document.getElementById('panel').getBoundingClientRect().top + scrollY === 0")
     finally:
         browser.call("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -600,6 +600,26 @@ def test_the_hint_is_seen_without_javascript(browser: Browser, report: Path, tmp
             assert ({"name": "display", "value": "none"} not in style) is seen, selector
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_two_runs_with_long_names_are_no_wider_than_the_page(browser: Browser, tmp_path: Path, width: int) -> None:
+    folder = small_run(tmp_path / "a")
+    run = RunFolder(folder)
+    RunFolder.manifest.write(run, {**run.manifest, "name": "x" * 240})
+    sized(browser, width)
+    try:
+        browser.open(write_comparison(folder, small_run(tmp_path / "b"), tmp_path / "comparison.html"))
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        assert browser.evaluate(
+            "[...document.querySelectorAll('.scroll')].every((e) => e.scrollWidth <= e.clientWidth)"
+        )
+        # On a telephone each cell stands below the other, with its head before it.
+        heads = "getComputedStyle(document.querySelector('#pairs thead')).display"
+        assert (browser.evaluate(heads) == "none") is (width == 390)
+        assert browser.evaluate("document.querySelector('#pairs td').dataset.head") == "Docs"
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_two_hostile_runs_compared_stay_text(browser: Browser, tmp_path: Path) -> None:

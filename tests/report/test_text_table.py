@@ -26,8 +26,8 @@ def test_cells_stay_one_line_and_one_cell_in_markdown() -> None:
 
 def test_a_page_escapes_every_text_and_marks_the_best_number() -> None:
     page = to_html(HOSTILE, [TABLE])
-    assert "<b>" not in page and page.count("&lt;b&gt;a&lt;/b&gt; | b") == 6
-    assert '<td class="number best">50.00</td>' in page
+    assert "<b>" not in page and page.count("&lt;b&gt;a&lt;/b&gt; | b") == 7
+    assert '<td class="number best">50.00</td>' in page and '<th scope="col" class="number">HS</th>' in page
 
 
 @pytest.mark.parametrize("best", [[], [None]])

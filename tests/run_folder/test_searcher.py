@@ -38,3 +38,8 @@ def test_what_a_notebook_shows_is_escaped() -> None:
     frame = pd.DataFrame({"text": list(HOSTILE), "name": list(HOSTILE)})
     shown = Found(HOSTILE[0], frame, frame)._repr_html_()
     assert "<script" not in shown and "<img" not in shown and "<svg" not in shown and "&lt;script&gt;" in shown
+
+
+def test_a_similarity_has_three_digits_in_a_notebook() -> None:
+    shown = Found("text", pd.DataFrame({"similarity": [0.123456]}), pd.DataFrame({"topic": [3]}))._repr_html_()
+    assert ">0.123<" in shown and ">3<" in shown

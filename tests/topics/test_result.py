@@ -40,6 +40,11 @@ def test_what_a_notebook_shows_is_escaped() -> None:
     assert "5 documents, 2 topics, 20.0% outliers" in result()._repr_html_()
 
 
+def test_a_notebook_shows_no_empty_word_and_breaks_a_long_one() -> None:
+    shown = Topic(0, 1, "name", [("x" * 240, 1.0), ("", 0.0), ("", 0.0)])._repr_html_()
+    assert f">{'x' * 240}</td>" in shown and "overflow-wrap:anywhere" in shown
+
+
 def test_a_notebook_shows_the_largest_topics_and_says_how_many_more_there_are() -> None:
     info = [Topic(topic, 1, f"name{topic}", []) for topic in range(40)]
     shown = result(topic_info=info)._repr_html_()

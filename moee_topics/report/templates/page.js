@@ -59,6 +59,7 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const colourOf = (topic) => colour(topic.colour < 0 ? "--quiet-point" : `--c${topic.colour}`);
 const dot = (topic) => h("span", { class: `dot ${topic.colour < 0 ? "none" : "c" + topic.colour}`, "aria-hidden": "true" });
 const count = (value) => value.toLocaleString("en");
+const plural = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 // As as_percent of numerals.py: what is not all and not nothing does not read so.
 function percent(share) {
   if (share > 0 && share < 0.0005) return "< 0.1 %";

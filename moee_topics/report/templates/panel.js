@@ -28,7 +28,7 @@ function fillPanel(topic) {
   const back = neighbour(topic.id, -1), next = neighbour(topic.id, 1);
   const turn = (to, text, name) => h("button", { type: "button", "aria-label": name, disabled: to ? null : "", onclick: () => openTopic(to.id) }, text);
   panel.replaceChildren(
-    h("div", { class: "panel-head" }, dot(topic), h("h2", { id: "panel-title" }, h("bdi", {}, topic.name), " ", h("small", {}, `${count(topic.count)} documents, ${percent(topic.count / Math.max(first.documents, 1))}`)),
+    h("div", { class: "panel-head" }, dot(topic), h("h2", { id: "panel-title" }, h("bdi", {}, topic.name), " ", h("small", {}, `${plural(topic.count, "document")}, ${percent(topic.count / Math.max(first.documents, 1))}`)),
       turn(back, "←", "Larger topic"), turn(next, "→", "Smaller topic"), h("button", { type: "button", "aria-label": "Close", onclick: () => panel.close() }, "✕")),
     h("div", { class: "panel-body" }, wordsPart(topic), h("div", {}, expertsPart(topic)), relatedPart(topic), documentsPart(topic)));
 }
@@ -70,7 +70,7 @@ function relatedPart(topic) {
 function documentsPart(topic) {
   if (!documents) return h("p", { class: "full" }, "Still unpacking the documents…");
   return h("div", { class: "full" }, h("h3", {}, "Representative documents"), h("ol", { class: "documents" }, topic.rows.map((row) => documentItem(row, topicWords(topic), true))),
-    h("p", {}, h("button", { type: "button", onclick: () => showDocuments(topic.id) }, `All ${count(topic.count)} documents`), " ",
+    h("p", {}, h("button", { type: "button", onclick: () => showDocuments(topic.id) }, topic.count === 1 ? "Its document" : `All ${count(topic.count)} documents`), " ",
       h("button", { type: "button", onclick: () => { select(topic.id); panel.close(); $("overview").scrollIntoView(); } }, "Show on the map")));
 }
 panel.addEventListener("click", (event) => { if (event.target === panel) panel.close(); });
