@@ -63,17 +63,19 @@ def round_bfloat16(states: Any, codes: Any, scales: Any) -> None:
 
 @_compiled
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) to 1e-6: a power of two in the exponent, and a polynomial for what is left of it."""
-    power = x * float32(-1.4426950408889634)
-    power = power if power < float32(126) else float32(126)
-    power = power if power > float32(-126) else float32(-126)
-    whole = np.rint(power)
-    rest = power - whole
-    value = float32(1.3333558e-3)
-    value = value * rest + float32(9.6181291e-3)
-    value = value * rest + float32(5.5504109e-2)
-    value = value * rest + float32(2.4022651e-1)
-    value = value * rest + float32(6.9314718e-1)
+    """1 / (1 + exp(-x)) to 2e-7: a power of two in the exponent, and a polynomial for what is left of it."""
+    power = -x if x > float32(-87) else float32(87)
+    power = power if power > float32(-87) else float32(-87)
+    whole = np.rint(power * float32(1.4426950408889634))
+    # ln 2 in two parts, of which the first has so few bits that its product is exact.
+    rest = power - whole * float32(0.693359375) + whole * float32(2.12194440e-4)
+    value = float32(1 / 5040)
+    value = value * rest + float32(1 / 720)
+    value = value * rest + float32(1 / 120)
+    value = value * rest + float32(1 / 24)
+    value = value * rest + float32(1 / 6)
+    value = value * rest + float32(1 / 2)
+    value = value * rest + float32(1)
     value = value * rest + float32(1)
     exponent = np.int32(int32(int32(whole) + int32(127)) << int32(23))
     return float32(1) / (float32(1) + exponent.view(np.float32) * value)
