@@ -4,7 +4,7 @@
 
 Documents are docstrings of scikit-learn, cut at 128 tokens; they go through the model into a store in a temporary
 folder, as a run does it. A part that calls another is not charged for it. What no part is charged for is "other":
-norms, rotary embedding, activations, casts, and the interpreter between them.
+routers, sums with residuals, casts, and the interpreter between them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks import bench
 from moee_topics import embed
 from moee_topics.corpus.docstrings import package_docstrings
 from moee_topics.encode import MoEEncoder, encoder, router
-from moee_topics.encode.models import PACKED, attention
+from moee_topics.encode.models import PACKED, attention, numba_kernels
 from moee_topics.encode.models import experts as mixtures
 from moee_topics.encode.prompts import PromptTokenizer
 from moee_topics.store import EmbeddingStore
@@ -37,6 +37,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("packing", encoder, "plan_packs"),
     ("matrix products", functional, "linear"),
     ("matrix products", torch.Tensor, "__matmul__"),
+    ("norms, rotations and gates", numba_kernels, "_in_threads"),
     ("experts beside their products", mixtures, "_all_at_once"),
     ("experts beside their products", mixtures, "_one_by_one"),
     ("pooling", encoder, "pool"),
