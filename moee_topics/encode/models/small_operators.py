@@ -112,8 +112,10 @@ def _on_cpu(dtype: torch.dtype) -> Operators:
         logger.warning("Norms, rotations and gates take several passes each, since numba cannot be used: %s", error)
         return TORCH
     found = checked("numba", numba_kernels, torch.device("cpu"), dtype)
-    # In float32 it would win a fortieth, for vectors with other last digits, by which a near tie of two experts falls.
-    return replace(found, rms_norm=numba_kernels.rms_norm) if found.passes and dtype == torch.bfloat16 else found
+    if dtype == torch.bfloat16:
+        return replace(found, rms_norm=numba_kernels.rms_norm) if found.passes else TORCH
+    # Those of float32 would win a twentieth, for other last digits, by which a near tie of two experts falls.
+    return replace(found, rotated=rotated)
 
 
 def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -> Operators:
