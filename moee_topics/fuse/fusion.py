@@ -324,6 +324,12 @@ class Fusion:
         reduction: Reduction | None = self.reduction
         return vectors if reduction is None else reduction.transform(vectors)
 
+    def without_words(self, vectors: Matrix) -> Matrix:
+        """(N, d) vectors of :meth:`transform` without the words of documents, where these are numbers of their own."""
+        if not self.lexical or self.reduction is not None:
+            return vectors
+        return vectors[:, : vectors.shape[1] - len(self.lexicon.components)]
+
     def _needed(self, texts: Texts | None) -> Texts:
         if texts is None:
             raise InputError(f"This fusion ({self.label}) weighs the words of documents. Give their texts too.")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.evaluate import Drift, find_drift
-from moee_topics.topics import TopicModel, Voters
+from moee_topics.topics import Voters
 
 SAMPLE = 5_000
 """Old documents, and new ones, that are compared; distances grow with the square of them."""
@@ -17,15 +17,17 @@ SAMPLE = 5_000
 class NewDocuments:
     """The topics of all that went by, and the vectors of a random part, so that memory does not grow with them."""
 
-    def __init__(self, model: TopicModel, own: NDArray[np.floating]) -> None:
+    def __init__(self, voters: Voters, own: NDArray[np.floating], fitted: NDArray[np.int64], seed: int) -> None:
         """Takes the fit that they are compared with.
 
         Args:
-            model: its topics and its voters.
+            voters: its documents, with vectors as those that will come.
             own: (R,) cosine of documents of the fit and the nearest of the others.
+            fitted: (N,) the topics of all its documents.
+            seed: of what is drawn.
         """
-        self._model, self._own = model, own
-        self._rng = np.random.default_rng(model.settings.seed)
+        self._voters, self._own, self._fitted, self._seed = voters, own, fitted, seed
+        self._rng = np.random.default_rng(seed)
         self._topics: Counter[int] = Counter()
         self._kept: list[tuple[NDArray[np.float32], float]] = []
 
@@ -56,8 +58,8 @@ class NewDocuments:
         """
         if not self._kept:
             return None
-        voters, fitted = self._model.voters, self._model.result.topics
-        old = np.random.default_rng(self._model.settings.seed).permutation(len(voters.rows))[:SAMPLE]
+        voters, fitted = self._voters, self._fitted
+        old = np.random.default_rng(self._seed).permutation(len(voters.rows))[:SAMPLE]
         vectors = np.concatenate([voters.vectors[old].astype(np.float32), np.stack([one for one, _ in self._kept])])
         is_new = np.arange(len(vectors)) >= len(old)
         of_both = Voters.fit(vectors, is_new.astype(np.int64), most=len(vectors))
@@ -71,5 +73,5 @@ class NewDocuments:
             np.concatenate([fitted, topics]),
             np.arange(len(fitted) + len(topics)) >= len(fitted),
             None,
-            seed=self._model.settings.seed,
+            seed=self._seed,
         )

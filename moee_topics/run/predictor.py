@@ -21,7 +21,7 @@ from moee_topics.run.manifest import read_manifest
 from moee_topics.run.new_documents import NewDocuments
 from moee_topics.run.reading import UNREAD, own_reading
 from moee_topics.run_folder import RunFolder, load_fitted_encoder
-from moee_topics.topics import NEW, TopicModel
+from moee_topics.topics import NEW, TopicModel, Voters
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Predictions(Iterator[PredictedTopic]):
     """The topics of new documents, each worked out as it is asked for, and how all so far differ from the fit."""
 
     def __init__(self, predictor: Predictor, documents: Iterable[Document]) -> None:
-        self._new = NewDocuments(predictor.model, predictor.own)
+        result, seed = predictor.model.result, predictor.model.settings.seed
+        self._new = NewDocuments(predictor.known, predictor.own, result.topics, seed)
         self._rows = self._predicted(predictor, documents)
 
     def __next__(self) -> PredictedTopic:
@@ -98,7 +99,8 @@ class Predictions(Iterator[PredictedTopic]):
             vectors = predictor.vectors([document.text for document in step])
             topics = predictor.topics_of(step, vectors)
             is_new = np.array([not row.fitted for row in topics])
-            self._new.add(vectors, predictor.nearest(vectors), [row.topic for row in topics], is_new)
+            read = predictor.fusion.without_words(vectors)
+            self._new.add(read, predictor.nearest(vectors), [row.topic for row in topics], is_new)
             yield from topics
 
 
@@ -132,13 +134,21 @@ class Predictor:
         return self.fusion.transform(self.embedder.embed(texts), texts)
 
     @cached_property
+    def known(self) -> Voters:
+        """The documents of the fit, as the model reads them: what new ones are compared with for their drift."""
+        # The words of a fusion were learnt from these documents, and new ones lack those that they alone have. So the
+        # nearest of new posts of the same source were new 2.3 times as often as by chance with words, 1.2 without.
+        voters = self.model.voters
+        return voters.with_vectors(self.fusion.without_words(voters.vectors.astype(np.float32)))
+
+    @cached_property
     def own(self) -> NDArray[np.float32]:
-        """(R,) cosine of documents of the fit and the nearest of the others."""
-        return self.model.voters.nearest_others(seed=self.model.settings.seed)
+        """(R,) cosine of documents of the fit and the nearest of the others, without their words."""
+        return self.known.nearest_others(seed=self.model.settings.seed)
 
     def nearest(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n,) cosine of documents, whose vectors are (n, d), and the nearest of the fit."""
-        return np.asarray(self.model.voters.nearest(vectors, most=1)[1][:, 0])
+        """(n,) cosine of documents, whose vectors are (n, d), and the nearest of the fit, without their words."""
+        return np.asarray(self.known.nearest(self.fusion.without_words(vectors), most=1)[1][:, 0])
 
     def stream(self, documents: Iterable[Document]) -> Predictions:
         """The topics of documents that are read as the results are asked for."""

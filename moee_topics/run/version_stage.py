@@ -114,7 +114,8 @@ def drift_of(update: Update, topics: NDArray[np.int64]) -> Drift:
     # Distances grow with the square of the documents, and a share needs no more than a sample.
     sample = [rng.permutation(np.flatnonzero(part))[:SAMPLE] for part in (~update.is_new, update.is_new)]
     rows = np.sort(np.concatenate(sample))
-    X, is_new = update.X[rows], update.is_new[rows]
+    # As for predictions: by words that were learnt from the old ones alone, new documents would always lie apart.
+    X, is_new = update.fusion.without_words(update.X[rows]), update.is_new[rows]
     own, old = Voters.fit(X, is_new.astype(np.int64), most=len(X)), X[~is_new]
     among_old = Voters.fit(old, np.zeros(len(old), dtype=np.int64), most=len(old))
     places, _ = own.nearest(own.vectors, own=True)

@@ -72,6 +72,10 @@ class Voters:
             rows = np.sort(np.concatenate(sample))
         return cls(unit_rows(X[rows]).astype(np.float16), rows, topics[rows])
 
+    def with_vectors(self, X: NDArray[np.floating]) -> Voters:
+        """The same voters by other vectors, (R, d)."""
+        return Voters(unit_rows(X).astype(np.float16), self.rows, self.topics)
+
     def with_topics(self, topics: NDArray[np.int64]) -> Voters:
         """The same voters after the documents of the fit got other topics, (N,)."""
         return Voters(self.vectors, self.rows, topics[self.rows])

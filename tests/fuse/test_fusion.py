@@ -161,6 +161,8 @@ def test_words_come_beside_the_rest_at_their_weight() -> None:
     np.testing.assert_array_equal(vectors[3:4], fusion.transform(documents[3:4], TEXTS[3:4]))
     parts = [documents[start : start + 7] for start in range(0, 30, 7)]
     np.testing.assert_array_equal(fuse_all(parts, fusion, 30, TEXTS), vectors)
+    np.testing.assert_array_equal(fusion.without_words(vectors), vectors[:, :18])
+    np.testing.assert_array_equal(Fusion("concat").without_words(alone), alone)
 
 
 def test_words_are_saved_with_the_fusion_and_without_them_the_file_is_as_before(tmp_path: Path) -> None:

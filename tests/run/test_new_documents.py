@@ -22,7 +22,7 @@ def predictor(finished: Path) -> Predictor:
 
 
 def shown(predictor: Predictor, vectors: np.ndarray, topics: list[int]) -> NewDocuments:
-    seen = NewDocuments(predictor.model, predictor.own)
+    seen = NewDocuments(predictor.known, predictor.own, predictor.model.result.topics, 0)
     for start in range(0, len(vectors), 10):
         part = vectors[start : start + 10]
         seen.add(part, predictor.nearest(part), topics[start : start + 10], np.ones(len(part), bool))
