@@ -210,7 +210,7 @@ class EncoderSource:
         of_this_model = (key for key in stored_keys(root) if self._identity.items() <= key.items())
         there = {tuple(key.get(name) for name in ARITHMETIC): key for key in of_this_model}
         kinds = interchangeable(self._config)
-        known = [key for key in there.values() if key["quantize"] in kinds and key["dtype"] in self._open_dtypes]
+        known = [there[pair] for pair in there if pair[0] in kinds and pair[1] in self._open_dtypes]
         if len(there) > 1 and (own := tuple(self._arithmetic(self.settings).values())) in there:
             known = [there[own]]
         if known:

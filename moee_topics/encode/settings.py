@@ -102,7 +102,7 @@ class EncoderSettings:
 
     model: str = "pocket"
     revision: str | None = None
-    quantize: Quantize | Literal["auto"] = AUTO
+    quantize: Literal["auto", Quantize] = AUTO
     dtype: Dtype | None = None
     device: str | None = None
     # Left out, these two follow from the model: nobody but __post_init__ ever sees the None.
@@ -235,7 +235,7 @@ class EncoderOptions(TypedDict, total=False):
     """
 
     revision: str | None
-    quantize: Quantize | Literal["auto"] | None
+    quantize: Literal["auto", Quantize] | None
     dtype: Dtype | torch.dtype | None
     device: str | torch.device | None
     prompt: str | None

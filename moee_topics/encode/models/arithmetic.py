@@ -174,8 +174,10 @@ def _seconds(
     """What a layer of two dimensions takes in a floating type, and in whole numbers, beyond ``TIMED_SIZE`` reckoned."""
     scale = max(1.0, one / TIMED_SIZE) * max(1.0, other / TIMED_SIZE)
     one, other = min(one, TIMED_SIZE), min(other, TIMED_SIZE)
-    plain, whole = made(kind, dtype, one, other)
-    states, best = torch.randn(TIMED_ROWS, one if made is _experts else other).to(dtype), dict[Layer, float]()
+    with torch.random.fork_rng(devices=[]):  # whoever loads a model keeps the random numbers that come next
+        plain, whole = made(kind, dtype, one, other)
+        states = torch.randn(TIMED_ROWS, one if made is _experts else other).to(dtype)
+    best = dict[Layer, float]()
     # Of one thread its own time, whatever runs beside; of several the clock, since they also count while they wait.
     clock = time.process_time if threads == 1 else time.perf_counter
     with torch.inference_mode():

@@ -92,12 +92,13 @@ def load_model(
     chosen = _named(settings)
     if settings.quantize == AUTO:
         chosen = arithmetic.choose(config, shape, place, _dtype_of(settings))
-        logger.info("%s is read in %s", name, chosen)
     if settings.quantize == AUTO and integer_products.is_integer(chosen.quantize):
         model, chosen = _in_whole_numbers(loader, settings, shape, chosen)
     else:
         model = _prepared(loader, replace(settings, quantize=chosen.quantize), config, trained, with_head)
     model.arithmetic = chosen
+    if settings.quantize == AUTO:
+        logger.info("%s is read in %s", name, chosen)
     tokenizer = load_tokenizer(name, revision=settings.revision)
     memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
     return model, tokenizer
