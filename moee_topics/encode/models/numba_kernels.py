@@ -32,8 +32,8 @@ ERRORS = (NumbaError,)
 LANES = 64
 """Sums that a norm makes beside each other: one alone would wait for each addition, and lose more digits."""
 
-NUMBERS_PER_THREAD = 1 << 17
-"""What takes as long as another thread to begin, some 50 microseconds."""
+NUMBERS_PER_THREAD = 1 << 20
+"""Fewer are done before another thread has begun, whose core may still spin in torch's OpenMP (benchmarks/LOG.md)."""
 
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
