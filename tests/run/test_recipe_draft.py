@@ -31,7 +31,7 @@ def test_every_answer_makes_a_recipe_that_holds_it(corpus: CorpusSettings) -> No
         assert (recipe.corpus, recipe.encoder.model) == (corpus, model)
         assert (recipe.topics.stop_words == "english") == (language == "english")
         assert (recipe.topics.tokenizer is None) == (language in ("english", "other"))
-        assert recipe.encoder.quantize == ("none" if model == "pocket" else "nf4")
+        assert recipe.encoder.quantize == ("auto" if model == "pocket" else "nf4")
     assert drafted(Answers(corpus, length="short")).encoder.max_tokens < drafted(Answers(corpus)).encoder.max_tokens
 
 
