@@ -24,8 +24,6 @@ from moee_topics.encode.models.row_kernels import sigmoid
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-DTYPES = (torch.bfloat16, torch.float32)
-
 ERRORS = (NumbaError,)
 """What numba raises where it cannot compile for this machine."""
 
@@ -79,6 +77,7 @@ def _flat(states: Tensor) -> tuple[Any, int]:
     """(..., width) from its first number to its last, and how far it is from row to row."""
     # Of the halves of a product numba would read number after number, since it cannot know that they lie side by side.
     rows = states.reshape(-1, states.shape[-1])
+    rows = rows if rows.stride(1) == 1 else rows.contiguous()
     step = rows.stride(0)
     return _array(rows.as_strided(((len(rows) - 1) * step + rows.shape[1],), (1,))), step
 
