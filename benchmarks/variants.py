@@ -107,12 +107,14 @@ def llama_cpp(folder: Path, kind: str) -> tuple[Any, Encode]:
 
 
 def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Encode]:
-    """``MoEEncoder`` of this package."""
+    """``MoEEncoder`` of this package, with the last layer whole."""
     from moee_topics.encode import MoEEncoder
 
     encoder = MoEEncoder.from_pretrained(
         folder, quantize=quantize, prompt=PROMPT, max_tokens=MAX_TOKENS, device=device, dtype=dtype
     )
+    # Peers run the last layer for all tokens, and of two layers it is nearly half the work: what it saves is in LOG.md.
+    encoder.shortens = False
 
     def encode(texts: Texts) -> Vectors:
         embeddings = encoder.encode(texts)
