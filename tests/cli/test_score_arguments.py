@@ -32,7 +32,7 @@ def test_every_flag_of_the_reference_means_a_key_that_exists() -> None:
     ("words", "expected"),
     [
         (["--base_model", "some/model", "--use_4bit"], ("some/model", "nf4", "prompteol")),
-        (["--base_model=some/model", "--embed_method", 'a "{text}", b'], ("some/model", "none", 'a "{text}", b')),
+        (["--base_model=some/model", "--embed_method", 'a "{text}", b'], ("some/model", "auto", 'a "{text}", b')),
         (["--use_4bit", "encoder.quantize=int8", "--base_model", "m/m"], ("m/m", "int8", "prompteol")),
     ],
 )

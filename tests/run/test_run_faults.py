@@ -145,7 +145,7 @@ def test_the_same_command_makes_what_is_damaged_again(
 def without_times(page: str) -> str:
     page = re.sub(r"\d[\d.]* (s|min \d\d s|MB|GB)\b", "T", page)
     page = re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "T", page)
-    return page.replace(" <small>done before, skipped</small>", "")
+    return page.replace("<small>done before, skipped</small>", "")
 
 
 def test_equal_runs_have_equal_reports_apart_from_times_also_when_resumed(
