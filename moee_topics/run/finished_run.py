@@ -1,4 +1,4 @@
-"""A finished run to work with from Python: predict, update, decide, undo, and what differs between versions."""
+"""A finished run to work with from Python: predict, update, decide, judge, undo, and what differs between versions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from moee_topics.corpus import Record, plain_name
 from moee_topics.errors import InputError
+from moee_topics.evaluate import LabelCheck
 from moee_topics.progress import Progress, Warnings
 from moee_topics.report import VersionComparison, compare_versions
 from moee_topics.run.decision_versions import decide
 from moee_topics.run.given_documents import GivenDocuments
+from moee_topics.run.label_trial import check_labels
 from moee_topics.run.policies import Policy
 from moee_topics.run.predictor import PredictedTopic, Predictor
 from moee_topics.run.reading import UNREAD, document_of, own_reading
 from moee_topics.run.updates import undo, update
 from moee_topics.run_folder import VERSIONS, RunFolder, Searcher
-from moee_topics.topics import OUTLIERS, Decision
+from moee_topics.topics import OUTLIERS, CheckSettings, Decision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,7 @@ class Run(RunFolder):
         new["topic"] = run.predict(new.body)["topic"]
         run = run.update(new.body, ids=new.id, policy="grow")
         run = run.decide({"name": "Space flight", "topic": 3}, {"merge": [4, 7]})
+        run.check_labels().sentence
         run.diff(1, run.number)
         run = run.undo()
 
@@ -168,6 +171,28 @@ class Run(RunFolder):
         """
         read = [one if isinstance(one, Decision) else Decision.from_plain(one, "decide()") for one in decisions]
         return type(self)(decide(self.root.path, read, progress=progress or Warnings()).run.path)
+
+    def check_labels(
+        self,
+        settings: CheckSettings | None = None,
+        *,
+        labels: Mapping[int, str] | None = None,
+        progress: Progress | None = None,
+    ) -> LabelCheck:
+        """Judges whether the label of each topic fits its documents. See :func:`moee_topics.run.check_labels`.
+
+        The topics are those of the version that holds, in whose folder and report the result is kept.
+
+        Args:
+            settings: who judges, by default the run's own encoder, and by how many documents.
+            labels: of every topic, to be judged in the place of the names; nothing is kept of them.
+            progress: is told how far the work is.
+
+        Raises:
+            InputError: there are fewer than two topics, or one has no label.
+            ModelError: the model is missing, or the endpoint does not answer; the answers so far are kept.
+        """
+        return check_labels(self.root.path, settings, labels=labels, progress=progress or Warnings())
 
     def undo(self) -> Self:
         """Takes back the last update or decision of the run, and gives the version that it was made of.

@@ -19,6 +19,7 @@ from moee_topics import run as pipeline
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.run import Run, corpus_like
 from moee_topics.run_folder import RunFolder
+from moee_topics.topics import CheckSettings
 
 
 @pytest.fixture
@@ -164,6 +165,15 @@ def test_decisions_are_those_of_the_file_and_conflicts_are_warnings(root: Path, 
         run.decide({"rename": "Space flight"})
     with pytest.warns(UserWarning, match=f"Not applied: split {kept} into 50"):
         merged.decide({"split": kept, "parts": 50})
+
+
+def test_labels_are_judged_and_kept_with_the_version_that_holds(root: Path) -> None:
+    run = Run.read(root / "run")
+    check = run.check_labels(CheckSettings(documents=2))
+    assert check.documents <= 2 * len(run.ranked_topics) and Run.read(root / "run").label_check == check.to_json()
+    labels = {topic.topic: "thing" for topic in run.ranked_topics}
+    assert {fit.label for fit in run.check_labels(CheckSettings(documents=2), labels=labels).topics} == {"thing"}
+    assert Run.read(root / "run").label_check == check.to_json(), "labels that were given are not kept"
 
 
 def test_labels_without_documents_are_refused(root: Path) -> None:
