@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
-from moee_topics.evaluate.wilson import wilson_interval
+from moee_topics.evaluate.wilson import Z_99, wilson_interval
 
 Floats = NDArray[np.floating]
 Topics = NDArray[np.int64]
@@ -29,8 +29,12 @@ FEWEST = 30
 """New documents below which nothing is advised: a share of so few says little."""
 
 GROW_NEIGHBOURS = 1.1
-REFIT_FAR, REFIT_MOVED, REFIT_ROUTING = 0.25, 0.3, 5.0
-"""From where on which advice is given; see docs/updates.md for what was measured."""
+REFIT_FAR, REFIT_MOVED = 0.25, 0.3
+"""The least effects that are worth an advice; see docs/updates.md for what was measured."""
+
+# Chance explains 95 draws in 100: each figure alone would advise something after every twentieth update without drift.
+BEYOND_NEIGHBOURS, BEYOND_MOVED, BEYOND_ROUTING = 2.0, 1.5, 5.0
+"""How many times as far away from what is expected as chance explains a figure must be for an advice."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,9 @@ class Against:
     value: float
     chance: float
 
-    @property
-    def is_more(self) -> bool:
-        """Whether chance does not explain it."""
-        return self.value > self.chance
+    def is_beyond(self, times: float = 1.0, *, expected: float = 0.0) -> bool:
+        """Whether the value is more than so many times as far above what is expected as chance explains."""
+        return self.value - expected > times * (self.chance - expected)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Drift:
     Attributes:
         documents: new ones.
         far: the share of them that is farther from all old ones than all but 5 % of these are from each other.
-        far_low: the lower end of its 95 % interval (Wilson's).
+        far_low: the lower end of its 99 % interval (Wilson's).
         neighbours: how often their nearest documents are new ones, over how often chance alone would have it so.
         moved: half the sum of what the shares of topics differ by: 0 the same topics, 1 none in common.
         topics: shares of topics, the surest change first.
@@ -97,14 +100,16 @@ def far_limit(own: Floats) -> float:
 
 
 def far_share(own: Floats, new: Floats) -> tuple[float, float]:
-    """The share of new documents that are far, and the lower end of its 95 % interval.
+    """The share of new documents that are far, and the lower end of its 99 % interval.
 
     Args:
         own: (R,) cosine of each old document and the nearest of the others: held out, one by one.
         new: (n,) cosine of each new document and its nearest old one.
     """
     share = float(np.mean(new < far_limit(own)))
-    return share, wilson_interval(share, len(new))[0]
+    # The limit is of a sample too: the difference of two shares varies as one share of so many documents does.
+    count = max(1, len(own) * len(new) // (len(own) + len(new)))
+    return share, wilson_interval(share, count, Z_99)[0]
 
 
 def neighbour_ratio(neighbours: NDArray[np.int64], is_new: NDArray[np.bool_], rng: np.random.Generator) -> Against:
@@ -210,24 +215,25 @@ def find_drift(
 
 
 def advise(drift: Drift) -> tuple[Advice, list[str]]:
-    """What to do about drift, and why; nothing where chance explains it or the new documents are few."""
+    """What to do about drift, and why; nothing where chance may explain it or the new documents are few."""
     advice: Advice = "none"
     reasons = []
     if drift.far_low > FAR:
         advice = "refit" if drift.far >= REFIT_FAR else "grow"
         reasons.append(f"{drift.far:.0%} of the new documents are unlike anything before, where {FAR:.0%} would be")
-    if drift.neighbours.is_more and drift.neighbours.value >= GROW_NEIGHBOURS:
+    lie_together = drift.neighbours.is_beyond(BEYOND_NEIGHBOURS, expected=1.0)
+    if lie_together and drift.neighbours.value >= GROW_NEIGHBOURS:
         advice = "refit" if advice == "refit" else "grow"
         reasons.append(
             f"the nearest of a new document are new {drift.neighbours.value:.1f} times as often as by chance"
         )
-    if drift.moved.is_more and drift.moved.value >= REFIT_MOVED:
+    if drift.moved.is_beyond(BEYOND_MOVED) and drift.moved.value >= REFIT_MOVED:
         advice = "refit"
         reasons.append(
             f"{drift.moved.value:.0%} of the documents would have to change topics for the shares to be as before, "
             f"where chance explains {drift.moved.chance:.0%}"
         )
-    if drift.routing and drift.routing.value > REFIT_ROUTING * drift.routing.chance:
+    if drift.routing and drift.routing.is_beyond(BEYOND_ROUTING):
         advice = "refit"
         reasons.append(
             f"experts are used otherwise: {drift.routing.value:.1%} of the routing weight is elsewhere, where chance "
