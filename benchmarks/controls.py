@@ -2,7 +2,7 @@
 
     python -m benchmarks.controls --data ../shared/data --minilm --output controls.json
     python -m benchmarks.controls --data ../shared/data --sets arxiv-titles --documents 500 --output some.json
-    python -m benchmarks.controls --data ../shared/data --prompt cluster --tokens 512 --output cluster.json
+    python -m benchmarks.controls --data ../shared/data --prompt cluster --output cluster.json
 
 Vectors of whole sets are those of ``carved.py``, words those of the fusion, sums have alpha 0.25. Controls: experts
 shuffled for every text; each token routed alone; and the model with other groups than its router chooses: always the
@@ -182,6 +182,7 @@ def views_of(
         "sum_z": np.hstack([hs_z, ROOT_OF_QUARTER * rw_z]),
         "sum_weights_z": sum_weights_z,
         "sum_weights_z_and_words_1": np.hstack([unit(sum_weights_z), words]),
+        "sum_weights_z_and_words_0.25": np.hstack([unit(sum_weights_z), ROOT_OF_QUARTER * words]),
     }
 
 

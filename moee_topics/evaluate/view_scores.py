@@ -29,6 +29,7 @@ MEASURES = {
 }
 """What can be measured without labels; of each, more is taken for better."""
 SPLITS = 3
+SMALLEST_INDEX = 1e-12
 SILHOUETTE_SAMPLE = 1000
 
 
@@ -76,7 +77,7 @@ def score_view(
         measures = {
             "stability": float(np.mean([_stability(rows, count, seed) for seed in range(SPLITS)])),
             "silhouette": _silhouette(rows, clusterings[0]),
-            "separation": float(np.log(max(calinski_harabasz_score(rows, clusterings[0]), 1e-12))),
+            "separation": _separation(rows, clusterings[0]),
             # The mean of all rows has the mean of all cosines as its squared length.
             "isotropy": 1 - float((rows.mean(axis=0, dtype=np.float64) ** 2).sum()),
         }
@@ -120,6 +121,13 @@ def _stability(rows: Vectors, clusters: int, seed: int) -> float:
     halves = order[: len(rows) // 2], order[len(rows) // 2 :]
     one, other = (KMeans(clusters, n_init=1, random_state=seed).fit(rows[half]).predict(rows) for half in halves)
     return float(adjusted_mutual_info_score(one, other))
+
+
+def _separation(rows: Vectors, clustering: NDArray[np.integer]) -> float:
+    """The logarithm of the Calinski-Harabasz index."""
+    # One cluster: all rows are the same, as the last tokens of a prompt are before the first layer.
+    index = calinski_harabasz_score(rows, clustering) if len(set(clustering.tolist())) > 1 else 0.0
+    return float(np.log(max(index, SMALLEST_INDEX)))
 
 
 def _silhouette(rows: Vectors, clustering: NDArray[np.integer]) -> float:

@@ -29,6 +29,13 @@ def test_vectors_of_noise_have_nothing_to_do_with_the_labels_and_are_not_stable(
     assert all(clear.measures[name] > blurred.measures[name] for name in ("stability", "silhouette", "separation"))
 
 
+def test_a_view_that_is_the_same_for_all_documents_is_scored_as_one_without_clusters() -> None:
+    scores = score_view(np.ones((90, 8), np.float32), LABELS, seeds=[0, 1])
+    assert scores.ami == pytest.approx(0.0, abs=1e-9) and scores.measures["silhouette"] == 0.0
+    assert np.isfinite([*scores.measures.values()]).all()
+    assert scores.measures["separation"] < score_view(cloud(5.0), LABELS, seeds=[0]).measures["separation"]
+
+
 def test_isotropy_is_one_less_the_mean_cosine() -> None:
     vectors = cloud(0.3) + 2.0
     rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
