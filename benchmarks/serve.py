@@ -2,10 +2,12 @@
 
     moee-topics run quickstart
     python -m benchmarks.serve runs/quickstart
+    python -m benchmarks.serve runs/quickstart --one-by-one
 
 Every client sends one text after the other, each different, and waits for its answer. Each answer is compared with what
 ``predict`` says of all texts together; in bfloat16 a text on the border of two topics may round to the other one.
-Writes benchmarks/results/serve.json and prints it. Seconds are of the whole machine, so nothing else should run.
+With --one-by-one the server is asked for bits that do not depend on what is asked beside, and compared with what
+``predict`` says of each text alone. Writes benchmarks/results/serve.json, or serve_one_by_one.json, and prints it. Seconds are of the whole machine, so nothing else should run.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ import numpy as np
 
 from benchmarks.scale import machine
 from moee_topics.corpus import Document
-from moee_topics.run import predict
+from moee_topics.run import Predictor
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_json
 
 CLIENTS = (1, 16, 64)
-RESULTS = Path(__file__).with_name("results") / "serve.json"
+RESULTS = Path(__file__).with_name("results")
 
 
 def ask(port: int, texts: list[str]) -> list[tuple[float, dict[str, Any] | None]]:
@@ -74,13 +76,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--requests", type=int, default=256, help="for each number of clients")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--one-by-one", action="store_true", help="of the server: each text goes through alone")
+    parser.add_argument("--output", type=Path, help="a JSON file, in benchmarks/results unless told")
     options = parser.parse_args()
     own = RunFolder.read(options.run).result.texts
     # The second half of a text is a new one, and like those of the run.
     texts = [text[len(text) // 2 :] for text in own if len(text) > 100][: options.requests]
-    topics = [row.topic for row in predict(options.run, [Document(str(n), text) for n, text in enumerate(texts)])]
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    together = [[document] for document in documents] if options.one_by_one else [documents]
+    predictor = Predictor.load(options.run)
+    topics = [row.topic for part in together for row in predictor.predict(part)]
     command = [sys.executable, "-m", "moee_topics", "serve", str(options.run), "--port", "0"]
+    command += ["--one-by-one"] if options.one_by_one else []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         address = next(line for line in server.stderr if line.startswith("Serving at"))
@@ -89,7 +96,8 @@ def main() -> None:
         server.terminate()
     packages = {name: version(name) for name in ("fastapi", "uvicorn", "torch")}
     characters = round(sum(map(len, texts)) / len(texts))
-    write_json(options.output, {"machine": machine(), "packages": packages, "characters": characters, "rows": rows})
+    output = options.output or RESULTS / ("serve_one_by_one.json" if options.one_by_one else "serve.json")
+    write_json(output, {"machine": machine(), "packages": packages, "characters": characters, "rows": rows})
     print(json.dumps(rows, indent=1))
 
 

@@ -95,6 +95,32 @@ def small_run(folder: Path, *, hostile: bool = False, documents: int = 240, seed
     return folder
 
 
+def run_of_many(folder: Path, topics: int) -> Path:
+    """A run of many topics, the first the largest, on a map of as many places, with a tree of all and experts."""
+    rng = np.random.default_rng(0)
+    numbers = np.repeat(np.arange(topics), 12 + (topics - np.arange(topics)) // 10)
+    centres = rng.uniform(-40, 40, (topics, 2))
+    words = [[(f"{'abcdefgh'[t % 8] * 3}{t}", 0.5), (f"group{t % 20}", 0.3), ("moon", 0.1)] for t in range(topics)]
+    TopicResult(
+        ids=[f"post-{i}" for i in range(len(numbers))],
+        texts=[f"{words[t][0][0]} number {i}" for i, t in enumerate(numbers)],
+        topics=numbers,
+        probabilities=np.ones(len(numbers), dtype=np.float32),
+        positions=(centres[numbers] + rng.normal(0, 1, (len(numbers), 2))).astype(np.float32),
+        topic_info=[
+            Topic(t, int((numbers == t).sum()), ", ".join(word for word, _ in words[t]), words[t])
+            for t in range(topics)
+        ],
+    ).save(folder)
+    weights = rng.dirichlet(np.full(8, 2.0), (len(numbers), 3))
+    find_experts(weights, numbers, rng=rng, settings=ExpertSettings(resamples=20)).save(folder / "experts.json")
+    joins = [{"parent": topics + i, "left": topics + i - 1 if i else 0, "right": i + 1, "distance": 0.5 + i / topics,
+              "name": f"join {i}"} for i in range(topics - 1)]  # fmt: skip
+    write_json(folder / "hierarchy.json", joins)
+    write_json(folder / "run.json", {"name": "many", "seed": 0, "created": "2026-01-01", "recipe": {"seed": 0}})
+    return folder
+
+
 def bare_run(folder: Path, texts: list[str], topics: list[int] | None = None) -> Path:
     """A run with nothing but what a topic model must have."""
     numbers = np.array(topics if topics is not None else [0] * len(texts), dtype=np.int64)

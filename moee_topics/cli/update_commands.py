@@ -124,7 +124,7 @@ def _drift_lines(updated: UpdatedRun) -> Iterator[str]:
         f"Drift: {drift['far']:.0%} of the new documents are unlike anything before (5% without drift), and "
         f"{moved['value']:.0%} would have to change topics to be as the old (by chance up to {moved['chance']:.0%})."
     )
-    if drift["advice"] != "none":
+    if drift["advice"] not in ("none", updated.record["policy"]):
         folder = updated.run.root.path
         yield f"Advice: moee-topics update {folder} --policy {drift['advice']} – {'; '.join(drift['reasons'])}."
 

@@ -28,13 +28,13 @@ QUANTILE, DRAWS = 0.95, 200
 FEWEST = 30
 """New documents below which nothing is advised: a share of so few says little."""
 
-GROW_NEIGHBOURS = 1.1
-REFIT_FAR, REFIT_MOVED = 0.25, 0.3
-"""The least effects that are worth an advice; see docs/updates.md for what was measured."""
+GROW_NEIGHBOURS, REFIT_MOVED = 1.1, 0.3
+"""The least effects that are worth an advice; the second is a guess (docs/updates.md)."""
 
 # Chance explains 95 draws in 100: each figure alone would advise something after every twentieth update without drift.
 BEYOND_NEIGHBOURS, BEYOND_MOVED, BEYOND_ROUTING = 2.0, 1.5, 5.0
-"""How many times as far away from what is expected as chance explains a figure must be for an advice."""
+"""How many times as far away from what is expected as chance explains a figure must be for an advice; the last is a
+guess."""
 
 
 @dataclass(frozen=True)
@@ -219,11 +219,11 @@ def advise(drift: Drift) -> tuple[Advice, list[str]]:
     advice: Advice = "none"
     reasons = []
     if drift.far_low > FAR:
-        advice = "refit" if drift.far >= REFIT_FAR else "grow"
+        advice = "grow"  # however many: a new subject that comes by itself is far too, and old topics still hold
         reasons.append(f"{drift.far:.0%} of the new documents are unlike anything before, where {FAR:.0%} would be")
     lie_together = drift.neighbours.is_beyond(BEYOND_NEIGHBOURS, expected=1.0)
     if lie_together and drift.neighbours.value >= GROW_NEIGHBOURS:
-        advice = "refit" if advice == "refit" else "grow"
+        advice = "grow"
         reasons.append(
             f"the nearest of a new document are new {drift.neighbours.value:.1f} times as often as by chance"
         )

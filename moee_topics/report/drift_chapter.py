@@ -16,8 +16,8 @@ from moee_topics.topics import OUTLIERS, Topic
 LEVELS: Mapping[str, Level] = {"none": "good", "grow": "fair", "refit": "weak"}
 SENTENCES = {
     "none": "The documents that came last are as those before them: nothing is advised.",
-    "grow": "Among the documents that came last are new subjects. Advised: update with --policy grow.",
-    "refit": "The documents that came last are of another kind than those before. Advised: update with --policy refit.",
+    "grow": "Among the documents that came last may be new subjects.",
+    "refit": "The documents that came last are of another kind than those before.",
 }
 MOST_TOPICS, SURE = 10, 2.0
 
@@ -63,11 +63,17 @@ def drift(run: RunFolder) -> dict[str, Any] | None:
     of_last = run.root.version(last["version"]).drift or {}
     return {
         "far": FAR,
-        "verdict": SENTENCES.get(last["drift"]["advice"], ""),
+        "verdict": verdict(last["drift"]["advice"], last["policy"]),
         "reasons": last["drift"]["reasons"],
         "rows": [drift_row(record) for record in reversed(measured)],
         "topics": changed_topics(run, of_last),
     }
+
+
+def verdict(advice: str, policy: str) -> str:
+    """What the figures of a version that a policy made say, and what to do unless that was done."""
+    advised = {"none": "", policy: f" Advised is --policy {policy}, by which this version was made."}
+    return SENTENCES.get(advice, "") + advised.get(advice, f" Advised: update with --policy {advice}.")
 
 
 def drift_row(record: VersionRecord) -> DriftRow:

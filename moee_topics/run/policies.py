@@ -73,6 +73,11 @@ class Update:
         voters = Voters.fit(self.X[stayed], topics, seed=self.model.settings.seed)
         return replace(voters, rows=stayed[voters.rows])
 
+    @cached_property
+    def assigned(self) -> TopicResult:
+        """The documents as they are now, with the topics that they had or that their neighbours vote for."""
+        return _assigned(self)
+
 
 def keep(update: Update) -> tuple[TopicModel, Fusion]:
     """All stays as it is, for decisions on it."""
@@ -81,17 +86,20 @@ def keep(update: Update) -> tuple[TopicModel, Fusion]:
 
 def assign(update: Update) -> tuple[TopicModel, Fusion]:
     """New documents get the topic that their nearest old ones vote for; old ones keep theirs."""
-    replace_documents(update.model, _assigned(update), update.X)
+    replace_documents(update.model, update.assigned, update.X)
     return update.model, update.fusion
 
 
 def grow(update: Update) -> tuple[TopicModel, Fusion]:
     """As :func:`assign`; then outliers, and new documents far from old ones or crowded, may make new topics."""
-    result, X = _assigned(update), update.X
+    result, X = update.assigned, update.X
     is_candidate = result.topics == OUTLIERS
     if update.is_new.any():
-        is_candidate[update.is_new] |= far_documents(update.voters, X[update.is_new])
-        is_candidate |= crowded_documents(X, update.is_new)
+        # By words that were learnt from the old documents alone, new ones would always lie apart and together.
+        read = update.fusion.without_words(X)
+        voters = update.voters.with_vectors(read[update.voters.rows])
+        is_candidate[update.is_new] |= far_documents(voters, read[update.is_new])
+        is_candidate |= crowded_documents(read, update.is_new)
     candidates = np.flatnonzero(is_candidate)
     topics = grown_topics(X, result.topics, candidates, update.is_new, update.model.settings, update.next_topic)
     born = topics != result.topics
@@ -145,7 +153,6 @@ def turned_like(
 
 
 def _assigned(update: Update) -> TopicResult:
-    """The documents as they are now, with the topics that they had or that their neighbours vote for."""
     old, changes, is_new = update.model.result, update.changes, update.is_new
     size = len(changes.documents)
     topics, sure = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +60,7 @@ class VersionStage(FitStage):
                 RunFolder.decisions.write(work.run, records)
         if self.policy != "decide" and update.is_new.any() and not update.is_new.all():
             with steps.step("drift", "how the new documents differ from the old ones"):
-                drift = partial(drift_of, update, model.result.topics)
-                steps.chapter("drift", lambda: RunFolder.drift.write(work.run, drift().to_json()))
+                steps.chapter("drift", lambda: RunFolder.drift.write(work.run, drift_of(update).to_json()))
         return model, fusion
 
     def encoder_of(self, work: Workspace) -> EncoderRecord:
@@ -102,13 +100,8 @@ def replay(
     ]
 
 
-def drift_of(update: Update, topics: NDArray[np.int64]) -> Drift:
-    """How the new documents of an update differ from those that stayed, by the vectors of the fusion as it was.
-
-    Args:
-        update: with the documents and their vectors.
-        topics: (N,) of all documents, as they are now.
-    """
+def drift_of(update: Update) -> Drift:
+    """How the new documents of an update differ from those that stayed, by the topics and the fusion as they were."""
     work, seed = update.work, update.model.settings.seed
     rng = np.random.default_rng(seed)
     # Distances grow with the square of the documents, and a share needs no more than a sample.
@@ -127,7 +120,8 @@ def drift_of(update: Update, topics: NDArray[np.int64]) -> Drift:
         among_old.nearest(X[is_new])[1].max(axis=1),
         places,
         is_new[own.rows],
-        topics[rows],
+        # Not those that the policy made: a topic that was born of the drift would count as more of it.
+        update.assigned.topics[rows],
         is_new,
         weights,
         seed=seed,

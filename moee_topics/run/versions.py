@@ -25,7 +25,7 @@ from moee_topics.run.policies import Step
 from moee_topics.run.reduce_stage import ReduceStage
 from moee_topics.run.report_stage import write_page_again
 from moee_topics.run.stages import go_through
-from moee_topics.run.version_stage import VersionStage
+from moee_topics.run.version_stage import VersionStage, known_decisions
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord, check_same_encoder, fitted_encoder
 from moee_topics.store import atomic_folder, writing_alone
@@ -124,10 +124,9 @@ def complete(parent: RunFolder, new: RunFolder, changes: DocumentChanges, record
     pair = before.topics[changes.rows[stayed]], after.topics[stayed]
     ids = ([topic.topic for topic in result.topic_info] for result in (before, after))
     record["lineage"], record["topics"] = [dict(event) for event in topic_lineage(*pair, *ids)], after.topic_count
-    # A conflict may be of a decision that an older version knows, and stays one of this version.
-    had = {str(one["decision"]) for one in parent.decisions}
-    new_ones = [one for one in new.decisions if str(one["decision"]) not in had]
-    record["decisions"] = [str(Decision.from_plain(one["decision"], new.name)) for one in new_ones]
+    # What an undo of this version takes back: not a decision that could never be applied.
+    had = {decision.key for decision in known_decisions(parent)}
+    record["decisions"] = [str(decision) for decision in known_decisions(new) if decision.key not in had]
     if new.drift is not None:
         record["drift"] = {name: new.drift[name] for name in HEADLINES}
     colours = {str(topic): colour for topic, colour in topic_colours(parent).items()}

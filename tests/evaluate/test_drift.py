@@ -86,7 +86,8 @@ def test_routing_that_moved_is_told_from_routing_that_varies() -> None:
         ({}, "none", ""),
         ({"far": 0.12, "far_low": 0.08}, "grow", "12% of the new documents are unlike"),
         ({"far": 0.12, "far_low": 0.04}, "none", ""),
-        ({"far": 0.3, "far_low": 0.2}, "refit", "30% of the new"),
+        ({"far": 0.9, "far_low": 0.8}, "grow", "90% of the new"),  # one new subject by itself, say
+        ({"far": 0.9, "far_low": 0.8, "moved": Against(0.4, 0.1)}, "refit", "40% of the documents"),
         ({"neighbours": Against(1.8, 1.1)}, "grow", "1.8 times as often"),
         ({"neighbours": Against(1.25, 1.14)}, "none", ""),  # as measured of posts by chance
         ({"neighbours": Against(1.14, 1.033)}, "grow", "1.1 times as often"),  # a fifth of them of new subjects

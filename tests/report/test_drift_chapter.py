@@ -6,7 +6,7 @@ from pathlib import Path
 
 from small_run import small_run
 
-from moee_topics.report.drift_chapter import CHAPTER, drift
+from moee_topics.report.drift_chapter import CHAPTER, drift, verdict
 from moee_topics.run_folder import RunFolder
 
 FIGURES = {
@@ -47,7 +47,13 @@ def test_each_update_is_a_row_and_undone_ones_are_none(tmp_path: Path) -> None:
     assert chapter is not None and [row.version for row in chapter["rows"]] == [5, 2]
     first = chapter["rows"][0]
     assert (first.far, first.moved, first.routing) == ("12 %", "31 % (9 %)", "2.1% (0.4%)") and first.advice == "grow"
-    assert "--policy grow" in chapter["verdict"]
+    assert "may be new subjects. Advised: update with --policy grow" in chapter["verdict"]
     assert [(row.topic.topic, row.routing) for row in chapter["topics"]] == [(1, "–"), (2, "5.0% (1.0%)")]
     html = CHAPTER.html(RunFolder.read(path))
     assert html is not None and "unlike anything before" in html and "+4.2" in html
+
+
+def test_what_was_done_is_not_advised_again() -> None:
+    assert "by which this version was made" in verdict("grow", "grow")
+    assert "Advised: update with --policy refit." in verdict("refit", "grow")
+    assert "dvised:" not in verdict("none", "assign")

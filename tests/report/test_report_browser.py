@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_run import HOSTILE, small_run
+from small_run import HOSTILE, run_of_many, small_run
 
 from moee_topics.report import write_comparison, write_report
 from moee_topics.run_folder import RunFolder
@@ -401,6 +401,14 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(folder)
 
 
+def too_wide(page: Browser) -> list[str]:
+    """The parts of a report that are wider than the page, once all of it is laid out."""
+    page.evaluate("document.querySelectorAll('section').forEach((s) => { s.style.contentVisibility = 'visible'; })")
+    wide = "[...document.querySelectorAll('html, main section, #topic-table, .manifest, nav')]"
+    wide += ".filter((part) => part.scrollWidth > Math.min(innerWidth, part.parentElement?.clientWidth || innerWidth))"
+    return list(page.evaluate(f"{wide}.map((part) => part.id || part.className || part.tagName)"))
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_long_words_wrap_and_every_chapter_is_in_the_menu(browser: Browser, awkward: Path, width: int) -> None:
     browser.call(
@@ -410,14 +418,7 @@ def test_long_words_wrap_and_every_chapter_is_in_the_menu(browser: Browser, awkw
     try:
         browser.open(awkward)
         browser.wait_for("document.documentElement.dataset.ready === 'yes'")
-        browser.evaluate(
-            "document.querySelectorAll('section').forEach((s) => { s.style.contentVisibility = 'visible'; })"
-        )
-        wide = "[...document.querySelectorAll('html, main section, #topic-table, .manifest, nav')]"
-        wide += (
-            ".filter((part) => part.scrollWidth > Math.min(innerWidth, part.parentElement?.clientWidth || innerWidth))"
-        )
-        assert browser.evaluate(f"{wide}.map((part) => part.id || part.className || part.tagName)") == []
+        assert too_wide(browser) == []
         # The tree of a telephone is as wide as the telephone: joins are seen, not only parallel lines.
         assert browser.evaluate("document.querySelector('#tree svg').getBoundingClientRect().width") <= min(width, 1100)
         assert browser.evaluate("document.querySelectorAll('nav a').length") == 9
@@ -470,6 +471,42 @@ def test_charts_follow_the_width_of_the_page_and_a_large_tree_can_break(browser:
         starts = "[...document.querySelectorAll('#tree path')].map((e) => e.getBBox()).map((b) => b.x + b.width)"
         assert browser.evaluate(f"Math.min(...{starts})") < 0.7 * browser.evaluate(f"Math.max(...{starts})")
     finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+NOTE_NAMES = """
+    window.drawn = new Set();
+    const fill = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+      drawn.add(text);
+      return fill.call(this, text, ...place);
+    };
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [60, 300])
+def test_many_topics_fit_the_page_and_the_largest_have_their_names_on_the_maps(
+    browser: Browser, tmp_path: Path, count: int
+) -> None:
+    report = write_report(run_of_many(tmp_path / "run", count))
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE_NAMES})["identifier"]
+    try:
+        for width, fewest in ((390, 5), (1280, 12)):
+            sized(browser, width)
+            browser.open(report)
+            browser.wait_for(READY)
+            assert browser.messages == [] and too_wide(browser) == []
+            assert browser.evaluate("document.querySelectorAll('#topic-table tbody tr').length") >= count
+            browser.wait_for(f"drawn.size >= {fewest}")
+            assert set(browser.evaluate("[...drawn]")) <= {
+                topic.name for topic in RunFolder(report.parent).result.topic_info
+            }
+            for place in ("word-map", "routing-map"):
+                assert browser.evaluate(f"document.querySelectorAll('#{place} circle').length") == count
+                assert browser.evaluate(f"document.querySelectorAll('#{place} text').length") >= fewest
+    finally:
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", {"identifier": script})
         browser.call("Emulation.clearDeviceMetricsOverride")
 
 

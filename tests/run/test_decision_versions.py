@@ -127,6 +127,7 @@ def test_what_is_written_by_hand_is_applied_completed_or_told(root: Path, new: s
     made = pipeline.update(run, [new], progress=heard)
     assert list(state_of(run).values()) == ["conflict", "applied", "conflict", "conflict", "applied"]
     assert len(heard.notes) == 3 and heard.notes[0] == "Not applied: name 99: Nobody. Topic 99 is not there."
+    assert made.record["decisions"] == ["name 0: By hand", "name 2: Found by its words"], "what an undo takes back"
     found = read_decisions(path)
     assert found[1].words and found[4].topics == (2,) and made.run.result.topic(2).name == "Found by its words"
     assert path.read_text().startswith("# mine\n- name: Nobody\n  topic: 99\n")

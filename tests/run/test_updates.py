@@ -165,6 +165,17 @@ def test_a_refit_finds_the_topics_again_and_records_the_rest(updated: Path) -> N
     assert all(new.topic(topic).name == old.topic(topic).name for topic in before & after)
 
 
+def test_topics_that_are_born_of_the_drift_are_not_more_of_it(root: Path, tmp_path: Path) -> None:
+    words = "violin cello oboe sonata tempo chord bassoon quartet".split()
+    new = [{"id": f"m{at}", "text": " ".join([*words[at % 8 :], *words[: at % 8], f"opus{at}"])} for at in range(40)]
+    path = write_rows(tmp_path / "music.jsonl", new)
+    assigned = pipeline.update(root / "run", [path]).record
+    pipeline.undo(root / "run")
+    grown = pipeline.update(root / "run", [path], "grow").record
+    assert grown["topics"] > assigned["topics"] and "born" in {event["event"] for event in grown["lineage"]}
+    assert grown["drift"] == assigned["drift"]
+
+
 def test_undo_gives_back_the_version_before_byte_by_byte(root: Path, new: str) -> None:
     before = contents(root / "run")
     report = write_report(root / "run").read_text()
