@@ -7,7 +7,8 @@
 Every client sends one text after the other, each different, and waits for its answer. Each answer is compared with what
 ``predict`` says of all texts together; in bfloat16 a text on the border of two topics may round to the other one.
 With --one-by-one the server is asked for bits that do not depend on what is asked beside, and compared with what
-``predict`` says of each text alone. Writes benchmarks/results/serve.json, or serve_one_by_one.json, and prints it. Seconds are of the whole machine, so nothing else should run.
+``predict`` says of each text alone. Writes benchmarks/results/serve.json, or serve_one_by_one.json, and prints it.
+Seconds are of the whole machine, so nothing else should run.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_far_is_what_few_documents_of_the_fit_are(predictor: Predictor) -> None:
     assert np.mean(own < far_limit(own)) == pytest.approx(0.05, abs=0.02)
 
 
-def test_vectors_that_lie_elsewhere_are_far_and_to_be_refitted(predictor: Predictor) -> None:
+def test_vectors_that_lie_elsewhere_are_far_and_in_one_topic_to_be_refitted(predictor: Predictor) -> None:
     drift = shown(predictor, elsewhere(predictor, 40), [0] * 40).drift()
     assert drift is not None and drift.far > 0.9 and drift.advice == "refit" and "unlike" in drift.reasons[0]
 

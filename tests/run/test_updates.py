@@ -166,7 +166,7 @@ def test_a_refit_finds_the_topics_again_and_records_the_rest(updated: Path) -> N
 
 
 def test_topics_that_are_born_of_the_drift_are_not_more_of_it(root: Path, tmp_path: Path) -> None:
-    words = "violin cello oboe sonata tempo chord bassoon quartet".split()
+    words = ["violin", "cello", "oboe", "sonata", "tempo", "chord", "bassoon", "quartet"]
     new = [{"id": f"m{at}", "text": " ".join([*words[at % 8 :], *words[: at % 8], f"opus{at}"])} for at in range(40)]
     path = write_rows(tmp_path / "music.jsonl", new)
     assigned = pipeline.update(root / "run", [path]).record
