@@ -6,7 +6,7 @@
 Every way reads the same texts, none of which is so long that one of them would cut it: 1, 4 and 64 documents as long
 as posts, and 1,000 words. The ways run in turn, one after the other in each round, so that a ratio compares what ran at
 the same time; seconds are the processor's unless ``--clock wall`` is given. A peer that is not installed (llama.cpp:
-``pip install xllamacpp gguf``) is left out by name.
+``pip install moee-topics[bench]``) is left out by name.
 Writes JSON, a plot of speed against cosine and a Markdown table into benchmarks/results.
 """
 
@@ -249,7 +249,8 @@ def machine(settings: Settings) -> dict[str, Any]:
     load = [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
     abilities = torch.cpu.get_capabilities()
     flags = [name for name in FLAGS if abilities.get(name)]
-    kernels = {name: os.environ[name] for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY") if name in os.environ}
+    limits = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+    kernels = {name: os.environ[name] for name in limits if name in os.environ}
     return {
         "device": device,
         "flags": flags,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks import llama
-from moee_topics.encode.models.integer_products import check_kernel
+from moee_topics.encode.models.integer_products import check_kernel, is_exact, is_integer
 from moee_topics.errors import ModelError
 
 Texts = list[str]
@@ -106,7 +106,7 @@ def llama_cpp(folder: Path, kind: str) -> tuple[Any, Encode]:
     return server, lambda texts: Vectors(encode(texts), None)
 
 
-def ours(folder: Path, device: str, quantize: str, dtype: str) -> tuple[Any, Encode]:
+def ours(folder: Path, device: str, quantize: str, dtype: str | None) -> tuple[Any, Encode]:
     """``MoEEncoder`` of this package, with the last layer whole."""
     from moee_topics.encode import MoEEncoder
 
@@ -127,11 +127,13 @@ def lacking(name: str, device: str) -> str:
     """Why a variant cannot run here; empty if it can."""
     if name in llama.KINDS and (package := llama.lacking()):
         return f"{package} is not installed"
-    if name == "w8a8":
+    if is_integer(name):
         try:
             check_kernel(name, torch.device(device))
         except ModelError as error:
             return str(error)
+    if name == "w7a8" and is_exact("w8a8"):
+        return "w8a8 is exact here, and truer"
     return ""
 
 
@@ -145,13 +147,17 @@ def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
         return grouped_experts(folder, device)
     if name in llama.KINDS:
         return llama_cpp(folder, llama.KINDS[name])
+    if is_integer(name):  # beside them what this machine is fastest in: on AVX2 bfloat16 is a trap
+        return ours(folder, device, name, None)
     quantize, dtype = {"fp32": ("none", "float32"), "bf16": ("none", "bfloat16")}.get(name, (name, "bfloat16"))
     return ours(folder, device, quantize, dtype)
 
 
-OURS = ("fp32", "bf16", "w8a8", "int8", "nf4")
+OURS = ("fp32", "bf16", "w8a8", "w7a8", "int8", "nf4")
 NAMES = ("reference", "sentence-transformers", "grouped experts", *llama.KINDS, *OURS)
 EXACT = "fp32"
-ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(("w8a8", *llama.KINDS), "int8")
+ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(("w8a8", "w7a8", *llama.KINDS), "int8")
 """What the ways multiply in, where it is not bfloat16."""
-BYTES_PER_PARAMETER = {"fp32": 4.0, "w8a8": 1.1, "int8": 1.1, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7}
+BYTES_PER_PARAMETER = {"fp32": 4.0, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7} | dict.fromkeys(
+    ("w8a8", "w7a8", "int8"), 1.1
+)

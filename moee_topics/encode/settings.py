@@ -64,10 +64,11 @@ class EncoderSettings:
         model: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
         revision: commit, branch or tag of a hub model.
         quantize: "none" keeps what the files hold. "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
-            "w8a8" also multiplies whole numbers of 8 bits, two to four times as fast on a CPU with VNNI or AMX; "w7a8",
-            weights in 7 bits, runs on any with AVX2. "auto" takes these on a CPU where they are exact, faster for the
-            shapes of the model and true to it (cosine 0.999), "nf4" on a GPU that 16 bits do not fit, else "none"; of a
-            model that the store knows already it takes what it finds there. `moee-topics doctor` says what there is.
+            "w8a8" also multiplies whole numbers of 8 bits: on a CPU with AMX a large model takes four fifths of
+            bfloat16's time, its experts alone a half to two thirds; "w7a8", weights in 7 bits, runs on any with AVX2.
+            "auto" takes these on a CPU where they are exact, faster for the shapes of the model and true to it (cosine
+            0.999), "nf4" on a GPU that 16 bits do not fit, else "none"; of a model that the store knows already it
+            takes what it finds there. `moee-topics doctor` says what there is.
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a

@@ -10,6 +10,7 @@ import pytest
 
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource, MoEEncoder
+from moee_topics.encode.models import integer_products
 from moee_topics.encode.prompts import TokenCounts
 
 TEXTS = ["the court heard a case", "goalie and puck " * 40, ""]
@@ -145,6 +146,24 @@ def test_what_a_store_was_begun_in_is_gone_on_with(
     assert source().stored_key(tmp_path / "nf4") is None, "four bits are other vectors"
     Embedder(source(quantize="none"), tmp_path / "other").ensure_texts(TEXTS)
     assert source().stored_key(tmp_path / "other") == named.key(), "of two this machine's own"
+
+
+def test_a_store_of_whole_numbers_is_told_apart_and_gone_on_with(tiny_olmoe: Path, tmp_path: Path) -> None:
+    kind = next((kind for kind in integer_products.KINDS if integer_products.is_exact(kind)), None)
+    if not kind:
+        pytest.skip("this processor has no exact kernel of whole numbers")
+
+    def source(quantize: str) -> EncoderSource:
+        return EncoderSource(EncoderSettings.checked(tiny_olmoe, max_tokens=64, device="cpu", quantize=quantize))
+
+    for named in ("none", kind):
+        Embedder(source(named), tmp_path / named).ensure_texts(TEXTS)
+    assert source("none").stored_key(tmp_path / kind) is None and source(kind).stored_key(tmp_path / "none") is None
+    assert source("auto").stored_key(tmp_path / kind) == source(kind).key()
+    assert source(kind).key()["quantize"] == kind
+    Embedder(source("none"), tmp_path / kind).ensure_texts(TEXTS)
+    both = source("auto")
+    assert both.stored_key(tmp_path / kind) == source("none").key(), "of two this machine's own"
 
 
 def test_another_prompt_keeps_to_the_arithmetic_of_its_store(tiny_olmoe: Path, tmp_path: Path) -> None:

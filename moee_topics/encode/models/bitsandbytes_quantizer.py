@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
@@ -27,7 +27,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.encode.models import bitsandbytes_blocks, experts, integer_products, memory
 from moee_topics.encode.models.integer_products import IntegerLinear, IntegerMatrix
-from moee_topics.encode.settings import Integer, Kind, Quantize
+from moee_topics.encode.settings import AUTO, Integer, Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
 
@@ -62,7 +62,8 @@ class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
 
     def __init__(self, kind: Kind | Integer = "nf4", **saved: Any) -> None:
         if kind not in KINDS:
-            raise ModelError(f"The quantization {kind!r} is not known. Known are: {', '.join(KINDS)}.")
+            known = ", ".join([AUTO, *get_args(Quantize)])
+            raise ModelError(f"The quantization {kind!r} is not known. Known are: {known}.")
         self.quant_method = METHOD
         self.kind = kind
         self.block = saved.get("block", bitsandbytes_blocks.BLOCK)

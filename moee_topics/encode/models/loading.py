@@ -98,7 +98,7 @@ def load_model(
         model = _prepared(loader, replace(settings, quantize=chosen.quantize), config, trained, with_head)
     model.arithmetic = chosen
     if settings.quantize == AUTO:
-        logger.info("%s is read in %s", name, chosen)
+        logger.log(logging.WARNING if chosen.inexact else logging.INFO, "%s is read in %s", name, chosen)
     tokenizer = load_tokenizer(name, revision=settings.revision)
     memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
     return model, tokenizer

@@ -53,7 +53,7 @@ def test_what_is_named_is_taken_and_auto_is_the_default(olmoe: Path) -> None:
 
 def test_whole_numbers_are_taken_where_they_are_faster(olmoe: Path, fast: pytest.MonkeyPatch, kind: Integer) -> None:
     chosen = arithmetic_of(auto(olmoe, dtype="float32"))
-    assert chosen.quantize == kind and f"{kind} is 2.0 x as fast as float32" in str(chosen)
+    assert chosen.quantize == kind and f"2.0 x as fast in {kind} as in float32" in str(chosen)
     fast.setattr(arithmetic, "times_as_fast", lambda *_: 1.05)
     assert arithmetic_of(auto(olmoe)).quantize == "none"
 
@@ -67,12 +67,27 @@ def test_a_kernel_that_fails_its_self_test_gives_way_to_the_next(olmoe: Path, fa
     fast.setattr(integer_products, "is_exact", lambda kind, *_: kind == "w7a8")
     chosen = arithmetic_of(auto(olmoe))
     assert chosen.quantize == "w7a8" and "w8a8 is not exact on this processor" in chosen.why
+    assert chosen.inexact
     fast.setattr(integer_products, "is_exact", lambda *_: False)
     chosen = arithmetic_of(auto(olmoe))
+    assert chosen.inexact
     assert (chosen.quantize, chosen.why) == (
         "none",
         "w8a8 is not exact on this processor; w7a8 is not exact on this processor",
     )
+
+
+def test_a_kernel_that_fails_its_self_test_is_a_warning_and_a_slow_one_is_none(
+    tiny_olmoe: Path, fast: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        fast.setattr(integer_products, "is_exact", lambda *_: True)
+        fast.setattr(arithmetic, "times_as_fast", lambda *_: 0.9)
+        load_model(auto(tiny_olmoe))
+        assert not caplog.text
+        fast.setattr(integer_products, "is_exact", lambda *_: False)
+        load_model(auto(tiny_olmoe))
+    assert "w8a8 is not exact on this processor" in caplog.text
 
 
 def test_what_is_stored_in_few_bits_stays_so(tiny_olmoe: Path, tmp_path: Path, fast: pytest.MonkeyPatch) -> None:

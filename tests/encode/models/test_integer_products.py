@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import held_kernels
 import pytest
 import torch
 from quantized_models import SMALL, last_states, load
@@ -14,6 +19,39 @@ from moee_topics.encode import EncoderSettings, load_model
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products
 from moee_topics.encode.settings import Integer
 from moee_topics.errors import ModelError
+
+LIMITS = {
+    "AVX2": "avx2",
+    "AVX2_VNNI": "avx_vnni",
+    "AVX512_CORE_VNNI": "avx512_vnni",
+    "AVX512_CORE_AMX": "amx_int8",
+}
+"""What oneDNN is held to -> what the processor must be able to do, in torch's names."""
+HERE = [limit for limit, ability in LIMITS.items() if torch.cpu.get_capabilities().get(ability)]
+
+
+@pytest.fixture(scope="module")
+def held() -> dict[str, dict[str, dict[str, bool]]]:
+    """Of each limit that this processor can be held to what both kinds of whole numbers give."""
+    asked = subprocess.run(
+        [sys.executable, held_kernels.__file__, *HERE],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line["limit"]: line["found"] for line in map(json.loads, asked.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_every_kernel_of_this_processor_is_exact_and_alike_in_every_pack(
+    limit: str, request: pytest.FixtureRequest
+) -> None:
+    if limit not in HERE or sys.platform != "linux":
+        pytest.skip(f"this processor has no {limit}, or this system no forks")
+    found, proven = request.getfixturevalue("held")[limit], {"passes": True, "exact": True, "alike": True}
+    assert found["w7a8"] == proven
+    assert found["w8a8"] == ({"passes": False} if limit == "AVX2" else proven)
 
 
 @pytest.fixture(params=integer_products.KINDS)
