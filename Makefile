@@ -61,7 +61,8 @@ docs: .venv/.base ## build the docs site into site/; a link that leads nowhere e
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/moee-topics report --quiet site/gallery/packages
 
-bench: .venv/.dev ## speed and memory beside plain baselines, into benchmarks/results
+bench: .venv/.base ## speed and memory beside plain baselines, into benchmarks/results
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench.py
 
 clean: ## remove the environment and caches

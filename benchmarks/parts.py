@@ -23,11 +23,11 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from benchmarks import bench
+from benchmarks import bench, checkpoint
 from moee_topics import embed
 from moee_topics.corpus.docstrings import package_docstrings
 from moee_topics.encode import MoEEncoder, encoder, router
-from moee_topics.encode.models import PACKED, attention, numba_kernels
+from moee_topics.encode.models import PACKED, attention, integer_products, numba_kernels
 from moee_topics.encode.models import experts as mixtures
 from moee_topics.encode.prompts import PromptTokenizer
 from moee_topics.store import EmbeddingStore
@@ -37,6 +37,11 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("packing", encoder, "plan_packs"),
     ("matrix products", functional, "linear"),
     ("matrix products", torch.Tensor, "__matmul__"),
+    ("matrix products", integer_products.IntegerMatrix, "product"),
+    ("whole numbers beside their products", integer_products, "rounded"),
+    ("whole numbers beside their products", integer_products, "gated_and_rounded"),
+    ("whole numbers beside their products", integer_products, "scaled"),
+    ("whole numbers beside their products", integer_products, "add_scaled"),
     ("norms, rotations and gates", numba_kernels, "_in_threads"),
     ("experts beside their products", mixtures, "_all_at_once"),
     ("experts beside their products", mixtures, "_one_by_one"),
@@ -109,15 +114,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--documents", type=int, default=64)
     parser.add_argument("--words", type=int, default=1000)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"))
+    parser.add_argument("--quantize", help="by default auto")
+    parser.add_argument("--vocabulary", type=int, help="of a checkpoint that bench.py wrote, whose words are read")
     parser.add_argument("--output", type=Path, default=bench.RESULTS / "parts.json")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    model = MoEEncoder.from_pretrained(given.model, max_tokens=128, dtype=given.dtype)
-    found = [str(record.text) for record in package_docstrings("sklearn", 600)]
-    texts = sorted(found, key=len)[-given.documents :]
-    words = sorted({word for text in found for word in text.lower().split() if word.isalpha()})[: given.words]
+    model = MoEEncoder.from_pretrained(given.model, max_tokens=128, dtype=given.dtype, quantize=given.quantize)
+    model.shortens = False  # of few layers the last one is half the work, of many a small part
+    if given.vocabulary:
+        texts = checkpoint.texts_of([120] * given.documents, given.vocabulary)
+        words = checkpoint.texts_of([1] * given.words, given.vocabulary, seed=1)
+    else:
+        found = [str(record.text) for record in package_docstrings("sklearn", 600)]
+        texts = sorted(found, key=len)[-given.documents :]
+        words = sorted({word for text in found for word in text.lower().split() if word.isalpha()})[: given.words]
     model.encode(texts[:2])  # fills caches
-    result = {"documents": measure(model, texts), "words": measure(model, words), "dtype": model.spec.dtype}
+    result = {"documents": measure(model, texts), "words": measure(model, words)}
+    result |= {"dtype": model.spec.dtype, "quantize": model.spec.quantize}
     settings = bench.Settings(threads=1)
     from moee_topics.store import write_json
 
