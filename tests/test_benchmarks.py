@@ -166,6 +166,33 @@ def test_a_newsgroup_that_is_held_out_comes_in_the_last_slices_alone(tmp_path: P
     assert len(files[-1].splitlines()) == updates.SLICES + 2
 
 
+@pytest.mark.parametrize(
+    ("arxiv_id", "month"),
+    [
+        ("hep-ph/0502154", "2005-02"),
+        ("cond-mat/9912345", "1999-12"),
+        ("1406.0938", "2014-06"),
+        ("1802.0592800000002", "2018-02"),
+        ("802.4098", "2008-02"),
+    ],
+)
+def test_an_arxiv_id_says_year_and_month_though_it_became_a_number(arxiv_id: str, month: str) -> None:
+    assert updates.month_of(arxiv_id) == month
+
+
+def test_titles_come_by_month_in_slices_of_one_size_whatever_their_archives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"{year:02}01.{number:05}" for year in (10, 12, 14, 16, 18) for number in (1, 2)]
+    rows = [{"id": name, "text": f"title {name}", "label_name": "ab"[at % 2]} for at, name in enumerate(ids)]
+    (tmp_path / "archives.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
+    monkeypatch.setattr(updates, "ARCHIVES", tmp_path / "archives.jsonl")
+    titles = updates.read_titles(5)
+    assert [title.id for title in titles] == ids
+    assert [title.slice for title in titles] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert titles[-1] == updates.Post(ids[-1], f"title {ids[-1]}", "b", 4, "2018-01")
+
+
 def test_posts_are_written_as_a_corpus_that_can_be_read(tmp_path: Path) -> None:
     posts = [updates.Post(f"a/{at}", f"text {at}", "a", at) for at in range(3)]
     lines = Path(drift.write_posts(posts, tmp_path / "all.jsonl")).read_text().splitlines()
