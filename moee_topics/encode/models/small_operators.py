@@ -173,13 +173,15 @@ def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
     device = next(model.parameters()).device
     operators, took = operators_for(device, dtype), Counter[str]()
     tried: dict[Any, Any] = {}  # by the forward of a class
-    for module in model.modules():
-        for operator, replaced in (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer)):
-            if operator in operators.passes:
-                forward = replaced(module, getattr(operators, operator), tried, device, dtype)
-                if forward is not None:
-                    module.forward = forward
-                    took[operator] += 1
+    # Passes are tried on random states, and whoever loads a model keeps the random numbers that come next.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for module in model.modules():
+            for operator, replaced in (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer)):
+                if operator in operators.passes:
+                    forward = replaced(module, getattr(operators, operator), tried, device, dtype)
+                    if forward is not None:
+                        module.forward = forward
+                        took[operator] += 1
     model.small_operators = took
     return took
 

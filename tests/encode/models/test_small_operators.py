@@ -140,6 +140,16 @@ def test_a_model_gives_the_same_with_them(tiny_olmoe: Path, monkeypatch: pytest.
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_whoever_loads_a_model_keeps_the_random_numbers_that_come_next(
+    tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
+    with_passes(monkeypatch)
+    state = torch.get_rng_state()
+    small_operators.use(model, torch.float32)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("model_type", every(DECODERS))
 def test_a_family_computes_the_same_with_them(model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     register()
