@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from moee_topics.chat_endpoint import ChatEndpoint
-from moee_topics.encode import EncoderSettings, TextGenerator
+from moee_topics.encode import EncoderSettings
 from moee_topics.progress import Progress
 from moee_topics.run_folder import LabelRecord, RunFolder, fitted_encoder
 from moee_topics.topics import AskSettings
@@ -114,6 +114,8 @@ def _writer(run: RunFolder, settings: AskSettings, answer_tokens: int) -> Writer
         return ChatEndpoint(
             settings.base_url, settings.model, answer_tokens, seconds=settings.seconds, attempts=settings.attempts
         )
+    from moee_topics.encode import TextGenerator  # whoever asks an endpoint, or nothing, loads no models
+
     own = fitted_encoder(run.current, settings.device)
     if settings.model:
         return TextGenerator(EncoderSettings(settings.model, device=settings.device), answer_tokens)
