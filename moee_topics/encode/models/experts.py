@@ -242,7 +242,8 @@ def _project(experts: Any, states: Tensor, matrices: Matrices, expert: int) -> T
 
 def _is_silu(experts: Any) -> bool:
     """Whether what stands between the two products of an expert is silu(gate) * up, the gates first."""
-    is_plain = experts.has_gate and experts.is_concatenated and isinstance(experts.act_fn, SILU)
+    act_fn = getattr(experts, "act_fn", None)  # experts with a gate of their own may have none
+    is_plain = experts.has_gate and experts.is_concatenated and isinstance(act_fn, SILU)
     return is_plain and experts._apply_gate.__func__ is _default_apply_gate
 
 
