@@ -33,9 +33,10 @@ test: .venv/.dev ## run the tests
 test-slow: .venv/.dev ## run the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
-# As on a processor without AVX-512 and bf16, whatever this one has, but for the products in float32, which MKL_ENABLE_INSTRUCTIONS
-# would hold too: then a last layer for last tokens alone differs by 1.7e-6 from the whole one, of 1e-6 allowed. Of the runs, those files that encode and compare what
-# was encoded at different times; the others begin with what one process has stored, which no kernel can change.
+# As on a processor without AVX-512 and bf16, whatever this one has, but for products in float32: with those of MKL held to
+# AVX2 too (MKL_ENABLE_INSTRUCTIONS) one comparison is 1.7e-6 apart, of 1e-6 allowed. Of the runs, those files that encode
+# and compare what was encoded at different times; the others begin with what one process has stored, which no kernel can
+# change.
 ENCODING_RUNS := $(addprefix tests/run/test_,embed_stage.py predictor.py stages.py updates.py)
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
 	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
