@@ -43,7 +43,7 @@ def topics_ls(run: RunPath, as_json: Json = False) -> None:
     ]
     decisions = list(_decision_rows(RunFolder(run)))
     tables = [TextTable(f"Topics of {folder.name}", ("nr", "topic", "documents", "words"), rows)]
-    tables += [_decision_table(decisions)] if decisions else []
+    tables += [TextTable("Decisions", ("decision", "state", "why"), decisions)] if decisions else []
     facts = [{"topic": one.topic, "name": one.name, "documents": one.count} for one in folder.result.topic_info]
     states = [dict(zip(("decision", "state", "reason"), row, strict=True)) for row in decisions]
     show_tables({"run": run, "topics": facts, "decisions": states}, tables, None, as_json=as_json)
@@ -59,7 +59,8 @@ def topics_show(run: RunPath, topic: TopicId, as_json: Json = False) -> None:
 
     folder = RunFolder.read(run)
     found, ids = folder.result.topic(topic), list(folder.result.ids)
-    decisions = [str(one) for one in _decisions(folder) if topic in (*one.topics, *one.into)]
+    decided = (outcome.decision for outcome in folder.decisions)
+    decisions = [str(one) for one in decided if topic in (*one.topics, *one.into)]
     rows = list(found.representative_docs)[:DOCUMENTS_SHOWN]
     facts: dict[str, Any] = {"topic": topic, "name": found.name, "documents": found.count}
     facts |= {"words": [word for word, _ in found.words], "note": folder.notes.get(topic, ""), "decisions": decisions}
@@ -336,27 +337,14 @@ def _topic_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"[{document['id']}] {' '.join(document['text'].split())[:300]}"
 
 
-def _decisions(folder: RunFolder) -> list[Decision]:
-    from moee_topics.topics import Decision
-
-    return [Decision.from_plain(record["decision"], folder.name) for record in folder.decisions]
-
-
 def _decision_rows(folder: RunFolder) -> Iterator[tuple[str, str, str]]:
     """Each decision, what became of it, and why."""
     from moee_topics.run import decisions_of
 
-    current = folder.current
-    told = {decision.key: record for decision, record in zip(_decisions(current), current.decisions, strict=True)}
     held = decisions_of(folder)
+    told = {outcome.decision.key: outcome for outcome in held.outcomes}
     for decision in held.all:
-        record = told.get(decision.key)
-        yield (str(decision), record["state"], record["reason"]) if record else (str(decision), "waiting", "")
+        outcome = told.get(decision.key)
+        yield (str(decision), outcome.state, outcome.reason) if outcome else (str(decision), "waiting", "")
     for decision in held.taken_out:
         yield str(decision), "taken out", "its effect stays until the next refit, a name's until the next version"
-
-
-def _decision_table(rows: list[tuple[str, str, str]]) -> TextTable:
-    from moee_topics.report import TextTable
-
-    return TextTable("Decisions", ("decision", "state", "why"), rows)

@@ -8,18 +8,9 @@ from typing import Any
 from moee_topics.report.chapter import Chapter
 from moee_topics.report.verdicts import Level
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics import Decision, Topic
+from moee_topics.topics import DecisionState, Topic
 
-LEVELS: dict[str, Level] = {"applied": "good", "settled": "fair", "conflict": "weak"}
-VERBS = {
-    "name": "Named",
-    "merge": "Merged",
-    "drop": "Dropped",
-    "split": "Split",
-    "pin": "Pinned",
-    "note": "Note",
-    "seed": "Seed",
-}
+LEVELS: dict[DecisionState, Level] = {"applied": "good", "settled": "fair", "conflict": "weak"}
 
 
 @dataclass(frozen=True)
@@ -48,18 +39,18 @@ class DecisionRow:
 def decisions(run: RunFolder) -> dict[str, Any] | None:
     """A row for each decision, those in conflict first; None of a run on which nothing was decided."""
     by_id, rows = {topic.topic: topic for topic in run.result.topic_info}, []
-    for record in run.decisions:
-        decision = Decision.from_plain(record["decision"], run.name)
+    for outcome in run.decisions:
+        decision = outcome.decision
         about = [*decision.topics, *decision.into]
         rows.append(
             DecisionRow(
-                VERBS[decision.verb],
+                decision.kind.done,
                 [by_id[topic] for topic in about if topic in by_id],
                 [topic for topic in about if topic not in by_id],
                 decision.text or ", ".join((*decision.documents, *decision.seeds)),
-                LEVELS.get(record["state"], "none"),
-                record["state"],
-                record["reason"],
+                LEVELS[outcome.state],
+                outcome.state,
+                outcome.reason,
             )
         )
     conflicts = sum(row.state == "conflict" for row in rows)

@@ -15,13 +15,11 @@ import numpy as np
 from moee_topics.errors import InputError, MoEETopicsError
 from moee_topics.progress import Progress
 from moee_topics.run.document_changes import DocumentChanges, documents_of
-from moee_topics.run.version_stage import known_decisions, replay
-from moee_topics.run.versions import UpdatedRun, VersionPlan, add_version, changing, complete, fill_by_stages
+from moee_topics.run.version_plan import VersionPlan
+from moee_topics.run.version_stage import replay
+from moee_topics.run.versions import UpdatedRun, add_version, changing, complete, fill_by_stages
 from moee_topics.run_folder import RunFolder, VersionRecord, read_decisions, write_decisions
-from moee_topics.topics import Decision, TopicModel, TopicResult, first_words
-
-ONLY_TOLD = ("name", "note", "seed")
-"""What moves no document."""
+from moee_topics.topics import Decision, Outcome, TopicModel, TopicResult, first_words
 
 
 @dataclass(frozen=True)
@@ -31,39 +29,36 @@ class Decisions:
     Attributes:
         run: the run itself.
         all: in their order.
-        known: those of the version whose ids are those of its topics.
-        tried: those that the version was made with, conflicts too.
+        outcomes: what became of those that the version was made with.
     """
 
     run: RunFolder
     all: Sequence[Decision]
-    known: Sequence[Decision]
-    tried: Sequence[Decision]
+    outcomes: Sequence[Outcome]
 
     @property
     def pending(self) -> list[Decision]:
         """Those that the version was made without."""
-        tried = {decision.key for decision in self.tried}
+        tried = {outcome.decision.key for outcome in self.outcomes}
         return [decision for decision in self.all if decision.key not in tried]
 
     @property
     def taken_out(self) -> list[Decision]:
         """Those that the version knows and the file has no more."""
-        kept = {decision.key for decision in self.all}
-        return [decision for decision in self.known if decision.key not in kept]
+        kept, known = {decision.key for decision in self.all}, (one.decision for one in self.outcomes if one.known)
+        return [decision for decision in known if decision.key not in kept]
 
     @property
     def are_new(self) -> bool:
         """Whether the file says something else than the version."""
         return bool(self.pending or self.taken_out)
 
-    def write_as_found(self, version: RunFolder) -> None:
-        """Puts into the file the ids and words by which a version found the topics, and the parts of a split."""
-        records = version.decisions
-        if len(records) == len(self.all):
-            write_decisions(
-                self.run.decisions_path, [Decision.from_plain(one["decision"], version.name) for one in records]
-            )
+    def settle(self, version: RunFolder, progress: Progress) -> None:
+        """Says what a new version could not apply, and notes in the file the ids, words and parts that it found."""
+        for outcome in version.decisions:
+            if outcome.state == "conflict":
+                progress.note(f"Not applied: {outcome.decision}. {outcome.reason[:1].upper()}{outcome.reason[1:]}.")
+        write_decisions(self.run.decisions_path, [outcome.decision for outcome in version.decisions])
 
 
 def decisions_of(run: RunFolder) -> Decisions:
@@ -73,9 +68,7 @@ def decisions_of(run: RunFolder) -> Decisions:
         InputError: the file cannot be read.
         RecipeError: it is no list of decisions; the message names the line.
     """
-    version = run.current
-    tried = [Decision.from_plain(one["decision"], version.name) for one in version.decisions]
-    return Decisions(run, read_decisions(run.decisions_path), known_decisions(version), tried)
+    return Decisions(run, read_decisions(run.decisions_path), run.current.decisions)
 
 
 def decide(
@@ -107,19 +100,18 @@ def decide(
         keys = {decision.key for decision in kept}
         asked = replace(held, all=[*kept, *(decision for decision in new if decision.key not in keys)])
         if not asked.are_new:
-            raise InputError(f"There is nothing to apply: {run.path} was made with all of {held.run.decisions_path}.")
+            raise InputError(f"There is nothing to apply: {run.path} was made with all of {run.decisions_path}.")
         write_decisions(run.decisions_path, asked.all)
         result = run.current.result
         changes = DocumentChanges(documents_of(result), np.arange(len(result)), 0, 0, 0, 0)
-        is_told = all(decision.verb in ONLY_TOLD for decision in [*asked.pending, *asked.taken_out])
-        plan = VersionPlan("decide", changes, asked.all, store=store, progress=progress)
+        plan = VersionPlan(run, "decide", changes, asked.all, store=store, progress=progress)
+        may_move = any(decision.kind.moves for decision in [*asked.pending, *asked.taken_out])
         try:
-            updated = add_version(run, plan, fill_with_names if is_told else fill_by_stages)
+            updated = add_version(plan, fill_by_stages if may_move else fill_with_names)
         except MoEETopicsError:
             write_decisions(run.decisions_path, held.all)
             raise
-        tell_conflicts(updated.run, progress)
-        asked.write_as_found(updated.run)
+        asked.settle(updated.run, progress)
     return updated
 
 
@@ -137,35 +129,25 @@ def as_of_now(result: TopicResult, decision: Decision) -> Decision:
     return replace(decision, words=tuple(of_topics) if any(of_topics) else ())
 
 
-def fill_with_names(
-    parent: RunFolder, new: RunFolder, plan: VersionPlan, next_topic: int, record: VersionRecord
-) -> TopicResult:
+def fill_with_names(plan: VersionPlan, new: RunFolder, record: VersionRecord) -> TopicResult:
     """Writes a version in which no document moved: the files of its parent under another name, and other names."""
     for file in (RunFolder.stages, RunFolder.result, RunFolder.model, RunFolder.scores, RunFolder.experts,
                  RunFolder.hierarchy, RunFolder.over_time, RunFolder.per_class, RunFolder.stability):  # fmt: skip
-        file.take(new, parent)
+        file.take(new, plan.parent)
     model = new.model
-    RunFolder.decisions.write(new, replay(parent, model, plan.decisions, next_topic))
+    RunFolder.decisions.write(new, replay(plan, model))
     with RunFolder.result.changing(new):
         model.result.save_info(new.path)
     with RunFolder.model.changing(new):
         TopicModel.save_labels(RunFolder.model.path(new), model.model.custom_labels_)
-    RunFolder.manifest.write(new, parent.manifest)
-    return complete(parent, new, plan.changes, record)
-
-
-def tell_conflicts(version: RunFolder, progress: Progress) -> None:
-    """Says which decisions could not be applied to a version, and why; they stay in the file."""
-    for one in version.decisions:
-        if one["state"] == "conflict":
-            decision = Decision.from_plain(one["decision"], version.name)
-            progress.note(f"Not applied: {decision}. {one['reason'][:1].upper()}{one['reason'][1:]}.")
+    RunFolder.manifest.write(new, plan.parent.manifest)
+    return complete(plan, new, record)
 
 
 def take_back(run: RunFolder, parent: RunFolder) -> None:
     """Takes the decisions of the version that holds out of the file, and puts back those that they took out."""
     try:
-        here, there = known_decisions(run.current), known_decisions(parent)
+        here, there = run.current.known_decisions, parent.known_decisions
     except InputError:  # a damaged version is undone all the same
         return
     had, has = {one.key for one in there}, {one.key for one in here}

@@ -189,3 +189,5 @@ POLICIES: Mapping[Step, Callable[[Update], tuple[TopicModel, Fusion]]] = {
     "refit": refit,
     "decide": keep,
 }
+FITS_AGAIN: frozenset[Step] = frozenset({"refit"})
+"""Those that fit by the recipe: seeds of topics guide them, and a large corpus is reduced anew before."""

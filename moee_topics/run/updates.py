@@ -10,13 +10,14 @@ from typing import Any, get_args
 from moee_topics.corpus import Corpus
 from moee_topics.errors import InputError
 from moee_topics.progress import Progress
-from moee_topics.run.decision_versions import decisions_of, take_back, tell_conflicts
-from moee_topics.run.document_changes import DocumentChanges, document_changes
+from moee_topics.run.decision_versions import decisions_of, take_back
+from moee_topics.run.document_changes import document_changes
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.idle_keys import idle_note, idle_overrides
 from moee_topics.run.policies import Policy
 from moee_topics.run.reading import open_like, own_reading
-from moee_topics.run.versions import UpdatedRun, VersionPlan, add_version, changing, fill_by_stages, renew_page
+from moee_topics.run.version_plan import VersionPlan
+from moee_topics.run.versions import UpdatedRun, add_version, changing, fill_by_stages, renew_page
 from moee_topics.run_folder import RunFolder
 
 
@@ -67,19 +68,16 @@ def update(
     if given is None and any(column is not None for column in (ids, labels, timestamps)):
         raise InputError("Ids, labels and timestamps belong to documents: update(…, documents=texts, ids=names).")
     with changing(folder) as run:
-        parent = run.current
-        corpora = list(corpora_like(run, sources, given, overrides))
-        idle = [idle_overrides(corpus.settings, overrides).items() for corpus in corpora]
-        if note := idle_note(set(idle[0]).intersection(*idle[1:]) if idle else ()):
+        corpora, decisions = list(corpora_like(run, sources, given, overrides)), decisions_of(run)
+        idle_in_each = (set(idle_overrides(corpus.settings, overrides).items()) for corpus in corpora)
+        if note := idle_note(set.intersection(*idle_in_each)):
             progress.note(note)
-        changes = document_changes(parent.result, corpora, remove_missing=remove_missing)
-        decisions = decisions_of(run)
-        _check_changes(changes, policy, corpora, run, has_decisions=decisions.are_new)
+        changes = document_changes(run.current.result, corpora, remove_missing=remove_missing)
         names = [corpus.source for corpus in corpora]
-        plan = VersionPlan(policy, changes, decisions.all, names, store, progress, started)
-        updated = add_version(run, plan, fill_by_stages)
-        tell_conflicts(updated.run, progress)
-        decisions.write_as_found(updated.run)
+        plan = VersionPlan(run, policy, changes, decisions.all, names, store, progress, started)
+        _check_changes(plan, has_decisions=decisions.are_new)
+        updated = add_version(plan, fill_by_stages)
+        decisions.settle(updated.run, progress)
     return updated
 
 
@@ -119,18 +117,15 @@ def corpora_like(
         yield given.corpus_like(own, overrides, name="update")
 
 
-def _check_changes(
-    changes: DocumentChanges, policy: Policy, corpora: Sequence[Corpus], run: RunFolder, *, has_decisions: bool
-) -> None:
+def _check_changes(plan: VersionPlan, *, has_decisions: bool) -> None:
     """Refuses an update of which nothing would follow, or after which nothing of the run would be left."""
-    names = ", ".join(corpus.source for corpus in corpora)
-    if changes.is_nothing and policy == "assign" and not has_decisions:
-        version = run.history["current"] if run.history else 1
+    names = ", ".join(plan.sources)
+    if plan.changes.is_nothing and plan.policy == "assign" and not has_decisions:
         raise InputError(
-            f"Nothing is new: every document of {names} is in version {version} as it is. Other policies (grow, refit) "
-            "also work on the documents that are there."
+            f"Nothing is new: every document of {names} is in version {plan.history['current']} as it is. Other "
+            "policies (grow, refit) also work on the documents that are there."
         )
-    if not (changes.rows >= 0).any():
+    if not (plan.changes.rows >= 0).any():
         raise InputError(
             f"No document of the run would stay: none of its texts is in {names}. Was the right file given, and its "
             "columns (corpus.text=COLUMN, corpus.id=COLUMN)? If all is to be new, run the recipe on it."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from moee_topics.evaluate import Drift, find_drift, gather_routing_weights
 from moee_topics.fuse import Fusion
-from moee_topics.run.document_changes import DocumentChanges
 from moee_topics.run.fit_stage import FitStage, Steps
 from moee_topics.run.new_documents import SAMPLE
-from moee_topics.run.policies import POLICIES, Step, Update
+from moee_topics.run.policies import FITS_AGAIN, POLICIES, Update
+from moee_topics.run.version_plan import VersionPlan
 from moee_topics.run.workspace import Workspace
-from moee_topics.run_folder import DecisionRecord, EncoderRecord, RunFolder
-from moee_topics.topics import Decision, MoEEBackend, Replay, TopicModel, Voters
+from moee_topics.run_folder import EncoderRecord, RunFolder
+from moee_topics.topics import MoEEBackend, Outcome, Replay, TopicModel, Voters
 
 
 @dataclass(frozen=True)
@@ -24,80 +24,57 @@ class VersionStage(FitStage):
     """The topics of the next version, and everything that follows from them.
 
     Attributes:
-        parent: the version that it is made of.
-        changes: its documents, and which of them are new.
-        policy: what becomes of the topics.
-        next_topic: the number of the next topic that is born.
-        decisions: applied to what the policy made.
+        plan: what it is made of, and how.
     """
 
-    parent: RunFolder
-    changes: DocumentChanges
-    policy: Step
-    next_topic: int
-    decisions: Sequence[Decision] = ()
+    plan: VersionPlan
 
     def inputs(self, work: Workspace) -> str | None:
         """None: a version is made once, in a folder of its own, and never found done."""
         return None
 
     def topics_of(self, work: Workspace, steps: Steps) -> tuple[TopicModel, Fusion]:
-        """The topics by the policy."""
-        changes, fusion = self.changes, self.parent.fusion
-        seeds = [list(decision.seeds) for decision in self.decisions if decision.seeds]
-        if seeds and self.policy == "refit":
+        """The topics by the policy, and by the decisions that hold."""
+        plan, parent, changes = self.plan, self.plan.parent, self.plan.changes
+        seeds = [list(decision.seeds) for decision in plan.decisions if decision.seeds]
+        if seeds and plan.policy in FITS_AGAIN:
             topics = work.recipe.topics
             guided = replace(topics, seed_topic_list=[*(topics.seed_topic_list or []), *seeds])
             work.recipe = work.recipe.model_copy(update={"topics": guided})
-        with steps.step(self.policy, f"{changes.added:,} new documents, {changes.changed:,} with another text"):
-            RunFolder.model.check(self.parent)  # parent.model would have no backend, and words must be embedded again
-            model = TopicModel.load(RunFolder.model.path(self.parent), MoEEBackend(work.word_embedder(), fusion))
-            update = Update(work, model, fusion, changes, self.next_topic)
-            model, fusion = POLICIES[self.policy](update)
-        if self.decisions:
-            with steps.step("decisions", f"{len(self.decisions):,} of {self.parent.decisions_path.name}"):
-                records = replay(self.parent, model, self.decisions, self.next_topic, lambda: update.X)
-                RunFolder.decisions.write(work.run, records)
-        if self.policy != "decide" and update.is_new.any() and not update.is_new.all():
+        with steps.step(plan.policy, f"{changes.added:,} new documents, {changes.changed:,} with another text"):
+            RunFolder.model.check(parent)  # parent.model would have no backend, and words must be embedded again
+            backend = MoEEBackend(work.word_embedder(), parent.fusion)
+            model = TopicModel.load(RunFolder.model.path(parent), backend)
+            update = Update(work, model, parent.fusion, changes, plan.history["next_topic"])
+            model, fusion = POLICIES[plan.policy](update)
+        if plan.decisions:
+            with steps.step("decisions", f"{len(plan.decisions):,} of {parent.decisions_path.name}"):
+                RunFolder.decisions.write(work.run, replay(plan, model, lambda: update.X))
+        if update.is_new.any() and not update.is_new.all():
             with steps.step("drift", "how the new documents differ from the old ones"):
                 steps.chapter("drift", lambda: RunFolder.drift.write(work.run, drift_of(update).to_json()))
         return model, fusion
 
     def encoder_of(self, work: Workspace) -> EncoderRecord:
         """The parent's: all versions are encoded by one model."""
-        return self.parent.encoder
+        return self.plan.parent.encoder
 
 
 def replay(
-    parent: RunFolder,
-    model: TopicModel,
-    decisions: Sequence[Decision],
-    next_topic: int,
-    vectors: Callable[[], NDArray[np.floating]] | None = None,
-) -> list[DecisionRecord]:
-    """Applies decisions to the topics of the next version, in place, and says what became of each.
+    plan: VersionPlan, model: TopicModel, vectors: Callable[[], NDArray[np.floating]] | None = None
+) -> list[Outcome]:
+    """Applies the decisions that hold to the topics of the next version, in place, and says what became of each.
 
     Args:
-        parent: the version that the topics descend from.
-        model: of the next version.
-        decisions: all that hold.
-        next_topic: the number of the next topic that is born.
+        plan: of the version.
+        model: its topics.
         vectors: gives (N, d) vectors of its documents, where one gets another topic.
     """
-    known = {one.key: one for one in known_decisions(parent)}
-    before = dict(zip(parent.result.ids, parent.result.topics.tolist(), strict=True))
-    first_free = max(next_topic, int(model.result.topics.max()) + 1)
-    replayed = Replay(model, first_free, known=list(known.values()), before=before, vectors=vectors)
-    return [
-        {
-            "decision": outcome.decision.to_plain(),
-            "state": outcome.state,
-            "reason": outcome.reason,
-            # A conflict with a topic that is gone for now stays one with this topic.
-            "known": outcome.state != "conflict" or outcome.decision.key in known,
-        }
-        for outcome in replayed.apply(decisions)
-    ]
+    old = plan.parent.result
+    before = dict(zip(old.ids, old.topics.tolist(), strict=True))
+    first_free = max(plan.history["next_topic"], int(model.result.topics.max()) + 1)
+    known = plan.parent.known_decisions
+    return Replay(model, first_free, known=known, before=before, vectors=vectors).apply(plan.decisions)
 
 
 def drift_of(update: Update) -> Drift:
@@ -126,8 +103,3 @@ def drift_of(update: Update) -> Drift:
         weights,
         seed=seed,
     )
-
-
-def known_decisions(run: RunFolder) -> list[Decision]:
-    """The decisions of a version whose ids are those of its topics."""
-    return [Decision.from_plain(one["decision"], run.name) for one in run.decisions if one["known"]]

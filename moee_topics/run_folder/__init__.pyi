@@ -5,7 +5,6 @@ from .digests import digest_of as digest_of
 from .encoder_of_fit import check_same_encoder as check_same_encoder
 from .encoder_of_fit import fitted_encoder as fitted_encoder
 from .encoder_of_fit import load_fitted_encoder as load_fitted_encoder
-from .folder import DecisionRecord as DecisionRecord
 from .folder import EncoderRecord as EncoderRecord
 from .folder import History as History
 from .folder import LabelRecord as LabelRecord

@@ -1,4 +1,4 @@
-"""``decisions.yaml`` of a run: read, and written so that what a person wrote around the entries stays."""
+"""Decisions on disk: ``decisions.yaml``, whose comments stay, and ``decisions.json``, what became of each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,47 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typing_extensions import TypedDict  # pydantic refuses the one of typing before Python 3.12
 
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.plain_data import check_plain, read_yaml
-from moee_topics.store import write_text
-from moee_topics.topics import Decision
+from moee_topics.store import read_json, write_json, write_text
+from moee_topics.topics import Decision, DecisionState, Outcome
 
 DECISIONS = "decisions.yaml"
 HEAD = "# What was decided about the topics of this run. Applied again by every update; see docs/updates.md.\n"
+
+
+class OutcomeRecord(TypedDict):
+    """One entry of ``decisions.json``, in which the decision is as in ``decisions.yaml``."""
+
+    decision: dict[str, Any]
+    state: DecisionState
+    reason: str
+    known: bool
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """What became of the decisions of a version.
+
+    Raises:
+        InputError: the file is missing or damaged.
+        RecipeError: an entry is no decision.
+    """
+    records: list[OutcomeRecord] = read_json(path, kind=list[OutcomeRecord])
+    return [
+        Outcome(Decision.from_plain(one["decision"], path.name), one["state"], one["reason"], one["known"])
+        for one in records
+    ]
+
+
+def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Writes what became of decisions.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
+    write_json(path, [{**vars(outcome), "decision": outcome.decision.to_plain()} for outcome in outcomes])
 
 
 def read_decisions(path: Path) -> list[Decision]:

@@ -18,13 +18,23 @@ from typing_extensions import TypedDict  # pydantic refuses the one of typing be
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import Fusion
-from moee_topics.run_folder.decision_file import DECISIONS
+from moee_topics.run_folder.decision_file import DECISIONS, read_outcomes, write_outcomes
 from moee_topics.run_folder.digests import Digests
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
 from moee_topics.run_folder.searcher import Found, Searcher
 from moee_topics.store import atomic_folder, atomic_path, write_text
-from moee_topics.topics import OUTLIERS, RESULT_FILES, Topic, TopicModel, TopicResult, Voters, plots
+from moee_topics.topics import (
+    OUTLIERS,
+    RESULT_FILES,
+    Decision,
+    Outcome,
+    Topic,
+    TopicModel,
+    TopicResult,
+    Voters,
+    plots,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,15 +82,6 @@ class ClassShare(TypedDict):
     label: str
     frequency: int
     words: str
-
-
-class DecisionRecord(TypedDict):
-    """A decision in one version: an entry of ``decisions.yaml``, what became of it, and whether its ids hold here."""
-
-    decision: dict[str, Any]
-    state: str
-    reason: str
-    known: bool
 
 
 class VersionRecord(TypedDict):
@@ -214,7 +215,9 @@ class RunFolder:
     )
 
     # What was decided about the topics, as it was applied to them; what people write is decisions.yaml, see below.
-    decisions = json_file("decisions.json", list[DecisionRecord], [], "update")
+    decisions: RunFile[list[Outcome], list[Outcome]] = RunFile(
+        "decisions.json", read_outcomes, write_outcomes, absent=[], made_by="update"
+    )
 
     # What a language model answered about topics and their labels, so that nothing is asked twice.
     label_answers = json_file("labels.json", dict[str, LabelRecord], {}, "topics label")
@@ -338,11 +341,16 @@ class RunFolder:
     def notes(self) -> dict[int, str]:
         """What was noted on topics, by id; several notes on one topic are one text."""
         notes: dict[int, str] = {}
-        for record in self.decisions:
-            if "note" in record["decision"] and record["state"] == "applied":
-                topic, text = int(record["decision"]["topic"]), str(record["decision"]["note"])
+        for outcome in self.decisions:
+            if outcome.decision.verb == "note" and outcome.state == "applied":
+                (topic,), text = outcome.decision.topics, outcome.decision.text
                 notes[topic] = f"{notes[topic]} · {text}" if topic in notes else text
         return notes
+
+    @property
+    def known_decisions(self) -> list[Decision]:
+        """Those whose ids are of the topics of this version, not of another fit."""
+        return [outcome.decision for outcome in self.decisions if outcome.known]
 
     @property
     def topics(self) -> pd.DataFrame:

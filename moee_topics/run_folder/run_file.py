@@ -14,7 +14,7 @@ from pyarrow import ArrowException
 from safetensors import SafetensorError
 from typing_extensions import TypeVar  # the one of typing has defaults since Python 3.13
 
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, RecipeError
 from moee_topics.run_folder.names import run_command
 from moee_topics.store import disk_errors, link_files, make_folder, read_json, write_json
 
@@ -35,6 +35,7 @@ DAMAGE = (
     AttributeError,  # or whose items it asks for
     ArrowException,  # Parquet
     SafetensorError,
+    RecipeError,  # a decision that is none
 )
 """What readers of a run's files raise at bytes that are not what was written."""
 

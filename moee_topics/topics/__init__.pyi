@@ -2,6 +2,8 @@ from . import plots as plots
 from .backend import MoEEBackend as MoEEBackend
 from .decisions import VERBS as VERBS
 from .decisions import Decision as Decision
+from .decisions import DecisionState as DecisionState
+from .decisions import Outcome as Outcome
 from .decisions import Verb as Verb
 from .descriptions import name_by_words as name_by_words
 from .edits import OutlierChange as OutlierChange
@@ -34,7 +36,6 @@ from .questions import AskSettings as AskSettings
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time
 from .relations import topics_per_class as topics_per_class
-from .replay import Outcome as Outcome
 from .replay import Replay as Replay
 from .replay import custom_labels as custom_labels
 from .replay import first_words as first_words

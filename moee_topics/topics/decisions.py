@@ -1,4 +1,7 @@
-"""What an analyst decided about topics, as plain data: each with the topics' ids and their words at that time."""
+"""What an analyst decided about topics, as plain data: each with the topics' ids and their words at that time.
+
+A new kind of decision is a verb and its entry in ``KINDS``, and a method of that name in ``replay.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,47 @@ from moee_topics.messages import shortened
 Verb = Literal["name", "merge", "drop", "split", "pin", "note", "seed"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
-LONGEST_NAME, LONGEST_NOTE, MOST_PARTS = 200, 2_000, 50
+DecisionState = Literal["applied", "settled", "conflict"]
+
+MOST_PARTS = 50
+NOTED = ("into", "words")
+"""What is added to a decision when it is applied."""
 WORDS_KEPT = 10
 """Of a topic, by which it is found in another fit."""
 
-FURTHER_KEYS: Mapping[Verb, tuple[str, ...]] = {
-    "name": ("topic", "words"),
-    "merge": ("words",),
-    "drop": ("words",),
-    "split": ("parts", "into", "words"),
-    "pin": ("topic", "words"),
-    "note": ("topic", "words"),
-    "seed": (),
+
+@dataclass(frozen=True)
+class Kind:
+    """What decisions of one verb are.
+
+    Attributes:
+        holds: what the verb of an entry holds.
+        beside: what may stand beside it in the entry.
+        line: the decision in a few words.
+        done: in one word, for the report.
+        moves: whether a document can get another topic by it.
+        least: the lowest topic it can be on; -1 stands for no topic.
+        longest: characters of its text.
+    """
+
+    holds: Literal["text", "topic", "topics", "documents", "seeds"]
+    beside: tuple[str, ...]
+    line: str
+    done: str
+    moves: bool = False
+    least: int = 0
+    longest: int = 0
+
+
+KINDS: Mapping[Verb, Kind] = {
+    "name": Kind("text", ("topic", "words"), "name {topics}: {text}", "Named", longest=200),
+    "merge": Kind("topics", ("words",), "merge {topics}", "Merged", moves=True),
+    "drop": Kind("topic", ("words",), "drop {topics}", "Dropped", moves=True),
+    "split": Kind("topic", ("parts", "into", "words"), "split {topics} into {parts}", "Split", moves=True),
+    "pin": Kind("documents", ("topic", "words"), "pin {documents} to {topics}", "Pinned", moves=True, least=-1),
+    "note": Kind("text", ("topic", "words"), "note on {topics}: {text}", "Note", longest=2_000),
+    "seed": Kind("seeds", (), "seed {seeds}", "Seed"),
 }
-"""What may stand beside the verb of an entry."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +84,14 @@ class Decision:
     words: tuple[tuple[str, ...], ...] = ()
 
     @property
+    def kind(self) -> Kind:
+        """What decisions of its verb are."""
+        return KINDS[self.verb]
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What makes it the same decision: all but what it was noted with."""
-        noted = ("into", "words")
-        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in noted)
+        return tuple(getattr(self, one.name) for one in fields(self) if one.name not in NOTED)
 
     def words_of(self, place: int) -> tuple[str, ...]:
         """The words of one of its topics; none where they were not noted."""
@@ -65,30 +99,26 @@ class Decision:
 
     def __str__(self) -> str:
         """In a few words, for lists and messages."""
-        topics = " and ".join(str(topic) for topic in self.topics)
-        return {
-            "name": f"name {topics}: {self.text}",
-            "merge": f"merge {topics}",
-            "drop": f"drop {topics}",
-            "split": f"split {topics} into {self.parts}",
-            "pin": f"pin {', '.join(self.documents)} to {topics}",
-            "note": f"note on {topics}: {self.text}",
-            "seed": f"seed {', '.join(self.seeds)}",
-        }[self.verb]
+        lists = {"topics": " and ".join(map(str, self.topics)), "documents": ", ".join(self.documents)}
+        return self.kind.line.format(**lists, text=self.text, seeds=", ".join(self.seeds), parts=self.parts)
 
     def to_plain(self) -> dict[str, Any]:
         """As an entry of ``decisions.yaml``."""
-        of_one: Any = self.topics[0] if len(self.topics) == 1 else list(self.topics)
-        first: Any = {"name": self.text, "note": self.text, "pin": list(self.documents), "seed": list(self.seeds)}
-        entry: dict[str, Any] = {self.verb: first.get(self.verb, of_one)}
-        if self.verb in ("name", "note", "pin"):
-            entry["topic"] = of_one
-        if self.verb == "split":
-            entry |= {"parts": self.parts, **({"into": list(self.into)} if self.into else {})}
-        if any(self.words):
-            words = [list(of_topic) for of_topic in self.words]
-            entry["words"] = words[0] if len(self.topics) == 1 else words
-        return entry
+        is_one = len(self.topics) == 1
+        topics: Any = self.topics[0] if is_one else list(self.topics)
+        words = [list(of_topic) for of_topic in self.words] if any(self.words) else []
+        values: dict[str, Any] = {
+            "text": self.text,
+            "topic": topics,
+            "topics": topics,
+            "documents": list(self.documents),
+            "seeds": list(self.seeds),
+            "parts": self.parts,
+            "into": list(self.into),
+            "words": words[0] if is_one and words else words,
+        }
+        beside = {key: values[key] for key in self.kind.beside if values[key] or key not in NOTED}
+        return {self.verb: values[self.kind.holds], **beside}
 
     @classmethod
     def from_plain(cls, entry: Any, where: str) -> Decision:
@@ -100,30 +130,41 @@ class Decision:
         verbs = [verb for verb in VERBS if isinstance(entry, Mapping) and verb in entry]
         if len(verbs) != 1:
             raise RecipeError(f"{where}: {shortened(entry)} is no decision. Expected one of {', '.join(VERBS)}: …")
-        verb, read = verbs[0], _Entry(entry, f"{where}, {verbs[0]}")
-        read.refuse_others((verb, *FURTHER_KEYS[verb]))
-        if verb == "seed":
-            return cls(verb, seeds=read.texts(verb))
-        if verb == "merge":
-            about = read.ids(verb)
-        elif verb in ("drop", "split"):
-            about = (read.id(verb),)
-        else:
-            about = (read.id("topic", least=-1 if verb == "pin" else 0),)
-        if verb == "merge" and (len(about) < 2 or len(set(about)) < len(about) or min(about) < 0):
-            raise RecipeError(
-                f"{read.where}: {list(about)} are not two topics or more, each once and none the outliers (-1). "
-                "Expected topics such as [4, 7]."
-            )
+        verb, kind, read = verbs[0], KINDS[verbs[0]], _Entry(entry, f"{where}, {verbs[0]}")
+        read.refuse_others((verb, *kind.beside))
+        topics: tuple[int, ...] = ()
+        if kind.holds == "topics":
+            topics = read.several_ids(verb)
+        elif kind.holds == "topic" or "topic" in kind.beside:
+            topics = (read.id(verb if kind.holds == "topic" else "topic", least=kind.least),)
         return cls(
             verb,
-            about,
-            text=read.line(verb, LONGEST_NAME if verb == "name" else LONGEST_NOTE) if verb in ("name", "note") else "",
-            documents=read.texts(verb) if verb == "pin" else (),
+            topics,
+            text=read.line(verb, kind.longest) if kind.holds == "text" else "",
+            documents=read.texts(verb) if kind.holds == "documents" else (),
+            seeds=read.texts(verb) if kind.holds == "seeds" else (),
             parts=read.id("parts", least=2, most=MOST_PARTS) if "parts" in entry else cls.parts,
             into=read.ids("into") if "into" in entry else (),
-            words=read.words(len(about)),
+            words=read.words(len(topics)),
         )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a decision.
+
+    Attributes:
+        decision: with its topics and their words as they were found; of a conflict as it was given.
+        state: ``applied``; ``settled``, where nothing is left to do; ``conflict``, where it cannot be applied.
+        reason: of the other two, for people.
+        known: whether its ids are those of these topics. A conflict with a topic that is gone for now stays one with
+            this topic.
+    """
+
+    decision: Decision
+    state: DecisionState
+    reason: str = ""
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,6 +192,15 @@ class _Entry:
         if not isinstance(value, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in value):
             raise self.fault(key, "a list of topics, such as [4, 7]")
         return tuple(value)
+
+    def several_ids(self, key: str) -> tuple[int, ...]:
+        value = self.ids(key)
+        if len(value) < 2 or len(set(value)) < len(value) or min(value) < 0:
+            raise RecipeError(
+                f"{self.where}: {list(value)} are not two topics or more, each once and none the outliers (-1). "
+                "Expected topics such as [4, 7]."
+            )
+        return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.content.get(key)

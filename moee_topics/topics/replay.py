@@ -7,14 +7,13 @@ gone, or of another fit, the topic is found by the words that it had. What canno
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.topics.decisions import WORDS_KEPT, Decision
+from moee_topics.topics.decisions import WORDS_KEPT, Decision, Outcome
 from moee_topics.topics.descriptions import name_by_words
 from moee_topics.topics.edits import relabel
 from moee_topics.topics.matching import word_cosines
@@ -22,25 +21,8 @@ from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, Topic
 from moee_topics.topics.voters import Voters, unit_rows
 
-State = Literal["applied", "settled", "conflict"]
-
 SAME_WORDS = 0.5
 """The least cosine of two lists of words, each word once, of one topic: of two lists of ten, five words."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a decision.
-
-    Attributes:
-        decision: with its topics and their words as they were found; of a conflict as it was given.
-        state: ``applied``; ``settled``, where nothing is left to do; ``conflict``, where it cannot be applied.
-        reason: of the other two, for people.
-    """
-
-    decision: Decision
-    state: State
-    reason: str = ""
 
 
 class _Conflict(Exception):
@@ -83,7 +65,7 @@ class Replay:
         self.became: dict[int, int] = {}
         self.decided_names: dict[int, str] = {}
         self.names = {topic.topic: topic.name for topic in model.result.topic_info}
-        self.sure: list[int] = []
+        self.pinned: list[int] = []
 
     def apply(self, decisions: Sequence[Decision]) -> list[Outcome]:
         """Applies them in their order, and counts words and names again where documents got another topic."""
@@ -92,7 +74,7 @@ class Replay:
             try:
                 outcomes.append(Outcome(getattr(self, f"_{decision.verb}")(decision), "applied"))
             except _Conflict as conflict:
-                outcomes.append(Outcome(decision, "conflict", str(conflict)))
+                outcomes.append(Outcome(decision, "conflict", str(conflict), known=decision.key in self.known))
                 lost |= {number} if isinstance(conflict, _NoTopic) else set()
             except _Settled as settled:
                 outcomes.append(Outcome(self.known.get(decision.key, decision), "settled", str(settled)))
@@ -105,7 +87,7 @@ class Replay:
             gone = set(about) - self.alive()
             if gone and gone <= taken:
                 reason = "another decision took its topic away"
-                outcomes[number] = replace(outcomes[number], state="settled", reason=reason)
+                outcomes[number] = replace(outcomes[number], state="settled", reason=reason, known=True)
         return outcomes
 
     def _give_names(self, decisions: Sequence[Decision]) -> None:
@@ -131,23 +113,21 @@ class Replay:
         Raises:
             _NoTopic: there is none.
         """
-        words, alive = decision.words_of(place), self.alive()
+        noted, words, alive = decision.topics[place], decision.words_of(place), self.alive()
         # One that was merged, or found by its words, since the decision was made.
-        topic = self.became.get(decision.topics[place], decision.topics[place])
-        is_known = decision.key in self.known
-        if topic in alive and (is_known or not words or decision.topics[place] in self.became):
+        topic, is_known = self.became.get(noted, noted), decision.key in self.known
+        holds = is_known or not words or noted in self.became
+        if topic in alive and (holds or likeness(words, self.words[topic]) >= SAME_WORDS):
             return topic
-        if topic in alive and likeness(words, self.words[topic]) >= SAME_WORDS:
-            return topic
-        candidates = sorted(alive & self.born if is_known else alive)
-        likenesses = [likeness(words, self.words[one]) for one in candidates] if words else []
-        if max(likenesses, default=0.0) >= SAME_WORDS:
-            found = candidates[int(np.argmax(likenesses))]
-            self.became[decision.topics[place]] = found
+        candidates = sorted(alive & self.born if is_known else alive) if words else []
+        likenesses = {one: likeness(words, self.words[one]) for one in candidates}
+        found = max(candidates, key=likenesses.__getitem__, default=topic)
+        if likenesses.get(found, 0.0) >= SAME_WORDS:
+            self.became[noted] = found
             return found
         now = f" is now {', '.join(self.words[topic][:3])}" if topic in alive else " is not there"
         was = f"; the decision is on {', '.join(words[:3])}, and no topic has these words" if words else ""
-        raise _NoTopic(f"topic {decision.topics[place]}{now}{was}")
+        raise _NoTopic(f"topic {noted}{now}{was}")
 
     @property
     def words(self) -> Mapping[int, Sequence[str]]:
@@ -166,7 +146,7 @@ class Replay:
         if self.vectors is not None and model.X is None:
             model.X = self.vectors()
         sure = model.result.probabilities.copy()
-        sure[self.sure] = 1.0
+        sure[self.pinned] = 1.0
         model.result, model.model.probabilities_ = replace(model.result, probabilities=sure), None
         relabel(model, self.topics.copy())
         vars(self).pop("_words", None)
@@ -225,7 +205,7 @@ class Replay:
         rows = [self.row_of[name] for name in decision.documents if name in self.row_of]
         found = self._as_found(decision, [topic])
         self.topics[rows] = topic
-        self.sure += rows if topic != OUTLIERS else []
+        self.pinned += rows if topic != OUTLIERS else []
         if gone:
             raise _Conflict(f"{len(gone)} of its documents are gone, such as {gone[0]!r}; the others are pinned")
         return found
@@ -262,10 +242,8 @@ class Replay:
         if len(np.unique(was[is_sure])) < 2:
             raise _NoTopic(f"of its parts {', '.join(map(str, known.into))} only {joined} is left")
         X = self._vectors_of(rows)
-        of_others, _ = (
-            Voters.fit(X[is_sure], was[is_sure]).predict(X[~is_sure]) if (~is_sure).any() else (was[:0], None)
-        )
-        was[~is_sure] = of_others
+        if not is_sure.all():
+            was[~is_sure] = Voters.fit(X[is_sure], was[is_sure]).predict(X[~is_sure])[0]
         self.topics[rows] = was
         return known
 

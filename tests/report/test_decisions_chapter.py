@@ -7,29 +7,21 @@ from pathlib import Path
 from small_run import small_run
 
 from moee_topics.report import write_report
-from moee_topics.report.decisions_chapter import VERBS, decisions
+from moee_topics.report.decisions_chapter import decisions
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics import VERBS as ALL_VERBS
-
-
-def record(entry: dict, state: str = "applied", reason: str = "") -> dict:
-    return {"decision": entry, "state": state, "reason": reason, "known": state != "conflict"}
-
-
-def test_every_verb_has_its_word() -> None:
-    assert set(VERBS) == set(ALL_VERBS)
+from moee_topics.topics import Decision, Outcome
 
 
 def test_conflicts_come_first_and_texts_are_escaped(tmp_path: Path) -> None:
     path = small_run(tmp_path / "run")
     run = RunFolder(path)
     assert decisions(RunFolder.read(path)) is None
-    entries = [
-        record({"name": "<script>1</script>", "topic": 0}),
-        record({"merge": [1, 99]}, "conflict", "topic 99 is not there"),
-        record({"seed": ["orbit"]}, "settled", "guides the next refit"),
+    outcomes = [
+        Outcome(Decision("name", (0,), text="<script>1</script>"), "applied"),
+        Outcome(Decision("merge", (1, 99)), "conflict", "topic 99 is not there", known=False),
+        Outcome(Decision("seed", seeds=("orbit",)), "settled", "guides the next refit"),
     ]
-    RunFolder.decisions.write(run, entries)  # type: ignore[arg-type]
+    RunFolder.decisions.write(run, outcomes)
     chapter = decisions(RunFolder.read(path))
     assert chapter is not None and chapter["conflicts"] == 1
     first = chapter["rows"][0]

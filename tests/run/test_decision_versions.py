@@ -31,8 +31,7 @@ def topic_of(run: RunFolder) -> dict[str, int]:
 
 
 def state_of(run: Path) -> dict[str, str]:
-    records = RunFolder(run).current.decisions
-    return {str(Decision.from_plain(one["decision"], "")): one["state"] for one in records}
+    return {str(outcome.decision): outcome.state for outcome in RunFolder(run).current.decisions}
 
 
 def test_a_name_is_a_version_that_copies_nothing_and_shows_everywhere(root: Path, no_model: None) -> None:

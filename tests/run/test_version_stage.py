@@ -13,6 +13,7 @@ from moee_topics.run.document_changes import document_changes
 from moee_topics.run.embed_stage import EmbedStage
 from moee_topics.run.policies import Policy
 from moee_topics.run.stages import go_through
+from moee_topics.run.version_plan import VersionPlan
 from moee_topics.run.version_stage import VersionStage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
@@ -28,7 +29,7 @@ def test_the_loop_of_a_run_makes_a_version(
     (tmp_path / "v2").mkdir()
     work = Workspace(recipe, tmp_path / "v2", root / "store", heard)
     work.corpus = DocumentList.of(changes.documents, "both")
-    stage = VersionStage(parent, changes, policy, next_topic=100)
+    stage = VersionStage(VersionPlan(parent, policy, changes))
     plans = go_through((EmbedStage(), stage), work)
     assert [(plan.name, plan.action) for plan in plans] == [("embed", "run"), ("fit", "run")]
     assert {"embed", "fit", policy} <= heard.ended.keys() and not stage.is_done(work)

@@ -9,27 +9,28 @@ import pytest
 
 from moee_topics.errors import InputError
 from moee_topics.run.document_changes import DocumentChanges, documents_of
-from moee_topics.run.versions import VersionPlan, add_version, changing, complete
+from moee_topics.run.version_plan import VersionPlan
+from moee_topics.run.versions import add_version, changing, complete
 from moee_topics.run_folder import RunFolder, VersionRecord
 from moee_topics.topics import TopicResult
 
 
 def plan_of(run: RunFolder) -> VersionPlan:
     documents = documents_of(run.result)
-    return VersionPlan("decide", DocumentChanges(documents, np.arange(len(documents)), 0, 0, 0, 0))
+    return VersionPlan(run, "decide", DocumentChanges(documents, np.arange(len(documents)), 0, 0, 0, 0))
 
 
-def copied(parent: RunFolder, new: RunFolder, plan: VersionPlan, next_topic: int, record: VersionRecord) -> TopicResult:
-    RunFolder.result.take(new, parent)
+def copied(plan: VersionPlan, new: RunFolder, record: VersionRecord) -> TopicResult:
+    RunFolder.result.take(new, plan.parent)
     assert (new.path.parent / "history.json").exists() == (record["version"] > 2)
-    RunFolder.manifest.write(new, parent.manifest)
-    return complete(parent, new, plan.changes, record)
+    RunFolder.manifest.write(new, plan.parent.manifest)
+    return complete(plan, new, record)
 
 
 def test_numbers_go_on_and_colours_stay(root: Path) -> None:
     for number in (2, 3):
         with changing(root / "run") as run:
-            made = add_version(run, plan_of(run), copied)
+            made = add_version(plan_of(run), copied)
         assert made.run.path.name == f"v{number}" and made.record["parent"] == number - 1
         assert made.record["lineage"] == [] and RunFolder.read(root / "run").path == made.run.path
         assert made.run.manifest["name"] == "run" and made.run.manifest["update"]["colours"]
@@ -41,7 +42,7 @@ def test_a_version_that_fails_is_none(root: Path) -> None:
         raise InputError("no")
 
     with changing(root / "run") as run, pytest.raises(InputError, match="no"):
-        add_version(run, plan_of(run), failing)
+        add_version(plan_of(run), failing)
     assert list((root / "run" / "versions").iterdir()) == [] and RunFolder.read(root / "run").path == root / "run"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moee_topics.errors import RecipeError
-from moee_topics.topics.decisions import FURTHER_KEYS, VERBS, Decision
+from moee_topics.topics.decisions import KINDS, VERBS, Decision
 
 DECISIONS = [
     Decision("name", (3,), text="Space: <b>flight</b>", words=(("orbit", "nasa"),)),
@@ -21,7 +21,7 @@ DECISIONS = [
 
 
 def test_every_verb_has_its_keys_and_an_example() -> None:
-    assert set(VERBS) == set(FURTHER_KEYS) == {decision.verb for decision in DECISIONS}
+    assert set(VERBS) == set(KINDS) == {decision.verb for decision in DECISIONS}
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda decision: decision.verb)
