@@ -7,7 +7,7 @@ Each figure stands beside what it would be were the new documents drawn as the o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -211,7 +211,7 @@ def find_drift(
         int(is_new.sum()), far, low, neighbour_ratio(neighbours, neighbours_new, rng), moved, shares, routing, of_topics
     )
     advice, reasons = advise(drift)
-    return Drift(**{**vars(drift), "advice": advice, "reasons": reasons})
+    return replace(drift, advice=advice, reasons=reasons)
 
 
 def advise(drift: Drift) -> tuple[Advice, list[str]]:

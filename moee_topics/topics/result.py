@@ -38,9 +38,10 @@ STRINGS = ("id", "label", "timestamp")
 """Of the columns of ``topics.parquet`` those that are no numbers."""
 
 ROWS_SHOWN = 15
+"""Topics that a notebook shows of a result."""
+
 # Of a cell in a notebook, whose own style aligns right and lets one long word make a table wider than the page.
 NOTEBOOK_CELL = "text-align:left;max-width:48em;overflow-wrap:anywhere;white-space:normal"
-"""Topics that a notebook shows of a result."""
 
 Words = Sequence[tuple[str, float]]
 

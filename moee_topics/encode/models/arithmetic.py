@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import psutil
@@ -206,11 +206,10 @@ def _experts(kind: Integer, dtype: torch.dtype, hidden: int, inner: int) -> tupl
             weight.normal_(std=0.02)
     bitsandbytes_quantizer.round_weights(whole, [*experts.weight_names(whole)], kind)
     routing = torch.zeros(TIMED_ROWS, 1, dtype=torch.long), torch.ones(TIMED_ROWS, 1)
-    return tuple(partial(_through, layer, *routing) for layer in (plain, whole))  # type: ignore[return-value]
-
-
-def _through(layer: nn.Module, top_k_index: Tensor, top_k_weights: Tensor, states: Tensor) -> Tensor:
-    return experts.experts_forward(layer, states, top_k_index, top_k_weights)
+    return (
+        lambda states: experts.experts_forward(plain, states, *routing),
+        lambda states: experts.experts_forward(whole, states, *routing),
+    )
 
 
 def fits(shape: PreTrainedModel, dtype: torch.dtype) -> bool:

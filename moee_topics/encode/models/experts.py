@@ -8,7 +8,7 @@ expert's weights in 16 bits; on a GPU it expands the layer and leaves the multip
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -257,9 +257,11 @@ def _activated(experts: Any, output: Tensor) -> Tensor:
 @torch.no_grad()
 def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """Two grouped products over rows in the order of their experts, without waiting for the device."""
-    up, down = _expanded(experts, hidden_states.dtype)
+    names = weight_names(experts)
+    up, down = (Matrices(experts, name, hidden_states.dtype).all() for name in names)
     if experts.has_bias:
-        return _with_biases(experts, up, down, hidden_states, top_k_index, top_k_weights)
+        expanded = _Expanded(experts, dict(zip(names, (up, down), strict=True)))
+        return cast(Tensor, grouped_mm_experts_forward(expanded, hidden_states, top_k_index, top_k_weights))
     operators = operators_for(hidden_states.device, hidden_states.dtype)
     # A sort of 16-bit keys is two passes, of 64-bit keys eight. Stable, so that a row depends on its document alone.
     chosen, order = top_k_index.reshape(-1).to(torch.int16).sort(stable=True)
@@ -275,19 +277,6 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
     places[order] = torch.arange(len(order), device=order.device)
     # Some models choose numbers beyond their experts, whose rows come last and are in no product.
     return operators.weighted_sum(output, places.view_as(top_k_index), top_k_weights, ends[-1:])
-
-
-def _expanded(experts: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Both projections of all experts."""
-    first, second = (Matrices(experts, name, dtype).all() for name in weight_names(experts))
-    return first, second
-
-
-def _with_biases(experts: Any, up: Tensor, down: Tensor, *given: Tensor) -> Tensor:
-    """The grouped forward of transformers, of an experts module whose weights have been expanded."""
-    expanded = _Expanded(experts, dict(zip(weight_names(experts), (up, down), strict=True)))
-    output: Tensor = grouped_mm_experts_forward(expanded, *given)
-    return output
 
 
 class _Expanded:

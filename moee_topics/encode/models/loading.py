@@ -89,15 +89,14 @@ def load_model(
         _check_size(shape, Path(resolve(name)))
     if with_head or not trained:  # what is chosen is for many tokens at once, and true to what training has left
         settings = replace(settings, quantize=_named(settings).quantize)
-    chosen = _named(settings)
-    if settings.quantize == AUTO:
-        chosen = arithmetic.choose(config, shape, place, _dtype_of(settings))
-    if settings.quantize == AUTO and integer_products.is_integer(chosen.quantize):
+    is_open = settings.quantize == AUTO
+    chosen = arithmetic.choose(config, shape, place, _dtype_of(settings)) if is_open else _named(settings)
+    if is_open and integer_products.is_integer(chosen.quantize):
         model, chosen = _in_whole_numbers(loader, settings, shape, chosen)
     else:
         model = _prepared(loader, replace(settings, quantize=chosen.quantize), config, trained, with_head)
     model.arithmetic = chosen
-    if settings.quantize == AUTO:
+    if is_open:
         logger.log(logging.WARNING if chosen.inexact else logging.INFO, "%s is read in %s", name, chosen)
     tokenizer = load_tokenizer(name, revision=settings.revision)
     memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
@@ -107,7 +106,7 @@ def load_model(
 def _prepared(
     loader: Any, settings: EncoderSettings, config: Any, trained: bool = True, with_head: bool = False
 ) -> PreTrainedModel:
-    """A model in its place, with our forward of its experts on a CPU."""
+    """A model in its place, with our forward of its experts and our passes between products."""
     name, place, dtype = settings.model, device_of(settings.device), _dtype_of(settings)
     model = _with_weights(loader, settings, config, dtype) if trained else _at_random(loader, name, config, dtype)
     model = model if loader is AutoModel or with_head else model.get_decoder()

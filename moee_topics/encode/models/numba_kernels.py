@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
-from numba import float32, int32, njit, types
+from numba import float32, int32, types
 from numba.core.errors import NumbaError
 from numba.extending import overload
 from torch import Tensor
 
-from moee_topics.encode.models.row_kernels import sigmoid
-
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+from moee_topics.encode.models.row_kernels import compiled, sigmoid
 
 ERRORS = (NumbaError,)
 """What numba raises where it cannot compile for this machine."""
@@ -98,11 +96,6 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="moee-rows")
 
 
-# As in row_kernels.
-def _compiled(kernel: Kernel) -> Kernel:
-    return cast(Kernel, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel))
-
-
 def _value(number: Any) -> Any:
     """The float32 of a number as it lies in memory."""
     return np.uint32(int(number) << 16).view(np.float32) if isinstance(number, np.uint16) else number
@@ -141,7 +134,7 @@ def _compiled_stored(value: Any, like: Any) -> Any:
 overload(_stored)(_compiled_stored)
 
 
-@_compiled
+@compiled
 def _gate(first: int, last: int, out: Any, gates: Any, gate_step: int, ups: Any, up_step: int) -> None:
     width = out.shape[1]
     for row in range(first, last):
@@ -152,7 +145,7 @@ def _gate(first: int, last: int, out: Any, gates: Any, gate_step: int, ups: Any,
             into[i] = _stored(x * sigmoid(x) * _value(up[i]), into[i])
 
 
-@_compiled
+@compiled
 def _gate_by_expert(first: int, last: int, out: Any, product: Any, weights: Any) -> None:
     width = out.shape[2]
     for row in range(first, last):
@@ -167,7 +160,7 @@ def _gate_by_expert(first: int, last: int, out: Any, product: Any, weights: Any)
                     into[i] = _stored(x * sigmoid(x) * _value(up[i]) * weight, into[i])
 
 
-@_compiled
+@compiled
 def _rotate(first: int, last: int, out: Any, states: Any, cosines: Any, sines: Any) -> None:
     half = out.shape[2] // 2
     for row in range(first, last):
@@ -181,7 +174,7 @@ def _rotate(first: int, last: int, out: Any, states: Any, cosines: Any, sines: A
                 into_two[i] = _stored(y * _value(cos[half + i]) + x * _value(sin[half + i]), into_two[i])
 
 
-@_compiled
+@compiled
 def _norm(first: int, last: int, out: Any, states: Any, step: int, weight: Any, epsilon: float) -> None:
     width = out.shape[1]
     values, sums = np.empty(width, np.float32), np.empty(LANES, np.float32)

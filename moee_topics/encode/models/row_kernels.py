@@ -24,11 +24,12 @@ LEVELS = 127
 # Not all of fastmath: a row that holds NaN has to give NaN. The error model of Python tests every division, which
 # keeps the loops from being vectorised. Not parallel: numba's OpenMP is another one than torch's, and the threads of
 # both wait for work on the same cores.
-def _compiled(kernel: Kernel) -> Kernel:
+def compiled(kernel: Kernel) -> Kernel:
+    """A kernel as machine code, made at its first call and kept on disk."""
     return cast(Kernel, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel))
 
 
-@_compiled
+@compiled
 def _round_row(row: Any, codes: Any) -> Any:
     """Codes of one row of float32, and the scale that gives it back; NaN for a row that is not finite."""
     bits, largest = row.view(np.int32), int32(0)
@@ -43,14 +44,14 @@ def _round_row(row: Any, codes: Any) -> Any:
     return absmax / float32(LEVELS)
 
 
-@_compiled
+@compiled
 def round_float32(states: Any, codes: Any, scales: Any) -> None:
     """Of (rows, columns) float32 the codes, uint8 of the same shape, and the scale of each row."""
     for row in range(len(states)):
         scales[row] = _round_row(states[row], codes[row])
 
 
-@_compiled
+@compiled
 def round_bfloat16(states: Any, codes: Any, scales: Any) -> None:
     """The same of bfloat16, which numpy knows as uint16: the upper half of a float32."""
     for row in range(len(states)):
@@ -61,7 +62,7 @@ def round_bfloat16(states: Any, codes: Any, scales: Any) -> None:
         scales[row] = _round_row(values, codes[row])
 
 
-@_compiled
+@compiled
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) to 2e-7: a power of two in the exponent, and a polynomial for what is left of it."""
     power = -x if x > float32(-87) else float32(87)
@@ -81,7 +82,7 @@ def sigmoid(x: Any) -> Any:
     return float32(1) / (float32(1) + exponent.view(np.float32) * value)
 
 
-@_compiled
+@compiled
 def silu_and_round(product: Any, row_scales: Any, codes: Any, scales: Any) -> None:
     """Codes of silu(gate) * up, of a product (rows, 2 x columns) whose rows lack their scales."""
     columns = codes.shape[1]
@@ -94,7 +95,7 @@ def silu_and_round(product: Any, row_scales: Any, codes: Any, scales: Any) -> No
         scales[row] = _round_row(values, codes[row])
 
 
-@_compiled
+@compiled
 def add_scaled(product: Any, row_scales: Any, tokens: Any, total: Any) -> None:
     """Adds each row of a product, times its scale, to the row of ``total`` that its token has; no token comes twice."""
     for row in range(len(tokens)):
@@ -103,7 +104,7 @@ def add_scaled(product: Any, row_scales: Any, tokens: Any, total: Any) -> None:
             into[i] += values[i] * scale
 
 
-@_compiled
+@compiled
 def scale_to_bfloat16(product: Any, row_scales: Any, out: Any) -> None:
     """Each row of a product times its scale in bfloat16, as uint16, to the nearest even."""
     for row in range(len(out)):

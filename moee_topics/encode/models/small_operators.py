@@ -191,7 +191,10 @@ def _norm(module: Any, norm: Any, _: Any, device: torch.device, dtype: torch.dty
     if not _is_norm(module):
         return None
     by_pass = partial(_normed, module, norm, device)
-    return by_pass if _norms_alike(module, by_pass, device, dtype) else None
+    # Also of states so small that epsilon counts.
+    rows = (torch.randn(1, len(module.weight), device=device).mul(size).to(dtype) for size in (1e-3, 1.0, 30.0))
+    is_same = all(_is_near(by_pass(states), type(module).forward(module, states)) for states in rows)
+    return by_pass if is_same else None
 
 
 def _attention(
@@ -254,12 +257,6 @@ def _normed(
     if hidden_states.dtype != module.weight.dtype or not _is_for(device, hidden_states):
         return cast(Tensor, type(module).forward(module, hidden_states))
     return norm(hidden_states, module.weight, _epsilon(module))
-
-
-def _norms_alike(module: Any, norm: Callable[[Tensor], Tensor], device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a norm gives what the class of the module gives, also for states so small that epsilon counts."""
-    rows = (torch.randn(1, len(module.weight), device=device).mul(size).to(dtype) for size in (1e-3, 1.0, 30.0))
-    return all(_is_near(norm(states), type(module).forward(module, states)) for states in rows)
 
 
 def _is_row(q: Tensor, _k: Tensor, cos: Tensor, _sin: Tensor) -> bool:
