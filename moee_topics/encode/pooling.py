@@ -18,7 +18,6 @@ Stretch: TypeAlias = tuple[int, int]
 TOKENS_PER_RUN = 512
 """Of short documents whose means are taken together: what a processor keeps in its cache as float32."""
 
-
 TOKENS_PER_CHUNK = 32
 """That one thread of a GPU adds up, one after the other."""
 
@@ -112,6 +111,8 @@ class Run(NamedTuple):
 class Runs(list[Run]):
     """All documents of a pass in their order, as many together as are alike and in the cache."""
 
+    _chunks: Chunks | None = None
+
     @cached_property
     def has_kept(self) -> bool:
         """Whether a mean goes over kept tokens too."""
@@ -128,8 +129,6 @@ class Runs(list[Run]):
         if self._chunks is None:
             self._chunks = Chunks.of(self.stretches, tokens, device)
         return self._chunks
-
-    _chunks: Chunks | None = None
 
 
 class Chunks(NamedTuple):

@@ -76,8 +76,8 @@ def grid_search_alpha(
     clusters = len(set(names))
 
     def score(alpha: float) -> float:
-        with threadpool_limits(limits=1):
-            clustering = _k_means(clusters, seed, starts=3).fit_predict(weighted_sum(blocks, alpha))
+        with threadpool_limits(limits=1):  # with more it sums in another order, and a seed can give other clusters
+            clustering = KMeans(clusters, n_init=3, random_state=seed).fit_predict(weighted_sum(blocks, alpha))
         return float(_METRICS[metric](names, clustering))
 
     return _best(metric, alphas, score)
@@ -125,8 +125,3 @@ def _check(alphas: Sequence[float], blocks: Blocks) -> None:
         raise InputError(f"Choosing alpha needs at least 20 documents, got {len(blocks[0])}. Set alpha by hand.")
     for alpha in alphas:
         Fusion("weighted_sum", alpha).combine((blocks[0][:1], blocks[1][:1]))  # refuses what no fusion takes
-
-
-def _k_means(clusters: int, seed: int, starts: int) -> KMeans:
-    # To be run on one thread: with more it sums in another order, and the same seed can give other clusters.
-    return KMeans(clusters, n_init=starts, random_state=seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -116,11 +115,8 @@ def depth_figure(comparison: ViewComparison) -> str:
         if parsed.block == "hidden_states":
             place = (parsed.layer, parsed.pooling)
             worth[place] = max(worth.get(place, -math.inf), _worth(view))
-    layers, poolings = _ordered([layer for layer, _ in worth]), list(dict.fromkeys(pooling for _, pooling in worth))
+    layers = sorted({layer for layer, _ in worth}, key=lambda layer: math.inf if layer == "last" else int(layer))
+    poolings = list(dict.fromkeys(pooling for _, pooling in worth))
     values = np.array([[worth.get((layer, pooling), math.nan) for pooling in poolings] for layer in layers])
     what = "stability" if comparison.classes is None else "AMI"
     return heatmap(f"{what} of hidden states by layer and pooling", layers, values, poolings)
-
-
-def _ordered(layers: Sequence[str]) -> list[str]:
-    return sorted(set(layers), key=lambda layer: math.inf if layer == "last" else int(layer))

@@ -6,9 +6,7 @@ from .decisions import DecisionState as DecisionState
 from .decisions import Outcome as Outcome
 from .decisions import Verb as Verb
 from .descriptions import name_by_words as name_by_words
-from .edits import OutlierChange as OutlierChange
 from .edits import merge_topics as merge_topics
-from .edits import reduce_outliers as reduce_outliers
 from .edits import reduce_topics as reduce_topics
 from .edits import renumber as renumber
 from .edits import replace_documents as replace_documents
@@ -32,6 +30,8 @@ from .mapped_documents import MappedDocuments as MappedDocuments
 from .mapped_documents import texts_of as texts_of
 from .matching import matched_topics as matched_topics
 from .model import TopicModel as TopicModel
+from .outlier_reduction import OutlierChange as OutlierChange
+from .outlier_reduction import reduce_outliers as reduce_outliers
 from .questions import AskSettings as AskSettings
 from .relations import hierarchical_topics as hierarchical_topics
 from .relations import topics_over_time as topics_over_time

@@ -83,6 +83,15 @@ class Decision:
     into: tuple[int, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuses a verb that there is not.
+
+        Raises:
+            RecipeError: its verb is none of :data:`VERBS`.
+        """
+        if self.verb not in VERBS:
+            raise RecipeError(f"There is no decision {shortened(self.verb)}. Expected one of {', '.join(VERBS)}.")
+
     @property
     def kind(self) -> Kind:
         """What decisions of its verb are."""

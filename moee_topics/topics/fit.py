@@ -18,9 +18,9 @@ from moee_topics.topics.clusterers import build_clusterer, build_reducer, check_
 from moee_topics.topics.clustering import document_map
 from moee_topics.topics.descriptions import describe, representative_texts, strengths
 from moee_topics.topics.duplicate_rows import distinct_rows
-from moee_topics.topics.edits import reduce_outliers
 from moee_topics.topics.mapped_documents import MappedColumn, MappedDocuments, texts_of
 from moee_topics.topics.model import TopicModel
+from moee_topics.topics.outlier_reduction import reduce_outliers
 from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
 from moee_topics.topics.sampled_clusters import SampledClusters
 from moee_topics.topics.settings import FitSettings, check_large, check_names, check_upstream, representations

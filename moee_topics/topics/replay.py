@@ -61,11 +61,12 @@ class Replay:
         self.topics = model.result.topics.copy()
         self.known = {decision.key: decision for decision in known}
         self.before = dict(before or {})
+        # What the last update or fit has made: a topic that was dropped or merged away may be back as one of these.
         self.born = self.alive() - set(self.before.values()) if before else self.alive()
-        self.became: dict[int, int] = {}
-        self.decided_names: dict[int, str] = {}
+        self.became: dict[int, int] = {}  # by a merge, or since it was found by its words
         self.names = {topic.topic: topic.name for topic in model.result.topic_info}
-        self.pinned: list[int] = []
+        self.decided_names: dict[int, str] = {}
+        self.pinned: list[int] = []  # rows
 
     def apply(self, decisions: Sequence[Decision]) -> list[Outcome]:
         """Applies them in their order, and counts words and names again where documents got another topic."""

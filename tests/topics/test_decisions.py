@@ -30,6 +30,11 @@ def test_an_entry_is_read_as_it_was_written(decision: Decision) -> None:
     assert next(iter(decision.to_plain())) == decision.verb and decision.verb in str(decision)
 
 
+def test_a_verb_that_there_is_not_is_refused() -> None:
+    with pytest.raises(RecipeError, match="no decision 'rename'"):
+        Decision("rename", (3,))  # type: ignore[arg-type]
+
+
 def test_what_was_noted_makes_no_other_decision() -> None:
     again = Decision("split", (2,), parts=3)
     assert again.key == DECISIONS[3].key and again != DECISIONS[3]
