@@ -33,14 +33,12 @@ test: .venv/.dev ## run the tests
 test-slow: .venv/.dev ## run the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
-# As on a processor without AVX-512 and bf16, whatever this one has, but for products in float32: those of MKL held to
-# AVX2 too (MKL_ENABLE_INSTRUCTIONS) round 64 rows otherwise than 128, and a document alone is then up to 2.2e-6 away from
-# itself in a pack, of 1e-6 allowed (benchmarks/LOG.md, Not measured). Of the runs, those files that encode
-# and compare what was encoded at different times; the others begin with what one process has stored, which no kernel can
-# change.
+# As on a processor without AVX-512 and bf16, whatever this one has. Three libraries have a switch each: oneDNN, torch's own
+# kernels, and MKL, which multiplies float32. Of the runs, those files that encode and compare what was encoded at
+# different times; the others begin with what one process has stored, which no kernel can change.
 ENCODING_RUNS := $(addprefix tests/run/test_,embed_stage.py predictor.py stages.py updates.py)
 test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
-	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
 	  $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/encode tests/test_embed.py $(ENCODING_RUNS)
 
 test-gpu: .venv/.dev ## run what is about a GPU, on a machine that has one

@@ -2,13 +2,13 @@
 
 The kernels of a product depend on its number of rows, and with them the order in which a row is added up. Rows are
 therefore filled up to numbers whose kernels add alike, so that a vector does not depend on what else is in its pack.
-Multiples of 64 are taken on trust; which smaller numbers do as well is measured once for each shape of a weight.
+Which numbers these are is measured once for each shape of a weight, and beyond what is measured multiples are taken.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,28 +17,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-MULTIPLE = 64
+from moee_topics.encode.models import integer_products
+
+STEPS = (64, 96)
+"""Rows are multiples of the first of these whose multiples round alike. MKL goes through a product of fewer than 56
+columns by twelve rows on a processor with AVX2 alone, and of 64 or 128 rows it rounds some otherwise than others."""
 # oneDNN keeps a compiled kernel for each number of rows: with every number, the full OLMoE grows by 5 GB in use. With
 # three significant bits there are a few dozen, and at most a quarter of a row is filler.
 CANDIDATES = sorted(
     {-(-rows // step) * step for rows in range(1, 257) for step in [2 ** (rows - 1).bit_length() // 8 or 1]}
 )
-"""Numbers of rows that are tried; above them multiples of 64 fill less than a quarter."""
+"""Numbers of rows that are tried; above them multiples of a step fill little more than a quarter."""
+LARGE = (384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+"""Multiples of a step or both, up to a pack, by which all larger ones are judged."""
+MOST_MULTIPLICATIONS = 2**28
+"""Of one product of so many rows: a hundredth of a second where float32 is slow. Those of few columns, where large
+numbers were found to differ (benchmarks/LOG.md), are measured up to a pack."""
 
 
 @dataclass(frozen=True)
 class RowCounts:
-    """The numbers of rows that products are given: multiples of 64, and others that round like these.
+    """The numbers of rows that products are given: multiples of one, and others that round like these.
 
     Attributes:
         alike: the others, in their order.
+        step: what the larger numbers are multiples of.
     """
 
     alike: tuple[int, ...] = ()
+    step: int = STEPS[0]
 
     def filled(self, rows: int) -> int:
         """The least number of rows that holds so many."""
-        multiple = -(-rows // MULTIPLE) * MULTIPLE
+        multiple = -(-rows // self.step) * self.step
         place = bisect_left(self.alike, rows)
         return min([multiple, *self.alike[place : place + 1]])
 
@@ -58,14 +69,26 @@ class Product(NamedTuple):
 
 
 def counts_for(products: Iterable[Product]) -> RowCounts:
-    """The numbers of rows for which all of these products round alike, with as many threads as there are now."""
-    found = [_alike(product, torch.get_num_threads()) for product in set(products)]
-    return RowCounts(tuple(sorted(frozenset.intersection(*found))) if found else ())
+    """The numbers of rows for which all of these products round alike, with as many threads as there are now.
+
+    Where no multiples do, as in bfloat16 by AMX, those of 64 are taken, and large packs round otherwise.
+    """
+    found = [_roundings(product, torch.get_num_threads()) for product in set(products)]
+    step = next((step for step in STEPS if all(_are_alike(roundings, step) for roundings in found)), STEPS[0])
+    alike = (rows for rows in CANDIDATES if all(some[rows] == some[step] is not None for some in found))
+    return RowCounts(tuple(alike) if found else (), step)
+
+
+def _are_alike(roundings: Mapping[int, bytes | None], step: int) -> bool:
+    of_multiples = {rounding for rows, rounding in roundings.items() if rows % step == 0}
+    return len(of_multiples) == 1 and None not in of_multiples
 
 
 def dense_products(model: Any, dtype: torch.dtype) -> Iterator[Product]:
     """The products with all tokens of a pack that the linear layers and routers of a model make."""
     for module in model.modules():
+        if integer_products.packed(module):
+            continue  # sums of whole numbers are the same in every order
         if hasattr(module, "out_features"):
             yield Product(module.out_features, module.in_features, dtype, biased=module.bias is not None)
         elif not isinstance(module, nn.Embedding):
@@ -78,13 +101,17 @@ def dense_products(model: Any, dtype: torch.dtype) -> Iterator[Product]:
 
 
 @cache
-def _alike(product: Product, _threads: int) -> frozenset[int]:
-    """Candidates whose rows have the bits that they have among 64."""
-    states, weight, bias = _mirrored(product)
-    expected = torch.cat([_multiply(product, part, weight, bias) for part in torch.split(states, MULTIPLE)])
-    return frozenset(
-        rows for rows in CANDIDATES if torch.equal(_multiply(product, states[:rows], weight, bias), expected[:rows])
-    )
+def _roundings(product: Product, _threads: int) -> dict[int, bytes | None]:
+    """Number of rows -> the bits that a row of a product with so many has, None where it depends on its place."""
+    row, weight, bias = _mirrored(product)
+    most = MOST_MULTIPLICATIONS // (product.columns * product.inner)
+    roundings = dict[int, bytes | None]()
+    with torch.inference_mode():
+        for rows in [*CANDIDATES, *(rows for rows in LARGE if rows <= most)]:
+            output = _multiply(product, row.repeat(rows, 1), weight, bias)
+            is_uniform = bool((output == output[0]).all())
+            roundings[rows] = output[0].view(torch.uint8).numpy().tobytes() if is_uniform else None
+    return roundings
 
 
 def _multiply(product: Product, states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -92,7 +119,7 @@ def _multiply(product: Product, states: Tensor, weight: Tensor, bias: Tensor | N
 
 
 def _mirrored(product: Product) -> tuple[Tensor, Tensor, Tensor | None]:
-    """States and a weight whose product is 0, so that what comes out is rounding alone."""
+    """A row of states and a weight whose product is 0, so that what comes out is rounding alone."""
     # Of random numbers another order shows in one of thousands of bfloat16 results, of these in nearly every one.
     generator, half = torch.Generator().manual_seed(0), product.inner // 2
     # A model may be in the making, on the device "meta".
@@ -103,6 +130,6 @@ def _mirrored(product: Product) -> tuple[Tensor, Tensor, Tensor | None]:
         rest = some.new_zeros(rows, product.inner - 2 * half)
         return torch.cat([some, sign * some, rest], dim=1)[:, order].to(product.dtype)
 
-    states, weight = random(CANDIDATES[-1], 1), random(product.columns, -1)
+    row, weight = random(1, 1), random(product.columns, -1)
     bias = weight.new_zeros(product.columns) if product.biased else None
-    return states, weight.T.contiguous() if product.transposed else weight, bias
+    return row, weight.T.contiguous() if product.transposed else weight, bias
