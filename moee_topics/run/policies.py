@@ -76,7 +76,25 @@ class Update:
     @cached_property
     def assigned(self) -> TopicResult:
         """The documents as they are now, with the topics that they had or that their neighbours vote for."""
-        return _assigned(self)
+        old, documents, rows = self.model.result, self.changes.documents, self.changes.rows
+        # New ones, whose row is -1, get their own below.
+        topics, sure, places = old.topics[rows], old.probabilities[rows], old.positions[rows]
+        if self.is_new.any():
+            topic_of = {old.texts[row]: int(old.topics[row]) for row in rows[~self.is_new][::-1].tolist()}
+            texts = [documents[row].text for row in np.flatnonzero(self.is_new).tolist()]
+            of_copies = np.array([topic_of.get(text, NEW) for text in texts], dtype=np.int64)
+            X = self.X[self.is_new]
+            topics[self.is_new], sure[self.is_new] = self.voters.predict(X, of_copies)
+            places[self.is_new] = places_on_map(self.voters, places, X)
+        return TopicResult(
+            assigned=None if old.assigned is None else self.is_new | old.assigned[rows],
+            texts=[document.text for document in documents],
+            topics=topics,
+            probabilities=sure,
+            positions=places,
+            topic_info=(),
+            **document_columns(documents, len(documents)),
+        )
 
 
 def keep(update: Update) -> tuple[TopicModel, Fusion]:
@@ -150,37 +168,6 @@ def turned_like(
     centre, to = positions[rows].mean(axis=0), like.mean(axis=0)
     turn, _ = orthogonal_procrustes(positions[rows] - centre, like - to)
     return np.asarray((positions - centre) @ turn + to, dtype=np.float32)
-
-
-def _assigned(update: Update) -> TopicResult:
-    old, changes, is_new = update.model.result, update.changes, update.is_new
-    size = len(changes.documents)
-    topics, sure = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.float32)
-    places, stayed = np.empty((size, 2), dtype=np.float32), changes.rows[~is_new]
-    topics[~is_new], sure[~is_new], places[~is_new] = (
-        column[stayed] for column in (old.topics, old.probabilities, old.positions)
-    )
-    if is_new.any():
-        topic_of = {old.texts[row]: int(old.topics[row]) for row in stayed[::-1].tolist()}
-        texts = [changes.documents[row].text for row in np.flatnonzero(is_new).tolist()]
-        of_copies = np.array([topic_of.get(text, NEW) for text in texts], dtype=np.int64)
-        topics[is_new], sure[is_new] = update.voters.predict(update.X[is_new], of_copies)
-        of_rows = np.zeros((size, 2), dtype=np.float32)
-        of_rows[~is_new] = places[~is_new]
-        places[is_new] = places_on_map(update.voters, of_rows, update.X[is_new])
-    assigned = None
-    if old.assigned is not None:
-        assigned = np.ones(size, dtype=bool)
-        assigned[~is_new] = old.assigned[stayed]
-    return TopicResult(
-        assigned=assigned,
-        texts=[document.text for document in changes.documents],
-        topics=topics,
-        probabilities=sure,
-        positions=places,
-        topic_info=(),
-        **document_columns(changes.documents, size),
-    )
 
 
 POLICIES: Mapping[Step, Callable[[Update], tuple[TopicModel, Fusion]]] = {

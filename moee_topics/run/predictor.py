@@ -97,10 +97,11 @@ class Predictions(Iterator[PredictedTopic]):
         rest = iter(documents)
         while step := list(islice(rest, DOCUMENTS_PER_CALL)):
             vectors = predictor.vectors([document.text for document in step])
-            topics = predictor.topics_of(step, vectors)
+            nearest = predictor.nearest(vectors)
+            topics = predictor.topics_of(step, vectors, nearest)
             is_new = np.array([not row.fitted for row in topics])
             read = predictor.fusion.without_words(vectors)
-            self._new.add(read, predictor.nearest(vectors), [row.topic for row in topics], is_new)
+            self._new.add(read, nearest, [row.topic for row in topics], is_new)
             yield from topics
 
 
@@ -158,13 +159,15 @@ class Predictor:
         """The topics of some documents."""
         return self.topics_of(documents, self.vectors([document.text for document in documents]))
 
-    def topics_of(self, documents: Sequence[Document], vectors: NDArray[np.float32]) -> list[PredictedTopic]:
-        """The topics of some documents whose vectors, (n, d), are known."""
+    def topics_of(
+        self, documents: Sequence[Document], vectors: NDArray[np.float32], nearest: NDArray[np.float32] | None = None
+    ) -> list[PredictedTopic]:
+        """The topics of some documents, whose vectors, (n, d), are known and perhaps what :meth:`nearest` gives."""
         texts = [document.text for document in documents]
         topics, probabilities = self.model.predict(texts, vectors)
         names = {topic.topic: topic.name for topic in self.model.result.topic_info}
         fitted = self.model.fitted_topics(texts) != NEW
-        far = ~fitted & (self.nearest(vectors) < far_limit(self.own))
+        far = ~fitted & ((self.nearest(vectors) if nearest is None else nearest) < far_limit(self.own))
         columns = (column.tolist() for column in (topics, probabilities, fitted, far))
         return [
             PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit, is_far)
