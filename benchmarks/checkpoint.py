@@ -16,6 +16,8 @@ from transformers import OlmoeConfig, PreTrainedTokenizerFast
 
 LENGTHS = Path(__file__).with_name("lengths_20newsgroups.json")
 END = "<|endoftext|>"
+WORDS = 2048
+"""First words of the vocabulary, from which the benchmark draws its texts."""
 PROMPT_WORDS = ["This", "sentence", ":", '"', "means", "in", "one", "word"]
 
 
@@ -136,3 +138,9 @@ def texts_of(lengths: list[int], vocabulary: int, seed: int = 0) -> list[str]:
     words = np.random.default_rng(seed).integers(0, vocabulary - 1 - len(PROMPT_WORDS), sum(lengths))
     ends = np.cumsum([0, *lengths])
     return [" ".join(f"w{word}" for word in words[start:end]) for start, end in pairwise(ends)]
+
+
+def single_words(count: int, vocabulary: int, seed: int = 0) -> list[str]:
+    """Random words, no two alike: our encoder would read the same one once."""
+    numbers = np.random.default_rng(seed).permutation(vocabulary - 1 - len(PROMPT_WORDS))[:count]
+    return [f"w{number}" for number in numbers]

@@ -1,10 +1,14 @@
 """Where the time of encoding goes, part by part, in processor seconds of one thread.
 
-    python -m benchmarks.parts --model pocket --documents 64 --words 1000
+    python -m benchmarks.parts --documents 32 --words 1000
+    python -m benchmarks.parts --layers 4 --experts 18 --documents 16 --words 200 --dtype bfloat16 --quantize none
+    python -m benchmarks.parts --layers 4 --experts 18 --documents 16 --words 200 --quantize w8a8
 
-Documents are docstrings of scikit-learn, cut at 128 tokens; they go through the model into a store in a temporary
+The first reads docstrings of scikit-learn, cut at 128 tokens, by the embedded model; with ``--layers`` weights of
+OLMoE's width are random, and so are the 120 words of a document. They go through the model into a store in a temporary
 folder, as a run does it. A part that calls another is not charged for it. What no part is charged for is "other":
-routers, sums with residuals, casts, and the interpreter between them.
+routers, sums with residuals, casts, and the interpreter between them. Each model and arithmetic is a line of the file,
+which is replaced when it is measured again.
 """
 
 from __future__ import annotations
@@ -24,20 +28,23 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from benchmarks import bench, checkpoint
+from benchmarks.checkpoint import Shape
 from moee_topics import embed
 from moee_topics.corpus.docstrings import package_docstrings
 from moee_topics.encode import MoEEncoder, encoder, router
 from moee_topics.encode.models import PACKED, attention, integer_products, numba_kernels
 from moee_topics.encode.models import experts as mixtures
 from moee_topics.encode.prompts import PromptTokenizer
-from moee_topics.store import EmbeddingStore
+from moee_topics.store import EmbeddingStore, read_json, write_json
 
+PRODUCTS = "matrix products"
+"""Of the dense layers; those that experts ask for are a part of their own."""
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("tokenizing", PromptTokenizer, "sequences"),
     ("packing", encoder, "plan_packs"),
-    ("matrix products", functional, "linear"),
-    ("matrix products", torch.Tensor, "__matmul__"),
-    ("matrix products", integer_products.IntegerMatrix, "product"),
+    (PRODUCTS, functional, "linear"),
+    (PRODUCTS, torch.Tensor, "__matmul__"),
+    (PRODUCTS, integer_products.IntegerMatrix, "product"),
     ("whole numbers beside their products", integer_products, "rounded"),
     ("whole numbers beside their products", integer_products, "gated_and_rounded"),
     ("whole numbers beside their products", integer_products, "scaled"),
@@ -45,6 +52,8 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("norms, rotations and gates", numba_kernels, "_in_threads"),
     ("experts beside their products", mixtures, "_all_at_once"),
     ("experts beside their products", mixtures, "_one_by_one"),
+    ("experts beside their products", mixtures, "_in_whole_numbers"),
+    ("gathering the rows of experts", mixtures, "_filled_up"),
     ("pooling", encoder, "pool"),
     ("pooling", router.RouterCapture, "_keep"),
     ("hashing", embed, "content_hash"),
@@ -71,7 +80,8 @@ class Clock:
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             self.charge()
-            self._open.append(part)
+            is_of_experts = part == PRODUCTS and self._open[-1].startswith("experts")
+            self._open.append(f"{PRODUCTS} of experts" if is_of_experts else part)
             try:
                 return work(*args, **kwargs)
             finally:
@@ -104,41 +114,64 @@ def measure(model: MoEEncoder, texts: Sequence[str]) -> dict[str, Any]:
             embed.Embedder.of(model, Path(folder)).ensure_texts(texts)
         total = sum(clock.seconds.values())
         read = model.report.tokens - tokens
-    shares = {part: seconds / total for part, seconds in clock.seconds.most_common()}
-    return {"texts": len(texts), "tokens": read, "seconds": total, "tokens_per_second": read / total, "shares": shares}
+    parts = clock.seconds.most_common()
+    return {
+        "texts": len(texts),
+        "tokens": read,
+        "seconds": total,
+        "tokens_per_second": read / total,
+        "shares": {part: seconds / total for part, seconds in parts},
+        "microseconds_a_token": {part: 1e6 * seconds / read for part, seconds in parts},
+    }
+
+
+def profile(given: argparse.Namespace, model: str | Path, texts: list[str], words: list[str]) -> dict[str, Any]:
+    """What documents and words cost, part by part, with the versions and the machine."""
+    torch.set_num_threads(1)
+    encoder = MoEEncoder.from_pretrained(model, max_tokens=128, dtype=given.dtype, quantize=given.quantize)
+    encoder.shortens = False  # of few layers the last one is half the work, of many a small part
+    encoder.encode(texts[:2])  # fills caches
+    result = {"documents": measure(encoder, texts), "words": measure(encoder, words)}
+    arithmetic = {"dtype": encoder.spec.dtype, "quantize": encoder.spec.quantize}
+    return bench.surroundings(bench.Settings(threads=1)) | arithmetic | result
+
+
+def of_random_weights(given: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The name and the profile of a checkpoint of OLMoE's width, which is written into a temporary folder."""
+    shape = Shape(layers=given.layers, experts=given.experts, vocabulary=12_000)
+    texts = checkpoint.texts_of([120] * given.documents, shape.vocabulary)
+    words = checkpoint.single_words(given.words, shape.vocabulary, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        found = profile(given, checkpoint.write_checkpoint(Path(folder), shape), texts, words)
+    return f"OLMoE's width, {given.layers} layers of {given.experts} experts, random weights", found
+
+
+def of_a_model(given: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The name and the profile of a model, on docstrings."""
+    found = [str(record.text) for record in package_docstrings("sklearn", 600)]
+    texts = sorted(found, key=len)[-given.documents :]
+    words = sorted({word for text in found for word in text.lower().split() if word.isalpha()})[: given.words]
+    return given.model, profile(given, given.model, texts, words)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pocket")
+    parser.add_argument("--layers", type=int, help="of random weights of OLMoE's width, instead of a model")
+    parser.add_argument("--experts", type=int, default=64, help="of a layer of random weights; a token goes to eight")
     parser.add_argument("--documents", type=int, default=64)
     parser.add_argument("--words", type=int, default=1000)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"))
     parser.add_argument("--quantize", help="by default auto")
-    parser.add_argument("--vocabulary", type=int, help="of a checkpoint that bench.py wrote, whose words are read")
     parser.add_argument("--output", type=Path, default=bench.RESULTS / "parts.json")
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    model = MoEEncoder.from_pretrained(given.model, max_tokens=128, dtype=given.dtype, quantize=given.quantize)
-    model.shortens = False  # of few layers the last one is half the work, of many a small part
-    if given.vocabulary:
-        texts = checkpoint.texts_of([120] * given.documents, given.vocabulary)
-        words = checkpoint.texts_of([1] * given.words, given.vocabulary, seed=1)
-    else:
-        found = [str(record.text) for record in package_docstrings("sklearn", 600)]
-        texts = sorted(found, key=len)[-given.documents :]
-        words = sorted({word for text in found for word in text.lower().split() if word.isalpha()})[: given.words]
-    model.encode(texts[:2])  # fills caches
-    result = {"documents": measure(model, texts), "words": measure(model, words)}
-    result |= {"dtype": model.spec.dtype, "quantize": model.spec.quantize}
-    settings = bench.Settings(threads=1)
-    from moee_topics.store import write_json
-
-    write_json(given.output, bench.surroundings(settings) | {"model": given.model} | result, indent=2)
-    for name in ("documents", "words"):
-        bench.say(f"{name}: {result[name]['tokens_per_second']:,.0f} tokens a second")
-        for part, share in result[name]["shares"].items():
-            bench.say(f"    {part} {share:.1%}")
+    name, found = of_random_weights(given) if given.layers else of_a_model(given)
+    name += f", {found['quantize']} {found['dtype']}"
+    write_json(given.output, read_json(given.output, default={}) | {name: found}, indent=2)
+    for kind in ("documents", "words"):
+        bench.say(f"{name}, {kind}: {found[kind]['tokens_per_second']:,.0f} tokens a second")
+        for part, share in found[kind]["shares"].items():
+            bench.say(f"    {part} {share:.1%}, {found[kind]['microseconds_a_token'][part]:,.1f} microseconds a token")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,24 @@ class Vectors:
     hidden_states: np.ndarray
     router_logits: np.ndarray | None
 
+    def of(self, rows: np.ndarray) -> Vectors:
+        """Those of some documents."""
+        return Vectors(self.hidden_states[rows], None if self.router_logits is None else self.router_logits[rows])
+
 
 Encode = Callable[[Texts], Vectors]
 
 
-def reference(folder: Path, device: str) -> tuple[Any, Encode]:
+@dataclass(frozen=True)
+class Way:
+    """A model, what encodes with it, and what it computes in where its name does not say so."""
+
+    model: Any
+    encode: Encode
+    note: str = ""
+
+
+def reference(folder: Path, device: str) -> Way:
     """As the published code runs it: a causal LM, left padding, arrival order, everything returned and kept."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -51,10 +64,10 @@ def reference(folder: Path, device: str) -> tuple[Any, Encode]:
             routers.append(torch.stack([logits[:, -1] for logits in layers], dim=1))
         return Vectors(torch.cat(hidden).numpy(), torch.cat(routers).numpy())
 
-    return model, encode
+    return Way(model, encode)
 
 
-def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
+def sentence_transformers(folder: Path, device: str) -> Way:
     """The encode of sentence-transformers: the base model, sorted by length, right padding, no router scores."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -71,10 +84,10 @@ def sentence_transformers(folder: Path, device: str) -> tuple[Any, Encode]:
             None,
         )
 
-    return model, encode
+    return Way(model, encode)
 
 
-def grouped_experts(folder: Path, device: str) -> tuple[Any, Encode]:
+def grouped_experts(folder: Path, device: str) -> Way:
     """transformers' own grouped experts: the base model, sorted by length, right padding, all routers kept."""
     from transformers import AutoModel, AutoTokenizer
 
@@ -97,16 +110,16 @@ def grouped_experts(folder: Path, device: str) -> tuple[Any, Encode]:
         back = np.argsort(order)
         return Vectors(torch.cat(hidden).numpy()[back], torch.cat(routers).numpy()[back])
 
-    return model, encode
+    return Way(model, encode)
 
 
-def llama_cpp(folder: Path, kind: str) -> tuple[Any, Encode]:
+def llama_cpp(folder: Path, kind: str) -> Way:
     """llama.cpp in embedding mode, which says nothing of routing."""
-    server, encode = llama.encoder(folder, kind, PROMPT, MAX_TOKENS)
-    return server, lambda texts: Vectors(encode(texts), None)
+    model, encode = llama.encoder(folder, kind, PROMPT, MAX_TOKENS)
+    return Way(model, lambda texts: Vectors(encode(texts), None), llama.kernels())
 
 
-def ours(folder: Path, device: str, quantize: str, dtype: str | None) -> tuple[Any, Encode]:
+def ours(folder: Path, device: str, quantize: str, dtype: str | None) -> Way:
     """``MoEEncoder`` of this package, with the last layer whole."""
     from moee_topics.encode import MoEEncoder
 
@@ -120,7 +133,7 @@ def ours(folder: Path, device: str, quantize: str, dtype: str | None) -> tuple[A
         embeddings = encoder.encode(texts)
         return Vectors(embeddings.hidden_states, embeddings.router_logits)
 
-    return encoder.model, encode
+    return Way(encoder.model, encode, f"{encoder.spec.quantize} {encoder.spec.dtype}")
 
 
 def lacking(name: str, device: str) -> str:
@@ -137,8 +150,8 @@ def lacking(name: str, device: str) -> str:
     return ""
 
 
-def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
-    """The model and the encode function of a variant."""
+def load(name: str, folder: Path, device: str) -> Way:
+    """A variant, ready to encode."""
     if name == "reference":
         return reference(folder, device)
     if name == "sentence-transformers":
@@ -147,17 +160,23 @@ def load(name: str, folder: Path, device: str) -> tuple[Any, Encode]:
         return grouped_experts(folder, device)
     if name in llama.KINDS:
         return llama_cpp(folder, llama.KINDS[name])
-    if is_integer(name):  # beside them what this machine is fastest in: on AVX2 bfloat16 is a trap
+    if name == "auto" or is_integer(name):  # beside them what this machine is fastest in: on AVX2 bfloat16 is a trap
         return ours(folder, device, name, None)
     quantize, dtype = {"fp32": ("none", "float32"), "bf16": ("none", "bfloat16")}.get(name, (name, "bfloat16"))
     return ours(folder, device, quantize, dtype)
 
 
-OURS = ("fp32", "bf16", "w8a8", "w7a8", "int8", "nf4")
+OURS = ("fp32", "bf16", "w8a8", "w7a8", "int8", "nf4", "auto")
 NAMES = ("reference", "sentence-transformers", "grouped experts", *llama.KINDS, *OURS)
 EXACT = "fp32"
-ARITHMETIC = {"fp32": "float32"} | dict.fromkeys(("w8a8", "w7a8", *llama.KINDS), "int8")
-"""What the ways multiply in, where it is not bfloat16."""
-BYTES_PER_PARAMETER = {"fp32": 4.0, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_0": 0.7} | dict.fromkeys(
+BYTES_PER_PARAMETER = {"fp32": 4.0, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cpp Q4_K_M": 0.7} | dict.fromkeys(
     ("w8a8", "w7a8", "int8"), 1.1
 )
+
+
+def arithmetic(name: str, note: str) -> str:
+    """What a way multiplies in: float32, bfloat16, or int8 for whole numbers; ours say it in their note."""
+    if name in llama.KINDS:
+        return "int8"
+    quantize, dtype = note.split() if name in OURS else ("none", "bfloat16")
+    return "int8" if is_integer(quantize) else dtype

@@ -1,13 +1,12 @@
 """Processor time of an experts layer of OLMoE's width in whole numbers beside the type that a model would take.
 
-    python -m benchmarks.whole_numbers --output whole-numbers.json
-    ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI python -m benchmarks.whole_numbers --output whole-numbers.json
-    MKL_ENABLE_INSTRUCTIONS=AVX2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \\
-        python -m benchmarks.whole_numbers --output whole-numbers.json
+    python -m benchmarks.whole_numbers
+    python -m benchmarks.whole_numbers --held-to AVX2
 
-One line of the file for each kind of processor that oneDNN is held to; a line is replaced when it is measured again.
-The three switches hold three libraries: oneDNN multiplies whole numbers and bfloat16, MKL float32 (oneDNN's switch
-leaves it at AVX-512, twice as fast as AVX2), and ATen does what lies between.
+Each kind of processor that this one can be held to is measured in a process of its own and is a line of the file, which
+is replaced when it is measured again. Three switches hold three libraries: oneDNN multiplies whole numbers and
+bfloat16, MKL float32 (oneDNN's switch leaves it at AVX-512, twice as fast as AVX2), and ATen does what lies between.
+Whole models are compared by the benchmark: ``python -m benchmarks.bench --layers 16 --experts 18``.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,37 +24,52 @@ import torch
 from transformers import OlmoeConfig
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
+from benchmarks import bench
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
-from moee_topics.store import write_json
+from moee_topics.store import read_json, write_json
 
-SWITCHES = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+HELD_TO: dict[str, dict[str, str]] = {
+    "all": {},
+    "AVX512_CORE_VNNI": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
+    "AVX2_VNNI": {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI"} | AVX2,
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"} | AVX2,
+}
+"""Kinds of processor by name, and the switches that hold this one to them."""
 WIDTH, INNER, EXPERTS, TOP_K = 2048, 1024, 17, 8
 ROWS = (32, 256, 1024)
 """Tokens, and rows of an expert: all go to the same eight of so many that the layer goes through them one by one."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    path = parser.parse_args().output
-    held_to = os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
-    measured = json.loads(path.read_text()) if path.exists() else {}
-    measured[held_to] = measure()
-    write_json(path, measured)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--held-to", choices=HELD_TO, action="append", help="by default each in turn")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=bench.RESULTS / "whole-numbers.json")
+    parser.add_argument("--here", choices=HELD_TO, help=argparse.SUPPRESS)  # measures in this process, and prints it
+    given = parser.parse_args()
+    if given.here:
+        torch.set_num_threads(given.threads)
+        print(json.dumps(measure(given.here)))
+        return
+    for held_to in given.held_to or HELD_TO:
+        command = [sys.executable, "-m", "benchmarks.whole_numbers", "--here", held_to, "--threads", str(given.threads)]
+        answer = subprocess.run(command, env=os.environ | HELD_TO[held_to], stdout=subprocess.PIPE, check=True)
+        line = json.loads(answer.stdout)
+        write_json(given.output, read_json(given.output, default={}) | {held_to: line})
+        bench.say(f"{held_to}: {line['kind']} beside {line['dtype']}, {line['rows']}")
 
 
 @torch.inference_mode()
-def measure() -> dict[str, Any]:
+def measure(held_to: str) -> dict[str, Any]:
     """Milliseconds of a layer, best of five in turn, the cosine of its outputs, and GFLOP/s of the plain one."""
     kind = next(kind for kind in integer_products.KINDS if integer_products.is_exact(kind))
     # bfloat16 by the flags of the processor is what it is held to only where oneDNN has a kernel for it.
-    slow = os.environ.get("ONEDNN_MAX_CPU_ISA", "") in ("AVX512_CORE_VNNI", "AVX2_VNNI", "AVX2")
-    dtype = torch.float32 if slow else loading.default_dtype("cpu")
+    dtype = torch.float32 if HELD_TO[held_to] else loading.default_dtype("cpu")
     layers = {"plain": layer_of(dtype), "whole": layer_of(torch.float32)}
     bitsandbytes_quantizer.round_weights(layers["whole"], [*experts.weight_names(layers["whole"])], kind)
-    facts: dict[str, Any] = {"device": torch.cpu.get_capabilities().get("cpu_name", ""), "torch": torch.__version__}
+    facts = bench.surroundings(bench.Settings(threads=torch.get_num_threads()))
     facts |= {"threads": torch.get_num_threads(), "kind": kind, "dtype": str(dtype), "rows": {}}
-    facts["held_by"] = {name: os.environ[name] for name in SWITCHES if name in os.environ}
     for rows in ROWS:
         states = torch.randn(rows, WIDTH).to(dtype)
         routing = torch.arange(TOP_K).repeat(rows, 1), torch.full((rows, TOP_K), 1 / TOP_K)
@@ -65,7 +81,10 @@ def measure() -> dict[str, Any]:
         cosine = torch.cosine_similarity(*outputs.values(), dim=-1).mean().item()
         found = {name: round(value, 1) for name, value in best.items()} | {"cosine": round(cosine, 5)}
         operations = 2 * rows * TOP_K * 3 * WIDTH * INNER
-        facts["rows"][rows] = found | {"plain_gflops": round(operations / best["plain"] / 1e6, 1)}
+        facts["rows"][rows] = found | {
+            "times": round(best["plain"] / best["whole"], 2),
+            "plain_gflops": round(operations / best["plain"] / 1e6, 1),
+        }
     return facts
 
 

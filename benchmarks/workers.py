@@ -26,11 +26,12 @@ class Loaded:
     tensor_bytes: int
     memory_bytes: int
     peak_memory_bytes: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One run over all documents."""
+    """One run over the documents that a way reads of a call."""
 
     seconds: float
     cpu_seconds: float
@@ -94,10 +95,10 @@ def timed(work: Callable[[], Any], device: str) -> tuple[Any, Round]:
 def _serve(connection: Connection, name: str, folder: Path, device: str, threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
-    (model, encode), took = timed(lambda: variants.load(name, folder, device), device)
-    connection.send(Loaded(took.seconds, tensor_bytes(model), anonymous_bytes(), took.peak_memory_bytes))
+    way, took = timed(lambda: variants.load(name, folder, device), device)
+    connection.send(Loaded(took.seconds, tensor_bytes(way.model), anonymous_bytes(), took.peak_memory_bytes, way.note))
     while (texts := connection.recv()) is not None:
-        connection.send(timed(lambda texts=texts: encode(texts), device))
+        connection.send(timed(lambda texts=texts: way.encode(texts), device))
 
 
 class Worker:

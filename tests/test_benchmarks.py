@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, controls, drift, gpu, llama, scale, updates, variants, workers
+from benchmarks import bench, checkpoint, controls, drift, gpu, llama, scale, summary, updates, variants, workers
 from benchmarks.bench import Settings
 from benchmarks.checkpoint import Shape
-from benchmarks.workers import Round
+from benchmarks.summary import Call, Measured
+from benchmarks.workers import Loaded, Round
 from moee_topics.encode import MoEEncoder, carve_checkpoint
 from moee_topics.topics import Topic, TopicResult
 
@@ -68,71 +71,133 @@ def test_every_variant_gives_nearly_the_exact_vectors(folder: Path, name: str) -
     if reason := variants.lacking(name, "cpu"):
         pytest.skip(reason)
     texts = checkpoint.texts_of([5, 40, 0, 17, 3], TINY.vocabulary)
-    exact = variants.load(variants.EXACT, folder, "cpu")[1](texts)
-    found = variants.load(name, folder, "cpu")[1](texts)
-    least = 0.97 if name in ("nf4", "llama.cpp Q4_0") else 0.999
-    assert all(value > least for value in bench.agreement(found, exact).values())
+    exact = variants.load(variants.EXACT, folder, "cpu").encode(texts)
+    way = variants.load(name, folder, "cpu")
+    found = way.encode(texts)
+    least = 0.97 if name in ("nf4", "llama.cpp Q4_K_M") else 0.999
+    assert all(value > least for value in summary.agreement(found, exact).values())
+    assert variants.arithmetic(name, way.note) in ("float32", "bfloat16", "int8")
     assert found.hidden_states.shape == (5, 64)
     if found.router_logits is not None:
         assert found.router_logits.shape == (5, 2, 8)
 
 
 def test_a_run_writes_json_table_and_plot(folder: Path, tmp_path: Path) -> None:
-    settings = Settings(
-        documents=(2, 6), words=5, rounds=2, exact_documents=3, threads=1, variants=("reference", "fp32", "nf4")
-    )
-    result = bench.run(settings, TINY, folder)
+    settings = Settings(documents=(2, 6), words=5, threads=1, variants=("reference", "fp32", "nf4"))
+    steps: list[dict[str, Any]] = []
+    result = bench.run(settings, TINY, folder, steps.append)
     bench.write(result, tmp_path, "tiny")
     saved = json.loads((tmp_path / "tiny.json").read_text(encoding="utf-8"))
     reference, nf4 = saved["variants"]["reference"], saved["variants"]["nf4"]
-    assert list(reference["calls"]) == ["5 words", "2 documents", "6 documents"]
+    assert list(reference["calls"]) == ["2 documents", "6 documents", "5 words"]
     assert all(call["speed_up_over"] == {"reference": 1.0} for call in reference["calls"].values())
     assert nf4["agreement_with_fp32"]["hidden_states_mean"] > 0.97
     assert saved["variants"]["fp32"]["agreement_with_fp32"]["hidden_states_smallest"] > 0.99999
+    assert saved["variants"]["fp32"]["agreement_with_fp32"]["documents"] == 6
     assert nf4["loading"]["tensor_bytes"] < reference["loading"]["tensor_bytes"]
     assert len(nf4["calls"]["5 words"]["rounds"]) == len(saved["ceilings"]["rounds"]) == 2
     assert all(rate > 0 for rate in saved["ceilings"]["flops_per_second"].values())
     assert saved["machine"]["device"] and saved["versions"]["torch"] == torch.__version__
     assert (tmp_path / "tiny.svg").stat().st_size > 1000
     assert (tmp_path / "tiny.md").read_text(encoding="utf-8").count("\n") == 5
+    assert len(steps) == 2 * 3 * 3 and saved["finished"] and not any(step["finished"] for step in steps)
+    assert list(steps[0]["variants"]["reference"]["calls"]) == ["2 documents"]
+    assert summary.table(steps[0]).count("\n") == 5, "what a stopped run has kept can be read as a table too"
+
+
+def test_a_start_after_a_stop_begins_anew_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(settings: Settings, shape: Shape, folder: Path, keep: Callable[[dict[str, Any]], None]) -> None:
+        keep({"created": "a date", "finished": False})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run", stopped)
+    monkeypatch.setattr(checkpoint, "write_checkpoint", lambda *_: None)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            bench.main(["--device", "cpu", "--output", str(tmp_path)])
+        assert json.loads((tmp_path / "cpu-2-layers.unfinished.json").read_text())["created"] == "a date"
+    assert capsys.readouterr().out.count("begins anew") == 1
+
+
+class Slow:
+    """A worker that takes a second for each token."""
+
+    name = "slow"
+
+    def __init__(self, call: Call) -> None:
+        self.lengths = dict(zip(call.texts, call.lengths, strict=True))
+
+    def encode(self, texts: list[str]) -> tuple[variants.Vectors, Round]:
+        seconds = float(sum(self.lengths[text] for text in texts))
+        return variants.Vectors(np.ones((len(texts), 4)), None), Round(seconds, 2 * seconds, 0)
+
+
+def test_a_slow_way_reads_fewer_texts_of_all_lengths_and_no_round_beyond_its_budget() -> None:
+    call = Call([f"text {row}" for row in range(9)], [5, 1, 9, 3, 7, 2, 8, 4, 6])
+    settings = Settings(documents=(9,), budget=12.5, variants=("slow",))
+    measured = {"slow": Measured(Loaded(0.0, 0, 0, 0), speed=1.0)}
+    going = bench.Run(settings, TINY, {"9 documents": call}, "9 documents", [{"float32": 1.0}], measured)
+    assert "(5 texts)" in bench.step(going, Slow(call), "9 documents")
+    assert call.lengths_of(measured["slow"].rows["9 documents"]) == [5, 1, 9, 3, 7]
+    assert bench.step(going, Slow(call), "9 documents") == ""
+    cell = going.result(finished=True)["variants"]["slow"]["calls"]["9 documents"]
+    assert (cell["texts"], cell["tokens"], len(cell["rounds"])) == (5, 25, 1)
+    assert (cell["tokens_per_processor_second"], cell["tokens_per_wall_second"]) == (0.5, 1.0)
 
 
 def test_no_way_has_to_cut_a_document() -> None:
     calls = bench.calls_of(Settings(documents=(64, 1), words=3), TINY)
     tokenizer = checkpoint.word_tokenizer(TINY.vocabulary)
-    assert list(calls) == ["3 words", "1 documents", "64 documents"]
+    assert list(calls) == ["1 documents", "64 documents", "3 words"]
     sizes = [len(tokenizer(variants.PROMPT.format(text=text))["input_ids"]) for text in calls["64 documents"].texts]
-    assert max(sizes) == variants.MAX_TOKENS and sum(sizes) == calls["64 documents"].tokens
+    assert max(sizes) == variants.MAX_TOKENS and sizes == calls["64 documents"].lengths
+    assert len(set(checkpoint.single_words(1000, checkpoint.WORDS))) == 1000, "a way may read equal texts once"
 
 
 def test_a_peer_that_is_not_installed_is_left_out_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(llama, "lacking", lambda: "xllamacpp")
+    monkeypatch.setattr(llama, "lacking", lambda: "llama_cpp")
     assert bench.batches_that_fit(Settings(variants=("nf4", "llama.cpp Q8_0")), TINY) == [["nf4"]]
-    assert capsys.readouterr().out == "left out llama.cpp Q8_0: xllamacpp is not installed\n"
+    assert capsys.readouterr().out == "left out llama.cpp Q8_0: llama_cpp is not installed\n"
 
 
-def test_the_weights_of_a_checkpoint_have_the_names_and_shapes_of_llama_cpp(folder: Path) -> None:
+def test_the_weights_of_a_checkpoint_have_the_names_and_shapes_of_llama_cpp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gguf = pytest.importorskip("gguf")
-    fields = gguf.GGUFReader(llama.write_gguf(folder, "Q8_0"))
+    monkeypatch.setattr(checkpoint, "WORDS", 100)
+    folder = checkpoint.write_checkpoint(tmp_path, TINY)
+    fields = gguf.GGUFReader(llama.write_gguf(folder))
     shapes = {tensor.name: tensor.shape.tolist() for tensor in fields.tensors}
-    assert shapes["blk.1.ffn_down_exps.weight"] == [64, 64, 8] and shapes["token_embd.weight"] == [64, 128]
+    assert shapes["blk.1.ffn_down_exps.weight"] == [64, 64, 8] and shapes["output.weight"] == [64, 100]
     assert len(shapes) == 3 + 2 * 12
 
 
 def test_ratios_are_medians_over_the_same_rounds() -> None:
-    slow, fast = ([Round(s, s, 0) for s in seconds] for seconds in ([2.0, 8.0, 9.0], [1.0, 2.0, 4.5]))
-    assert bench.speed_up(fast, slow) == 2.0
-    assert bench.speed_up(slow, slow) == 1.0
+    call, loaded = Call(["a", "b"], [10, 30]), Loaded(0.0, 0, 0, 0)
+    slow, fast = (
+        Measured(loaded, 1.0, {"call": rows}, {"call": [Round(s, s, 0) for s in seconds]})
+        for rows, seconds in (([0, 1], [2.0, 8.0, 9.0]), ([1], [1.0, 2.0, 4.5]))
+    )
+    assert summary.speed_up("call", slow, slow, call, "wall") == 1.0
+    assert summary.speed_up("call", fast, slow, call, "wall") == 2.0 * 30 / 40, "by tokens, of which one read fewer"
+    fast.rounds["call"] = fast.rounds["call"][:1]
+    assert summary.speed_up("call", fast, slow, call, "wall") == 2.0 * 30 / 40
 
 
-def test_variants_that_do_not_fit_together_run_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(variants=("reference", "nf4"))
-    monkeypatch.setattr(bench, "free_memory", lambda device: 4e9)
-    assert bench.batches_that_fit(settings, replace(TINY, layers=16)) == [["reference"], ["nf4"]]
+def test_variants_that_do_not_fit_together_run_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, shape = Settings(variants=("reference", "nf4", "bf16")), replace(TINY, layers=16)
+    needed = bench.WORKING_BYTES + 2 * bench.IDLE_BYTES
+    monkeypatch.setattr(bench, "free_memory", lambda device: needed + 2.7 * shape.parameters)
+    assert bench.batches_that_fit(settings, shape) == [["reference", "nf4"], ["bf16"]]
     monkeypatch.setattr(bench, "free_memory", lambda device: 4e10)
-    assert bench.batches_that_fit(settings, TINY) == [["reference", "nf4"]]
+    assert bench.batches_that_fit(settings, shape) == [["reference", "nf4", "bf16"]]
+    assert len(bench.batches_that_fit(replace(settings, one_at_a_time=True), shape)) == 3
+    monkeypatch.setattr(bench, "free_memory", lambda device: bench.IDLE_BYTES + 1.9 * shape.parameters)
+    assert bench.batches_that_fit(settings, shape) == [["nf4"]]
 
 
 def test_memory_sees_what_was_allocated_and_freed() -> None:
