@@ -64,11 +64,11 @@ docs: .venv/.base ## build the docs site into site/; a link that leads nowhere e
 
 # gcc 12 drops what llama.cpp's AMX kernels write into their tiles' configuration unless dead stores stay. Sixteen layers of
 # all 64 experts take more memory than most machines have, with 18 a token goes through as much.
-WHOLE_MODEL := reference,sentence-transformers,grouped experts,llama.cpp Q8_0,fp32,bf16,w8a8,nf4
+WHOLE_MODEL := reference,sentence-transformers,llama.cpp Q8_0,fp32,bf16,w8a8
 bench: .venv/.base ## speed and memory beside plain baselines, into benchmarks/results
 	CXXFLAGS='-fno-dse -fno-tree-dse' $(PIP) install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.bench
-	$(BIN)/python -m benchmarks.bench --layers 16 --experts 18 --documents 8 --words 0 --variants '$(WHOLE_MODEL)'
+	$(BIN)/python -m benchmarks.bench --layers 16 --experts 18 --documents 4 --words 0 --variants '$(WHOLE_MODEL)'
 
 clean: ## remove the environment and caches
 	rm -rf .venv build dist site .cache *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,12 +1,12 @@
 """Speed, memory and truth of the encoder beside its peers, at the width of OLMoE with random weights.
 
     python -m benchmarks.bench
-    python -m benchmarks.bench --layers 16 --experts 18 --documents 8 --words 0
+    python -m benchmarks.bench --layers 16 --experts 18 --documents 4 --words 0
 
 ``make bench`` runs two layers and sixteen, in under 20 minutes on two cores. Every way reads the same texts, none of
-which is so long that one of them would cut it: 1, 4 and 64 documents as long as posts, and 1,000 words. The ways run in
-turn, one after the other in each round, so that a ratio compares what ran at the same time. Speeds are told by the
-processor's seconds and by the clock's; ratios are of the processor's unless ``--clock wall`` is given. A way that would
+which is so long that one of them would cut it: 1, 4 and 64 documents as long as posts, and 1,000 words. As many ways as
+fit into memory run in turn, one after the other in each round. Speeds are told by the processor's seconds and by the
+clock's, medians over the rounds; ratios are of the processor's unless ``--clock wall`` is given. A way that would
 take longer than the budget for a call reads fewer of its texts, as short and as long as all of them are; each cell says
 how many. A peer that is not installed (llama.cpp: ``pip install moee-topics[bench]``) is left out by name.
 
@@ -59,7 +59,7 @@ class Settings:
     words: int = 1000
     """Single words in one more call, as BERTopic asks for them; 0 for none."""
     rounds: int = 2
-    budget: float = 20.0
+    budget: float = 12.0
     """Seconds by the clock that a way is given for one call, all rounds together."""
     device: str = "cpu"
     threads: int = 2
@@ -257,8 +257,8 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def read_arguments(arguments: Sequence[str] | None) -> tuple[Settings, Path]:
-    """What is run, and the folder of its results."""
+def read_arguments(arguments: Sequence[str] | None) -> tuple[Settings, Path, str]:
+    """What is run, and the folder and the name of its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=Settings.layers, help="OLMoE-1B-7B has 16")
     parser.add_argument("--experts", type=int, default=Settings.experts, help="of a layer; a token goes to eight")
@@ -272,15 +272,16 @@ def read_arguments(arguments: Sequence[str] | None) -> tuple[Settings, Path]:
     parser.add_argument("--one-at-a-time", action="store_true", help="each variant alone in memory, rounds not in turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--name", help="of the files that are written there; by default the device and the layers")
     given = vars(parser.parse_args(arguments))
     output: Path = given.pop("output")
+    name = given.pop("name") or f"{given['device']}-{given['layers']}-layers"
     given["documents"] = tuple(int(count) for count in given["documents"].split(","))
-    return replace(Settings(), **given | {"variants": tuple(given["variants"].split(","))}), output
+    return replace(Settings(), **given | {"variants": tuple(given["variants"].split(","))}), output, name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    settings, output = read_arguments(arguments)
-    name = f"{settings.device}-{settings.layers}-layers"
+    settings, output, name = read_arguments(arguments)
     kept = output / f"{name}.unfinished.json"
     if kept.exists():
         say(f"begins anew, and replaces {kept.name}, which a run of {read_json(kept)['created']} left that was stopped")

@@ -50,27 +50,36 @@ class Measured:
     vectors: Vectors | None = None
     """Those of the call whose vectors are compared."""
 
+    def median_seconds(self, called: str, clock: str) -> float:
+        """Over the rounds of a call, by the clock that is asked for: "processor" or "wall"."""
+        return statistics.median(
+            took.cpu_seconds if clock == "processor" else took.seconds for took in self.rounds[called]
+        )
+
+    def tokens_per_second(self, called: str, call: Call, clock: str) -> float:
+        """By the median over the rounds of a call."""
+        return sum(call.lengths_of(self.rows[called])) / self.median_seconds(called, clock)
+
 
 def summary(
     name: str, measured: dict[str, Measured], calls: dict[str, Call], shape: Shape, best: dict[str, float], clock: str
 ) -> dict[str, Any]:
-    """Medians over the rounds of one way in each call, and its ratios to the baselines in the same rounds."""
+    """Medians over the rounds of one way in each call, and its ratios to those of the baselines."""
     entry = measured[name]
     ceiling = best.get(variants.arithmetic(name, entry.loaded.note)) or best["float32"]
     found = {}
     for called, rounds in entry.rounds.items():
-        lengths = calls[called].lengths_of(entry.rows[called])
-        speeds = {kind: sum(lengths) / median_seconds(rounds, kind) for kind in ("processor", "wall")}
+        call, lengths = calls[called], calls[called].lengths_of(entry.rows[called])
         found[called] = {
             "texts": len(lengths),
             "tokens": sum(lengths),
-            "tokens_per_processor_second": speeds["processor"],
-            "tokens_per_wall_second": speeds["wall"],
-            "share_of_ceiling": shape.flops(lengths) / median_seconds(rounds, clock) / ceiling,
+            "tokens_per_processor_second": entry.tokens_per_second(called, call, "processor"),
+            "tokens_per_wall_second": entry.tokens_per_second(called, call, "wall"),
+            "share_of_ceiling": shape.flops(lengths) / entry.median_seconds(called, clock) / ceiling,
             "speed_up_over": {
-                other: speed_up(called, entry, measured[other], calls[called], clock)
-                for other in BASELINES
-                if other in measured and called in measured[other].rounds
+                other: entry.tokens_per_second(called, call, clock) / theirs.tokens_per_second(called, call, clock)
+                for other, theirs in measured.items()
+                if other in BASELINES and theirs.rounds.get(called)
             },
             "rounds": [asdict(took) for took in rounds],
         }
@@ -81,24 +90,6 @@ def summary(
         "peak_memory_bytes": peak,
         "peak_bytes_per_weight": peak / shape.parameters,
     }
-
-
-def seconds_of(took: Round, clock: str) -> float:
-    """Seconds of a round by the clock that was asked for."""
-    return took.cpu_seconds if clock == "processor" else took.seconds
-
-
-def median_seconds(rounds: list[Round], clock: str) -> float:
-    return statistics.median(seconds_of(took, clock) for took in rounds)
-
-
-def speed_up(called: str, mine: Measured, theirs: Measured, call: Call, clock: str) -> float:
-    """Median over the rounds that both have of the tokens a second of one way by those of another."""
-    speeds = [
-        [sum(call.lengths_of(way.rows[called])) / seconds_of(took, clock) for took in way.rounds[called]]
-        for way in (mine, theirs)
-    ]
-    return statistics.median(my / their for my, their in zip(*speeds, strict=False))
 
 
 def agreement_in_common(mine: Measured, exact: Measured | None, called: str) -> dict[str, float] | None:
@@ -163,12 +154,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks"}):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
-        for name, found in result["variants"].items():
+        for number, (name, found) in enumerate(result["variants"].items()):
             if found["agreement_with_fp32"]:
                 lost = max(1 - found["agreement_with_fp32"]["hidden_states_mean"], 1e-7)
                 speed = found["calls"][last]["tokens_per_processor_second"]
                 axes.scatter([lost], [speed], color="#b03a2e" if name in variants.OURS else "#3b6ea5")
-                axes.annotate(name, (lost, speed), xytext=(5, 4), textcoords="offset points", fontsize=8)
+                axes.annotate(
+                    name, (lost, speed), xytext=(5, 4 - 14 * (number % 2)), textcoords="offset points", fontsize=8
+                )
         axes.set(xscale="log", yscale="log", xlabel="1 - cosine with float32, mean")
         axes.invert_xaxis()  # the better is up and to the right
         axes.set_ylabel(f"tokens a processor second, {last}")

@@ -176,16 +176,16 @@ def test_the_weights_of_a_checkpoint_have_the_names_and_shapes_of_llama_cpp(
     assert len(shapes) == 3 + 2 * 12
 
 
-def test_ratios_are_medians_over_the_same_rounds() -> None:
-    call, loaded = Call(["a", "b"], [10, 30]), Loaded(0.0, 0, 0, 0)
-    slow, fast = (
-        Measured(loaded, 1.0, {"call": rows}, {"call": [Round(s, s, 0) for s in seconds]})
+def test_ratios_are_those_of_medians_and_of_tokens() -> None:
+    call, loaded = Call(["a", "b"], [10, 30]), Loaded(0.0, 0, 0, 0, "none float32")
+    reference, ours = (
+        Measured(loaded, 1.0, {"call": rows}, {"call": [Round(s, 2 * s, 0) for s in seconds]})
         for rows, seconds in (([0, 1], [2.0, 8.0, 9.0]), ([1], [1.0, 2.0, 4.5]))
     )
-    assert summary.speed_up("call", slow, slow, call, "wall") == 1.0
-    assert summary.speed_up("call", fast, slow, call, "wall") == 2.0 * 30 / 40, "by tokens, of which one read fewer"
-    fast.rounds["call"] = fast.rounds["call"][:1]
-    assert summary.speed_up("call", fast, slow, call, "wall") == 2.0 * 30 / 40
+    measured = {"reference": reference, "fp32": ours}
+    found = summary.summary("fp32", measured, {"call": call}, TINY, {"float32": 1.0}, "wall")["calls"]["call"]
+    assert found["tokens_per_wall_second"] == 2 * found["tokens_per_processor_second"] == 30 / 2
+    assert found["speed_up_over"] == {"reference": (30 / 2) / (40 / 8)}, "by tokens, of which one read fewer"
 
 
 def test_variants_that_do_not_fit_together_run_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
