@@ -9,16 +9,10 @@ import re
 import runpy
 import shlex
 import shutil
-import sqlite3
-import subprocess
 import tomllib
-from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import pandas as pd
 import pytest
 from bag_of_words import themed_corpus
 from command_line import call
@@ -29,7 +23,6 @@ from typer.testing import CliRunner
 import moee_topics
 from moee_topics.cli.app import app
 from moee_topics.evaluate import SCORES
-from moee_topics.fuse import METHODS
 from moee_topics.recipe import Recipe, shipped_recipes
 from moee_topics.run_folder import RunFolder
 from moee_topics.schema import known_keys
@@ -121,34 +114,6 @@ def test_the_page_of_keys_tells_each_key_of_a_recipe_once() -> None:
     assert all(f"- `{score}`: " in page for score in SCORES)
 
 
-# Pages whose every block is typed in the order in which it stands, beside files that a reader has by then.
-OTHERS = ("coming-from", "corpora", "exports", "reference", "routing", "tutorial")
-TYPED = [*sorted(DOCS.glob("howto/*.md")), *(DOCS / f"{name}.md" for name in OTHERS)]
-COLUMNS = ["id", "title", "body", "section", "day"]
-
-
-@pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory, tiny_olmoe: Path) -> Path:
-    """Posts in files and a database, a recipe for them and a run of it, with a tiny model in the place of pocket."""
-    folder = tmp_path_factory.mktemp("desk")
-    texts, themes = themed_corpus(per_theme=20, noise=0)
-    rows = [(f"post-{n}", " ".join(text.split()[:6]), text, theme, f"2024-{n % 12 + 1:02d}-07")
-            for n, (text, theme) in enumerate(zip(texts, themes, strict=True))]  # fmt: skip
-    posts = pd.DataFrame(rows, columns=COLUMNS).sample(frac=1, random_state=0)
-    for name, part in (("posts", posts[:60]), ("new", posts[60:70]), ("more", posts[70:])):
-        part.to_csv(folder / f"{name}.csv", index=False)
-    with closing(sqlite3.connect(folder / "posts.db")) as database:
-        posts.rename(columns={"section": "author"}).to_sql("posts", database, index=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moee_topics.encode.settings.POCKET", tiny_olmoe)
-        patch.chdir(folder)
-        asked = ["--source", "posts.csv", "--text", "body", "--label", "section", "--timestamp", "day", "--yes"]
-        for words in (["init", "posts.yaml", *asked], ["run", "posts.yaml", "--name", "posts"]):
-            done = call(*words)
-            assert not done.exit_code, done.output
-    return folder
-
-
 def test_the_reference_has_every_name_of_the_face() -> None:
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"^::: (?:\w+\.)+(\w+)$", page, re.MULTILINE))
@@ -172,49 +137,6 @@ def test_the_report_of_the_gallery_is_written_from_what_is_kept_of_its_run(tmp_p
     done = call("report", run, "--quiet")
     assert not done.exit_code, done.output
     assert RunFolder(run).result.topic_count == 14 and "Stability" in (run / "report.html").read_text("utf-8")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", TYPED, ids=lambda page: page.stem)
-def test_what_a_page_tells_to_type_works(
-    page: Path, desk: Path, tiny_olmoe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Path(shutil.copytree(desk, tmp_path / "desk"))
-    monkeypatch.chdir(folder)
-    if "moee-topics init posts.yaml" in page.read_text(encoding="utf-8"):
-        (folder / "posts.yaml").unlink()
-    posts, new = (pd.read_csv(folder / f"{name}.csv") for name in ("posts", "new"))
-    names: dict[str, Any] = {"df": posts.assign(group=posts.section), "new": new, "documents": list(posts.body)}
-    monkeypatch.setattr("moee_topics.encode.settings.POCKET", tiny_olmoe)
-    blocks = re.findall(r"```(bash|python)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for kind, block in blocks:
-        block = block.replace("allenai/OLMoE-1B-7B-0924", str(tiny_olmoe)).replace("\\\n", " ")
-        if kind == "python":
-            with mock.patch.dict(METHODS):  # a page adds one
-                exec(block, names)
-        else:
-            type_in(block, folder, MORE | {" 20newsgroups ": [f"encoder.model={tiny_olmoe}"]})
-
-
-# In 60 documents with random routing weights there is no topic of twelve.
-MORE = {" compare quickstart ": ["hdbscan.min_cluster_size=3", "hdbscan.min_samples=1"]}
-
-
-def type_in(block: str, folder: Path, more: Mapping[str, list[str]]) -> None:
-    """What a shell would do with some lines, without starting Python for each, and with more words where some stand."""
-    for line in filter(None, block.splitlines()):
-        if line.startswith("embedding-atlas "):
-            continue  # a program of others, which brings its own PyTorch
-        if not line.startswith("moee-topics "):
-            subprocess.run(["bash", "-c", line], check=True, cwd=folder)
-            continue
-        command, _, file = line.partition(" > ")
-        words = shlex.split(command, comments=True)[1:]
-        done = call(*words, *(word for part, added in more.items() if part in command for word in added))
-        assert not done.exit_code, f"{line}\n{done.output}"
-        if file:
-            (folder / file.partition("#")[0].strip()).write_text(done.stdout, encoding="utf-8")
 
 
 def test_the_example_with_bertopic_runs_as_it_stands() -> None:

@@ -44,6 +44,7 @@ ROADS = {
     "test_layers.py": "the imports of all modules, and this",
     "test_notebooks.py": "notebooks/",
     "test_style.py": "the functions of all modules",
+    "test_typed_pages.py": "what the pages of docs/ tell to type",
     "test_power_cuts.py": "whatever a run writes, on a disk that fails",
     "topics/test_language_models.py": "from a recipe's keys to what a model is asked",
 }

@@ -1,8 +1,8 @@
 """A run as Apple's Embedding Atlas reads it: points with their topics and neighbours, and the labels of the map.
 
 Its format, as of version 0.26 (https://apple.github.io/embedding-atlas/tool.html): a Parquet file with two columns of
-coordinates, and one of ``{"ids": [rows from 0], "distances": [...]}``; and a table of ``x``, ``y``, ``text`` and
-``priority`` for the labels.
+coordinates, and one of ``{"ids": [rows from 0], "distances": [...]}``; and a table of ``x``, ``y``, ``text``, ``level``
+and ``priority`` for the labels.
 """
 
 from __future__ import annotations
@@ -62,8 +62,16 @@ def labels_table(run: RunFolder) -> pa.Table:
     topics = [topic for topic in run.ranked_topics if topic.count]
     middles = [np.median(run.positions[run.result.topics == topic.topic], axis=0) for topic in topics]
     x, y = np.array(middles).reshape(-1, 2).T
+    names = [title(topic) for topic in topics]
     return pa.table(
-        {"x": x, "y": y, "text": [title(topic) for topic in topics], "priority": [topic.count for topic in topics]}
+        {
+            "x": x,
+            "y": y,
+            "text": names,
+            "content": names,  # what the page of 0.26.0 reads in the place of text: without it no label is drawn
+            "level": [0] * len(topics),  # of one level, labels are shown however near one looks
+            "priority": [topic.count for topic in topics],
+        }
     )
 
 

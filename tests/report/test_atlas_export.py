@@ -35,6 +35,7 @@ def test_every_document_is_a_point_with_topic_and_neighbours(fitted: Path, tmp_p
     }
     assert labels["text"].to_pylist()[0] in points["topic"].to_pylist()[run.result.topics.tolist().index(0)]
     assert labels["priority"].to_pylist() == [topic.count for topic in run.ranked_topics]
+    assert labels["content"] == labels["text"] and set(labels["level"].to_pylist()) == {0}
 
 
 def test_neighbours_are_the_nearest_rows_by_cosine(fitted: Path) -> None:
