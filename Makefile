@@ -61,6 +61,8 @@ docs: .venv/.base ## build the docs site into site/; a link that leads nowhere e
 	$(BIN)/python docs/recipe_keys.py
 	$(BIN)/zensical build --strict --clean
 	$(BIN)/moee-topics report --quiet site/gallery/packages
+	$(BIN)/moee-topics report --quiet site/gallery/growing
+	$(BIN)/moee-topics diff site/gallery/growing v1 v3 --output site/gallery/growing/changes.html > /dev/null
 
 # gcc 12 drops what llama.cpp's AMX kernels write into their tiles' configuration unless dead stores stay. Sixteen layers of
 # all 64 experts take more memory than most machines have, with 18 a token goes through as much.

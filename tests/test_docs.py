@@ -131,12 +131,16 @@ def test_names_of_bertopic_that_are_compared_are_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_the_report_of_the_gallery_is_written_from_what_is_kept_of_its_run(tmp_path: Path) -> None:
-    run = Path(shutil.copytree(DOCS / "gallery" / "packages", tmp_path / "packages"))
-    assert sum(path.stat().st_size for path in run.iterdir()) < 300_000
-    done = call("report", run, "--quiet")
-    assert not done.exit_code, done.output
-    assert RunFolder(run).result.topic_count == 14 and "Stability" in (run / "report.html").read_text("utf-8")
+def test_the_reports_of_the_gallery_are_written_from_what_is_kept_of_their_runs(tmp_path: Path) -> None:
+    gallery = Path(shutil.copytree(DOCS / "gallery", tmp_path / "gallery"))
+    assert sum(path.stat().st_size for path in gallery.rglob("*")) < 600_000
+    for name, topics, chapter in (("packages", 14, "stability"), ("growing", 18, "drift")):
+        done = call("report", gallery / name, "--quiet")
+        assert not done.exit_code, done.output
+        assert RunFolder.read(gallery / name).result.topic_count == topics
+        assert f'id="{chapter}-title"' in (gallery / name / "report.html").read_text("utf-8")
+    done = call("diff", gallery / "growing", "v1", "v3", "--output", gallery / "changes.html")
+    assert not done.exit_code and "born" in (gallery / "changes.html").read_text("utf-8")
 
 
 def test_the_example_with_bertopic_runs_as_it_stands() -> None:

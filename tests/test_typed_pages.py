@@ -46,6 +46,7 @@ HERE = {
     "run quickstart  ": f"run quickstart {POSTS}",
     "run 20newsgroups-pocket": f"run 20newsgroups-pocket {POSTS}",
     "stability.seeds=2": f"corpus.per_package=20 {SMALL} stability.seeds=2",
+    "--name growing": f"corpus.per_package=20 {SMALL} --name growing",
     "serve runs/posts": "serve runs/posts --port 0",
     "--port 8080": "--port 0",
     "curl -s": "curl -sS --fail",

@@ -73,7 +73,9 @@ def test_embedding_atlas_serves_it(fitted: Path, tmp_path: Path) -> None:
             assert server.poll() is None
             try:
                 with urllib.request.urlopen(f"http://localhost:{port}/data/metadata.json") as answer:
-                    assert json.load(answer)["props"]["data"]["projection"]["x"] == "projection_x"
+                    props = json.load(answer)["props"]
+                    assert props["data"]["projection"]["x"] == "projection_x"
+                    assert all(label["content"] == label["text"] for label in props["embeddingViewLabels"])
                 return
             except OSError:
                 continue
