@@ -16,7 +16,7 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import bench, checkpoint, controls, drift, gpu, llama, scale, summary, updates, variants, workers
+from benchmarks import advice, bench, checkpoint, controls, drift, gpu, llama, scale, summary, updates, variants, workers
 from benchmarks.bench import Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.summary import Call, Measured
@@ -425,3 +425,15 @@ def test_kernels_are_told_apart_by_their_names() -> None:
     assert gpu.group_of("nvjet_sm90_tst_256x128_64x4") == "other products"
     assert gpu.group_of("_add_up") == "sums of experts"
     assert gpu.group_of("what nobody knows") == "other"
+
+
+def test_new_documents_of_a_drawn_case_have_its_share_of_strangers_and_tell_how_old_topics_fit_them() -> None:
+    labels, topics = np.array(list("aaabbb" + "aabbcc")), np.array([0, 0, 0, 1, 1, -1, 0, 1, 1, 1, 0, -1])
+    weights = np.random.default_rng(0).dirichlet(np.ones(4), size=(12, 2)).astype(np.float16)
+    fitted = advice.Fitted(topics, labels, weights, np.isin(labels, ["c"]), fitted=6)
+    assert fitted.at_home[6:].tolist() == [True, False, True, True, False, False]
+    drawn = list(advice.draws_of(fitted, 0.5, labels == "c", size=4, groups=2))
+    assert len(drawn) == advice.DRAWS and {one["far"] for one in drawn} == {0.5}
+    assert {one["at_home"] for one in drawn} == {0.25, 0.5}, "one or both of the two that are no strangers"
+    row = advice.row_of("half of c", iter(drawn))
+    assert row["case"] == "half of c" and row["far"] == [0.5, 0.5, 0.5]

@@ -29,12 +29,12 @@ FEWEST = 30
 """New documents below which nothing is advised: a share of so few says little."""
 
 GROW_NEIGHBOURS, REFIT_MOVED = 1.1, 0.3
-"""The least effects that are worth an advice; the second is a guess (docs/updates.md)."""
+"""The least effects that are worth an advice (docs/updates.md)."""
 
 # Chance explains 95 draws in 100: each figure alone would advise something after every twentieth update without drift.
-BEYOND_NEIGHBOURS, BEYOND_MOVED, BEYOND_ROUTING = 2.0, 1.5, 5.0
-"""How many times as far away from what is expected as chance explains a figure must be for an advice; the last is a
-guess."""
+# Routing moved by up to 2.6 times that where half or fewer of the old subjects came, by 3 or more where all were new.
+BEYOND_NEIGHBOURS, BEYOND_MOVED, BEYOND_ROUTING = 2.0, 1.5, 3.0
+"""How many times as far away from what is expected as chance explains a figure must be for an advice."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ def advise(drift: Drift) -> tuple[Advice, list[str]]:
     """What to do about drift, and why; nothing where chance may explain it or the new documents are few."""
     advice: Advice = "none"
     reasons = []
-    if drift.far_low > FAR:
+    is_unlike = drift.far_low > FAR
+    if is_unlike:
         advice = "grow"  # however many: a new subject that comes by itself is far too, and old topics still hold
         reasons.append(f"{drift.far:.0%} of the new documents are unlike anything before, where {FAR:.0%} would be")
     lie_together = drift.neighbours.is_beyond(BEYOND_NEIGHBOURS, expected=1.0)
@@ -227,7 +228,8 @@ def advise(drift: Drift) -> tuple[Advice, list[str]]:
         reasons.append(
             f"the nearest of a new document are new {drift.neighbours.value:.1f} times as often as by chance"
         )
-    if drift.moved.is_beyond(BEYOND_MOVED) and drift.moved.value >= REFIT_MOVED:
+    # Shares alone move as much where some old subjects do not come, and old topics fit the others as well as before.
+    if is_unlike and drift.moved.is_beyond(BEYOND_MOVED) and drift.moved.value >= REFIT_MOVED:
         advice = "refit"
         reasons.append(
             f"{drift.moved.value:.0%} of the documents would have to change topics for the shares to be as before, "
