@@ -16,7 +16,20 @@ from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from benchmarks import advice, bench, checkpoint, controls, drift, gpu, llama, scale, summary, updates, variants, workers
+from benchmarks import (
+    advice,
+    bench,
+    checkpoint,
+    controls,
+    drift,
+    gpu,
+    llama,
+    scale,
+    summary,
+    updates,
+    variants,
+    workers,
+)
 from benchmarks.bench import Settings
 from benchmarks.checkpoint import Shape
 from benchmarks.summary import Call, Measured
