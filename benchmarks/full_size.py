@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=bench.RESULTS / "full-size-nf4.json")
     parser.add_argument("--note", default="", help="what else ran on the machine")
     given = parser.parse_args(arguments)
-    settings = bench.Settings(given.layers, (given.documents,), device="cpu", threads=given.threads)
+    settings = bench.Settings(layers=given.layers, documents=(given.documents,), threads=given.threads)
     temporary = Path(tempfile.mkdtemp(prefix="olmoe-"))
     try:
         result = run(settings, Shape(layers=given.layers), given.folder or temporary / "olmoe")
