@@ -35,6 +35,7 @@ DOCUMENTS_PER_SHARD = 1024  # what a kill can lose; it decides where shards end,
 CHARACTERS_PER_SHARD = 32_000_000  # a shard's texts are in memory together, and a document may have 50 million
 # Of the encoder: so that progress moves on a slow machine. It cuts a longer call into steps of 2,048 by itself.
 DOCUMENTS_PER_CALL = 256
+CHARACTERS_PER_CALL = 32_768  # some 8,000 tokens: of words and titles, more documents are needed to fill a pack
 ROWS_PER_BLOCK = 4096
 DISK_MARGIN = 1.05  # ids, hashes and headers, which the arrays do not count
 
@@ -431,16 +432,29 @@ def encode_in_calls(
         tell: is called after each call of the encoder with how many texts that was, and how many are done.
     """
     parts: dict[View, list[Embeddings]] = {entry: [] for entry in entries}
-    for start in range(0, len(texts), DOCUMENTS_PER_CALL):
-        some = texts[start : start + DOCUMENTS_PER_CALL]
+    done = 0
+    for some in _calls(texts):
         if "views" in key or "prompts" in key:
             found = cast(ViewEncoder, encoder).encode_entries(some, entries)
         else:  # an encoder that names neither has one entry alone
             found = {entries[0]: encoder.encode(some)}
         for entry, part in found.items():
             parts[entry].append(part)
-        tell(len(some), start + len(some))
+        done += len(some)
+        tell(len(some), done)
     return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
+
+
+def _calls(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Texts in their order, as many at a time as are worth a call of the encoder."""
+    start, characters = 0, 0
+    for end, text in enumerate(texts, start=1):
+        characters += len(text)
+        if end - start >= DOCUMENTS_PER_CALL and characters >= CHARACTERS_PER_CALL:
+            yield texts[start:end]
+            start, characters = end, 0
+    if start < len(texts):
+        yield texts[start:]
 
 
 def _those_of(

@@ -62,6 +62,15 @@ def test_a_text_is_encoded_once_however_often_and_by_whom_it_is_asked_for(tmp_pa
     assert sorted(double.seen) == sorted(TEXTS)
 
 
+def test_more_words_than_documents_go_to_the_encoder_in_one_call(tmp_path: Path) -> None:
+    words, documents = Recorder(), Recorder()
+    Embedder.of(HashEncoder(), progress=words).embed([f"word {i}" for i in range(600)])
+    Embedder.of(HashEncoder(), progress=documents).embed(
+        [f"document {i} {'of many letters ' * 20}" for i in range(600)]
+    )
+    assert words.steps == [(600, 600)] and documents.steps == [(256, 600), (512, 600), (600, 600)]
+
+
 def test_a_text_is_hashed_once_on_its_way_to_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
 

@@ -18,6 +18,7 @@ def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embed, "DOCUMENTS_PER_SHARD", 16)
         patch.setattr(embed, "DOCUMENTS_PER_CALL", 8)
+        patch.setattr(embed, "CHARACTERS_PER_CALL", 0)
         yield
 
 

@@ -26,10 +26,14 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from moee_topics.encode.models.memory import on_device
+from moee_topics.encode.models.small_operators import operators_for
 
 PACKED = "moee_packed"
 REROUTED_BIAS = 1.0
 """Added to the scores of what is re-routed; there is no training that would make tokens look at it."""
+
+FEW_TOKENS = 4
+"""Of a document, for each head of which torch's kernel for CPUs takes longer to begin than to compute."""
 
 # The lengths travel beside the call: many models do not hand unknown keyword arguments down to their attention.
 _segments: ContextVar[_Segments | None] = ContextVar("packed_segments", default=None)
@@ -290,6 +294,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, rule: _Rule) -> Tensor:
     is_plain = rule.sinks is None and not rule.rerouted
     by_kernel = partial(F.scaled_dot_product_attention, scale=rule.scaling, enable_gqa=query.shape[1] != key.shape[1])
     if is_plain and tokens == length and (rule.window is None or rule.window >= length):
+        if length <= FEW_TOKENS:
+            return operators_for(query.device, query.dtype).attended(query, key, value, rule.scaling)
         return by_kernel(query, key, value, is_causal=True)
     seen = _seen(tokens, length, rule.window or length, query.device)
     if is_plain:

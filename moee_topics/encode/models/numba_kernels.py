@@ -28,6 +28,9 @@ ERRORS = (NumbaError,)
 LANES = 64
 """Sums that a norm makes beside each other: one alone would wait for each addition, and lose more digits."""
 
+LANES_OF_A_HEAD = 16
+"""The same of the product of a query and a key, which has 64 or 128 numbers."""
+
 NUMBERS_PER_THREAD = 1 << 20
 """Fewer are done before another thread has begun, whose core may still spin in torch's OpenMP (benchmarks/LOG.md)."""
 
@@ -59,6 +62,16 @@ def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     out = states.new_empty(states.shape)
     _in_threads(_norm, _rows(out), *_flat(states), _array(weight.float()), epsilon)
     return out
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    """Causal attention of documents (n, heads, tokens, size), of whose heads some may share keys and values."""
+    # As projections give them, so that nothing is moved.
+    by_token = [states.transpose(1, 2).contiguous() for states in (query, key, value)]
+    out = query.new_empty(*by_token[0].shape[:3], value.shape[-1])
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    _in_threads(_attend, _array(out), *map(_array, by_token), scale)
+    return out.transpose(1, 2)
 
 
 def _array(states: Tensor) -> Any:
@@ -195,3 +208,44 @@ def _norm(first: int, last: int, out: Any, states: Any, step: int, weight: Any, 
         factor = float32(1 / np.sqrt(total / width + epsilon))
         for i in range(width):
             into[i] = _stored(values[i] * factor * weight[i], into[i])
+
+
+@compiled
+def _product(one: Any, other: Any, sums: Any) -> Any:
+    """The product of a query and a key."""
+    whole = len(one) - len(one) % LANES_OF_A_HEAD
+    sums[:] = 0
+    for start in range(0, whole, LANES_OF_A_HEAD):
+        for lane in range(LANES_OF_A_HEAD):
+            sums[lane] += _value(one[start + lane]) * _value(other[start + lane])
+    total = float32(0)
+    for lane in range(LANES_OF_A_HEAD):
+        total += sums[lane]
+    for i in range(whole, len(one)):
+        total += _value(one[i]) * _value(other[i])
+    return total
+
+
+@compiled
+def _attend(first: int, last: int, out: Any, queries: Any, keys: Any, values: Any, scale: float) -> None:
+    tokens, heads, size = out.shape[1:]
+    sums, weights = np.empty(LANES_OF_A_HEAD, np.float32), np.empty(tokens, np.float32)
+    mean = np.empty(size, np.float32)
+    for document in range(first, last):
+        for token in range(tokens):
+            for head in range(heads):
+                shared, largest, total = head * keys.shape[2] // heads, float32(-np.inf), float32(0)
+                for other in range(token + 1):
+                    product = _product(queries[document, token, head], keys[document, other, shared], sums)
+                    weights[other] = product * float32(scale)
+                    largest = max(largest, weights[other])
+                mean[:] = 0
+                for other in range(token + 1):
+                    weight = np.exp(weights[other] - largest)
+                    total += weight
+                    row = values[document, other, shared]
+                    for i in range(size):
+                        mean[i] += weight * _value(row[i])
+                into = out[document, token, head]
+                for i in range(size):
+                    into[i] = _stored(mean[i] / total, into[i])

@@ -58,6 +58,12 @@ def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return states * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
 
 
+def attended(query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    """Causal attention of documents (n, heads, tokens, size), of whose heads some may share keys and values."""
+    shares = query.shape[1] != key.shape[1]
+    return functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=shares)
+
+
 def rms_norm(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """States (..., D) by the root of their mean square, times a weight (D,); torch has one kernel for it on a GPU."""
     return functional.rms_norm(states, weight.shape, weight, epsilon)
@@ -76,6 +82,7 @@ class Operators:
     gated_by_expert: Callable[[Tensor, Tensor], Tensor] = gated_by_expert
     weighted_sum: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = weighted_sum
     rotated: Callable[[Tensor, Tensor, Tensor], Tensor] = rotated
+    attended: Callable[[Tensor, Tensor, Tensor, float | None], Tensor] = attended
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] | None = None
     """None leaves norms to the model."""
 
@@ -115,7 +122,7 @@ def _on_cpu(dtype: torch.dtype) -> Operators:
     if dtype == torch.bfloat16:
         return replace(found, rms_norm=numba_kernels.rms_norm) if found.passes else TORCH
     # Those of float32 would win a twentieth, for other last digits, by which a near tie of two experts falls.
-    return replace(found, rotated=rotated)
+    return replace(found, rotated=rotated, attended=attended)
 
 
 def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -> Operators:
@@ -153,6 +160,7 @@ def _examples(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Tenso
         "gated_by_expert": (random(37, 5, 2 * 24), random(37, 5).clamp_min(0)),
         "weighted_sum": (random(33, 144), places, random(11, 3), computed),
         "rotated": (random(1, 11, 3, 96).transpose(1, 2), random(1, 11, 96), random(1, 11, 96)),
+        "attended": (random(4, 6, 5, 40), random(4, 3, 5, 40), random(4, 3, 5, 40)),
     }
 
 

@@ -37,9 +37,15 @@ def rotation(states: Tensor) -> Tensor:
     return numba_kernels.rotated(by_head, angles.cos(), angles.sin())[0].transpose(0, 1).flatten(1)
 
 
+def attention(documents: Tensor) -> Tensor:
+    """Documents of five tokens, each with two queries, a key and a value of 20 numbers."""
+    by_token = documents.view(len(documents), 5, 4, 20).transpose(1, 2)
+    return numba_kernels.attended(*by_token.split([2, 1, 1], dim=1)).transpose(1, 2).flatten(1)
+
+
 PASSES: tuple[tuple[Callable[[Tensor], Tensor], int], ...] = (
     *((norm, 83), (gate_of_halves, 2 * 83)),
-    *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28)),
+    *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28), (attention, 5 * 4 * 20)),
 )
 every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value: getattr(value, "__name__", ""))
 
@@ -47,7 +53,7 @@ every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_all_passes_agree_with_torch(dtype: torch.dtype) -> None:
     found = small_operators.checked("numba", numba_kernels, CPU, dtype)
-    assert set(found.passes) == {"gated", "gated_by_expert", "rotated"}
+    assert set(found.passes) == {"gated", "gated_by_expert", "rotated", "attended"}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -55,6 +61,13 @@ def test_a_norm_is_that_of_the_formula(dtype: torch.dtype) -> None:
     states = random(dtype, 2, TOKENS, 83)
     plain = states.float() * (states.float().pow(2).mean(-1, keepdim=True) + 1e-5).rsqrt() * torch.linspace(0.5, 2, 83)
     torch.testing.assert_close(norm(states), plain.to(dtype))
+
+
+def test_attention_is_that_of_the_formula_with_another_scale_and_narrower_values() -> None:
+    query, key, value = (random(torch.float32, 3, heads, 7, size) for heads, size in ((4, 33), (2, 33), (2, 12)))
+    scores = query @ key.repeat_interleave(2, dim=1).transpose(2, 3) * 0.3 + torch.full((7, 7), -torch.inf).triu(1)
+    plain = scores.softmax(dim=-1) @ value.repeat_interleave(2, dim=1)
+    torch.testing.assert_close(numba_kernels.attended(query, key, value, 0.3), plain)
 
 
 def test_numbers_are_rounded_to_the_nearest_even() -> None:

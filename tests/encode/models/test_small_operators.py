@@ -67,7 +67,9 @@ def test_gates_of_experts_are_weighted() -> None:
 
 
 def test_a_processor_has_passes_of_its_own() -> None:
-    assert set(operators_for(CPU, torch.bfloat16).passes) == {"gated", "gated_by_expert", "rotated", "rms_norm"}
+    assert set(operators_for(CPU, torch.bfloat16).passes) == {
+        *("gated", "gated_by_expert", "rotated", "attended", "rms_norm"),
+    }
     assert set(operators_for(CPU, torch.float32).passes) == {"gated", "gated_by_expert"}
     assert operators_for(CPU, torch.float16) is TORCH and TORCH.passes == ()
 
