@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,6 +253,18 @@ class EncoderSource:
         from moee_topics.encode.models import describe
 
         return describe(self.settings.model, revision=self.settings.revision)
+
+    @property
+    def suggested_quantize(self) -> Literal["auto", "nf4"]:
+        """``auto``, or four bits on a CPU whose memory holds them and not what ``auto`` would take."""
+        from moee_topics.encode.models import leaves_room
+
+        quantize, dtype = arithmetic_of_key(self._arithmetic(self.settings))
+        memory = self.card.memory
+        if self.device != "cpu" or "nf4" not in memory or quantize not in memory:  # on a GPU auto itself looks at it
+            return "auto"
+        needed = memory[quantize] * (2 if (quantize, dtype) == ("none", "float32") else 1)
+        return "auto" if leaves_room(needed) else "nf4"
 
     def facts(self) -> dict[str, Any]:
         """Family and size of the model, as a run notes them."""

@@ -11,6 +11,8 @@ from string import Template
 from typing import Literal, NamedTuple
 
 from moee_topics.corpus import CorpusSettings, Survey
+from moee_topics.encode import EncoderSettings, EncoderSource
+from moee_topics.errors import ModelError
 from moee_topics.plain_data import read_yaml
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
@@ -61,7 +63,7 @@ POCKET = """\
 
 LARGE = """\
   model: {model}
-  quantize: nf4           # four bits, experts included; none keeps 16
+  quantize: {quantize}
   prompt: prompteol       # 'This sentence: "…" means in one word:'; the last token then holds the meaning
   pooling: last_token
   max_tokens: {tokens:<12}# longer documents are cut; moee-topics estimate says how many"""
@@ -75,6 +77,10 @@ class _Reading(NamedTuple):
     prompt: str
 
 
+QUANTIZE = {
+    "auto": "auto          # what this machine reads fastest, its vectors kept; nf4 takes a quarter of the memory",
+    "nf4": "nf4           # four bits, experts included: with more it finds no room in this machine's memory",
+}
 ALONE = "none            # it reads texts of this length best where they stand alone …"
 ASKED = "cluster         # 'This sentence: \"…\" belongs to the following cluster:' helps short texts …"
 # Words count a quarter beside short texts (docs/decisions/09), which gain three to five points by the prompt; long ones
@@ -141,7 +147,10 @@ def _text(answers: Answers, survey: Survey, name: str) -> str:
         half=max(2, cluster // 2),
         corpus="\n".join(_corpus_lines(answers.corpus, survey)),
         encoder=(POCKET if pocket else LARGE).format(
-            model=_quoted(answers.model), tokens=reading.max_tokens, prompt=reading.prompt
+            model=_quoted(answers.model),
+            tokens=reading.max_tokens,
+            prompt=reading.prompt,
+            quantize="" if pocket else QUANTIZE[_quantize(answers.model)],
         ),
         model=_one_line(answers.model),
         alpha=f"{0.25 if pocket else 0.5:<17}",
@@ -150,6 +159,14 @@ def _text(answers: Answers, survey: Survey, name: str) -> str:
         topics="\n".join(_topic_lines(answers.language)),
         scores=", ".join(scores + ["ami", "ari", "v_measure"] * bool(survey.label_names)),
     )
+
+
+def _quantize(model: str) -> Literal["auto", "nf4"]:
+    """What suits a model on this machine."""
+    try:
+        return EncoderSource(EncoderSettings(model)).suggested_quantize
+    except ModelError:  # it is neither here nor to be had now: a run will say so, and until then nobody knows its size
+        return "auto"
 
 
 def _corpus_lines(corpus: CorpusSettings, survey: Survey) -> list[str]:

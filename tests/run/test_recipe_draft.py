@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
+import psutil
 import pytest
 from tiny_runs import Heard, write_corpus
 
@@ -31,8 +32,17 @@ def test_every_answer_makes_a_recipe_that_holds_it(corpus: CorpusSettings) -> No
         assert (recipe.corpus, recipe.encoder.model) == (corpus, model)
         assert (recipe.topics.stop_words == "english") == (language == "english")
         assert (recipe.topics.tokenizer is None) == (language in ("english", "other"))
-        assert recipe.encoder.quantize == ("auto" if model == "pocket" else "nf4")
+        assert recipe.encoder.quantize == "auto"
     assert drafted(Answers(corpus, length="short")).encoder.max_tokens < drafted(Answers(corpus)).encoder.max_tokens
+
+
+def test_a_large_model_gets_four_bits_where_memory_asks_for_them(
+    corpus: CorpusSettings, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, memory = Answers(corpus, model=str(tiny_olmoe)), psutil.virtual_memory()
+    assert drafted(answers).encoder.quantize == "auto"
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory._replace(total=1000))
+    assert drafted(answers).encoder.quantize == "nf4"
 
 
 def test_short_documents_are_asked_for_their_cluster(corpus: CorpusSettings) -> None:

@@ -1,5 +1,6 @@
 from .arithmetic import Arithmetic as Arithmetic
 from .arithmetic import interchangeable as interchangeable
+from .arithmetic import leaves_room as leaves_room
 from .attention import PACKED as PACKED
 from .attention import Kept as Kept
 from .attention import packed_segments as packed_segments

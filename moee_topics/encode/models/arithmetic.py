@@ -37,7 +37,7 @@ LEAST_GAIN = 1.1
 LEAST_COSINE = 0.999
 
 ROOM_AT_WORK = 1.25
-"""What a model takes on a GPU at work, by its weights: the states of 8,192 tokens stand beside them."""
+"""What a model takes at work, by its weights: the states of 8,192 tokens stand beside them."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,11 @@ def _experts(kind: Integer, dtype: torch.dtype, hidden: int, inner: int) -> tupl
         lambda states: experts.experts_forward(plain, states, *routing),
         lambda states: experts.experts_forward(whole, states, *routing),
     )
+
+
+def leaves_room(weights: int) -> bool:
+    """Whether a model whose weights take so many bytes could work in this machine's memory, were all of it free."""
+    return bool(weights * ROOM_AT_WORK <= psutil.virtual_memory().total)
 
 
 def fits(shape: PreTrainedModel, dtype: torch.dtype) -> bool:
