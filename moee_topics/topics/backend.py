@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from bertopic.backend import BaseEmbedder
 from numpy.typing import NDArray
 
 from moee_topics.embed import Embedder, TextEncoder
@@ -25,6 +24,7 @@ from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderOptions, EncoderSettings, EncoderSource, options_of, plain_texts
 from moee_topics.errors import InputError, ModelError
 from moee_topics.fuse import RAW, Fusion, checked_fusion, fuse_all
+from moee_topics.topics.bertopic_parts import BaseEmbedder
 
 Matrix = NDArray[np.floating]
 

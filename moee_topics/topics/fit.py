@@ -209,8 +209,7 @@ def mend_bertopic(model: Any, X: NDArray[np.float32], settings: FitSettings) -> 
     Raises:
         NoTopicsError: every document is an outlier.
     """
-    from bertopic.cluster import BaseCluster
-
+    from moee_topics.topics.bertopic_parts import BaseCluster
     from moee_topics.topics.umap_hdbscan import DistinctHDBSCAN
 
     clusters = model.hdbscan_model
@@ -242,9 +241,7 @@ def build_bertopic(settings: FitSettings, texts: Sequence[str]) -> Any:
         InputError: a keyword argument that upstream does not take.
         MissingExtraError: a representation needs a package that is not installed.
     """
-    from bertopic import BERTopic
-    from bertopic.dimensionality import BaseDimensionalityReduction
-
+    from moee_topics.topics.bertopic_parts import BaseDimensionalityReduction, BERTopic
     from moee_topics.topics.representations import build_representation
     from moee_topics.topics.vectorizer import TopicTfidf, build_vectorizer
 

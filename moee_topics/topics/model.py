@@ -138,8 +138,7 @@ class TopicModel:
         Raises:
             InputError: the folder holds no model, or one that would load another model from the hub.
         """
-        from bertopic import BERTopic
-
+        from moee_topics.topics.bertopic_parts import BERTopic
         from moee_topics.topics.tokenizers import load_tokenizer
         from moee_topics.topics.vectorizer import TopicVectorizer
 

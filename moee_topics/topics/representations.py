@@ -1,7 +1,6 @@
 """How a topic is put into words: BERTopic's representation models, with two of its faults mended.
 
-The only module of this package that subclasses BERTopic, and so the only one that imports it at the top; the others
-import this one when a model is fitted.
+Others import this module when a model is fitted, since it subclasses BERTopic's.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from bertopic import representation as bertopic_representation
-from bertopic.backend import BaseEmbedder
-from bertopic.representation import BaseRepresentation, KeyBERTInspired, MaximalMarginalRelevance
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.topics.bertopic_parts import BaseEmbedder
+from moee_topics.topics.bertopic_parts import representation as bertopic_representation
 from moee_topics.topics.counted_texts import ROW
 from moee_topics.topics.settings import LLM_PROVIDERS, FitSettings, representations
 
@@ -37,7 +35,7 @@ LLM_CLASSES: Mapping[str, tuple[str, str]] = {
 """BERTopic's class and the package it needs; a server on one's own machine is "openai" with its ``base_url``."""
 
 
-class KeyBERT(KeyBERTInspired):  # type: ignore[misc]
+class KeyBERT(bertopic_representation.KeyBERTInspired):  # type: ignore[misc]
     """KeyBERTInspired that compares a topic's words with that topic's own documents, in a fixed order of words."""
 
     def extract_topics(
@@ -95,7 +93,7 @@ class KnownDocuments(BaseEmbedder):  # type: ignore[misc]
         return out
 
 
-class WithTexts(BaseRepresentation):  # type: ignore[misc]
+class WithTexts(bertopic_representation.BaseRepresentation):  # type: ignore[misc]
     """A representation that reads documents, where BERTopic has them by their rows: some of each topic, as texts."""
 
     def __init__(self, model: Any, texts: Sequence[str]) -> None:
@@ -136,7 +134,7 @@ def build_representation(settings: FitSettings, texts: Sequence[str] | None = No
         if name == "keybert":
             models[name] = KeyBERT(**arguments)
         elif name == "mmr":
-            models[name] = MaximalMarginalRelevance(**arguments)
+            models[name] = bertopic_representation.MaximalMarginalRelevance(**arguments)
         elif name == "pos":
             models[name] = with_texts(part_of_speech(arguments), texts)
         elif name == "llm":

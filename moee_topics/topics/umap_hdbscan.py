@@ -6,31 +6,20 @@ documents gave other topics in every process, with the same seed.
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from typing import Any
 
 import numpy as np
 from hdbscan import HDBSCAN, all_points_membership_vectors
-from numba.core.dispatcher import Dispatcher
 from numpy.typing import NDArray
-from umap import UMAP
 
 from moee_topics.topics.duplicate_rows import Rows, distinct_rows
+from moee_topics.topics.lean_umap import keep_compiled, lean_umap
 
+with lean_umap():
+    from umap import UMAP
 
-@cache
-def keep_compiled() -> None:
-    """Lets numba keep on disk what it compiles for a UMAP, before the first is fitted.
-
-    umap-learn 0.5.12 compiles its own functions in every process: 14 s before a fit of 80 documents that takes 0.05.
-    They go where those go that pynndescent asks to be kept: beside its files, or to the user's cache.
-    """
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in {"umap", "pynndescent"}:
-            for value in vars(module).values():
-                if isinstance(value, Dispatcher):
-                    value.enable_caching()
+ALL_DISTANCES_BELOW = 4096
+"""Rows of which umap-learn 0.5.12 computes all distances; among more it searches for neighbours."""
 
 
 class DistinctUMAP(UMAP):  # type: ignore[misc]
@@ -38,10 +27,11 @@ class DistinctUMAP(UMAP):  # type: ignore[misc]
 
     n_neighbors: int
     n_components: int
+    metric: Any
 
     def fit_transform(self, X: NDArray[np.floating], y: Any = None, **options: Any) -> NDArray[np.floating]:
         """(N, components) places."""
-        keep_compiled()
+        keep_compiled("umap")
         first, which = distinct_rows(X)
         y = None if y is None else np.asarray(y)[first]
         self.n_neighbors = min(self.n_neighbors, len(first) - 1)
@@ -55,6 +45,14 @@ class DistinctUMAP(UMAP):  # type: ignore[misc]
         first, which = distinct_rows(np.asarray(X))
         places: NDArray[np.floating] = super().transform(np.asarray(X)[first], **options)
         return places[which]
+
+    def _validate_parameters(self) -> None:
+        """What upstream checks before each fit, with the metric of all distances by its name."""
+        super()._validate_parameters()
+        # scikit-learn is given upstream's function, and calls it for two million pairs of 2,000 documents; by its name
+        # it makes one product of them.
+        if self.metric == "cosine" and len(self._raw_data) < ALL_DISTANCES_BELOW:
+            self._input_distance_func = self.metric
 
 
 class DistinctHDBSCAN(HDBSCAN):  # type: ignore[misc]

@@ -8,12 +8,12 @@ from functools import partial
 from itertools import chain
 from typing import Any, cast
 
-from bertopic.vectorizers import ClassTfidfTransformer
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
 from moee_topics.corpus import Cut, words_of
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.topics.bertopic_parts import ClassTfidfTransformer
 from moee_topics.topics.counted_texts import CountedTexts, names_rows, row_names
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.tokenizers import load_tokenizer, warn_of_uncut_words

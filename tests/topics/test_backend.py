@@ -338,9 +338,9 @@ def bertopic(**options: Any) -> Any:
     from sklearn.feature_extraction.text import CountVectorizer
     from umap import UMAP
 
-    from moee_topics.topics.umap_hdbscan import keep_compiled
+    from moee_topics.topics.lean_umap import keep_compiled
 
-    keep_compiled()
+    keep_compiled("umap")
     parts = {
         "umap_model": UMAP(n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=42, n_jobs=1),
         "vectorizer_model": CountVectorizer(stop_words="english"),

@@ -237,9 +237,9 @@ QUIET = {"low_memory", "angular_rp_forest"}
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(accepted("umap") - QUIET))
 def test_every_accepted_argument_of_umap_moves_documents(name: str) -> None:
-    from moee_topics.topics.umap_hdbscan import keep_compiled
+    from moee_topics.topics.lean_umap import keep_compiled
 
-    keep_compiled()
+    keep_compiled("umap")
     vectors = np.random.default_rng(0).normal(size=(90, 6)).astype(np.float32)
 
     def positions(arguments: dict[str, Any]) -> Any:

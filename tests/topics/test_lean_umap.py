@@ -1,0 +1,34 @@
+"""UMAP's search for neighbours: not imported before it is used, and then the real one."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import umap
+
+from moee_topics.topics.lean_umap import IMPORTED, Late, lean_umap
+
+
+def test_a_late_class_makes_objects_of_the_real_one_and_knows_them() -> None:
+    late = Late("collections", "Counter")
+    assert late("aab") == Counter(a=2, b=1)
+    assert isinstance(Counter(), late) and not isinstance([], late)
+
+
+def test_a_late_dictionary_has_the_entries_of_the_real_one() -> None:
+    late = Late("os", "environ")
+    assert "PATH" in late and late["PATH"] and "no such name" not in late
+
+
+def test_upstream_imports_what_is_put_off_and_no_more() -> None:
+    names = {"NNDescent", "pynn_named_distances", "pynn_sparse_named_distances"}
+    assert names <= set(vars(umap.umap_))
+    assert {name.removeprefix("pynn_") for name in names} == set(IMPORTED.values())
+
+
+def test_what_is_imported_already_stays_as_it_is() -> None:
+    before = sys.modules["umap"]
+    with lean_umap():
+        assert sys.modules["umap"] is before
+        assert not isinstance(getattr(sys.modules.get("pynndescent"), "NNDescent", None), Late)
