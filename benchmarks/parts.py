@@ -49,7 +49,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("whole numbers beside their products", integer_products, "gated_and_rounded"),
     ("whole numbers beside their products", integer_products, "scaled"),
     ("whole numbers beside their products", integer_products, "add_scaled"),
-    ("norms, rotations and gates", numba_kernels, "_in_threads"),  # and the attention of words
+    ("norms, rotations, gates and sums of experts", numba_kernels, "_in_threads"),  # and the attention of words
     ("experts beside their products", mixtures, "_all_at_once"),
     ("experts beside their products", mixtures, "_one_by_one"),
     ("experts beside their products", mixtures, "_in_whole_numbers"),

@@ -185,12 +185,13 @@ def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_
     up, down = (Matrices(experts, name, hidden_states.dtype) for name in weight_names(experts))
     # Summed in float32 and in the order of the experts, so that a vector does not depend on its neighbours.
     total = torch.zeros(hidden_states.shape, dtype=torch.float32, device=hidden_states.device)
+    with_rows_added = operators_for(hidden_states.device, hidden_states.dtype).with_rows_added
     for expert, tokens, weights in _chosen(top_k_index, top_k_weights, len(up)):
         states = _filled_up(experts, hidden_states, tokens)
         output = _project(experts, _activated(experts, _project(experts, states, up, expert)), down, expert)
         if experts.has_post_expert_norm:
             output = experts.post_expert_norm(output)
-        total.index_add_(0, tokens, output[: len(tokens)].float().mul_(weights[:, None]))
+        with_rows_added(total, output, weights, tokens)
     return total.to(hidden_states.dtype)
 
 
@@ -230,8 +231,9 @@ def _chosen(top_k_index: Tensor, top_k_weights: Tensor, experts: int) -> Iterato
 def _filled_up(experts: Any, states: Tensor, tokens: Tensor) -> Tensor:
     """The rows of some tokens, and zeros up to a number of rows that rounds like every other."""
     row_counts = getattr(experts, "row_counts", MULTIPLES)
-    filled = states.new_zeros(row_counts.filled(len(tokens)), states.shape[-1])
+    filled = states.new_empty(row_counts.filled(len(tokens)), states.shape[-1])
     torch.index_select(states, 0, tokens, out=filled[: len(tokens)])
+    filled[len(tokens) :] = 0
     return filled
 
 

@@ -49,6 +49,12 @@ def gated_by_expert(product: Tensor, weights: Tensor) -> Tensor:
     return out
 
 
+def with_rows_added(total: Tensor, rows: Tensor, weights: Tensor, tokens: Tensor) -> Tensor:
+    """``total`` (T, D), float32, to whose rows ``tokens`` (n,) the first n of (S, D) were added, times weights (n,)."""
+    _in_threads(_add_rows, _array(rows[: len(tokens)]), _array(total), _array(weights.contiguous()), _array(tokens))
+    return total
+
+
 def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Queries or keys (1, heads, T, size) turned by the angles (1, T, size)."""
     by_token = states[0].transpose(0, 1).contiguous()  # as projections give them, so that nothing is moved
@@ -171,6 +177,14 @@ def _gate_by_expert(first: int, last: int, out: Any, product: Any, weights: Any)
                 for i in range(width):
                     x = _value(gate[i])
                     into[i] = _stored(x * sigmoid(x) * _value(up[i]) * weight, into[i])
+
+
+@compiled
+def _add_rows(first: int, last: int, rows: Any, total: Any, weights: Any, tokens: Any) -> None:
+    for row in range(first, last):
+        into, numbers, weight = total[tokens[row]], rows[row], weights[row]
+        for i in range(len(numbers)):
+            into[i] += _value(numbers[i]) * weight
 
 
 @compiled

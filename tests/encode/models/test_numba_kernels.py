@@ -43,9 +43,14 @@ def attention(documents: Tensor) -> Tensor:
     return numba_kernels.attended(*by_token.split([2, 1, 1], dim=1)).transpose(1, 2).flatten(1)
 
 
+def rows_added(rows: Tensor) -> Tensor:
+    weights, total = torch.full((len(rows),), 0.3), torch.ones(len(rows), rows.shape[-1])
+    return numba_kernels.with_rows_added(total, rows, weights, torch.arange(len(rows)))
+
+
 PASSES: tuple[tuple[Callable[[Tensor], Tensor], int], ...] = (
     *((norm, 83), (gate_of_halves, 2 * 83)),
-    *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28), (attention, 5 * 4 * 20)),
+    *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28), (attention, 5 * 4 * 20), (rows_added, 83)),
 )
 every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value: getattr(value, "__name__", ""))
 
@@ -53,7 +58,7 @@ every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_all_passes_agree_with_torch(dtype: torch.dtype) -> None:
     found = small_operators.checked("numba", numba_kernels, CPU, dtype)
-    assert set(found.passes) == {"gated", "gated_by_expert", "rotated", "attended"}
+    assert set(found.passes) == {"gated", "gated_by_expert", "with_rows_added", "rotated", "attended"}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -74,6 +79,12 @@ def test_numbers_are_rounded_to_the_nearest_even() -> None:
     up = torch.tensor([[1.0, -1.0, 1.0, 3.0]]).bfloat16()
     gate = torch.tensor([[1.0, 2.0, 1e30, torch.inf]]).bfloat16()
     torch.testing.assert_close(numba_kernels.gated(gate, up), (gate.float().sigmoid() * gate.float() * up).bfloat16())
+
+
+def test_rows_are_added_where_their_tokens_lie_and_fillers_nowhere() -> None:
+    total, rows = torch.zeros(4, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]).bfloat16()
+    found = numba_kernels.with_rows_added(total, rows, torch.tensor([2.0, 0.5]), torch.tensor([3, 1]))
+    assert found is total and total.tolist() == [[0, 0], [1.5, 2], [0, 0], [2, 4]]
 
 
 @every_pass

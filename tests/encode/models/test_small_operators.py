@@ -54,6 +54,16 @@ def test_a_sum_is_over_the_rows_of_each_token_and_leaves_out_what_no_expert_comp
     torch.testing.assert_close(TORCH.weighted_sum(rows, places, weights, torch.tensor([5])), torch.stack(expected))
 
 
+def test_rows_are_added_times_their_weights_where_their_tokens_lie() -> None:
+    total, rows, weights = random(5, 4), random(4, 4), random(3)  # the last row is filler
+    expected = total.clone()
+    for row, token in enumerate((4, 0, 2)):
+        expected[token] += rows[row] * weights[row]
+    found = TORCH.with_rows_added(total, rows, weights, torch.tensor([4, 0, 2]))
+    assert found is total
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_rotation_is_that_of_the_families() -> None:
     queries, angles = random(1, 3, 5, 8), random(1, 5, 4).repeat(1, 1, 2)
     expected, _ = apply_rotary_pos_emb(queries, queries, angles.cos(), angles.sin())
@@ -68,7 +78,7 @@ def test_gates_of_experts_are_weighted() -> None:
 
 def test_a_processor_has_passes_of_its_own() -> None:
     assert set(operators_for(CPU, torch.bfloat16).passes) == {
-        *("gated", "gated_by_expert", "rotated", "attended", "rms_norm"),
+        *("gated", "gated_by_expert", "with_rows_added", "rotated", "attended", "rms_norm"),
     }
     assert set(operators_for(CPU, torch.float32).passes) == {"gated", "gated_by_expert"}
     assert operators_for(CPU, torch.float16) is TORCH and TORCH.passes == ()
@@ -116,6 +126,12 @@ def test_what_fails_or_is_wrong_stays_torchs_with_one_line(
         found = small_operators.checked("double", kernels(gated=broken), CPU, torch.float32)
     assert found.gated is TORCH.gated and found.passes == ("weighted_sum", "rotated")
     assert caplog.messages == [f"The pass gated of double is not used on cpu: {said}."]
+
+
+def test_a_sum_in_place_that_is_wrong_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
+    wrong = kernels(with_rows_added=lambda total, rows, weights, tokens: total.index_add_(0, tokens, rows[:7].float()))
+    assert "with_rows_added" not in small_operators.checked("double", wrong, CPU, torch.float32).passes
+    assert "with_rows_added of double is not used on cpu: its numbers are wrong" in caplog.text
 
 
 def with_passes(monkeypatch: pytest.MonkeyPatch, **others: Any) -> list[str]:
