@@ -13,11 +13,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from moee_topics import __version__
 from moee_topics.embed import DOCUMENTS_PER_CALL
 from moee_topics.errors import InputError, MoEETopicsError
+from moee_topics.messages import shortened
 from moee_topics.run import PredictedTopic
 from moee_topics.run_folder import RunFolder
 from moee_topics.serve.batcher import Batcher, Busy
@@ -26,6 +28,7 @@ from moee_topics.serve.service import TopicService, TopicSummary
 from moee_topics.serve.settings import ServeSettings
 
 Vectors = Batcher[str, NDArray[np.float32]]
+BODY = '{"documents": ["a text", {"id": "a", "text": "another"}]}'
 LOCAL_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 
 
@@ -149,12 +152,27 @@ def _add_errors(app: FastAPI) -> None:
     async def busy(_: Request, __: Exception) -> JSONResponse:
         return refusal(503, "Too many documents are waiting. Come again.", {"Retry-After": "5"})
 
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        of_status = {
+            400: "The body cannot be read: it is no JSON in UTF-8, or lists are nested too deeply.",
+            404: f"There is nothing at {shortened(request.url.path)}. GET /openapi.json says what there is.",
+            405: f"{request.url.path} takes no {request.method}. GET /openapi.json says what it takes.",
+        }
+        message = of_status.get(error.status_code, str(error.detail))
+        return refusal(error.status_code, message, error.headers)
+
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        form = (
-            ' Expected {"documents": ["a text", {"id": "a", "text": "another"}]}.' if where.startswith("body") else ""
-        )
-        return refusal(422, f"{where}: {first['msg']}.{form}")
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        if first["loc"][0] != "body":
+            return refusal(422, f"{why}.")
+        if "json" not in request.headers.get("content-type", ""):
+            # Asked for, since a page of the web may send a form anywhere, and JSON only where it is allowed to.
+            why = "the header Content-Type is not application/json"
+        elif first["type"] == "json_invalid":
+            why = f"it is no JSON ({first['ctx']['error']} at character {first['loc'][1]:,})"
+        return refusal(422, f"The body cannot be read: {why}. Expected {BODY}.")

@@ -74,7 +74,7 @@ def test_equal_ids_are_kept(client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"{", "JSON"),
+        (b'{"documents": [', "no JSON (Expecting value at character 15)"),
         (b"\xff\xfe", "body"),
         ({}, "documents"),
         ({"documents": []}, "at least 1"),
@@ -88,6 +88,19 @@ def test_equal_ids_are_kept(client: Client) -> None:
 def test_a_body_that_cannot_be_used_is_refused_by_name(client: Client, body: object, says: str) -> None:
     answer = client.post("/predict", body)
     assert answer.status == 422 and says in answer.json["error"]["message"]
+
+
+def test_every_refusal_has_one_form_and_says_what_to_do(client: Client) -> None:
+    plain = Client(client.port, {"Content-Type": "application/x-www-form-urlencoded"})
+    refused = {
+        "no JSON in UTF-8": (400, client.post("/predict", b'{"documents": ["\xff"]}')),
+        "nested too deeply": (400, client.post("/predict", b"[" * 100_000)),
+        "Content-Type is not application/json": (422, plain.post("/predict", {"documents": TEXTS})),
+        "nothing at /nowhere": (404, client.get("/nowhere")),
+        "/predict takes no GET": (405, client.get("/predict")),
+    }
+    for says, (status, answer) in refused.items():
+        assert answer.status == status and says in answer.json["error"]["message"]
 
 
 def test_a_search_finds_what_the_run_finds(client: Client, run_folder: Path) -> None:
