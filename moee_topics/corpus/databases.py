@@ -130,7 +130,8 @@ def _faults(source: str) -> Iterator[None]:
             "(for example cp1252), or corpus.decoding_errors=replace."
         ) from error
     except errors as error:
+        why = str(error).partition("\n")[0].rstrip(".")  # DuckDB draws the place below it
         raise InputError(
-            f"{source} cannot be read: {error}. Expected a database of this kind, and as corpus.query one SELECT that "
+            f"{source} cannot be read: {why}. Expected a database of this kind, and as corpus.query one SELECT that "
             "reads nothing but this file."
         ) from error

@@ -74,30 +74,49 @@ def object_records(settings: CorpusSettings, documents: Any, **columns: Iterable
 
 def is_table(documents: Any) -> bool:
     """Whether an object has columns, and is none itself."""
-    return any(hasattr(documents, name) for name in ("columns", "column_names")) or isinstance(
-        documents, pa.RecordBatchReader
-    )
+    # Of the class: a lazy table of polars works out its columns when it is asked for them, and warns of that.
+    has_columns = any(hasattr(type(documents), name) for name in ("columns", "column_names"))
+    return has_columns or isinstance(documents, pa.RecordBatchReader)
 
 
 def table_batches(table: Any) -> Iterator[pa.RecordBatch]:
     """The rows of a table of pandas, polars, Arrow, DuckDB or ``datasets``.
 
     Raises:
-        InputError: it is none of these, or a column holds values of several types.
+        InputError: it is none of these, a column holds values of several types, or two have one name.
     """
     if hasattr(table, "features") and hasattr(table, "with_format"):
         yield from _dataset_batches(table)
     elif hasattr(table, "__arrow_c_stream__"):
         try:
-            yield from pa.RecordBatchReader.from_stream(table)
-        except pa.ArrowException as error:
+            batches = pa.RecordBatchReader.from_stream(table)
+            names = batches.schema.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(
+                    f"The table of documents has more than one column {twice[0]!r}. Give each a name of its own."
+                )
+            yield from map(_without_views, batches)
+        except (pa.ArrowException, ValueError) as error:  # the latter of pandas, at a name that stands twice
             why = "; ".join(map(str, error.args))
-            raise InputError(f"The table of documents cannot be read: {why}. Give each column one type.") from error
+            raise InputError(
+                f"The table of documents cannot be read: {why}. Give each column one type and a name of its own, or "
+                "the columns alone: documents=df.body, ids=df.id."
+            ) from error
     else:
         raise InputError(
             f"Documents of type {type(table).__module__}.{type(table).__name__} cannot be read. Give a table of "
             "pandas, polars or Arrow (of a lazy one what it collects), or a column of one."
         )
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The categories of polars as texts: neither Parquet nor a cast of pyarrow 26 takes a dictionary of views."""
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
+            column = batch.column(place)
+            texts = column.dictionary.cast(pa.string()).take(column.indices)
+            batch = batch.set_column(place, field.name, texts)
+    return batch
 
 
 def _dataset_batches(data: Any) -> Iterator[pa.RecordBatch]:

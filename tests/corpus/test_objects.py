@@ -63,6 +63,20 @@ def test_a_table_of_any_library_keeps_its_columns() -> None:
         assert [row["body"] for row in rows] == TEXTS and [row["number"] for row in rows] == [1.0, None, 3.0]
 
 
+def test_categories_of_polars_are_the_texts_that_they_stand_for() -> None:
+    polars = pytest.importorskip("polars")
+    categories = polars.Series(["x", None, "x"], dtype=polars.Categorical)
+    (batch,) = object_batches(polars.DataFrame({"text": TEXTS, "label": categories}))
+    assert batch.schema.field("label").type == pa.string() and batch.column("label").to_pylist() == ["x", None, "x"]
+
+
+def test_a_lazy_table_is_refused_without_being_looked_at(recwarn: pytest.WarningsRecorder) -> None:
+    lazy = pytest.importorskip("polars").DataFrame({"text": TEXTS}).lazy()
+    with pytest.raises(InputError, match=r"LazyFrame cannot be read.* what it collects"):
+        read(lazy)
+    assert not recwarn.list
+
+
 def test_a_data_set_gives_the_names_of_its_classes_in_the_order_that_it_was_put_in() -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
@@ -104,6 +118,8 @@ def test_documents_bring_what_they_know() -> None:
         ({"documents": pd.DataFrame({"text": TEXTS}), "ids": IDS}, "brings its own columns, and ids beside it"),
         ({"documents": pd.DataFrame({"text": ["one", 2]})}, "cannot be read: .*text.*one type"),
         ({"documents": Document("a", "one")}, "got one Document"),
+        ({"documents": pd.DataFrame([["a", "b"]], columns=["text", "text"])}, "Duplicate column names.*of its own"),
+        ({"documents": pa.table([["a"], ["b"]], names=["text", "text"])}, "more than one column 'text'"),
     ],
 )  # fmt: skip
 def test_what_is_no_column_of_texts_is_refused_by_its_place(given: dict[str, Any], message: str) -> None:
