@@ -102,7 +102,7 @@ def topics_label(
     """Let a language model name the topics, one by one.
 
     A name is a decision as by hand: it holds through updates, and `topics undo` takes it back. Answers are kept in
-    labels.json, so that nothing is asked twice. An endpoint's key comes from OPENAI_API_KEY.
+    labels.jsonl, so that nothing is asked twice. An endpoint's key comes from OPENAI_API_KEY.
     """
     from moee_topics.run import label, plan_labels
     from moee_topics.run_folder import RunFolder
@@ -271,10 +271,18 @@ def topics_undo(run: RunPath, *, manner: Manner) -> None:
 
 
 def _decide(run: Path, decisions: list[Decision], store: Path | None, manner: Manner) -> None:
-    """Makes the version, and says what became of topics."""
+    """Makes the version, and says what became of topics; where nothing is new, that."""
     from moee_topics.run import decide
+    from moee_topics.run_folder import RunFolder
 
     made = decide(run, decisions, store=store, progress=manner.progress)
+    if made is None:
+        current = RunFolder(run).current
+        line = (
+            f"Nothing to apply: the version that holds, {current.path}, was made with all of {current.decisions_path}."
+        )
+        show({"run": run, "folder": current.path, "version": None}, [line], as_json=manner.as_json)
+        return
     states = [{"decision": text, "state": state, "reason": reason} for text, state, reason in _decision_rows(made.run)]
     facts = {"run": run, "folder": made.run.path, **made.record, "states": states}
     show(facts, _decided_lines(made), as_json=manner.as_json)
@@ -321,7 +329,9 @@ def _labelled_lines(labelled: Labelled) -> Iterator[str]:
 def _decided_lines(made: UpdatedRun) -> Iterator[str]:
     from moee_topics.cli.update_commands import event_lines
 
-    yield f"Version {made.record['version']}: {'; '.join(made.record.get('decisions', [])) or 'as decisions.yaml says'}"
+    conflicts = sum(outcome.state == "conflict" for outcome in made.run.decisions)
+    nothing = f"nothing new could be applied, {conflicts:,} in conflict" if conflicts else "without what was taken out"
+    yield f"Version {made.record['version']}: {'; '.join(made.record.get('decisions', [])) or nothing}"
     yield from event_lines(made)
     yield f"Folder: {made.run.path}"
 

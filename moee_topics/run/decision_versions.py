@@ -77,7 +77,7 @@ def decide(
     *,
     store: Path | None = None,
     progress: Progress | None = None,
-) -> UpdatedRun:
+) -> UpdatedRun | None:
     """Applies decisions to the topics of a run, as its next version; they hold for all that follow.
 
     Args:
@@ -86,8 +86,11 @@ def decide(
         store: root folder of the embeddings; ``store`` beside the run's folder unless told.
         progress: is told how far the work is, and which decisions are in conflict.
 
+    Returns:
+        The version; None where the one that holds was made with all of them.
+
     Raises:
-        InputError: there is no finished run, no such topic or document, or nothing to apply.
+        InputError: there is no finished run, or no such topic or document.
         RecipeError: a decision, or an entry of the file, is none.
     """
     folder, progress = Path(folder), progress or Progress()
@@ -100,7 +103,7 @@ def decide(
         keys = {decision.key for decision in kept}
         asked = replace(held, all=[*kept, *(decision for decision in new if decision.key not in keys)])
         if not asked.are_new:
-            raise InputError(f"There is nothing to apply: {run.path} was made with all of {run.decisions_path}.")
+            return None
         write_decisions(run.decisions_path, asked.all)
         result = run.current.result
         changes = DocumentChanges(documents_of(result), np.arange(len(result)), 0, 0, 0, 0)
