@@ -1,26 +1,28 @@
-"""A finished run to work with from Python: predict, update, decide, judge, undo, and what differs between versions."""
+"""A finished run to work with from Python: predict, update, decide, label, export, undo, compare versions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from moee_topics.corpus import Record, plain_name
 from moee_topics.errors import InputError
 from moee_topics.evaluate import LabelCheck
 from moee_topics.progress import Progress, Warnings
-from moee_topics.report import VersionComparison, compare_versions
+from moee_topics.report import VersionComparison, compare_versions, export_report
 from moee_topics.run.decision_versions import decide
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.label_trial import check_labels
+from moee_topics.run.labelling import label
 from moee_topics.run.policies import Policy
 from moee_topics.run.predictor import PredictedTopic, Predictor
 from moee_topics.run.reading import UNREAD, document_of, own_reading
 from moee_topics.run.updates import undo, update
 from moee_topics.run_folder import VERSIONS, RunFolder, Searcher
-from moee_topics.topics import OUTLIERS, CheckSettings, Decision
+from moee_topics.topics import OUTLIERS, CheckSettings, Decision, LabelSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +39,15 @@ class Run(RunFolder):
         new["topic"] = run.predict(new.body)["topic"]
         run = run.update(new.body, ids=new.id, policy="grow")
         run = run.decide({"name": "Space flight", "topic": 3}, {"merge": [4, 7]})
+        run = run.label(LabelSettings("openai", "qwen3", "http://localhost:11434/v1"))
         run.check_labels().sentence
+        run.export("atlas", "xlsx")
         run.diff(1, run.number)
         run = run.undo()
 
-    An object is one version and stays it. :meth:`update`, :meth:`decide` and :meth:`undo` change the folder and give
-    the version that holds from then on. What the command line would note, such as a decision in conflict, is a warning.
+    An object is one version and stays it. :meth:`update`, :meth:`decide`, :meth:`label` and :meth:`undo` change the
+    folder and give the version that holds from then on. What the command line would note, such as a decision in
+    conflict, is a warning.
     """
 
     @property
@@ -139,7 +144,7 @@ class Run(RunFolder):
             InputError: there is no such policy, nothing new, or what cannot be read.
             ModelError: the model is gone, or is not the one the run was encoded with.
         """
-        made = update(
+        update(
             self.root.path,
             sources,
             policy,
@@ -150,7 +155,7 @@ class Run(RunFolder):
             remove_missing=remove_missing,
             progress=progress or Warnings(),
         )
-        return type(self)(made.run.path)
+        return type(self).read(self.root.path)
 
     def decide(self, *decisions: Decision | Mapping[str, Any], progress: Progress | None = None) -> Self:
         """Names, merges, splits, drops topics or pins documents, now and after every update and refit.
@@ -163,14 +168,35 @@ class Run(RunFolder):
             progress: is told how far the work is, and which decisions are in conflict.
 
         Returns:
-            The new version.
+            The new version; the one that holds where nothing of it is new.
 
         Raises:
-            InputError: there is no such topic or document, or nothing to apply.
+            InputError: there is no such topic or document.
             RecipeError: a decision is none.
         """
         read = [one if isinstance(one, Decision) else Decision.from_plain(one, "decide()") for one in decisions]
-        return type(self)(decide(self.root.path, read, progress=progress or Warnings()).run.path)
+        decide(self.root.path, read, progress=progress or Warnings())
+        return type(self).read(self.root.path)
+
+    def label(
+        self, settings: LabelSettings | None = None, *, every: bool = False, progress: Progress | None = None
+    ) -> Self:
+        """Lets a language model name the topics that are called by their words. See :func:`moee_topics.run.label`.
+
+        Args:
+            settings: who is asked, by default the model of the run, and what of a topic is shown.
+            every: also topics that have a name already.
+            progress: is told how far the work is, and which answers were not taken.
+
+        Returns:
+            The new version; the one that holds where no name is new.
+
+        Raises:
+            InputError: a prompt is too long for the model.
+            ModelError: the model is missing, or the endpoint does not answer; the answers so far are kept.
+        """
+        label(self.root.path, settings, every=every, progress=progress or Warnings())
+        return type(self).read(self.root.path)
 
     def check_labels(
         self,
@@ -193,6 +219,22 @@ class Run(RunFolder):
             ModelError: the model is missing, or the endpoint does not answer; the answers so far are kept.
         """
         return check_labels(self.root.path, settings, labels=labels, progress=progress or Warnings())
+
+    def export(self, *forms: str, output: Path | str | None = None) -> list[Path]:
+        """Writes this version in the forms that other tools read. See :func:`moee_topics.export_report`.
+
+        Args:
+            forms: one or more, such as "atlas", "duckdb" or "hub".
+            output: the folder to write into; ``exports`` in the version's own unless told.
+
+        Returns:
+            The files written.
+
+        Raises:
+            InputError: there is no such form, or a file of the run is missing or damaged.
+            MissingExtraError: a package that a form needs is not installed.
+        """
+        return export_report(self.path, forms, output)
 
     def undo(self) -> Self:
         """Takes back the last update or decision of the run, and gives the version that it was made of.

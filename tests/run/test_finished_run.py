@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from chat_servers import chat_server, saying
 from tiny_runs import DOCUMENTS, write_corpus
 
 import moee_topics
@@ -19,7 +20,7 @@ from moee_topics import run as pipeline
 from moee_topics.errors import InputError, RecipeError
 from moee_topics.run import Run, corpus_like
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics import CheckSettings
+from moee_topics.topics import CheckSettings, LabelSettings
 
 
 @pytest.fixture
@@ -170,10 +171,39 @@ def test_decisions_are_those_of_the_file_and_conflicts_are_warnings(root: Path, 
 def test_labels_are_judged_and_kept_with_the_version_that_holds(root: Path) -> None:
     run = Run.read(root / "run")
     check = run.check_labels(CheckSettings(documents=2))
-    assert check.documents <= 2 * len(run.ranked_topics) and Run.read(root / "run").label_check == check.to_json()
+    kept = Run.read(root / "run").label_check
+    assert check.documents <= 2 * len(run.ranked_topics) and kept and kept.items() >= check.to_json().items()
     labels = {topic.topic: "thing" for topic in run.ranked_topics}
     assert {fit.label for fit in run.check_labels(CheckSettings(documents=2), labels=labels).topics} == {"thing"}
-    assert Run.read(root / "run").label_check == check.to_json(), "labels that were given are not kept"
+    assert Run.read(root / "run").label_check == kept, "labels that were given are not kept"
+
+
+def test_what_is_decided_already_makes_no_version(root: Path, no_model: None) -> None:
+    run = Run.read(root / "run")
+    topic = run.ranked_topics[0].topic
+    named = run.decide({"name": "Space flight", "topic": topic})
+    again = named.decide({"name": "Space flight", "topic": topic})
+    assert (named.number, again.number) == (2, 2) and isinstance(again, Run)
+
+
+def test_a_language_model_names_the_topics_of_the_version_that_holds(root: Path, no_model: None) -> None:
+    run = Run.read(root / "run")
+    with chat_server(lambda number, _: saying(f"Subject {'abcdefghij'[number]}")) as server:
+        settings = LabelSettings("openai", "m", server.base_url)
+        labelled = run.label(settings)
+        assert labelled.number == 2 and labelled.ranked_topics[0].name == "Subject a"
+        assert labelled.label(settings).number == 2, "all have names"
+        assert labelled.label(settings, every=True).number == 2, "and their answers are kept"
+
+
+def test_a_version_is_exported_as_it_is(root: Path, tmp_path: Path, no_model: None) -> None:
+    run = Run.read(root / "run")
+    named = run.decide({"name": "Space flight", "topic": run.ranked_topics[0].topic})
+    (page,) = named.export("markdown", output=tmp_path / "out")
+    assert page == tmp_path / "out" / "report.md" and "Space flight" in page.read_text()
+    assert "Space flight" in named.export("csv", "markdown")[-1].read_text()
+    with pytest.raises(InputError, match="no export format"):
+        named.export("pdf")
 
 
 def test_labels_without_documents_are_refused(root: Path) -> None:
