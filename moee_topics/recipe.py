@@ -29,6 +29,7 @@ from moee_topics.topics import (
     ClusterSettings,
     CtfidfArguments,
     HdbscanArguments,
+    LabelSection,
     LargeSettings,
     StabilitySettings,
     TopicSettings,
@@ -65,6 +66,7 @@ class Recipe(Section):
     topics: TopicSettings = TopicSettings()
     scores: tuple[ScoreName, ...] = tuple(SCORES)
     stability: StabilitySettings = StabilitySettings()
+    labels: LabelSection = LabelSection()
     report: ReportSettings = ReportSettings()
     seed: Seed = SEED
 
@@ -77,6 +79,14 @@ class Recipe(Section):
     def excludes(cls, key: str) -> str:
         """Of one prompt and several, the other."""
         return EXCLUSIVE.get(key, "")
+
+    @classmethod
+    def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """``labels.check: local`` is the provider of the judge, and none of them is no judge."""
+        labels = data.get("labels")
+        if not isinstance(labels, dict) or not isinstance(check := labels.get("check"), str):
+            return data
+        return {**data, "labels": {**labels, "check": None if check == "none" else {"provider": check}}}
 
     @model_validator(mode="after")
     def _together(self) -> Self:

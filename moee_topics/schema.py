@@ -67,7 +67,8 @@ def build(
     for excluded in sorted({model.excludes(key) for key in named} - named - {""}):
         merged = _without(merged, excluded.split("."))
     for keys, value in typed:
-        merged = _overridden(merged, keys, value)
+        # A key may be of a section that was written short before.
+        merged = _overridden(model.written_out(merged), keys, value)
     check_plain(merged, name)
     merged = model.written_out(merged)
     try:

@@ -6,26 +6,34 @@ tests/topics/test_upstream.py.
 
 from __future__ import annotations
 
+import json
+import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_servers import chat_server, saying
 from tiny_runs import recipe_of, write_corpus
 
+from moee_topics import chat_endpoint
 from moee_topics import run as pipeline
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.encode import EncoderSource
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import InputError, MoEETopicsError
+from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.idle_keys import NEEDS
-from moee_topics.schema import known_keys, section_types
+from moee_topics.run.recipe_labels import Asked, label_as_asked
+from moee_topics.run_folder import RunFolder
+from moee_topics.schema import build, known_keys, section_types
 from moee_topics.topics import FitSettings, UpstreamSections
 from moee_topics.topics.fit import build_bertopic
 
@@ -274,6 +282,88 @@ def test_a_key_writes_another_file(key: str, runs: Callable[[tuple[str, ...]], P
         assert first != second if name != "report.html" else len(second) < len(first) - 500
 
 
+# --- labels: another question, another answer, or another reason why there is none ------------------------------------
+
+DEAD = "http://127.0.0.1:9/v1"
+NAMING = {"provider": "openai", "model": "m", "base_url": "SERVER"}
+JUDGING = {"check": {**NAMING, "documents": 2}}
+LABELLED: Mapping[str, tuple[dict[str, Any], Any]] = {
+    "labels.provider": ({**NAMING, "provider": "none"}, "openai"),
+    "labels.model": (NAMING, "n"),
+    "labels.base_url": (NAMING, DEAD),
+    "labels.device": (NAMING, "cpu"),  # refused: it is of a local model
+    "labels.seconds": ({**NAMING, "base_url": DEAD, "attempts": 1}, 5),
+    "labels.attempts": ({**NAMING, "base_url": DEAD}, 1),
+    "labels.documents": (NAMING, 1),
+    "labels.characters": (NAMING, 20),
+    "labels.check": ({}, {"documents": 2}),
+    "labels.check.provider": ({"check": {"provider": "embedding", "documents": 2}}, "local"),
+    "labels.check.model": (JUDGING, "n"),
+    "labels.check.base_url": (JUDGING, DEAD),
+    "labels.check.device": ({"check": {"documents": 2}}, "cuda:99"),
+    "labels.check.seconds": ({"check": {**NAMING, "base_url": DEAD, "attempts": 1}}, 5),
+    "labels.check.attempts": ({"check": {**NAMING, "base_url": DEAD}}, 1),
+    "labels.check.documents": (JUDGING, 1),
+    "labels.check.characters": (JUDGING, 20),
+    "labels.check.seed": (JUDGING, 7),
+}
+IDLE_LABELLED: Mapping[str, tuple[dict[str, Any], Any]] = {
+    "labels.model": ({}, "n"),
+    "labels.documents": ({}, 1),
+    "labels.characters": ({}, 20),
+    "labels.device": ({}, "cuda:99"),
+    "labels.base_url": ({}, DEAD),
+    "labels.seconds": ({}, 5),
+    "labels.attempts": ({}, 1),
+    "labels.check.characters": ({"check": {"documents": 2}}, 20),
+    "labels.check.seconds": ({"check": {"documents": 2}}, 5),
+    "labels.check.attempts": ({"check": {"documents": 2}}, 1),
+}
+
+
+def with_value(section: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A section ``labels`` with another value of one of its keys."""
+    *inside, name = key.split(".")[1:]
+    return {**section, "check": {**section["check"], name: value}} if inside else {**section, name: value}
+
+
+@pytest.fixture
+def labelled(
+    runs: Callable[[tuple[str, ...]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[dict[str, Any]], Any]]:
+    """A section ``labels`` to all that comes of it on a finished run: questions, names, judgement and the fault."""
+    monkeypatch.setattr(chat_endpoint, "BACKOFF", 0.0)
+    finished, numbers = runs(()), count()
+    with chat_server(lambda *_: saying("A")) as server:
+
+        def ask(section: dict[str, Any]) -> Any:
+            folder = tmp_path / str(next(numbers)) / "run"
+            shutil.copytree(finished, folder)
+            server.asked.clear()
+            written, fault = json.dumps(section).replace("SERVER", server.base_url), ""
+            try:
+                label_as_asked(folder, build(Asked, {"labels": json.loads(written)}).labels, Progress())
+            except MoEETopicsError as error:
+                fault = str(error).replace(str(folder), "")
+            run = RunFolder(folder).current
+            names = [topic.name for topic in run.result.topic_info]
+            return [body for _, _, body in server.asked], names, (run.label_check or {}).get("topics"), fault
+
+        yield ask
+
+
+@pytest.mark.parametrize("key", LABELLED)
+def test_a_key_of_the_labels_asks_another_question_or_none(key: str, labelled: Callable[..., Any]) -> None:
+    section, value = LABELLED[key]
+    assert labelled(section) != labelled(with_value(section, key, value))
+
+
+@pytest.mark.parametrize("key", IDLE_LABELLED)
+def test_a_key_of_the_labels_that_is_noted_as_idle_asks_the_same(key: str, labelled: Callable[..., Any]) -> None:
+    section, value = IDLE_LABELLED[key]
+    assert labelled(section) == labelled(with_value(section, key, value))
+
+
 IDLE_WRITTEN: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "encoder.combine_prompts": ((), "concat", "topics.parquet"),
     "fusion.alpha": (("fusion.method=hidden_states",), "5", "topics.parquet"),
@@ -307,7 +397,7 @@ def test_a_key_that_is_noted_as_idle_writes_the_same_file(key: str, runs: Callab
 
 
 def test_every_key_that_is_noted_as_idle_is_in_these_tables() -> None:
-    assert {*IDLE_READ, *IDLE_WRITTEN} == {key for need in NEEDS for key in need.keys}
+    assert {*IDLE_READ, *IDLE_WRITTEN, *IDLE_LABELLED} == {key for need in NEEDS for key in need.keys}
 
 
 def test_a_tokenizer_cuts_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,6 +417,7 @@ def test_every_key_of_the_recipe_stands_in_one_of_these_tables() -> None:
         *READ,
         *STORED,
         *WRITTEN,
+        *LABELLED,
         "topics.tokenizer",
         "encoder.device",
         "encoder.tokens_per_batch",

@@ -298,9 +298,10 @@ def _left_out(documents: Corpus) -> dict[str, int]:
 def _show_run(run: RunFolder, manner: Manner) -> None:
     """What a finished run came to: its largest topics, its scores, and where the report is."""
     from moee_topics.run_folder import RunFolder
+    from moee_topics.topics import name_by_words
 
     info, corpus, page = run.result.topic_info, run.manifest["corpus"], RunFolder.report
-    report = page.path(run) if page.exists(run) else None
+    report = page.path(run.root) if page.exists(run.root) else None
     scores = {name: score["value"] for name, score in run.scores.items()}
     summary = {
         "run": run.path,
@@ -323,7 +324,8 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
     if cut := corpus["documents_cut"]:
         lines.append(f"{cut:,} documents were cut at {run.manifest['encoder']['max_tokens']} tokens.")
     for topic in real[:TOPICS_SHOWN]:
-        lines.append(f"{topic.topic:>4} {topic.count:>6}  {', '.join(word for word, _ in topic.words[:7])}")
+        name = "" if topic.name == name_by_words(topic.words, topic.topic) else f"{topic.name}: "
+        lines.append(f"{topic.topic:>4} {topic.count:>6}  {name}{', '.join(word for word, _ in topic.words[:7])}")
     if len(real) > TOPICS_SHOWN:
         lines.append(f"     … and {len(real) - TOPICS_SHOWN} more")
     lines.append("  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None))

@@ -12,6 +12,11 @@ from moee_topics.encode.models import ONE_AT_A_TIME, default_dtype, identity, lo
 from moee_topics.encode.settings import AUTO, EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
+HEADLESS = (
+    "To write, a model needs its language-model head, which the embedded one and others made for vectors lack: name a "
+    "causal language model."
+)
+
 
 class TextGenerator:
     """A causal language model that is loaded with the first answer; prompts are counted without its weights.
@@ -31,9 +36,13 @@ class TextGenerator:
         """What an answer depends on beside its prompt.
 
         Raises:
-            ModelError: the model is missing or not supported.
+            ModelError: the model is missing or not supported, or its files say that it has no language-model head.
         """
-        settings, _ = self.settings, self._config  # which says what is wrong with a model that is none
+        settings = self.settings
+        # Told before the weights are loaded, and of a recipe before its corpus is encoded.
+        classes = self._config.architectures or ()
+        if classes and all(name.endswith("Model") and not name.endswith("LMHeadModel") for name in classes):
+            raise ModelError(f"{settings.model!r} is {classes[0]}. {HEADLESS}")
         model, revision = identity(settings.model, settings.revision)
         dtype = settings.dtype or str(default_dtype(settings.device)).removeprefix("torch.")
         facts = {"provider": "local", "model": model, "revision": revision, "quantize": settings.quantize}
@@ -97,8 +106,5 @@ class TextGenerator:
         try:
             model, _ = load_model(self.settings, with_head=True)
         except ModelError as error:
-            raise ModelError(
-                f"{error} To write, a model needs its language-model head, which the embedded one and others made for "
-                "vectors lack: name a causal language model."
-            ) from error
+            raise ModelError(f"{error} {HEADLESS}") from error
         return model

@@ -10,6 +10,7 @@ from .drift import far_limit as far_limit
 from .drift import find_drift as find_drift
 from .duplicate_texts import first_of_each as first_of_each
 from .expert_report import ExpertReport as ExpertReport
+from .label_check import CHOICES as CHOICES
 from .label_check import Ballot as Ballot
 from .label_check import LabelCheck as LabelCheck
 from .label_check import LabelFit as LabelFit

@@ -6,14 +6,15 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 from moee_topics.chat_endpoint import ChatEndpoint
 from moee_topics.encode import EncoderSettings
 from moee_topics.progress import Progress
-from moee_topics.run_folder import LabelRecord, RunFolder, fitted_encoder
+from moee_topics.run_folder import LabelRecord, RunFolder, answer_line, fitted_encoder
+from moee_topics.store import appended_lines
 from moee_topics.topics import AskSettings
 
 
@@ -67,12 +68,18 @@ class Questions:
             InputError: the endpoint has no address.
             ModelError: the model is missing or not supported.
         """
-        return cls(run, prompts, _writer(run, settings, answer_tokens), answer_tokens)
+        own = fitted_encoder(run.current, settings.device)
+        return cls(run, prompts, writer_of(settings, own, answer_tokens), answer_tokens)
+
+    @cached_property
+    def known(self) -> dict[str, LabelRecord]:
+        """What was answered before, by the hashes of the questions."""
+        return self.run.all_label_answers
 
     @cached_property
     def open(self) -> list[Prompt]:
         """Those that were not answered by this model yet."""
-        return [prompt for prompt in self.prompts if self.key(prompt) not in self.run.label_answers]
+        return [prompt for prompt in self.prompts if self.key(prompt) not in self.known]
 
     @cached_property
     def tokens(self) -> int:
@@ -96,19 +103,34 @@ class Questions:
             InputError: a prompt is too long for the model.
             ModelError: the model is missing, or the endpoint does not answer; the answers so far are kept.
         """
-        started, kept = time.perf_counter(), dict(self.run.label_answers)
+        if self.open:
+            self._ask_open(progress)
+        return [self.known[self.key(prompt)]["answer"] for prompt in self.prompts]
+
+    def _ask_open(self, progress: Progress) -> None:
+        started, file = time.perf_counter(), RunFolder.label_answers
         progress.begin("labels", str(self))
-        for done, prompt in enumerate(self.open, start=1):
-            answer, model = self.writer.answer(prompt.text), str(self.writer.identity["model"])
-            kept[self.key(prompt)] = LabelRecord(topic=prompt.topic, model=model, answer=answer)
-            RunFolder.label_answers.write(self.run, kept)
-            progress.advance(done, len(self.open), "questions")
+        with file.changing(self.run), appended_lines(file.path(self.run)) as append:
+            for done, prompt in enumerate(self.open, start=1):
+                answer, model = self.writer.answer(prompt.text), str(self.writer.identity["model"])
+                record = LabelRecord(topic=prompt.topic, model=model, answer=answer)
+                append(answer_line(self.key(prompt), record))
+                self.known[self.key(prompt)] = record
+                progress.advance(done, len(self.open), "questions")
         progress.end("labels", time.perf_counter() - started, f"{len(self.open):,} questions asked")
-        return [kept[self.key(prompt)]["answer"] for prompt in self.prompts]
 
 
-def _writer(run: RunFolder, settings: AskSettings, answer_tokens: int) -> Writer:
-    """The language model of some settings, not loaded yet."""
+def writer_of(settings: AskSettings, own: EncoderSettings, answer_tokens: int) -> Writer:
+    """The language model of some settings, not loaded yet.
+
+    Args:
+        settings: who is asked.
+        own: the encoder of the run, whose model is asked where no other is named.
+        answer_tokens: of one answer, at most.
+
+    Raises:
+        InputError: the endpoint's address is none, or is on the network where that is forbidden.
+    """
     if settings.provider == "openai":
         assert settings.base_url and settings.model  # as the settings have checked
         return ChatEndpoint(
@@ -116,8 +138,8 @@ def _writer(run: RunFolder, settings: AskSettings, answer_tokens: int) -> Writer
         )
     from moee_topics.encode import TextGenerator  # whoever asks an endpoint, or nothing, loads no models
 
-    own = fitted_encoder(run.current, settings.device)
     if settings.model:
         return TextGenerator(EncoderSettings(settings.model, device=settings.device), answer_tokens)
     its = ("model", "revision", "quantize", "dtype", "device")
-    return TextGenerator(EncoderSettings(**{name: getattr(own, name) for name in its}), answer_tokens)
+    of_run = EncoderSettings(**{name: getattr(own, name) for name in its})
+    return TextGenerator(replace(of_run, device=settings.device or own.device), answer_tokens)

@@ -16,6 +16,7 @@ from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import peak_memory_bytes
+from moee_topics.run.recipe_labels import LabelCosts, label_costs
 from moee_topics.run.workspace import Workspace
 
 SAMPLED_DOCUMENTS = 512
@@ -89,6 +90,7 @@ class Estimate:
         trial: a few documents through the model, None where it was not asked for or its weights are not here.
         encode_seconds: for what is not stored, from the trial.
         machines: the same on several machines, where that was asked for and a trial was made.
+        labels: what a language model would read and write for one topic, where the recipe asks one.
     """
 
     documents: int
@@ -106,6 +108,7 @@ class Estimate:
     trial: Trial | None = None
     encode_seconds: float | None = None
     machines: MachinesEstimate | None = None
+    labels: LabelCosts | None = None
 
     def to_text(self) -> str:
         """One fact a line, for people."""
@@ -130,6 +133,8 @@ class Estimate:
             ]
         if self.machines is not None:
             lines += self.machines.lines()
+        if self.labels is not None:
+            lines.append(f"labels          {self.labels}")
         return "\n".join(lines)
 
 
@@ -206,6 +211,9 @@ def _needs(work: Workspace, sample: Sequence[Document]) -> Estimate:
         view_bytes={name: survey.unique * size for name, size in encoder.bytes_per_view.items()},
         fit_memory_bytes=_fit_memory_bytes(work, min(width, work.reduced_dimensions or width)),
         device=encoder.device,
+        labels=label_costs(
+            work.recipe.labels, encoder.settings, [one.text for one in sample[: work.recipe.labels.documents]]
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from moee_topics.fuse import METHODS, find_method
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.run.whole_run import run
+from moee_topics.topics import LabelSection
 
 
 def parse_methods(text: str) -> list[str]:
@@ -43,5 +44,6 @@ def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, pro
         MoEETopicsError: any of its kinds; see :func:`moee_topics.run.run`.
     """
     for method, folder in folders.items():
-        fusion = replace(recipe.fusion, method=method)
-        run(recipe.model_copy(update={"fusion": fusion}), folder, store, progress=progress)
+        # Without names: those of every method would be asked for, and by none of them is a method compared.
+        changed = {"fusion": replace(recipe.fusion, method=method), "labels": LabelSection()}
+        run(recipe.model_copy(update=changed), folder, store, progress=progress)

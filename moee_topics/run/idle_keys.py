@@ -94,6 +94,27 @@ NEEDS = (
         "topics.over_time and a corpus with times",
         lambda recipe, survey: recipe.topics.over_time and (survey is None or survey.timestamps is not None),
     ),
+    Need(
+        ("labels.model", "labels.documents", "labels.characters"),
+        "labels.provider",
+        lambda recipe, _: recipe.labels.provider != "none",
+    ),
+    Need(("labels.device",), "labels.provider=local", lambda recipe, _: recipe.labels.provider == "local"),
+    Need(
+        ("labels.base_url", "labels.seconds", "labels.attempts"),
+        "labels.provider=openai",
+        lambda recipe, _: recipe.labels.provider == "openai",
+    ),
+    Need(
+        ("labels.check.characters",),
+        "a language model as labels.check",
+        lambda recipe, _: recipe.labels.check is not None and recipe.labels.check.provider != "embedding",
+    ),
+    Need(
+        ("labels.check.seconds", "labels.check.attempts"),
+        "labels.check=openai",
+        lambda recipe, _: recipe.labels.check is not None and recipe.labels.check.provider == "openai",
+    ),
     Need(("report.map_documents",), "report.html", lambda recipe, _: recipe.report.html),
 )
 

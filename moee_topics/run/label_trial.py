@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -61,6 +61,14 @@ class LabelTrial:
         by_embedding = self.settings.provider == "embedding"
         chosen = self._chosen_by_embedding() if by_embedding else self._chosen_by_letter(progress)
         return count_votes(self.judge, self.ballots, chosen, self.labels)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the version holds what this judge made of these very labels."""
+        held = self.run.label_check
+        if held is None or held.get("settings") != asdict(self.settings):
+            return False
+        return {fit["topic"]: fit["label"] for fit in held["topics"]} == self.labels
 
     @property
     def judge(self) -> str:
@@ -130,8 +138,9 @@ def check_labels(
     """
     progress = progress or Progress()
     with changing(Path(folder)) as run:
-        check = plan_check(run, settings or CheckSettings(), labels).judged(progress)
+        trial = plan_check(run, settings or CheckSettings(), labels)
+        check = trial.judged(progress)
         if labels is None:
-            RunFolder.label_check.write(run.current, check.to_json())
+            RunFolder.label_check.write(run.current, {**check.to_json(), "settings": asdict(trial.settings)})
             renew_page(run, progress)
     return check

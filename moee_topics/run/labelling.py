@@ -13,7 +13,15 @@ from moee_topics.run.asking import Questions
 from moee_topics.run.decision_versions import decide
 from moee_topics.run.versions import UpdatedRun, changing
 from moee_topics.run_folder import RunFolder
-from moee_topics.topics import ANSWER_TOKENS, Decision, LabelPrompt, LabelSettings, label_of, name_by_words
+from moee_topics.topics import (
+    ANSWER_TOKENS,
+    Decision,
+    LabelPrompt,
+    LabelSettings,
+    NamingSettings,
+    label_of,
+    name_by_words,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Labelled:
     updated: UpdatedRun | None = None
 
 
-def label_prompts(run: RunFolder, settings: LabelSettings, *, every: bool) -> list[LabelPrompt]:
+def label_prompts(run: RunFolder, settings: NamingSettings, *, every: bool) -> list[LabelPrompt]:
     """A question for each topic without a name, or for every one."""
     return [
         LabelPrompt.of(run.current.result, topic, settings)
@@ -41,7 +49,7 @@ def label_prompts(run: RunFolder, settings: LabelSettings, *, every: bool) -> li
     ]
 
 
-def plan_labels(run: RunFolder, settings: LabelSettings, *, every: bool = False) -> Questions:
+def plan_labels(run: RunFolder, settings: NamingSettings, *, every: bool = False) -> Questions:
     """What :func:`label` would ask; no weight is loaded and nothing is sent.
 
     Raises:
@@ -53,7 +61,7 @@ def plan_labels(run: RunFolder, settings: LabelSettings, *, every: bool = False)
 
 def label(
     folder: Path,
-    settings: LabelSettings | None = None,
+    settings: NamingSettings | None = None,
     *,
     every: bool = False,
     progress: Progress | None = None,
@@ -73,6 +81,8 @@ def label(
     folder, progress, settings = Path(folder), progress or Progress(), settings or LabelSettings()
     with changing(folder) as run:
         prompts = label_prompts(run, settings, every=every)
+        if not prompts:
+            return Labelled()
         answers = Questions.to(settings, run, prompts, ANSWER_TOKENS).ask(progress)
         known = {topic.topic: topic.name for topic in run.current.result.topic_info}
     labelled = Labelled()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from moee_topics.corpus import Corpus
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import Progress
 from moee_topics.run.decision_versions import decisions_of, take_back
 from moee_topics.run.document_changes import document_changes
@@ -16,6 +16,7 @@ from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.idle_keys import idle_note, idle_overrides
 from moee_topics.run.policies import Policy
 from moee_topics.run.reading import open_like, own_reading
+from moee_topics.run.recipe_labels import asked_in, label_as_asked
 from moee_topics.run.version_plan import VersionPlan
 from moee_topics.run.versions import UpdatedRun, add_version, changing, fill_by_stages, renew_page
 from moee_topics.run_folder import RunFolder
@@ -37,7 +38,8 @@ def update(
 ) -> UpdatedRun:
     """Brings new and changed documents into a finished run, as its next version; only new texts are encoded.
 
-    Killed at any moment, it leaves the last version whole.
+    Killed at any moment, it leaves the last version whole. Where the recipe of the run asks for labels, topics that are
+    born get their names in a version of their own after it; names that fail are told and missing, no more.
 
     ::
 
@@ -78,6 +80,10 @@ def update(
         _check_changes(plan, has_decisions=decisions.are_new)
         updated = add_version(plan, fill_by_stages)
         decisions.settle(updated.run, progress)
+    try:
+        label_as_asked(folder, asked_in(run), progress)
+    except (InputError, ModelError) as error:  # what was asked for, the documents, is in
+        progress.note(str(error))
     return updated
 
 

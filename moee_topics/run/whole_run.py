@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ from moee_topics.run.finished_run import Run
 from moee_topics.run.fit_stage import FitStage, check_fusion
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.manifest import write_manifest
+from moee_topics.run.recipe_labels import (
+    are_names_alone,
+    check_asked,
+    forget_names,
+    is_done,
+    label_as_asked,
+    label_costs,
+)
 from moee_topics.run.stage import Stage
 from moee_topics.run.stages import STAGES, StagePlan, go_through
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import VERSIONS, RunFolder, read_decisions
-from moee_topics.topics import check_large, check_packages, check_upstream
+from moee_topics.topics import LabelSection, check_large, check_packages, check_upstream
 
 RESUME = "Run the same command again: finished stages are skipped, and encoding goes on where it stopped."
 
@@ -55,18 +64,20 @@ def run(
         progress: is told how far the work is.
 
     Returns:
-        The run; where documents are given here, and it was updated since, the version that holds.
+        The run; where documents are given here or topics are to be named, the version that holds.
 
     Raises:
-        MoEETopicsError: any of its kinds; see the stages.
+        MoEETopicsError: any of its kinds; see the stages. Where names fail, the rest is finished.
     """
     if documents is not None:
         recipe, folder = GivenDocuments(documents, ids, labels, timestamps).recipe_in(folder, recipe)
     elif recipe is None or folder is None or any(column is not None for column in (ids, labels, timestamps)):
         raise InputError("A run needs a recipe and a folder, or documents: run(documents=texts, ids=names, labels=…).")
-    made = _run_stages(STAGES, _workspace(recipe, folder, store, progress))
-    # A cell of a notebook that is run again goes on with what was updated since.
-    return made if documents is None else made.current
+    work = _workspace(recipe, folder, store, progress)
+    made = _run_stages(STAGES, work)
+    label_as_asked(work.folder, recipe.labels, work.progress)
+    # A cell of a notebook that is run again goes on with what was updated since, and names are a version too.
+    return made if documents is None and recipe.labels.provider == "none" else made.current
 
 
 def fit(recipe: Recipe, folder: Path, store: Path | None = None, *, progress: Progress | None = None) -> Run:
@@ -99,15 +110,29 @@ def plan(
     work = _workspace(recipe, folder, store, progress)
     work.share = share
     _spare_updates(work)
-    return go_through(STAGES, work, only_plan=True)
+    plans = go_through(STAGES, work, only_plan=True)
+    if recipe.labels != LabelSection():
+        plans.append(_label_plan(work))
+    return plans
+
+
+def _label_plan(work: Workspace) -> StagePlan:
+    """Whether somebody is asked for names or for a judgement, and how much of a topic that is."""
+    asked = work.recipe.labels
+    if FitStage().is_done(work) and is_done(work.folder, asked):
+        return StagePlan("labels", "skip", "all that is asked for is there")
+    sample = [document.text for document in islice(work.passing(), asked.documents)]
+    costs = label_costs(asked, work.recipe.encoder, sample)
+    return StagePlan("labels", "run", str(costs) if costs else "the run's own encoder judges the labels")
 
 
 def check(recipe: Recipe) -> None:
-    """Checks what the schema cannot: the device, and what stop words, tokenizers and labels need.
+    """Checks what the schema cannot: the device, what stop words and tokenizers need, and who is asked for labels.
 
     Raises:
-        RecipeError: something upstream would refuse.
+        RecipeError: something upstream would refuse, or an endpoint cannot be asked.
         MissingExtraError: a package that the recipe needs is not installed.
+        ModelError: a model that is to name topics is missing, or writes no text.
     """
     try:
         if recipe.encoder.device:  # to ask takes torch, which is slow to load
@@ -115,6 +140,7 @@ def check(recipe: Recipe) -> None:
         settings = Workspace(recipe, Path(), Path()).fit_settings()
         check_upstream(settings)
         check_packages(settings)
+        check_asked(recipe.labels, recipe.encoder)
     except InputError as error:
         raise RecipeError(str(error)) from error
 
@@ -126,15 +152,17 @@ def _workspace(recipe: Recipe, folder: Path | str, store: Path | None, progress:
 def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
     read_decisions(work.run.decisions_path)  # a slip in that file is told before hours of encoding
     with resumable(RESUME):
-        if not FitStage().is_done(work):
+        if fits_anew := not FitStage().is_done(work):
             check(work.recipe)  # before hours of encoding, but not where nothing is left to do: it loads UMAP
             check_large(work.fit_settings(), work.survey.documents)
             check_fusion(work)
             _spare_updates(work)
         with work.writing():
+            if fits_anew and _is_of_another_fit(work):
+                forget_names(work.run)
             go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
-        if work.run.history is not None:
+        if work.run.history is not None and work.recipe.labels.provider == "none":
             current = work.run.history["current"]
             work.progress.note(f"{work.folder} was updated: readers are given version {current}. This is version 1.")
     if decisions_of(RunFolder(work.folder)).are_new:  # written by hand, or for another fit
@@ -144,10 +172,8 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
 
 def _spare_updates(work: Workspace) -> None:
     """Refuses another fit of a run that was updated, whose versions would be of a fit that is gone."""
-    if not RunFolder.history.exists(work.run):
-        return  # and damaged digests, which reading would meet, are made again by the run
-    history = work.run.history
-    if history is not None and history["fit"] != FitStage().inputs(work):
+    history = work.run.history if _is_of_another_fit(work) else None
+    if history is not None and not are_names_alone(work.run):
         raise InputError(
             f"{work.folder} was updated: version {history['current']} holds. This recipe would fit version 1 anew, as "
             "its corpus, its settings, the version of moee-topics or the store are others now. Take another --name "
@@ -155,3 +181,11 @@ def _spare_updates(work: Workspace) -> None:
             f"with: moee-topics update {work.folder} – or delete {work.folder / VERSIONS} to begin again without the "
             "updates."
         )
+
+
+def _is_of_another_fit(work: Workspace) -> bool:
+    """Whether the versions of a run were made of another fit than that of the recipe."""
+    if not RunFolder.history.exists(work.run):
+        return False  # and damaged digests, which reading would meet, are made again by the run
+    history = work.run.history
+    return history is not None and history["fit"] != FitStage().inputs(work)

@@ -7,12 +7,13 @@ from .encoder_of_fit import fitted_encoder as fitted_encoder
 from .encoder_of_fit import load_fitted_encoder as load_fitted_encoder
 from .folder import EncoderRecord as EncoderRecord
 from .folder import History as History
-from .folder import LabelRecord as LabelRecord
 from .folder import Manifest as Manifest
 from .folder import RunFolder as RunFolder
 from .folder import VersionRecord as VersionRecord
 from .folder import save_batches as save_batches
 from .folder import title as title
+from .label_answers import LabelRecord as LabelRecord
+from .label_answers import answer_line as answer_line
 from .names import VERSIONS as VERSIONS
 from .names import is_inside as is_inside
 from .names import is_plain_name as is_plain_name

@@ -20,6 +20,7 @@ from moee_topics.evaluate import ExpertReport
 from moee_topics.fuse import Fusion
 from moee_topics.run_folder.decision_file import DECISIONS, read_outcomes, write_outcomes
 from moee_topics.run_folder.digests import Digests
+from moee_topics.run_folder.label_answers import LabelRecord, read_answers, write_answers
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
 from moee_topics.run_folder.searcher import Found, Searcher
@@ -106,14 +107,6 @@ class VersionRecord(TypedDict):
     lineage: list[dict[str, Any]]
     decisions: NotRequired[list[str]]  # those that are new in it
     drift: NotRequired[dict[str, Any]]  # the headlines of drift.json
-
-
-class LabelRecord(TypedDict):
-    """What a language model answered to a question about a topic, under a hash of the question and of the model."""
-
-    topic: int
-    model: str
-    answer: str
 
 
 class History(TypedDict):
@@ -219,8 +212,12 @@ class RunFolder:
         "decisions.json", read_outcomes, write_outcomes, absent=[], made_by="update"
     )
 
-    # What a language model answered about topics and their labels, so that nothing is asked twice.
-    label_answers = json_file("labels.json", dict[str, LabelRecord], {}, "topics label")
+    # What a language model answered about topics and their labels, so that nothing is asked twice; and where earlier
+    # versions kept that, as one piece of JSON that was written anew for each answer.
+    label_answers: RunFile[dict[str, LabelRecord], dict[str, LabelRecord]] = RunFile(
+        "labels.jsonl", read_answers, write_answers, {}, "topics label"
+    )
+    label_answers_0_2 = json_file("labels.json", dict[str, LabelRecord], {}, "topics label")
 
     # Whether the names of the topics fit their documents, as a judge has it.
     label_check = json_file("label_check.json", dict[str, Any], None, "topics check")
@@ -336,6 +333,11 @@ class RunFolder:
     def decisions_path(self) -> Path:
         """The file of decisions, which people may write too; of a version, that of its run."""
         return self.root.path / DECISIONS
+
+    @property
+    def all_label_answers(self) -> dict[str, LabelRecord]:
+        """What a language model answered, those of earlier versions too."""
+        return {**self.label_answers_0_2, **self.label_answers}
 
     @property
     def notes(self) -> dict[int, str]:

@@ -1,3 +1,4 @@
+from .files import appended_lines as appended_lines
 from .files import atomic_folder as atomic_folder
 from .files import atomic_path as atomic_path
 from .files import disk_errors as disk_errors

@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -78,6 +78,34 @@ def write_bytes(path: Path, blob: bytes) -> None:
     """
     with atomic_path(path, size=len(blob)) as temporary:
         temporary.write_bytes(blob)
+
+
+@contextmanager
+def appended_lines(path: Path) -> Iterator[Callable[[str], None]]:
+    """Gives a function that adds a line to a file; it is on the disk when the function returns.
+
+    What a kill left of a line at the end is taken away first.
+
+    Raises:
+        ResourceError: the disk is full.
+        StoreError: the file cannot be written for another reason.
+    """
+    with disk_errors(path):
+        file = path.open("a+b", buffering=0)
+    with file:
+
+        def append(line: str) -> None:
+            blob = f"{line}\n".encode()
+            with disk_errors(path):
+                while blob:  # a disk that is nearly full takes a part
+                    blob = blob[file.write(blob) :]
+                os.fsync(file.fileno())
+
+        with disk_errors(path):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+            _sync(path.parent)
+        yield append
 
 
 @contextmanager

@@ -21,9 +21,12 @@ from .growth import places_on_map as places_on_map
 from .label_ballots import LETTER_TOKENS as LETTER_TOKENS
 from .label_ballots import BallotPrompt as BallotPrompt
 from .label_ballots import CheckSettings as CheckSettings
+from .label_section import LabelSection as LabelSection
 from .labels import ANSWER_TOKENS as ANSWER_TOKENS
+from .labels import WORDS_SAID as WORDS_SAID
 from .labels import LabelPrompt as LabelPrompt
 from .labels import LabelSettings as LabelSettings
+from .labels import NamingSettings as NamingSettings
 from .labels import label_of as label_of
 from .mapped_documents import MappedColumn as MappedColumn
 from .mapped_documents import MappedDocuments as MappedDocuments

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, with_config
 
@@ -25,11 +25,19 @@ class CheckSettings(AskSettings):
     """Who judges labels, and by how many documents.
 
     Attributes:
+        provider: "embedding", the run's own encoder; "local", a causal language model in hub layout; or "openai", an
+            endpoint with the chat completions of OpenAI.
+        model: of a language model, as the endpoint calls it or in hub layout, by default the model of the run.
+        base_url: of the endpoint, up to /v1.
+        device: of a model on this machine, such as cuda:0.
+        seconds: that one attempt to ask an endpoint may take.
+        attempts: how often an endpoint is asked that is busy, dead or slow.
         documents: of each topic, or all of a smaller one.
         characters: so many of each are shown to a language model.
         seed: draws the documents and the order of the labels.
     """
 
+    provider: Annotated[Literal["embedding", "local", "openai"], Field(description="Who judges.")] = "embedding"
     documents: Annotated[int, Field(ge=1, description="Of each topic, at most.")] = 20
     characters: Annotated[int, Field(ge=20, description="Of each document, for a language model.")] = 400
     seed: Annotated[int, Field(ge=0, description="Of the documents and of the order.")] = SEED

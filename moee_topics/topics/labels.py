@@ -32,18 +32,28 @@ FEWEST_TO_COMPARE = 3
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
-class LabelSettings(AskSettings):
-    """Who names topics, and what of them it is shown.
+class NamingSettings(AskSettings):
+    """What of a topic is shown to who names it, whoever that is.
 
     Attributes:
-        provider: "local" or "openai", as in :class:`AskSettings`; by default the model of the run.
         documents: so many of those that stand for a topic are shown.
         characters: so many of each are.
     """
 
-    provider: Annotated[Literal["local", "openai"], Field(description="Who is asked.")] = "local"
     documents: Annotated[int, Field(ge=1, description="Shown of each topic.")] = 4
     characters: Annotated[int, Field(ge=20, description="Shown of each document.")] = 400
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class LabelSettings(NamingSettings):
+    """Who names topics, and what of them it is shown.
+
+    Attributes:
+        provider: "local" or "openai", as in :class:`AskSettings`; by default the model of the run.
+    """
+
+    provider: Annotated[Literal["local", "openai"], Field(description="Who is asked.")] = "local"
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class LabelPrompt:
     documents: tuple[str, ...]
 
     @classmethod
-    def of(cls, result: TopicResult, topic: Topic, settings: LabelSettings) -> LabelPrompt:
+    def of(cls, result: TopicResult, topic: Topic, settings: NamingSettings) -> LabelPrompt:
         """The question for a topic of a fit."""
         rows = list(topic.representative_docs)[: settings.documents]
         documents = (on_one_line(result.texts[row])[: settings.characters] for row in rows)

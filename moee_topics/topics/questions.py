@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, with_config
 
 from moee_topics.errors import InputError
 
-Provider = Literal["embedding", "local", "openai"]
+Provider = Literal["none", "embedding", "local", "openai"]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -22,8 +22,9 @@ class AskSettings:
     """Who is asked about topics, and how.
 
     Attributes:
-        provider: "embedding", the encoder of the run, which answers no prompt; "local", a causal language model in hub
-            layout on this machine; or "openai", any endpoint with the chat completions of OpenAI, at ``base_url``.
+        provider: "none"; "embedding", the encoder of the run, which answers no prompt; "local", a causal language model
+            in hub layout on this machine; or "openai", any endpoint with the chat completions of OpenAI, at
+            ``base_url``.
         model: a hub name, a folder or "pocket", by default the model of the run itself; or what the endpoint calls it.
         base_url: of the endpoint; documents leave for nowhere that was not named.
         device: of a local model.
@@ -31,7 +32,7 @@ class AskSettings:
         attempts: how often an endpoint is asked that is busy, dead or slow.
     """
 
-    provider: Annotated[Provider, Field(description="Who is asked.")] = "embedding"
+    provider: Provider
     model: Annotated[str | None, Field(description="Its name [default: the run's own].")] = None
     base_url: Annotated[str | None, Field(description="Of an endpoint, up to /v1.")] = None
     device: Annotated[str | None, Field(description="Of a local model, such as cuda:0.")] = None
@@ -39,26 +40,26 @@ class AskSettings:
     attempts: Annotated[int, Field(ge=1, description="Of each question to an endpoint.")] = 4
 
     def __post_init__(self) -> None:
-        """Refuses what belongs to another provider.
+        """Refuses what belongs to another provider; what a recipe says of nobody waits for one.
 
         Raises:
             InputError: an endpoint has no address or no model, or another provider has an address.
         """
         if self.provider == "openai" and not (self.model and self.base_url):
             raise InputError(
-                "The provider is openai, and it needs a model and a base_url, such as --model qwen3 --base-url "
+                "The provider is openai, and it needs a model and a base_url, such as qwen3 and "
                 "http://localhost:11434/v1."
             )
-        if self.provider != "openai" and self.base_url:
+        if self.provider in ("embedding", "local") and self.base_url:
             raise InputError(
-                f"The provider is {self.provider}, and base_url is of an endpoint: give --provider openai with it."
+                f"The provider is {self.provider}, and base_url is of an endpoint: give the provider openai with it."
             )
         if self.provider == "openai" and self.device:
             raise InputError("The provider is openai, and device is of a local model: leave it out.")
         if self.provider == "embedding" and self.model:
             raise InputError(
                 f"The provider is embedding, which is the run's own encoder, and the model is {self.model!r}: give "
-                "--provider local with it, or openai."
+                "the provider local with it, or openai."
             )
 
 

@@ -18,6 +18,8 @@ from moee_topics.schema import known_keys, section_types
 CSV, TXT, FOLDER, HUB = "corpus.source=a.csv", "corpus.source=a.txt", "corpus.source=folder", "corpus.source=hub:x"
 NEWS, CODE, PARQUET = "corpus.source=20newsgroups", "corpus.source=docstrings", "corpus.source=a.parquet"
 OUTLIERS = "topics.outliers={strategy: embeddings}"
+ASKED = "provider: openai, model: m, base_url: http://localhost/v1"
+ENDPOINT, JUDGE = f"labels={{{ASKED}}}", f"labels.check={{{ASKED}}}"
 IDLE: dict[str, tuple[str, str, str]] = {
     "corpus.id": ("none", NEWS, CSV),
     "corpus.delimiter": (";", "corpus.source=a.jsonl", CSV),
@@ -45,6 +47,16 @@ IDLE: dict[str, tuple[str, str, str]] = {
     "topics.zeroshot_min_similarity": ("0.9", "seed=1", "topics.zeroshot_topic_list=[a b]"),
     "topics.outliers.threshold": ("0.5", f"{OUTLIERS[:-1]}, target_share: 0.1}}", OUTLIERS),
     "topics.time_bins": ("5", "topics.over_time=false", "seed=1"),
+    "labels.model": ("m", "seed=1", ENDPOINT),
+    "labels.documents": ("2", "labels.check=embedding", "labels.provider=local"),
+    "labels.characters": ("90", "seed=1", "labels.provider=local"),
+    "labels.device": ("cpu", "seed=1", "labels.provider=local"),
+    "labels.base_url": ("http://localhost/v2", "seed=1", ENDPOINT),
+    "labels.seconds": ("5", "labels.provider=local", ENDPOINT),
+    "labels.attempts": ("5", "labels.provider=local", ENDPOINT),
+    "labels.check.characters": ("90", "labels.check=embedding", "labels.check=local"),
+    "labels.check.seconds": ("5", "labels.check=local", JUDGE),
+    "labels.check.attempts": ("5", "labels.check=embedding", JUDGE),
     "report.map_documents": ("5", "report.html=false", "seed=1"),
 }
 
@@ -56,6 +68,7 @@ REFUSED = {
     *("hdbscan.core_dist_n_jobs", "vectorizer.token_pattern", "vectorizer.stop_words", "vectorizer.analyzer"),
     *("vectorizer.min_df", "vectorizer.max_df", "vectorizer.max_features", "ctfidf.seed_multiplier"),
     *("bertopic.top_n_words", "topics.outliers.strategy", "cluster.clusters"),
+    *("labels.check.model", "labels.check.base_url", "labels.check.device"),
 }
 ALWAYS = {
     *("corpus.source", "corpus.clean", "corpus.limit", "scores", "seed", "stability.seeds", "stability.bootstraps"),
@@ -65,6 +78,7 @@ ALWAYS = {
     ),
     *("encoder.tokens_per_batch", "encoder.states", "encoder.layers", "encoder.routing", "encoder.reroute"),
     "encoder.prompts",
+    *("labels.provider", "labels.check", "labels.check.provider", "labels.check.documents", "labels.check.seed"),
     *("reduce.dimensions", "large.documents", "large.sample", "cluster.method", "cluster.reducer"),
     *(
         "fusion.method",

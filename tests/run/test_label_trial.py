@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def test_the_run_s_own_encoder_judges_and_the_names_are_kept_with_the_version(ro
     assert {fit.topic: fit.label for fit in check.topics} == names and check.judge == "embedding tiny-olmoe"
     assert check.documents == sum(fit.documents for fit in check.topics) <= 5 * len(names)
     assert check.chance == 1 / check.choices == 1 / min(5, len(names))
-    assert RunFolder(root / "run").label_check == json.loads(json.dumps(check.to_json()))
+    whole = {**check.to_json(), "settings": asdict(CheckSettings(documents=5))}
+    assert RunFolder(root / "run").label_check == json.loads(json.dumps(whole))
     again = pipeline.check_labels(root / "run", CheckSettings(documents=5))
     assert again == check
     pipeline.decide(root / "run", [Decision("name", (0,), text="Another")])

@@ -178,7 +178,7 @@ def test_a_model_of_this_machine_is_that_of_the_run_and_what_it_says_is_checked(
 
 def test_damaged_answers_are_told_with_what_to_do(root: Path, server: ChatServer) -> None:
     pipeline.label(root / "run", settings(server))
-    (root / "run" / "labels.json").write_text("{}")
-    with pytest.raises(InputError, match=r"labels\.json is damaged.*Delete it"):
+    (root / "run" / "labels.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match=r"labels\.jsonl is damaged.*Delete it"):
         pipeline.label(root / "run", settings(server), every=True)
-    (root / "run" / "labels.json").unlink()
+    (root / "run" / "labels.jsonl").unlink()

@@ -96,7 +96,7 @@ def test_every_refusal_has_one_form_and_says_what_to_do(client: Client) -> None:
         "no JSON in UTF-8": (400, client.post("/predict", b'{"documents": ["\xff"]}')),
         "nested too deeply": (400, client.post("/predict", b"[" * 100_000)),
         "Content-Type is not application/json": (422, plain.post("/predict", {"documents": TEXTS})),
-        "nothing at /nowhere": (404, client.get("/nowhere")),
+        "nothing at '/nowhere'": (404, client.get("/nowhere")),
         "/predict takes no GET": (405, client.get("/predict")),
     }
     for says, (status, answer) in refused.items():

@@ -23,8 +23,8 @@ def test_a_text_on_one_line_has_no_other_line() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"base_url": "http://localhost/v1"}, "provider is embedding, and base_url is of an endpoint"),
-        ({"model": "m"}, "provider is embedding.*own encoder.*'m'.*--provider local"),
+        ({"provider": "embedding", "base_url": "http://localhost/v1"}, "provider is embedding, and base_url is of an"),
+        ({"provider": "embedding", "model": "m"}, "provider is embedding.*own encoder.*'m'.*the provider local"),
         ({"provider": "local", "base_url": "http://localhost/v1"}, "provider is local, and base_url"),
         ({"provider": "openai", "model": "m"}, "needs a model and a base_url"),
     ],
@@ -32,3 +32,7 @@ def test_a_text_on_one_line_has_no_other_line() -> None:
 def test_settings_of_another_provider_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         AskSettings(**options)
+
+
+def test_what_is_said_of_nobody_waits_for_one() -> None:
+    assert AskSettings("none", "m", "http://localhost/v1", "cpu").model == "m"
