@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from moee_topics.errors import InputError, import_extra
+from moee_topics.errors import InputError, ResourceError, import_extra
 
 # The texts of the groups in work are all that is in it, mostly a few MB each; more would go to the disk.
 OBJECT_STORE_BYTES = 256_000_000
@@ -24,6 +24,7 @@ def ray_cluster() -> Iterator[Any]:
     Raises:
         MissingExtraError: Ray is not installed.
         InputError: the cluster that is named does not answer.
+        ResourceError: none could be begun on this machine.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray 2.60 warns of, and will do later
@@ -60,4 +61,20 @@ def _connect(ray: Any) -> None:
     except ConnectionError as error:
         if address and address != "local":
             raise InputError(f"RAY_ADDRESS is {address!r}, and no Ray cluster answers there ({error}).") from error
-        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        _begin(ray, quiet)
+
+
+def _begin(ray: Any, options: dict[str, Any]) -> None:
+    """A cluster on this machine, of which Ray gives up after half a minute and cannot be told to wait longer."""
+    try:
+        ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
+    except Exception as error:
+        if type(error) not in (Exception, RuntimeError, TimeoutError):
+            raise
+        # Ray 2.60 raises a bare Exception where its node is late, the others where one of its processes is.
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise ResourceError(
+            f"No Ray cluster could be begun on this machine ({reason}). Ray waits half a minute, which a busy machine "
+            "may not keep to: run the same command again when it has less to do, begin a cluster before with ray start "
+            "--head, or leave out --ray, without which one process encodes."
+        ) from error

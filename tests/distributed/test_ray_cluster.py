@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from moee_topics.distributed.ray_cluster import ray_cluster
-from moee_topics.errors import InputError
+from moee_topics.errors import InputError, ResourceError
 
 
 class Ray(SimpleNamespace):
-    """Answers at some addresses, and takes the handler of SIGTERM as Ray does."""
+    """Answers at some addresses, and takes the handler of SIGTERM as Ray does; cannot begin a cluster if told so."""
 
-    def __init__(self, *running: str, connected: bool = False) -> None:
+    def __init__(self, *running: str, connected: bool = False, fault: Exception | None = None) -> None:
         exceptions = SimpleNamespace(AuthenticationError=PermissionError)
-        super().__init__(running=running, connected=connected, calls=[], exceptions=exceptions)
+        super().__init__(running=running, connected=connected, calls=[], exceptions=exceptions, fault=fault)
 
     def is_initialized(self) -> bool:
         return bool(self.connected)
@@ -28,6 +28,8 @@ class Ray(SimpleNamespace):
         self.calls.append((address, options))
         if address in self.running and "closed" in self.running:
             raise PermissionError("no token")
+        if address == "local" and self.fault:
+            raise self.fault
         if address not in self.running:
             raise ConnectionError("nobody there")
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -75,6 +77,26 @@ def test_a_named_cluster_that_does_not_answer_is_no_reason_to_work_here(
 def test_a_cluster_that_wants_a_token_says_where_to_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", Ray("auto", "closed"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"does not let this process in \(no token\)"), ray_cluster():
+        pass
+
+
+@pytest.mark.parametrize("kind", [Exception, RuntimeError, TimeoutError])
+def test_a_machine_too_slow_to_begin_a_cluster_says_what_to_do(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = Ray(fault=kind("\nThe current node timed out during startup.\nThis could happen …"))
+    monkeypatch.setitem(sys.modules, "ray", ray)  # type: ignore[arg-type]
+    said = r"\(The current node timed out during startup\.\).*ray start --head"
+    with pytest.raises(ResourceError, match=said) as caught, ray_cluster():
+        pass
+    assert type(caught.value.__cause__) is kind and [call[0] for call in ray.calls] == ["auto", "local"]
+
+
+def test_a_mistake_of_ours_in_beginning_a_cluster_is_not_taken_for_a_slow_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", Ray(fault=TypeError("no such option")))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="no such option"), ray_cluster():
         pass
 
 
