@@ -83,7 +83,7 @@ def decide(
     Args:
         folder: of the run.
         decisions: new ones; without any, those of ``decisions.yaml`` that are not applied yet.
-        store: root folder of the embeddings; ``store`` beside the run's folder unless told.
+        store: root folder of the embeddings; the one that the run remembers unless told.
         progress: is told how far the work is, and which decisions are in conflict.
 
     Returns:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from moee_topics import __version__
+from moee_topics.defaults import STORE_NAME
 from moee_topics.encode import TokenCounts
 from moee_topics.errors import InputError
 from moee_topics.remote import without_query
@@ -57,6 +60,7 @@ def write_manifest(work: Workspace, *, finished: bool) -> None:
         "encoder": encoder_facts(work),
         "fusion": {**recipe["fusion"], "dimensions": work.ledger.facts("fit").get("dimensions")},
         "corpus": {**work.survey.to_json(), **{name: tokens.get(name, 0) for name in asdict(TokenCounts())}},
+        "store": remembered_store(work.store, work.run.root.path),
         "stages": entries,
         "left_out": work.ledger.facts("fit").get("left_out", {}),
         "peak_memory_bytes": max((record.peak_memory_bytes for record in records.values()), default=0),
@@ -67,6 +71,28 @@ def write_manifest(work: Workspace, *, finished: bool) -> None:
         },
     }
     RunFolder.manifest.write(work.run, manifest)
+
+
+def remembered_store(store: Path, folder: Path) -> str:
+    """Where a store is, as seen from the folder of a run; in full where both share no more than the disk."""
+    store, folder = (Path(os.path.normpath(path.absolute())) for path in (store, folder))
+    for steps, shared in enumerate([folder, *folder.parents][:-1]):
+        if store.is_relative_to(shared):  # so that a project can be moved as a whole
+            return "/".join([".."] * steps + list(store.relative_to(shared).parts))
+    return store.as_posix()
+
+
+def store_of(run: RunFolder) -> Path:
+    """The store that the version that holds was encoded into; ``store`` beside the run's folder where it is gone.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    beside, remembered = f"../{STORE_NAME}", run.current.manifest.get("store")  # older runs have none
+    places = [remembered] if isinstance(remembered, str) else []
+    # By its name alone: ".." of a folder that is a link would be beside what it leads to.
+    found = [Path(os.path.normpath(run.root.path / place)) for place in (*places, beside)]
+    return next((place for place in found if place.is_dir()), found[-1])
 
 
 def read_manifest(run: RunFolder) -> Mapping[str, Any]:

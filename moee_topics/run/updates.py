@@ -56,7 +56,7 @@ def update(
         ids, labels, timestamps: one for each text.
         overrides: ``corpus.KEY=VALUE`` where the sources are to be read otherwise.
         remove_missing: documents that are in none of the sources go.
-        store: root folder of the embeddings; ``store`` beside the run's folder unless told.
+        store: root folder of the embeddings; the one that the run remembers unless told.
         progress: is told how far the work is.
 
     Raises:

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from moee_topics.corpus import DocumentList
-from moee_topics.defaults import STORE_NAME
 from moee_topics.progress import Progress
 from moee_topics.recipe import parse_recipe
 from moee_topics.run.document_changes import DocumentChanges
 from moee_topics.run.ledger import Ledger
+from moee_topics.run.manifest import store_of
 from moee_topics.run.policies import Step
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import History, RunFolder, VersionRecord, check_same_encoder, fitted_encoder
@@ -31,7 +33,7 @@ class VersionPlan:
         changes: the documents, and which of them are new.
         decisions: all that hold, applied after the policy.
         sources: where the documents came from.
-        store: root folder of the embeddings; ``store`` beside the run's folder unless told.
+        store: root folder of the embeddings; the one that the run remembers unless told.
         progress: is told how far the work is.
         started: the time by which its seconds are counted.
     """
@@ -86,9 +88,19 @@ class VersionPlan:
         """
         parent, encoder = self.parent, fitted_encoder(self.parent)
         recipe = parse_recipe(parent.manifest["recipe"], name=f"the recipe of {parent.name}")
-        store = self.store or self.run.root.path.parent / STORE_NAME
+        store = self.store or store_of(self.run)
         work = Workspace(recipe.model_copy(update={"encoder": encoder}), folder, store, self.progress)
         # In the place of the recipe's own corpus, which is by now only a part of the documents.
         work.corpus = DocumentList.of(self.changes.documents, f"{parent.name}, updated")
         check_same_encoder(encoder.model, parent.encoder["key"], work.embedder.key)
         return work
+
+    def note_lost(self, work: Workspace) -> None:
+        """Says how many documents that the run had encoded are not stored any more."""
+        hashes = work.survey.hash_list()
+        had = {hashes[row] for row in np.flatnonzero(self.changes.rows >= 0).tolist()}
+        if lost := len(work.embedder.missing(had)):
+            self.progress.note(
+                f"{lost:,} documents that the run had encoded are not in the store {work.store} and are encoded again. "
+                "If their embeddings are elsewhere, stop this and say where: --store FOLDER."
+            )

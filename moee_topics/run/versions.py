@@ -75,6 +75,7 @@ def add_version(plan: VersionPlan, fill: Fill) -> UpdatedRun:
 def fill_by_stages(plan: VersionPlan, new: RunFolder, record: VersionRecord) -> TopicResult:
     """Writes all of a run's files for its documents as they are now."""
     work = plan.workspace(new.path)
+    plan.note_lost(work)
     # A policy that keeps the fusion reduces by it and needs no other.
     before_fit = (EmbedStage(), ReduceStage()) if plan.policy in FITS_AGAIN else (EmbedStage(),)
     go_through((*before_fit, VersionStage(plan)), work)

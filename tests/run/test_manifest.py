@@ -12,6 +12,7 @@ from tiny_runs import DOCUMENTS, recipe_of
 from moee_topics import run as pipeline
 from moee_topics.errors import InputError
 from moee_topics.run import corpus_like, report
+from moee_topics.run.manifest import remembered_store
 from moee_topics.run_folder import RunFolder
 
 
@@ -32,6 +33,7 @@ def test_the_manifest_says_what_was_done(finished: Path, corpus: Path) -> None:
     names = [stage["name"] for stage in manifest["stages"]]
     assert names == ["embed", "fuse", "topics", "scores", "experts", "relations"]
     assert manifest["peak_memory_bytes"] > 50e6
+    assert manifest["store"] == "../store"
     assert set(manifest["hashes"]) == {"corpus", "store", "recipe"}
 
 
@@ -60,3 +62,16 @@ def test_what_signs_an_address_is_in_no_file_of_the_run(
     monkeypatch.undo()
     with pytest.raises(InputError, match="Give all of it"):
         pipeline.update(run.path)
+
+
+@pytest.mark.parametrize(
+    ("store", "remembered"),
+    [
+        ("/data/runs/store", "../store"),
+        ("/data/runs/../stores/x", "../../stores/x"),
+        ("/data/runs/posts/own", "own"),
+        ("/shared/store", "/shared/store"),
+    ],
+)
+def test_a_store_is_remembered_as_seen_from_its_run_unless_it_is_elsewhere(store: str, remembered: str) -> None:
+    assert remembered_store(Path(store), Path("/data/runs/posts")) == remembered

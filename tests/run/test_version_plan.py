@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_runs import Heard
 
 from moee_topics.errors import ModelError
 from moee_topics.run.document_changes import DocumentChanges, documents_of
@@ -42,3 +45,20 @@ def test_documents_are_encoded_by_the_encoder_of_the_run_or_not_at_all(root: Pat
     RunFolder.encoder.write(run, {**run.encoder, "key": {**run.encoder["key"], "prompt": "another"}})
     with pytest.raises(ModelError):
         plan_of(run).workspace(tmp_path)
+
+
+def test_a_run_knows_its_store_after_a_move_and_says_where_it_is_lost(root: Path, tmp_path: Path) -> None:
+    (root / "store").rename(root / "elsewhere")
+    run = RunFolder(root / "run")
+    RunFolder.manifest.write(run, {**run.manifest, "store": "../elsewhere"})
+    moved = RunFolder(root.rename(tmp_path / "moved") / "run")
+    heard = Heard()
+    plan = replace(plan_of(moved), progress=heard)
+    work = plan.workspace(tmp_path / "new")
+    plan.note_lost(work)
+    assert work.store == tmp_path / "moved" / "elsewhere" and not any("encoded again" in note for note in heard.notes)
+    shutil.rmtree(work.store)
+    lost = plan.workspace(tmp_path / "new")
+    plan.note_lost(lost)
+    assert lost.store == tmp_path / "moved" / "store"  # as a run of an earlier version, which remembers none
+    assert any("are not in the store" in note and "--store FOLDER" in note for note in heard.notes)
