@@ -15,6 +15,8 @@ LARGEST = 10
 def overview(run: RunFolder) -> dict[str, Any]:
     """The largest topics, the scores that a report begins with, and the numbers of the first sentence."""
     return {
+        "sources": sources_of(run),
+        "version": run.section("update").get("version"),
         "topics_total": len(run.ranked_topics),
         "largest": run.ranked_topics[:LARGEST],
         "outlier_share": run.result.outlier_share if run.outliers and len(run.result) else None,
@@ -24,10 +26,25 @@ def overview(run: RunFolder) -> dict[str, Any]:
     }
 
 
+def sources_of(run: RunFolder) -> list[str]:
+    """Where the documents came from, each place once: what the run read, then what its updates brought."""
+    root, number = RunFolder(run.root.path), run.section("update").get("version")
+    records = {record["version"]: record for record in (root.history or {"versions": []})["versions"]}
+    names: list[str] = []
+    while number in records:
+        names = [*records[number]["sources"], *names]
+        number = records[number]["parent"]
+    own = root.section("corpus").get("source")
+    return list(dict.fromkeys([*([str(own)] if own else []), *names]))
+
+
 MARKUP = """\
   <h1 id="overview-title">{{ run.name }}</h1>
   <p class="lead">
-    {{ run.result|length|read_number }} documents{% if corpus.source %} from <b>{{ corpus.source }}</b>{% endif %},
+    {{ run.result|length|read_number }} documents{% if sources %} from <b>{{ sources[0] }}</b>
+      {%- if sources|length == 2 %} and <b>{{ sources[1] }}</b>
+      {%- elif sources|length > 2 %} and {{ sources|length - 1 }} other sources{% endif %}{% endif %}
+      {%- if version %}, version {{ version }} of the run{% endif %},
     {% if encoder.model %}read by <b>{{ encoder.model }}</b>{% if encoder.layers %}, a mixture of experts with
       {{ encoder.layers }} × {{ encoder.experts }} of them{% endif %},{% endif %}
     fall into <b>{{ topics_total|read_number }}&nbsp;topic{{ "s" if topics_total != 1 }}</b>

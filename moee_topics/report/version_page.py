@@ -70,6 +70,7 @@ class VersionComparison:
         removed: documents of the earlier one alone.
         topics: every topic of either, by id.
         moved: documents of both in other topics, in their order.
+        passing: topics that were born after the earlier version and are gone in the later one, by id.
     """
 
     run: str
@@ -79,6 +80,13 @@ class VersionComparison:
     removed: int
     topics: Sequence[TopicChange]
     moved: Sequence[Move]
+    passing: Sequence[int] = ()
+
+    @property
+    def passing_note(self) -> str:
+        """The topics that neither version shows; empty where there are none."""
+        topics = ", ".join(map(str, self.passing))
+        return f"Born and gone again between the two, and counted in neither: {topics}." if topics else ""
 
     @property
     def events(self) -> Mapping[str, int]:
@@ -98,7 +106,9 @@ class VersionComparison:
             f"{len(self.moved):,} moved to another topic"
         )
         headers = ("nr", "topic", "event", "before", "now")
-        return TextTable(f"{self.run}: v{first} and v{second}", headers, rows, notes=(facts,))
+        return TextTable(
+            f"{self.run}: v{first} and v{second}", headers, rows, notes=(facts, *filter(None, [self.passing_note]))
+        )
 
     def _repr_html_(self) -> str:
         """The same table, for a notebook."""
@@ -106,7 +116,7 @@ class VersionComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        facts = {name: getattr(self, name) for name in ("run", "versions", "documents", "added", "removed")}
+        facts = {name: getattr(self, name) for name in ("run", "versions", "documents", "added", "removed", "passing")}
         rows = {"topics": [vars(topic) for topic in self.topics], "moved": [vars(move) for move in self.moved]}
         return {**facts, "events": dict(self.events), **rows}
 
@@ -145,7 +155,18 @@ def compare_versions(folder: Path, first: int, second: int) -> VersionComparison
         removed=len(before) - len(rows),
         topics=[_change(topic, of_old, of_new, lineage.get(topic)) for topic in sorted({*of_old, *of_new})],
         moved=moved,
+        passing=[topic for topic in _born_between(run, first, second) if topic not in of_old and topic not in of_new],
     )
+
+
+def _born_between(run: RunFolder, first: int, second: int) -> list[int]:
+    """The topics that were born on the way from one version to the other; none where the other was not made of it."""
+    records = {record["version"]: record for record in (run.history or {"versions": []})["versions"]}
+    born, number = list[int](), second
+    while number in records and number != first:
+        born += [event["topic"] for event in records[number]["lineage"] if event["event"] == "born"]
+        number = records[number]["parent"]
+    return sorted(born) if number == first else []
 
 
 def _change(

@@ -84,6 +84,20 @@ def test_the_page_has_all_of_it_and_the_data_is_plain(versions: Path, tmp_path: 
     assert write_versions(versions, comparison, tmp_path / "other.html").read_text(encoding="utf-8") == text
 
 
+def test_a_topic_that_was_born_and_went_between_two_versions_is_told(versions: Path) -> None:
+    run = RunFolder(versions)
+    assert run.history is not None
+    made = run.history["versions"][0]
+    born = [{"topic": topic, "event": "born", "topics": []} for topic in (7, 8)]
+    records = [{**made, "version": 3, "lineage": born}, {**made, "parent": 3}]
+    RunFolder.history.write(run, {**run.history, "versions": records})  # type: ignore[typeddict-item]
+    comparison = compare_versions(versions, 1, 2)
+    told = "Born and gone again between the two, and counted in neither: 8."
+    assert comparison.passing == [8] and told in comparison.to_table().notes
+    assert told in write_versions(versions, comparison).read_text(encoding="utf-8")
+    assert not compare_versions(versions, 2, 1).passing and not compare_versions(versions, 2, 2).passing_note
+
+
 def test_nothing_of_the_documents_becomes_markup(tmp_path: Path) -> None:
     folder = make_versions(tmp_path / "run", hostile=True)
     text = write_versions(folder, compare_versions(folder, 1, 2)).read_text(encoding="utf-8")
