@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,15 @@ class ViewEncoder(TextEncoder, Protocol):
 
     def encode_entries(self, texts: Sequence[str], entries: Sequence[View]) -> dict[View, Embeddings]:
         """What entries of a store hold of texts, in their order, from one pass."""
+        ...
+
+
+@runtime_checkable
+class CallsEncoder(ViewEncoder, Protocol):
+    """An encoder that prepares a call while the one before is in its model; ``MoEEncoder`` is one."""
+
+    def encode_calls(self, calls: Iterable[Sequence[str]], entries: Sequence[View]) -> Iterator[dict[View, Embeddings]]:
+        """What entries of a store hold of the texts of one call after the other."""
         ...
 
 
@@ -433,15 +442,18 @@ def encode_in_calls(
     """
     parts: dict[View, list[Embeddings]] = {entry: [] for entry in entries}
     done = 0
-    for some in _calls(texts):
-        if "views" in key or "prompts" in key:
-            found = cast(ViewEncoder, encoder).encode_entries(some, entries)
-        else:  # an encoder that names neither has one entry alone
-            found = {entries[0]: encoder.encode(some)}
+    if isinstance(encoder, CallsEncoder):
+        answers = encoder.encode_calls(_calls(texts), entries)
+    elif "views" in key or "prompts" in key:
+        answers = (cast(ViewEncoder, encoder).encode_entries(some, entries) for some in _calls(texts))
+    else:  # an encoder that names neither has one entry alone
+        answers = ({entries[0]: encoder.encode(some)} for some in _calls(texts))
+    for found in answers:
         for entry, part in found.items():
             parts[entry].append(part)
-        done += len(some)
-        tell(len(some), done)
+        rows = len(found[entries[0]])
+        done += rows
+        tell(rows, done)
     return {entry: Embeddings.concatenate(pieces) for entry, pieces in parts.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,12 @@ def copied(measured: Path, tmp_path: Path) -> Path:
 
 def stopped_after(documents: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the encoder stop as Ctrl-C would, once so many documents went through."""
-    whole = MoEEncoder.encode
+    whole = MoEEncoder.encode_calls
 
-    def encode(self: MoEEncoder, *args: Any, **kwargs: Any) -> Any:
-        part = whole(self, *args, **kwargs)
-        if self.report.documents > documents:
-            raise KeyboardInterrupt
-        return part
+    def encode_calls(self: MoEEncoder, *given: Any) -> Iterator[Any]:
+        for part in whole(self, *given):
+            if self.report.documents > documents:
+                raise KeyboardInterrupt
+            yield part
 
-    monkeypatch.setattr(MoEEncoder, "encode", encode)
+    monkeypatch.setattr(MoEEncoder, "encode_calls", encode_calls)

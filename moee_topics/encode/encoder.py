@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -46,6 +48,8 @@ from moee_topics.encode.texts import plain_texts
 from moee_topics.encode.views import FREQUENCY, LAST, Reading, View, key_of_reading
 from moee_topics.errors import ModelError
 
+T = TypeVar("T")
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 # Documents are sorted by length inside a step: many make packs even, and the token ids of all are in memory.
@@ -312,46 +316,56 @@ class MoEEncoder:
         """
         documents = list(plain_texts([texts] if isinstance(texts, str) else texts))
         unique = list(dict.fromkeys(documents))
-        steps = range(0, max(1, len(unique)), DOCUMENTS_PER_STEP)
-        parts = [self._encode_unique(unique[at : at + DOCUMENTS_PER_STEP], entries) for at in steps]
-        return self._repeated(_concatenated(parts), unique, documents)
+        starts = range(0, max(1, len(unique)), DOCUMENTS_PER_STEP)
+        calls = (unique[at : at + DOCUMENTS_PER_STEP] for at in starts)
+        parts = _concatenated([*self.encode_calls(calls, entries)])
+        self._report(documents=len(documents) - len(unique))
+        return _repeated(parts, unique, documents)
+
+    def encode_calls(self, calls: Iterable[Sequence[str]], entries: Sequence[View]) -> Iterator[dict[View, Embeddings]]:
+        """:meth:`encode_entries` of one call after the other; a call is tokenized while the one before is in the model.
+
+        Args:
+            calls: documents of each call, which are read one call ahead.
+            entries: as there.
+
+        Raises:
+            InputError: a document is not a string.
+        """
+        prompts, long_documents = dict.fromkeys(entry.prompt for entry in entries), self.spec.long_documents
+
+        def tokenize(texts: Sequence[str]) -> tuple[list[str], list[str], dict[str, Sequence[TokenSequence]]]:
+            documents = list(plain_texts(texts))
+            unique = list(dict.fromkeys(documents))
+            tokens = {prompt: self.prompted[prompt].sequences(unique, long_documents) for prompt in prompts}
+            return documents, unique, tokens
+
+        for documents, unique, tokenized in one_ahead(tokenize, calls):
+            parts = dict[View, Embeddings]()
+            for prompt, sequences in tokenized.items():
+                some = [entry for entry in entries if entry.prompt == prompt]
+                parts |= self._encode_sequences(sequences, len(unique), prompt, some)
+            counts = TokenCounts.together([TokenCounts.of(sequences) for sequences in tokenized.values()])
+            self._report(documents=len(documents), encoded=len(unique), **dataclasses.asdict(counts))
+            yield _repeated(parts, unique, documents)
 
     def encode_stream(self, texts: Iterable[str], documents_per_step: int = DOCUMENTS_PER_STEP) -> Iterator[Embeddings]:
         """Encodes documents step by step, in their order, in memory that does not grow with their number.
 
         Args:
-            texts: any iterable of documents; it is read as the steps are asked for.
+            texts: any iterable of documents; it is read one step ahead of what is asked for.
             documents_per_step: documents of each part but the last; identical ones inside a step are encoded once.
 
         Raises:
             InputError: a document is not a string.
         """
         reading, stream = self.spec.reading, plain_texts(texts)
-        while step := list(islice(stream, documents_per_step)):
-            unique = list(dict.fromkeys(step))
-            yield reading.joined(self._repeated(self._encode_unique(unique, reading.read_entries), unique, step))
+        calls = iter(lambda: list(islice(stream, documents_per_step)), [])
+        yield from map(reading.joined, self.encode_calls(calls, reading.read_entries))
 
-    def _repeated(
-        self, parts: Mapping[View, Embeddings], unique: list[str], documents: list[str]
-    ) -> dict[View, Embeddings]:
-        """The embeddings of different texts, once for each document that has such a text."""
+    def _report(self, **counts: int) -> None:
         with ONE_AT_A_TIME:  # += reads and writes, and another thread may encode
-            self.report += EncodingReport(documents=len(documents))
-        row = {text: i for i, text in enumerate(unique)}
-        rows = np.array([row[text] for text in documents], dtype=np.intp)
-        return {entry: embeddings[rows] for entry, embeddings in parts.items()}
-
-    def _encode_unique(self, texts: list[str], entries: Sequence[View]) -> dict[View, Embeddings]:
-        """Embeddings of different texts, in their order, prompt by prompt."""
-        parts, counts = dict[View, Embeddings](), list[TokenCounts]()
-        for prompt in dict.fromkeys(entry.prompt for entry in entries):
-            sequences = self.prompted[prompt].sequences(texts, self.spec.long_documents)
-            counts.append(TokenCounts.of(sequences))
-            some = [entry for entry in entries if entry.prompt == prompt]
-            parts |= self._encode_sequences(sequences, len(texts), prompt, some)
-        with ONE_AT_A_TIME:
-            self.report += EncodingReport(**dataclasses.asdict(TokenCounts.together(counts)), encoded=len(texts))
-        return parts
+            self.report += EncodingReport(**counts)
 
     def _encode_sequences(
         self, sequences: Sequence[TokenSequence], documents: int, prompt: str, entries: Sequence[View]
@@ -508,6 +522,18 @@ def _sent(pooled: Tensor | None) -> Any:
     return None if pooled is None else pooled.to("cpu", non_blocking=pooled.is_cuda)
 
 
+def one_ahead(work: Callable[[T], R], given: Iterable[T]) -> Iterator[R]:
+    """What the work makes of each, in their order; the next one is at work in a thread while one is looked at."""
+    coming = deque[Future[R]]()
+    with ThreadPoolExecutor(1, "tokenizing") as thread:
+        for each in given:
+            coming.append(thread.submit(work, each))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        if coming:
+            yield coming.popleft().result()
+
+
 def one_behind(passes: Iterable[_Pass]) -> Iterator[_Pass]:
     """Each pass when the next one has begun, so that a GPU computes while the processor reads."""
     before: _Pass | None = None
@@ -517,6 +543,13 @@ def one_behind(passes: Iterable[_Pass]) -> Iterator[_Pass]:
         before = one
     if before is not None:
         yield before
+
+
+def _repeated(parts: Mapping[View, Embeddings], unique: list[str], documents: list[str]) -> dict[View, Embeddings]:
+    """The embeddings of different texts, once for each document that has such a text."""
+    row = {text: i for i, text in enumerate(unique)}
+    rows = np.array([row[text] for text in documents], dtype=np.intp)
+    return {entry: embeddings[rows] for entry, embeddings in parts.items()}
 
 
 def _concatenated(parts: Sequence[Mapping[View, Embeddings]]) -> dict[View, Embeddings]:

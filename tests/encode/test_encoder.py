@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder, one_behind
 from moee_topics.encode.layout import Layout
 from moee_topics.encode.pooling import POOLINGS
+from moee_topics.encode.prompts import PromptTokenizer
 from moee_topics.encode.settings import POCKET
 from moee_topics.encode.views import View
 from moee_topics.errors import InputError, ModelError
@@ -177,8 +178,46 @@ def test_a_stream_gives_the_same_vectors_in_order_and_reads_only_what_it_needs(e
 
     stream = encoder.encode_stream(endless(), documents_per_step=10)
     parts = [next(stream), next(stream)]
-    assert len(read) == 20 and [len(part) for part in parts] == [10, 10]
+    assert len(read) == 30 and [len(part) for part in parts] == [10, 10]
     assert_close(Embeddings.concatenate(parts), encoder.encode([f"document {i % 7}" for i in range(20)]), 1e-5)
+
+
+def test_a_call_is_tokenized_while_the_one_before_is_in_the_model(
+    encoder: MoEEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_is_tokenized, tokenize, run = Event(), PromptTokenizer.sequences, MoEEncoder._run
+
+    def sequences(self: PromptTokenizer, texts: Any, long_documents: Any) -> Any:
+        found = tokenize(self, texts, long_documents)
+        if "second" in texts:
+            second_is_tokenized.set()
+        return found
+
+    def waits(self: MoEEncoder, *given: Any) -> Any:
+        assert second_is_tokenized.wait(timeout=60)
+        return run(self, *given)
+
+    expected = [encoder.encode(text) for text in ("first", "second")]
+    monkeypatch.setattr(PromptTokenizer, "sequences", sequences)
+    monkeypatch.setattr(MoEEncoder, "_run", waits)
+    reading = encoder.spec.reading
+    for parts, whole in zip(encoder.encode_calls([["first"], ["second"]], reading.read_entries), expected, strict=True):
+        assert_close(reading.joined(parts), whole, 0.0)
+
+
+def test_what_the_tokenizer_raises_comes_with_its_call(encoder: MoEEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenize = PromptTokenizer.sequences
+
+    def sequences(self: PromptTokenizer, texts: Any, long_documents: Any) -> Any:
+        if "bad" in texts:
+            raise InputError("this text is bad")
+        return tokenize(self, texts, long_documents)
+
+    monkeypatch.setattr(PromptTokenizer, "sequences", sequences)
+    stream = encoder.encode_stream(["good", "bad", "good"], documents_per_step=1)
+    assert len(next(stream)) == 1
+    with pytest.raises(InputError, match="this text is bad"):
+        next(stream)
 
 
 def test_a_pass_is_read_when_the_next_one_has_begun() -> None:

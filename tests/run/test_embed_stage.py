@@ -112,7 +112,7 @@ def test_too_little_memory_says_what_to_change(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr(MoEEncoder, "encode", fail)
+    monkeypatch.setattr(MoEEncoder, "encode_calls", fail)
     with pytest.raises(ResourceError, match=r"encoder\.tokens_per_batch"):
         pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
 

@@ -26,7 +26,7 @@ from moee_topics.run_folder import RunFolder
 SEED = 20261126
 SLOW_TRIES, FIRST = int(os.environ.get("PREDICT_TRIES", "2500")), int(os.environ.get("PREDICT_FIRST", "0"))
 KINDS = ("new documents", "folder", "folder without digests", "options")
-ENCODE = MoEEncoder.encode
+ENCODE = MoEEncoder.encode_calls
 OPTIONS = (
     (),
     (),
@@ -77,8 +77,12 @@ def load_and_encode_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One model for all calls, and each list of texts through it once: the files of the model itself are tried in
     tests/encode/models/test_mutated_checkpoints.py, and the forward would be two thirds of a call."""
     monkeypatch.setattr(MoEEncoder, "from_settings", cache(MoEEncoder.from_settings))
-    encode = cache(lambda encoder, texts: ENCODE(encoder, texts))
-    monkeypatch.setattr(MoEEncoder, "encode", lambda self, texts: encode(self, tuple(texts)))
+    encode = cache(lambda encoder, texts, entries: next(ENCODE(encoder, [texts], entries)))
+
+    def encode_calls(self: MoEEncoder, calls: Any, entries: Any) -> Any:
+        return (encode(self, tuple(texts), tuple(entries)) for texts in calls)
+
+    monkeypatch.setattr(MoEEncoder, "encode_calls", encode_calls)
 
 
 @pytest.mark.parametrize("tries", [30, pytest.param(SLOW_TRIES, marks=pytest.mark.slow)])

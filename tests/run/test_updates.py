@@ -64,8 +64,12 @@ def test_only_new_texts_are_encoded(
     root: Path, new: str, policy: pipeline.Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    encode = MoEEncoder.encode
-    monkeypatch.setattr(MoEEncoder, "encode", lambda self, texts: (sent.extend(texts), encode(self, texts))[1])
+    encode = MoEEncoder.encode_calls
+
+    def encode_calls(self: MoEEncoder, calls: Any, entries: Any) -> Any:
+        return encode(self, (sent.extend(texts) or texts for texts in calls), entries)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(MoEEncoder, "encode_calls", encode_calls)
     record = pipeline.update(root / "run", [new], policy).record
     assert sorted(sent) == sorted(row["text"] for row in rows(new))
     assert (record["added"], record["changed"], record["removed"], record["encoded"]) == (30, 0, 0, 30)
