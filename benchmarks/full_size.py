@@ -1,9 +1,10 @@
-"""The whole OLMoE-1B-7B in four bits on this machine: loads, encodes 64 posts, saves, loads again.
+"""The whole OLMoE-1B-7B in four or eight bits on this machine: loads, encodes 64 posts, saves, loads again.
 
-    SCIKIT_LEARN_DATA=... python benchmarks/full_size.py
+    SCIKIT_LEARN_DATA=... python benchmarks/full_size.py [--quantize w8a8]
 
-Writes a random checkpoint of that shape in hub layout (13.8 GB, deleted after), loads it in nf4 in a process of its own
-and encodes posts of 20 Newsgroups (random words of the same lengths where scikit-learn does not have the posts).
+Writes a random checkpoint of that shape in hub layout (13.8 GB, deleted after), loads it in a process of its own and
+encodes posts of 20 Newsgroups (random words of the same lengths where scikit-learn does not have the posts). Whole
+numbers are made anew at each start, so there nothing is saved.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from benchmarks import bench, checkpoint, workers
 from benchmarks.bench import say
 from benchmarks.checkpoint import Shape
 
-GOALS = {"tensor_bytes": 4.0e9, "peak_memory_bytes": 6.0e9, "loading_peak_by_final_size": 1.4}
+GOALS = {
+    "nf4": {"tensor_bytes": 4.0e9, "peak_memory_bytes": 6.0e9, "loading_peak_by_final_size": 1.4},
+    "w8a8": {"peak_bytes_by_weights": 1.1},
+}
 
 
 def make_checkpoint(folder: Path, shape: Shape) -> int:
@@ -60,20 +64,18 @@ def posts(count: int) -> tuple[list[str], str]:
     return found[:: len(found) // count][:count], "20 Newsgroups"
 
 
-def prove(folder: Path, texts: list[str], threads: int) -> dict[str, Any]:
-    """Loads in nf4, encodes, saves quantized; each with its time and memory."""
+def prove(folder: Path, texts: list[str], weights: int, settings: bench.Settings, quantize: Any) -> dict[str, Any]:
+    """Loads, encodes, and saves four bits; each with its time and memory."""
     import torch
 
     from moee_topics.encode import MoEEncoder, check_quantized, save_quantized
 
-    torch.set_num_threads(threads)
-    encoder, loading = workers.timed(lambda: MoEEncoder.from_pretrained(folder, quantize="nf4", device="cpu"), "cpu")
+    torch.set_num_threads(settings.threads)
+    encoder, loading = workers.timed(lambda: MoEEncoder.from_pretrained(folder, quantize=quantize, device="cpu"), "cpu")
     after_loading = workers.anonymous_bytes()
     embeddings, encoding = workers.timed(lambda: encoder.encode(texts), "cpu")
-    saved = folder.with_name(f"{folder.name}-nf4")
-    _, saving = workers.timed(lambda: save_quantized(encoder.model, saved, encoder.tokenizer), "cpu")
-    report = check_quantized(encoder.model, "nf4")
-    return {
+    report = check_quantized(encoder.model, quantize)
+    result = {
         "tensor_bytes": report.tensor_bytes,
         "bytes_per_expert_weight": report.bytes_per_expert_weight,
         "loading": asdict(loading),
@@ -81,13 +83,22 @@ def prove(folder: Path, texts: list[str], threads: int) -> dict[str, Any]:
         "memory_after_loading_bytes": after_loading,
         "encoding": asdict(encoding),
         "peak_memory_bytes": encoding.peak_memory_bytes,
+        "peak_bytes_by_weights": encoding.peak_memory_bytes / weights,
         "encoder": asdict(encoder.report),
         "hidden_states_shape": embeddings.hidden_states.shape,
         "router_logits_shape": embeddings.router_logits.shape,
-        "saving": asdict(saving),
-        "saved_bytes": folder_bytes(saved),
         "first_vectors": embeddings.hidden_states[:2].tolist(),
     }
+    if quantize == "nf4":
+        saved = saved_folder(folder)
+        _, saving = workers.timed(lambda: save_quantized(encoder.model, saved, encoder.tokenizer), "cpu")
+        result |= {"saving": asdict(saving), "saved_bytes": folder_bytes(saved)}
+    return result
+
+
+def saved_folder(folder: Path) -> Path:
+    """Where a checkpoint is saved in four bits."""
+    return folder.with_name(f"{folder.name}-nf4")
 
 
 def second_start(folder: Path, texts: list[str], threads: int) -> dict[str, Any]:
@@ -120,23 +131,25 @@ def _send(connection: Connection, work: Callable[..., dict[str, Any]], given: tu
     connection.send(work(*given))
 
 
-def run(settings: bench.Settings, shape: Shape, folder: Path) -> dict[str, Any]:
+def run(settings: bench.Settings, shape: Shape, folder: Path, quantize: str) -> dict[str, Any]:
     """The whole proof, ready for JSON."""
     say(f"a checkpoint of {shape.parameters / 1e9:.2f} billion random weights")
     size = make_checkpoint(folder, shape)
     texts, source = posts(settings.documents[0])
-    say("loading in nf4, encoding, saving")
-    first = apart(prove, folder, texts, settings.threads)
-    say("loading what was saved")
-    again = apart(second_start, folder.with_name(f"{folder.name}-nf4"), texts, settings.threads)
-    identical = first.pop("first_vectors") == again.pop("first_vectors")
-    return {
+    say(f"loading in {quantize}, encoding")
+    first = apart(prove, folder, texts, shape.parameters, settings, quantize)
+    first_vectors, goals = first.pop("first_vectors"), GOALS[quantize]
+    result = {
         "checkpoint": {"bytes": size, "shape": asdict(shape), "weights": "random", "texts": source},
         "first_start": first,
-        "second_start": again | {"vectors_identical": identical},
-        "goals": GOALS,
-        "goals_met": {name: first[name] <= goal for name, goal in GOALS.items()},
+        "goals": goals,
+        "goals_met": {name: first[name] <= goal for name, goal in goals.items()},
     }
+    if quantize == "nf4":
+        say("loading what was saved")
+        again = apart(second_start, saved_folder(folder), texts, settings.threads)
+        result["second_start"] = again | {"vectors_identical": first_vectors == again.pop("first_vectors")}
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,19 +160,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the checkpoint is or is to be kept; by default a temporary folder"
     )
-    parser.add_argument("--output", type=Path, default=bench.RESULTS / "full-size-nf4.json")
+    parser.add_argument("--quantize", choices=list(GOALS), default="nf4")
+    parser.add_argument("--output", type=Path, help="by default full-size-QUANTIZE.json of the results")
     parser.add_argument("--note", default="", help="what else ran on the machine")
     given = parser.parse_args(arguments)
     settings = bench.Settings(layers=given.layers, documents=(given.documents,), threads=given.threads)
     temporary = Path(tempfile.mkdtemp(prefix="olmoe-"))
     try:
-        result = run(settings, Shape(layers=given.layers), given.folder or temporary / "olmoe")
+        result = run(settings, Shape(layers=given.layers), given.folder or temporary / "olmoe", given.quantize)
     finally:
         shutil.rmtree(temporary)
     result |= bench.surroundings(settings) | {"note": given.note}
     from moee_topics.store import write_json  # late: imports are part of what is measured
 
-    write_json(given.output, result, indent=2)
+    write_json(given.output or bench.RESULTS / f"full-size-{given.quantize}.json", result, indent=2)
     say(json.dumps(result["first_start"] | result["goals_met"], indent=2))
 
 
