@@ -334,7 +334,7 @@ class MoEEncoder:
         """
         prompts, long_documents = dict.fromkeys(entry.prompt for entry in entries), self.spec.long_documents
 
-        def tokenize(texts: Sequence[str]) -> tuple[list[str], list[str], dict[str, Sequence[TokenSequence]]]:
+        def tokenize(texts: Sequence[str]) -> tuple[list[str], list[str], dict[str, list[TokenSequence]]]:
             documents = list(plain_texts(texts))
             unique = list(dict.fromkeys(documents))
             tokens = {prompt: self.prompted[prompt].sequences(unique, long_documents) for prompt in prompts}
