@@ -235,7 +235,8 @@ def advise(drift: Drift) -> tuple[Advice, list[str]]:
             f"{drift.moved.value:.0%} of the documents would have to change topics for the shares to be as before, "
             f"where chance explains {drift.moved.chance:.0%}"
         )
-    if drift.routing and drift.routing.is_beyond(BEYOND_ROUTING):
+    # Its multiple of chance grows with the number of documents, so that it too asks for nothing by itself.
+    if is_unlike and drift.routing and drift.routing.is_beyond(BEYOND_ROUTING):
         advice = "refit"
         reasons.append(
             f"experts are used otherwise: {drift.routing.value:.1%} of the routing weight is elsewhere, where chance "
