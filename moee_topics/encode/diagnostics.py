@@ -88,7 +88,8 @@ def threads() -> Check:
     lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used, cores = torch.get_num_threads(), lent
     ok = used <= cores  # a barrier between too many costs milliseconds, at each of hundreds of products
-    return Check("threads", ok, f"{used} threads on {cores} cores", "" if ok else f"Set OMP_NUM_THREADS={cores}.")
+    detail = f"{used} thread{'s' * (used != 1)} on {cores} core{'s' * (cores != 1)}"
+    return Check("threads", ok, detail, "" if ok else f"Set OMP_NUM_THREADS={cores}.")
 
 
 def four_bit(folder: Path) -> Check:

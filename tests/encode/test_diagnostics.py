@@ -34,6 +34,8 @@ def test_too_many_threads_are_told_with_the_number_to_set(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
     monkeypatch.setattr(diagnostics.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert diagnostics.threads() == Check("threads", False, "64 threads on 2 cores", "Set OMP_NUM_THREADS=2.")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert diagnostics.threads() == Check("threads", True, "1 thread on 2 cores", "")
 
 
 def test_the_passes_of_a_device_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
