@@ -20,7 +20,7 @@ from moee_topics.run.asking import writer_of
 from moee_topics.run.label_trial import check_labels, plan_check
 from moee_topics.run.labelling import label, plan_labels
 from moee_topics.run.manifest import recipe_section
-from moee_topics.run_folder import VERSIONS, RunFolder, read_decisions, write_decisions
+from moee_topics.run_folder import RunFolder, read_decisions, write_decisions
 from moee_topics.schema import Section, build
 from moee_topics.topics import (
     ANSWER_TOKENS,
@@ -147,16 +147,29 @@ def language_models(section: LabelSection) -> list[NamingSettings | CheckSetting
     return [one for one in everybody if one.provider in ("local", "openai")]
 
 
-def are_names_alone(run: RunFolder) -> bool:
-    """Whether nothing came after the fit but names by a language model, which are given again without asking."""
+def are_names_alone(run: RunFolder, section: LabelSection) -> bool:
+    """Whether nothing came after the fit but names by a language model, which the recipe gives again without asking.
+
+    Every version counts, also one that was undone, and whatever the file of decisions holds by now.
+
+    Raises:
+        InputError: a version is damaged.
+    """
+    records = run.history["versions"] if run.history else []
+    if any(record["policy"] != "decide" for record in records):
+        return False
+    versions = [run.version(record["version"]) for record in records]
+    decisions = [*read_decisions(run.decisions_path), *(one for past in versions for one in past.known_decisions)]
     said = {label_of(record["answer"]) for record in run.all_label_answers.values()}
-    made_by = {record["policy"] for record in run.history["versions"]} if run.history else set()
-    decisions = read_decisions(run.decisions_path)
-    return made_by <= {"decide"} and all(one.verb == "name" and one.text in said for one in decisions)
+    is_asked = section.provider != "none" or not decisions
+    return is_asked and all(one.verb == "name" and one.text in said for one in decisions)
 
 
-def forget_names(run: RunFolder) -> None:
-    """Goes back to the fit itself; killed on the way, the next call goes on, since no decision is left by then."""
+def forget_names(run: RunFolder, fit: str) -> None:
+    """Goes back to the fit itself, which is to be another one; killed on the way, the next call goes on."""
+    history = run.history
     write_decisions(run.decisions_path, [])
-    RunFolder.history.remove(run)
-    shutil.rmtree(run.path / VERSIONS, ignore_errors=True)
+    if history is not None:  # whose next_topic stays: an id that was given is never given to what is born later
+        RunFolder.history.write(run, {**history, "fit": fit, "current": 1, "versions": []})
+        for record in history["versions"]:
+            shutil.rmtree(run.version(record["version"]).path, ignore_errors=True)

@@ -55,10 +55,12 @@ class VersionPlan:
     @cached_property
     def history(self) -> History:
         """The versions so far."""
-        if self.run.history is not None:
-            return self.run.history
-        fit = Ledger(self.run).records.get("fit")
+        history, fit = self.run.history, Ledger(self.run).records.get("fit")
+        if history is not None and history["versions"]:
+            return history
         next_topic = int(self.run.result.topics.max()) + 1
+        if history is not None:  # of names that were forgotten with their fit
+            return {**history, "next_topic": max(history["next_topic"], next_topic)}
         return {"fit": fit.inputs if fit else "", "current": 1, "next_topic": next_topic, "versions": []}
 
     def new_record(self) -> VersionRecord:

@@ -159,11 +159,12 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
             _spare_updates(work)
         with work.writing():
             if fits_anew and _is_of_another_fit(work):
-                forget_names(work.run)
+                forget_names(work.run, FitStage().inputs(work))
             go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
-        if work.run.history is not None and work.recipe.labels.provider == "none":
-            current = work.run.history["current"]
+        history = work.run.history
+        if history is not None and history["versions"] and work.recipe.labels.provider == "none":
+            current = history["current"]
             work.progress.note(f"{work.folder} was updated: readers are given version {current}. This is version 1.")
     if decisions_of(RunFolder(work.folder)).are_new:  # written by hand, or for another fit
         decide(work.folder, store=work.store, progress=work.progress)
@@ -173,7 +174,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
 def _spare_updates(work: Workspace) -> None:
     """Refuses another fit of a run that was updated, whose versions would be of a fit that is gone."""
     history = work.run.history if _is_of_another_fit(work) else None
-    if history is not None and not are_names_alone(work.run):
+    if history is not None and not are_names_alone(work.run, work.recipe.labels):
         raise InputError(
             f"{work.folder} was updated: version {history['current']} holds. This recipe would fit version 1 anew, as "
             "its corpus, its settings, the version of moee-topics or the store are others now. Take another --name "

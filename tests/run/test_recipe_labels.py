@@ -138,9 +138,26 @@ def test_another_fit_of_a_run_that_was_only_named_is_made_and_named_anew(
     assert made.number == 2 and len(made.ranked_topics) < 4
     assert names_of(root) == [f"About {topic.words[0][0]}" for topic in made.ranked_topics]
     assert len(read_decisions(root / "run" / "decisions.yaml")) == len(made.ranked_topics)
+    history = RunFolder(root / "run").history
+    assert history is not None and history["next_topic"] > max(made.result.topics) + 1, "former ids stay used"
+    with pytest.raises(InputError, match="was updated: version 2 holds"):  # whom nobody would name again
+        run(recipe("labels.provider=none"), root)
     made.decide({"name": "By hand", "topic": made.ranked_topics[0].topic})
     with pytest.raises(InputError, match="was updated: version 3 holds"):
         run(recipe(), root)
+
+
+@pytest.mark.parametrize("provider", ["openai", "none"])
+def test_what_a_version_decided_is_spared_though_the_file_of_decisions_is_empty(
+    root: Path, recipe: Callable[..., Recipe], provider: str
+) -> None:
+    made = Run.read(root / "run")
+    split = made.decide({"split": made.ranked_topics[0].topic})
+    split.decide({"merge": [topic.topic for topic in split.ranked_topics[:2]]})
+    (root / "run" / "decisions.yaml").write_text("")
+    with pytest.raises(InputError, match="was updated: version 3 holds"):
+        run(recipe("topics.nr_topics=3", f"labels.provider={provider}"), root)
+    assert made.root.version(2).result.topic_count == split.result.topic_count
 
 
 def test_an_update_names_the_topics_that_are_born_and_is_whole_without_them(
