@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,8 +127,11 @@ def test_what_is_no_column_of_texts_is_refused_by_its_place(given: dict[str, Any
 
 
 def test_a_table_that_gives_no_rows_is_told_what_to_give() -> None:
+    class Lazy:
+        columns = ("text",)
+
     with pytest.raises(InputError, match=r"of a lazy one what it collects"):
-        read(SimpleNamespace(columns=["text"]))
+        read(Lazy())
 
 
 def test_a_generator_is_read_in_parts() -> None:

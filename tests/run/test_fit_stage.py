@@ -36,6 +36,7 @@ def test_every_section_of_a_recipe_changes_the_fit_or_says_why_not() -> None:
         "encoder": "in the key of the store",
         "stability": "a stage of its own",
         "report": "written again at each run",
+        "labels": "names after all stages, a version of decisions",
     }
     assert set(Recipe.model_fields) == set(fit_stage.BELOW_THE_WALL) | set(elsewhere)
 
