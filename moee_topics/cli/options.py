@@ -39,6 +39,10 @@ Store = Annotated[
     Path | None,
     typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: OUTPUT/store]."),
 ]
+StoreOfRun = Annotated[
+    Path | None,
+    typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: the run's]."),
+]
 StorePath = Annotated[Path, typer.Argument(envvar=STORE_VARIABLE, help="Folder of the embeddings.", metavar="STORE")]
 
 

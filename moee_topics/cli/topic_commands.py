@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moee_topics.cli.options import DryRun, Json, Manner, RunPath, Store, command
+from moee_topics.cli.options import DryRun, Json, Manner, RunPath, StoreOfRun, command
 from moee_topics.cli.stdout import show, show_tables
 from moee_topics.topics import CheckSettings, LabelSettings
 
@@ -151,7 +151,7 @@ def topics_check(
 
 
 @command("moee-topics topics merge runs/posts 4 7", name="merge")
-def topics_merge(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
+def topics_merge(run: RunPath, topics: TopicIds, *, store: StoreOfRun = None, manner: Manner) -> None:
     """Make one topic of several.
 
     The first keeps its number.
@@ -162,7 +162,7 @@ def topics_merge(run: RunPath, topics: TopicIds, *, store: Store = None, manner:
 
 
 @command("moee-topics topics drop runs/posts 5", name="drop")
-def topics_drop(run: RunPath, topics: TopicIds, *, store: Store = None, manner: Manner) -> None:
+def topics_drop(run: RunPath, topics: TopicIds, *, store: StoreOfRun = None, manner: Manner) -> None:
     """Take topics away.
 
     Their documents become outliers.
@@ -178,7 +178,7 @@ def topics_split(
     topic: TopicId,
     *,
     parts: Annotated[int, typer.Option("--parts", help="How many topics come of it.")] = 2,
-    store: Store = None,
+    store: StoreOfRun = None,
     manner: Manner,
 ) -> None:
     """Cluster the documents of a topic again.
@@ -196,7 +196,7 @@ def topics_pin(
     topic: Annotated[int, typer.Argument(help="Its number; -1 is no topic.", metavar="TOPIC")],
     documents: Annotated[list[str], typer.Argument(help="Their ids.", metavar="DOCUMENT…")],
     *,
-    store: Store = None,
+    store: StoreOfRun = None,
     manner: Manner,
 ) -> None:
     """Say to which topic documents belong.
@@ -242,7 +242,7 @@ def topics_seed(
 
 
 @command("moee-topics topics apply runs/posts   # after decisions.yaml was edited", name="apply")
-def topics_apply(run: RunPath, *, store: Store = None, manner: Manner) -> None:
+def topics_apply(run: RunPath, *, store: StoreOfRun = None, manner: Manner) -> None:
     """Apply what decisions.yaml says.
 
     After it was written by hand, or copied from another run.

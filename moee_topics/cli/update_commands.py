@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from moee_topics.cli.options import Json, Manner, RunPath, Store, command
+from moee_topics.cli.options import Json, Manner, RunPath, StoreOfRun, command
 from moee_topics.cli.stdout import show, show_tables
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def update(
     policy: PolicyName = "assign",
     remove_missing: RemoveMissing = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the version before.")] = False,
-    store: Store = None,
+    store: StoreOfRun = None,
     manner: Manner,
 ) -> None:
     """Bring new documents into a finished run; topics keep their ids.
