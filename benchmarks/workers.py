@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import variants
 from benchmarks.variants import Texts, Vectors
+from moee_topics.encode.models.integer_products import packed
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,12 @@ def anonymous_bytes() -> int:
 
 
 def tensor_bytes(model: Any) -> int:
-    """All parameters and buffers, shared ones once; 0 of what is no module of torch."""
+    """All parameters and buffers, shared ones once, and packed weights; 0 of what is no module of torch."""
     if not isinstance(model, torch.nn.Module):
         return 0
-    return sum({t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}.values())
+    plain = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
+    matrices = [matrix for module in model.modules() for each in packed(module).values() for matrix in each]
+    return sum(plain.values()) + sum(matrix.nbytes for matrix in matrices)
 
 
 def timed(work: Callable[[], Any], device: str) -> tuple[Any, Round]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -56,11 +57,22 @@ IMPORTED = {
 """What umap-learn 0.5.12 imports of pynndescent, by module."""
 
 
+LOCK = Lock()
+"""Held while UMAP is imported: two modules here import it, maybe in two threads."""
+
+
 @contextmanager
 def lean_umap() -> Iterator[None]:
-    """Imports UMAP without pynndescent, before what is imported inside; what is there already stays as it is."""
-    if "umap" not in sys.modules and "pynndescent" not in sys.modules:
-        _import_umap()
+    """Imports UMAP without pynndescent, before what is imported inside; what is there already stays as it is.
+
+    A thread of somebody else's that first imports pynndescent, or compiles with ``numba.njit``, in these seconds gets
+    what stands in for it. Python's import lock does not help: a module in ``sys.modules`` is found without it, and
+    holding it deadlocks with a thread that is in the middle of a module which UMAP needs. Such a program imports
+    moee_topics.topics first.
+    """
+    with LOCK:
+        if "umap" not in sys.modules and "pynndescent" not in sys.modules:
+            _import_umap()
     yield
 
 

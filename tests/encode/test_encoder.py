@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder, one_behind
 from moee_topics.encode.layout import Layout
+from moee_topics.encode.models import integer_products
 from moee_topics.encode.pooling import POOLINGS
 from moee_topics.encode.prompts import PromptTokenizer
-from moee_topics.encode.settings import POCKET
+from moee_topics.encode.settings import POCKET, Integer
 from moee_topics.encode.views import View
 from moee_topics.errors import InputError, ModelError
 
@@ -145,6 +146,18 @@ def test_each_view_of_a_long_document_is_the_mean_of_its_chunks(tiny_olmoe: Path
 def test_quantized_vectors_do_not_depend_on_neighbours_either(tiny_olmoe: Path) -> None:
     encoder = encoder_of(tiny_olmoe, quantize="nf4", dtype="bfloat16")
     assert encoder.spec.quantize == "nf4"
+    assert_same_bits(encoder.encode(documents(8)), alone(encoder, documents(8)))
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "mean"])
+@pytest.mark.parametrize("kind", integer_products.KINDS)
+def test_vectors_in_whole_numbers_have_the_same_bits_alone_and_among_others(
+    tiny_olmoe: Path, kind: Integer, pooling: str
+) -> None:
+    if not integer_products.is_exact(kind):
+        pytest.skip(f"this processor has no exact kernel for {kind}")
+    encoder = encoder_of(tiny_olmoe, quantize=kind, dtype="bfloat16", pooling=pooling)
+    assert encoder.spec.quantize == kind
     assert_same_bits(encoder.encode(documents(8)), alone(encoder, documents(8)))
 
 

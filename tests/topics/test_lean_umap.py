@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
+import pytest
 import umap
 
 from moee_topics.topics.lean_umap import IMPORTED, Late, lean_umap
@@ -32,3 +36,23 @@ def test_what_is_imported_already_stays_as_it_is() -> None:
     with lean_umap():
         assert sys.modules["umap"] is before
         assert not isinstance(getattr(sys.modules.get("pynndescent"), "NNDescent", None), Late)
+
+
+FIT = """
+import sys
+import numpy as np
+from {module} import {name}
+
+rows = np.random.default_rng(0).random((4200, 5), dtype=np.float32)
+np.save(sys.argv[1], {name}(n_epochs=10, random_state=0).fit_transform(rows))
+"""
+
+
+@pytest.mark.slow
+def test_above_4096_rows_the_search_put_off_gives_the_places_of_plain_umap(tmp_path: Path) -> None:
+    for module, name in (("moee_topics.topics.umap_hdbscan", "DistinctUMAP"), ("umap", "UMAP")):
+        script = FIT.format(module=module, name=name)
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / name)], check=True)
+    found = np.load(tmp_path / "DistinctUMAP.npy")
+    assert found.shape == (4200, 2)
+    np.testing.assert_array_equal(found, np.load(tmp_path / "UMAP.npy"))
