@@ -42,8 +42,10 @@ def topics_ls(run: RunPath, as_json: Json = False) -> None:
         for topic in folder.result.topic_info
     ]
     decisions = list(_decision_rows(RunFolder(run)))
-    tables = [TextTable(f"Topics of {folder.name}", ("nr", "topic", "documents", "words"), rows)]
-    tables += [TextTable("Decisions", ("decision", "state", "why"), decisions)] if decisions else []
+    headers = ("nr", "topic", "documents", "words")
+    tables = [TextTable(f"Topics of {folder.name}", headers, rows, texts=("words",))]
+    if decisions:
+        tables.append(TextTable("Decisions", ("decision", "state", "why"), decisions, texts=("why",)))
     facts = [{"topic": one.topic, "name": one.name, "documents": one.count} for one in folder.result.topic_info]
     states = [dict(zip(("decision", "state", "reason"), row, strict=True)) for row in decisions]
     show_tables({"run": run, "topics": facts, "decisions": states}, tables, None, as_json=as_json)

@@ -13,10 +13,11 @@ class TextTable:
 
     Attributes:
         title: above it.
-        headers: of the columns; the first two are text, the others numbers.
+        headers: of the columns; the first two are text, the others numbers unless they are among ``texts``.
         rows: cells.
         best: of each row, the index of its best cell, or None.
         notes: below it.
+        texts: headers of further columns that are text.
     """
 
     title: str
@@ -24,12 +25,18 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     best: Sequence[int | None] = ()
     notes: Sequence[str] = ()
+    texts: Sequence[str] = ()
+
+    @property
+    def are_numbers(self) -> list[bool]:
+        """Of each column whether it holds numbers, which stand at the right."""
+        return [i >= 2 and header not in self.texts for i, header in enumerate(self.headers)]
 
 
 def to_markdown(table: TextTable) -> str:
     """The table as GitHub Markdown, the best number of a row in bold."""
     lines = [f"### {_plain(table.title)}", "", "| " + " | ".join(map(_plain, table.headers)) + " |"]
-    lines.append("|" + "|".join("---" if i < 2 else "--:" for i in range(len(table.headers))) + "|")
+    lines.append("|" + "|".join("--:" if is_number else "---" for is_number in table.are_numbers) + "|")
     for row, top in _with_best(table):
         cells = [f"**{_plain(cell)}**" if i == top else _plain(cell) for i, cell in enumerate(row)]
         lines.append("| " + " | ".join(cells) + " |")
@@ -59,7 +66,7 @@ def to_html(title: str, tables: Sequence[TextTable], figures: Sequence[str] = ()
 
 def html_section(table: TextTable) -> str:
     """The table with its title and notes as a part of a page; every text is escaped."""
-    kinds = ["", "", *[' class="number"'] * (len(table.headers) - 2)]
+    kinds = [' class="number"' if is_number else "" for is_number in table.are_numbers]
     head = "".join(
         f'<th scope="col"{kind}>{html.escape(header)}</th>' for kind, header in zip(kinds, table.headers, strict=True)
     )

@@ -208,7 +208,9 @@ class Replay:
         self.topics[rows] = topic
         self.pinned += rows if topic != OUTLIERS else []
         if gone:
-            raise _Conflict(f"{len(gone)} of its documents are gone, such as {gone[0]!r}; the others are pinned")
+            are_gone = "1 of its documents is" if len(gone) == 1 else f"{len(gone)} of its documents are"
+            left = "the others are pinned" if rows else "none is left"
+            raise _Conflict(f"{are_gone} gone, such as {gone[0]!r}; {left}")
         return found
 
     @cached_property

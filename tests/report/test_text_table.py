@@ -34,3 +34,10 @@ def test_a_page_escapes_every_text_and_marks_the_best_number() -> None:
 def test_where_no_number_is_best_none_is_marked(best: list[int | None]) -> None:
     table = TextTable("t", ["task", "score", "HS"], [["a", "ami", "1"]], best)
     assert "**" not in to_markdown(table) and ' best"' not in to_html("t", [table])
+
+
+def test_numbers_stand_at_the_right_and_words_at_the_left() -> None:
+    table = TextTable("t", ["nr", "topic", "documents", "why"], [["1", "a", "3", "it is gone"]], texts=["why"])
+    assert "|---|---|--:|---|" in to_markdown(table)
+    page = to_html("t", [table])
+    assert '<td class="number">3</td>' in page and "<td>it is gone</td>" in page

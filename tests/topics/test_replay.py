@@ -138,8 +138,10 @@ def test_conflicts_are_told_and_take_no_other_decision_with_them() -> None:
     )
     assert [state for state, _ in told] == ["conflict"] * 4 + ["applied", "settled", "applied"]
     assert told[0][1] == "topic 77 is not there" and "too few for 50 parts" in told[2][1]
-    assert told[3][1] == "1 of its documents are gone, such as 'gone'; the others are pinned"
+    assert told[3][1] == "1 of its documents is gone, such as 'gone'; the others are pinned"
     assert told[5][1] == "they are one topic" and model.result.topics[3] == FIRST
+    all_gone = states(Replay(fresh(), 9), Decision("pin", (SECOND,), documents=("gone", "lost")))
+    assert all_gone == [("conflict", "2 of its documents are gone, such as 'gone'; none is left")]
     assert model.result.topic(FIRST).name == "One of two"
 
 
