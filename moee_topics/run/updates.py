@@ -93,6 +93,7 @@ def undo(folder: Path, *, progress: Progress | None = None) -> int:
     Raises:
         InputError: there is no run, or no update to undo.
     """
+    progress = progress or Progress()
     with changing(Path(folder)) as run:
         history = run.history
         if history is None or history["current"] == 1:
@@ -101,7 +102,13 @@ def undo(folder: Path, *, progress: Progress | None = None) -> int:
         if record["policy"] == "decide":  # first: what is in the file is applied again by the next update
             take_back(run, run.version(record["parent"]))
         RunFolder.history.write(run, {**history, "current": record["parent"]})
-        renew_page(run, progress or Progress())
+        renew_page(run, progress)
+        policy_of = {one["version"]: one["policy"] for one in history["versions"]}
+        if record["policy"] == "decide" != policy_of.get(record["parent"], "decide"):
+            progress.note(
+                f"Version {record['version']} had decisions alone, such as names. The documents of the update before "
+                f"it, version {record['parent']}, are still in: undo once more to take them out."
+            )
     return record["parent"]
 
 

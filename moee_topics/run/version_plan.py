@@ -91,7 +91,9 @@ class VersionPlan:
         parent, encoder = self.parent, fitted_encoder(self.parent)
         recipe = parse_recipe(parent.manifest["recipe"], name=f"the recipe of {parent.name}")
         store = self.store or store_of(self.run)
-        work = Workspace(recipe.model_copy(update={"encoder": encoder}), folder, store, self.progress)
+        recipe = recipe.model_copy(update={"encoder": encoder})
+        # Who updates or decides did not write the recipe just now: its idle keys were told when it was run.
+        work = Workspace(recipe, folder, store, self.progress, tells_idle_keys=False)
         # In the place of the recipe's own corpus, which is by now only a part of the documents.
         work.corpus = DocumentList.of(self.changes.documents, f"{parent.name}, updated")
         check_same_encoder(encoder.model, parent.encoder["key"], work.embedder.key)

@@ -46,6 +46,7 @@ class Workspace:
         may_encode: whether documents may go through the model.
         share: the documents that are encoded, the others are left to other machines.
         crew: encodes them in other processes; without one this process does.
+        tells_idle_keys: whether the survey notes what of the recipe is without effect.
 
     Raises:
         InputError: a folder is an address of an object store.
@@ -58,6 +59,7 @@ class Workspace:
     may_encode: bool = True
     share: Share = WHOLE
     crew: RayCrew | None = None
+    tells_idle_keys: bool = True
     _in_memory: list[Document] | None = field(default=None, init=False, repr=False)
     _mapped: MappedDocuments | None = field(default=None, init=False, repr=False)
 
@@ -103,7 +105,7 @@ class Workspace:
         self._in_memory = documents if characters <= MOST_CHARACTERS_KEPT else None
         outcome = f"{result.documents:,} documents, {result.unique:,} different"
         self.progress.end("corpus", time.perf_counter() - started, outcome)
-        idle = idle_note(idle_keys(self.recipe, result).items())
+        idle = idle_note(idle_keys(self.recipe, result).items()) if self.tells_idle_keys else ""
         for note in [*result.notes, *([idle] if idle else [])]:
             self.progress.note(note)
         return result

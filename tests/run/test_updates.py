@@ -21,6 +21,7 @@ from moee_topics.report import export_report, write_report
 from moee_topics.run import policies
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
+from moee_topics.topics import Decision
 
 POLICIES: tuple[pipeline.Policy, ...] = ("assign", "grow", "refit")
 
@@ -230,6 +231,17 @@ def test_a_damaged_first_version_is_made_again_under_its_updates(
     assert len(RunFolder.read(twice).result) == DOCUMENTS + 60
     pipeline.run(recipe_of(corpus, tiny_olmoe), twice, twice.parent / "store")
     assert contents(twice) == before
+
+
+def test_undoing_decisions_says_that_the_update_before_them_holds(root: Path, new: str) -> None:
+    pipeline.update(root / "run", [new])
+    heard = Heard()
+    pipeline.decide(root / "run", [Decision("name", topics=(0,), text="First")], progress=heard)
+    assert not [note for note in heard.notes if "Without effect" in note]
+    assert pipeline.undo(root / "run", progress=heard) == 2
+    assert "version 2, are still in: undo once more" in heard.notes[-1]
+    told = len(heard.notes)
+    assert pipeline.undo(root / "run", progress=heard) == 1 and len(heard.notes) == told
 
 
 def test_a_damaged_version_is_told_and_undone(twice: Path) -> None:
