@@ -159,7 +159,7 @@ def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:
             _spare_updates(work)
         with work.writing():
             if fits_anew and _is_of_another_fit(work):
-                forget_names(work.run, FitStage().inputs(work))
+                forget_names(work.run, FitStage().inputs(work) or "")
             go_through(stages, work)
             write_manifest(work, finished=stages == STAGES)
         history = work.run.history
