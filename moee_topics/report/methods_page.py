@@ -153,7 +153,7 @@ def write_methods(folders: Mapping[str, Path], output: Path, *, name: str) -> Me
     # Relative, so that the folder of all runs can be moved or sent as it is.
     report = RunFolder.report
     reports = [
-        quote(Path(os.path.relpath(report.path(run), output)).as_posix()) if report.exists(run) else ""
+        quote(Path(os.path.relpath(report.path(run.root), output)).as_posix()) if report.exists(run.root) else ""
         for run in compared.runs.values()
     ]
     page = render(

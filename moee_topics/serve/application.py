@@ -91,9 +91,10 @@ def _add_pages(app: FastAPI, service: TopicService, batcher: Vectors) -> None:
 
     @app.get("/", include_in_schema=False)
     async def report() -> Response:
-        if not RunFolder.report.exists(service.run):
-            return refusal(404, f"This run has no report. Write one with: moee-topics report {service.run.path.name}")
-        return FileResponse(RunFolder.report.path(service.run), media_type="text/html")
+        run = service.run.root  # where the page of every version lies
+        if not RunFolder.report.exists(run):
+            return refusal(404, f"This run has no report. Write one with: moee-topics report {run.path.name}")
+        return FileResponse(RunFolder.report.path(run), media_type="text/html")
 
     @app.get("/health")
     async def health() -> dict[str, str | int]:

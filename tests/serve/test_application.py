@@ -19,6 +19,7 @@ from moee_topics.run import Predictor
 from moee_topics.run_folder import RunFolder
 from moee_topics.serve import ServeSettings
 from moee_topics.serve.service import TopicService
+from moee_topics.topics import Decision
 
 TEXTS = [" ".join(words.split()[:6]) for words in THEMES.values()]
 
@@ -133,6 +134,14 @@ def test_the_report_is_at_the_root_and_no_page_asks_another_host(client: Client,
     page = client.get("/")
     assert page.body == (run_folder / "report.html").read_bytes() and "text/html" in page.headers["Content-Type"]
     assert client.get("/docs").status == 404 and client.get("/../run.json").status == 404
+
+
+def test_of_an_updated_run_the_page_of_its_version_is_at_the_root(run_folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    pipeline.decide(copy, [Decision("name", (0,), text="A name by hand")])
+    with Served(TopicService.load(copy), ServeSettings(port=0)) as client:
+        page = client.get("/")
+    assert page.status == 200 and b"A name by hand" in page.body
 
 
 def test_health_says_what_is_served(client: Client, run_folder: Path) -> None:
