@@ -15,14 +15,14 @@ function bubbles(place, positions, ids) {
   const circles = marks.map((mark) => s("circle", { class: "bubble", cx: mark.x, cy: mark.y, r: mark.r, fill: colourOf(mark.topic), "data-topic": mark.topic.id }, s("title", {}, `${mark.topic.name}, ${plural(mark.topic.count, "document")}`)));
   return s("svg", { class: "bubbles", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Map of the topics; near topics are alike. Each topic's panel lists its nearest." }, circles, bubbleNames(marks, width, height));
 }
-// The names of the largest, below or above their bubble where there is room; of ten topics or fewer none is left out.
+// The names of the largest, below or above their bubble where there is room; where all could be named, none is left out.
 function bubbleNames(marks, width, height) {
   const taken = [], limit = width < 500 ? 12 : NAMED, room = width < 500 ? 104 : 132;
   return marks.map((mark, place) => {
     const [text, wide] = fitted(mark.topic.name, room), x = Math.min(Math.max(mark.x, wide / 2 + 6), width - wide / 2 - 6);
-    const lines = [mark.y + mark.r + 9, mark.y - mark.r - 8].filter((y) => y > 8 && y < height - 6);
+    const lines = [9, -8, 24, -23, 39, -38].map((gap) => mark.y + gap + Math.sign(gap) * mark.r).filter((y) => y > 8 && y < height - 6);
     const free = lines.find((y) => !taken.some((box) => Math.abs(box.x - x) < (box.wide + wide) / 2 + 6 && Math.abs(box.y - y) < 15));
-    if (free === undefined && marks.length > 10) return null;
+    if (free === undefined && marks.length > limit) return null;
     if (taken.length >= limit) return null;
     const y = free ?? lines[0] ?? mark.y;
     taken.push({ x, y, wide });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from moee_topics.errors import InputError, import_extra
@@ -39,7 +40,10 @@ def serve(
         if ready is not None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             ready(f"http://{host}:{own_socket.getsockname()[1]}")
-        server.run(sockets=[own_socket])
+        with suppress(
+            KeyboardInterrupt
+        ):  # uvicorn raises it again after the last answer, and there is nothing to go on with
+            server.run(sockets=[own_socket])
 
 
 def listening(settings: ServeSettings) -> socket.socket:
