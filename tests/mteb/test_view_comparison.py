@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import MoEEncoder
+from moee_topics.encode.views import View
 from moee_topics.errors import InputError
 from moee_topics.mteb.view_comparison import ViewComparison, compare_views, shuffled_experts
 from moee_topics.recipe import Recipe, parse_recipe
@@ -56,13 +58,14 @@ def test_all_views_come_from_one_pass_and_are_kept(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    real = MoEEncoder.encode_entries
+    real = MoEEncoder.encode_calls
 
-    def counted(self: MoEEncoder, texts: list[str], entries: object) -> object:
-        calls.append(len(texts))
-        return real(self, texts, entries)  # type: ignore[arg-type]
+    def counted(self: MoEEncoder, given: Iterable[Sequence[str]], entries: Sequence[View]) -> object:
+        texts = list(given)
+        calls.extend(map(len, texts))
+        return real(self, texts, entries)
 
-    monkeypatch.setattr(MoEEncoder, "encode_entries", counted)
+    monkeypatch.setattr(MoEEncoder, "encode_calls", counted)
     settings = recipe.encoder.__class__(
         **{**vars(recipe.encoder), "layers": (1, "last"), "pooling": ("mean", "last_token")}
     )
