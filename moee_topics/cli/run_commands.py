@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from moee_topics.run_folder import RunFolder
 
 TOPICS_SHOWN, SHARES_SHOWN = 10, 5
-SURE = 2.0
-"""Standard errors from which on a topic's share is another."""
 
 
 @command(
@@ -271,7 +269,7 @@ def predict(
 
 def _drift_notes(drift: Drift, run: Path, source: str) -> Iterator[str]:
     """How new documents differ from those of the fit, and what is advised."""
-    from moee_topics.evaluate import FAR, FEWEST
+    from moee_topics.evaluate import FAR, FEWEST, SURE
 
     far = f"{drift.far:.0%} of {drift.documents:,} new documents are unlike anything before"
     if drift.documents < FEWEST:

@@ -5,6 +5,7 @@ from .agreement import clustering_agreement as clustering_agreement
 from .agreement import match_topics as match_topics
 from .drift import FAR as FAR
 from .drift import FEWEST as FEWEST
+from .drift import SURE as SURE
 from .drift import Drift as Drift
 from .drift import far_limit as far_limit
 from .drift import find_drift as find_drift

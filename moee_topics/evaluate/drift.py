@@ -23,6 +23,8 @@ Advice = Literal["none", "grow", "refit"]
 
 FAR = 0.05
 """The share of old documents that are as far from all others as what is called far."""
+SURE = 2.0
+"""Standard errors from which on a topic's share is called another."""
 
 QUANTILE, DRAWS = 0.95, 200
 FEWEST = 30

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moee_topics.evaluate import FAR
+from moee_topics.evaluate import FAR, SURE
 from moee_topics.report.chapter import Chapter
 from moee_topics.report.numerals import as_count, as_decimal, as_percent
 from moee_topics.report.verdicts import Level
@@ -19,7 +19,7 @@ SENTENCES = {
     "grow": "Among the documents that came last may be new subjects.",
     "refit": "The documents that came last are of another kind than those before.",
 }
-MOST_TOPICS, SURE = 10, 2.0
+MOST_TOPICS = 10
 
 
 @dataclass(frozen=True)
