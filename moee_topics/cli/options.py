@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import typer
 
-from moee_topics.defaults import OFFLINE_VARIABLES, RUNS, STORE_NAME
+from moee_topics.defaults import OFFLINE_VARIABLES, RUNS
 from moee_topics.remote import refuse_address
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ Store = Annotated[
 StoreOfRun = Annotated[
     Path | None,
     typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: the run's]."),
+]
+StoreToFill = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", envvar=STORE_VARIABLE, help="Folder of the embeddings [default: the run's, or OUTPUT/store]."
+    ),
 ]
 StorePath = Annotated[Path, typer.Argument(envvar=STORE_VARIABLE, help="Folder of the embeddings.", metavar="STORE")]
 
@@ -81,13 +87,8 @@ class Places:
     """Where a run and its embeddings are."""
 
     output: Output = RUNS
-    store: Store = None
+    store: StoreToFill = None
     name: Annotated[str | None, typer.Option("--name", help="Name of the run [default: the recipe's].")] = None
-
-    @property
-    def store_folder(self) -> Path:
-        """Root folder of the embeddings."""
-        return self.store or self.output / STORE_NAME
 
     def folder_of(self, choice: Choice) -> Path:
         """Folder of the run, which has the recipe's name unless another is given."""

@@ -51,16 +51,19 @@ def run(choice: Choice, places: Places, *, dry_run: DryRun = False, manner: Mann
     """
     from moee_topics.run import plan as plan_recipe
     from moee_topics.run import run as run_recipe
+    from moee_topics.run import store_of
+    from moee_topics.run_folder import RunFolder
 
     recipe, folder = choice.load(), places.folder_of(choice)
     if not dry_run:
-        _show_run(run_recipe(recipe, folder, places.store_folder, progress=manner.progress), manner)
+        _show_run(run_recipe(recipe, folder, places.store, progress=manner.progress), manner)
         return
-    plan = plan_recipe(recipe, folder, places.store_folder, progress=manner.progress)
+    store = places.store or store_of(RunFolder(folder))
+    plan = plan_recipe(recipe, folder, store, progress=manner.progress)
     width = max(len(stage.name) for stage in plan)
     lines = [f"{stage.name:<{width}} {stage.action:<5} {stage.reason}" for stage in plan]
-    data = {"folder": folder, "store": places.store_folder, "stages": [asdict(stage) for stage in plan]}
-    show(data, [f"{folder}  (embeddings in {places.store_folder})", *lines], as_json=manner.as_json)
+    data = {"folder": folder, "store": store, "stages": [asdict(stage) for stage in plan]}
+    show(data, [f"{folder}  (embeddings in {store})", *lines], as_json=manner.as_json)
 
 
 @command(
@@ -158,7 +161,7 @@ def fit(choice: Choice, places: Places, manner: Manner) -> None:
     """
     from moee_topics.run import fit as fit_recipe
 
-    run = fit_recipe(choice.load(), places.folder_of(choice), places.store_folder, progress=manner.progress)
+    run = fit_recipe(choice.load(), places.folder_of(choice), places.store, progress=manner.progress)
     _show_run(run, manner)
 
 

@@ -180,7 +180,7 @@ def methods_of_a_corpus(arguments: ScoreArguments, output: Path | None, store: P
     recipe = load_recipe(str(arguments.recipe), [word for word in arguments.overrides if not word.startswith(KEY)])
     # If a key comes twice, the last value holds, as everywhere.
     folders = {method: output / f"{name}-{method}" for method in parse_methods(methods[-1] if methods else "all")}
-    run_methods(recipe, folders, store or output / STORE_NAME, progress=manner.progress)
+    run_methods(recipe, folders, store, progress=manner.progress)
     page = output / f"{name}-methods" / PAGE
     comparison = write_methods(folders, page.parent, name=name)
     return Result({"page": page, **comparison.to_json()}, method_tables(comparison), page)

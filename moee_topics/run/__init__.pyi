@@ -18,6 +18,7 @@ from .label_trial import plan_check as plan_check
 from .labelling import Labelled as Labelled
 from .labelling import label as label
 from .labelling import plan_labels as plan_labels
+from .manifest import store_of as store_of
 from .policies import Policy as Policy
 from .predictor import PredictedTopic as PredictedTopic
 from .predictor import Predictions as Predictions

@@ -72,6 +72,8 @@ class EmbedStage(Stage):
                 key = f"model {encoder.model!r}, prompt {', '.join(map(repr, encoder.prompts or [encoder.prompt]))}, …"
                 what = f"The store {work.store} holds nothing encoded like this ({nearest_key(work) or key}). Encode"
             raise StoreError(f"{what} first: moee-topics embed RECIPE --output {work.store}")
+        if missing and was_encoded(work):
+            work.note_lost(missing)
         encoded = encode_corpus(work)
         kind, _ = arithmetic_of_key(work.embedder.key)
         few_bits = f" in {kind}" if kind != "none" and encoded.encoded else ""
@@ -124,6 +126,15 @@ def embed(
                 "when they were to be encoded. What is stored is right. Run the same command again."
             )
         return encoded
+
+
+def was_encoded(work: Workspace) -> bool:
+    """Whether the last run in this folder had these very documents encoded like this."""
+    try:
+        hashes = work.run.section("hashes")
+    except InputError:  # the manifest is damaged, which the run writes anew
+        return False
+    return hashes.get("corpus") == work.survey.digest and hashes.get("store") == key_digest(work.embedder.key)
 
 
 def nearest_key(work: Workspace) -> str:

@@ -31,13 +31,15 @@ def parse_methods(text: str) -> list[str]:
     return methods
 
 
-def run_methods(recipe: Recipe, folders: Mapping[str, Path], store: Path, *, progress: Progress | None = None) -> None:
+def run_methods(
+    recipe: Recipe, folders: Mapping[str, Path], store: Path | None = None, *, progress: Progress | None = None
+) -> None:
     """Runs a recipe once with each method; only the first encodes, and what is done already is skipped.
 
     Args:
         recipe: its own ``fusion.method`` does not matter.
         folders: the run folder of each method.
-        store: root folder of the embedding store that all share.
+        store: root folder of the embedding store that all share; as for :func:`moee_topics.run.run` unless told.
         progress: is told how far the work is.
 
     Raises:

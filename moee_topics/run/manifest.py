@@ -83,13 +83,16 @@ def remembered_store(store: Path, folder: Path) -> str:
 
 
 def store_of(run: RunFolder) -> Path:
-    """The store that the version that holds was encoded into; ``store`` beside the run's folder where it is gone.
+    """The store that a run, or a version of it, was encoded into.
 
-    Raises:
-        InputError: the manifest is damaged.
+    ``store`` beside the run's folder where that is gone, and where nothing is remembered: before the first run, of a
+    run of an earlier version, and where the manifest is damaged, which a run writes anew.
     """
-    beside, remembered = f"../{STORE_NAME}", run.current.manifest.get("store")  # older runs have none
-    places = [remembered] if isinstance(remembered, str) else []
+    try:
+        remembered = run.manifest.get("store")
+    except InputError:
+        remembered = None
+    beside, places = f"../{STORE_NAME}", [remembered] if isinstance(remembered, str) else []
     # By its name alone: ".." of a folder that is a link would be beside what it leads to.
     found = [Path(os.path.normpath(run.root.path / place)) for place in (*places, beside)]
     return next((place for place in found if place.is_dir()), found[-1])

@@ -90,7 +90,7 @@ class VersionPlan:
         """
         parent, encoder = self.parent, fitted_encoder(self.parent)
         recipe = parse_recipe(parent.manifest["recipe"], name=f"the recipe of {parent.name}")
-        store = self.store or store_of(self.run)
+        store = self.store or store_of(self.parent)
         recipe = recipe.model_copy(update={"encoder": encoder})
         # Who updates or decides did not write the recipe just now: its idle keys were told when it was run.
         work = Workspace(recipe, folder, store, self.progress, tells_idle_keys=False)
@@ -104,7 +104,4 @@ class VersionPlan:
         hashes = work.survey.hash_list()
         had = {hashes[row] for row in np.flatnonzero(self.changes.rows >= 0).tolist()}
         if lost := len(work.embedder.missing(had)):
-            self.progress.note(
-                f"{lost:,} documents that the run had encoded are not in the store {work.store} and are encoded again. "
-                "If their embeddings are elsewhere, stop this and say where: --store FOLDER."
-            )
+            work.note_lost(lost)

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from moee_topics.defaults import STORE_NAME
 from moee_topics.distributed import WHOLE, Share
 from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError, RecipeError
@@ -17,7 +16,7 @@ from moee_topics.run.decision_versions import decide, decisions_of
 from moee_topics.run.finished_run import Run
 from moee_topics.run.fit_stage import FitStage, check_fusion
 from moee_topics.run.given_documents import GivenDocuments
-from moee_topics.run.manifest import write_manifest
+from moee_topics.run.manifest import store_of, write_manifest
 from moee_topics.run.recipe_labels import (
     are_names_alone,
     check_asked,
@@ -56,7 +55,8 @@ def run(
     Args:
         recipe: all of it; of documents that are given here, ``quickstart`` without its own corpus unless told.
         folder: the run's own folder; of documents that are given here ``runs/documents`` unless told.
-        store: root folder of the embedding store, which runs share; ``store`` beside the folder unless told.
+        store: root folder of the embedding store, which runs share; unless told the one that a finished run remembers,
+            or ``store`` beside the folder.
         documents: in the place of the recipe's source: texts or :class:`Document`, as a list, a generator or a column,
             or a whole table of pandas, polars, Arrow or ``datasets``. They are kept in the run folder as
             ``corpus.parquet``, which the recipe of the run names.
@@ -146,7 +146,7 @@ def check(recipe: Recipe) -> None:
 
 
 def _workspace(recipe: Recipe, folder: Path | str, store: Path | None, progress: Progress | None) -> Workspace:
-    return Workspace(recipe, Path(folder), store or Path(folder).parent / STORE_NAME, progress or Progress())
+    return Workspace(recipe, Path(folder), store or store_of(RunFolder(folder)), progress or Progress())
 
 
 def _run_stages(stages: Sequence[Stage], work: Workspace) -> Run:

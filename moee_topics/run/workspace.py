@@ -171,6 +171,13 @@ class Workspace:
         """How many different documents the store lacks: all of them, where nothing was ever encoded like this."""
         return len(self.hashes if self.key is None else self.embedder.missing(self.hashes))
 
+    def note_lost(self, lost: int) -> None:
+        """Says how many documents that the run had encoded are not stored any more."""
+        self.progress.note(
+            f"{lost:,} documents that the run had encoded are not in the store {self.store} and are encoded again. "
+            "If their embeddings are elsewhere, stop this and say where: --store FOLDER."
+        )
+
     def word_embedder(self) -> Embedder:
         """Gives the embeddings of words and keeps them too, so that fitting again needs no model."""
         return Embedder(self.encoder, self.store / WORDS, key=self.embedder.key, documents_per_shard=WORDS_PER_SHARD)

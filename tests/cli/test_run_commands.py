@@ -58,6 +58,16 @@ def test_stability_is_a_stage_of_a_run_only_where_it_is_asked_for(finished: Path
     assert call("run", recipe, "stability.seeds=-1", "--output", output).exit_code == 3
 
 
+def test_a_command_on_a_run_uses_the_store_that_the_run_remembers(tmp_path: Path, recipe: Path) -> None:
+    places = ["--output", tmp_path / "runs", "--quiet"]
+    assert call("run", recipe, *places, "--store", tmp_path / "elsewhere").exit_code == 0
+    planned = json.loads(call("run", recipe, *places, "--dry-run", "--json").stdout)
+    assert planned["store"] == str(tmp_path / "elsewhere")
+    assert [stage["action"] for stage in planned["stages"]] == ["skip"] * 3
+    assert call("fit", recipe, *places, "hdbscan.min_cluster_size=5").exit_code == 0
+    assert not (tmp_path / "runs" / "store").exists()
+
+
 def test_estimate_counts_without_writing_anything(tmp_path: Path, recipe: Path) -> None:
     result = call("estimate", recipe, "--no-trial", "--output", tmp_path / "runs")
     assert result.exit_code == 0 and "64 (64 different, 0 stored already)" in result.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from moee_topics import run as pipeline
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.errors import StoreError
 from moee_topics.run.ledger import Ledger
+from moee_topics.run.manifest import store_of
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import writing_alone
 
@@ -36,6 +38,34 @@ def test_a_second_run_skips_everything_and_changes_nothing(
     assert contents(root) == before
     manifest = RunFolder(root / "run").manifest
     assert manifest["finished"] is not None and all(stage["skipped"] for stage in manifest["stages"])
+
+
+def test_a_run_goes_on_with_the_store_that_it_remembers(
+    root: Path, corpus: Path, tiny_olmoe: Path, tmp_path: Path, no_model: None
+) -> None:
+    recipe, heard = recipe_of(corpus, tiny_olmoe), Heard()
+    pipeline.run(recipe, root / "run", (root / "store").rename(tmp_path / "elsewhere"))
+    assert [stage.action for stage in pipeline.plan(recipe, root / "run")] == ["skip", "skip"]
+    pipeline.run(recipe, root / "run", progress=heard)
+    pipeline.fit(recipe_of(corpus, tiny_olmoe, "hdbscan.min_cluster_size=6"), root / "run")
+    assert heard.skipped == ["embed", "fit"] and not (root / "store").exists()
+    run = RunFolder(root / "run")
+    assert run.manifest["store"] == "../../elsewhere" and store_of(run).samefile(tmp_path / "elsewhere")
+
+
+def test_a_run_whose_store_is_lost_says_so_and_encodes_again(root: Path, corpus: Path, tiny_olmoe: Path) -> None:
+    shutil.rmtree(root / "store")
+    recipe, heard = recipe_of(corpus, tiny_olmoe), Heard()
+    pipeline.run(recipe, root / "run", progress=heard)
+    assert [note for note in heard.notes if f"{DOCUMENTS} documents that the run had encoded" in note]
+    heard = Heard()
+    pipeline.run(recipe_of(corpus, tiny_olmoe, "encoder.max_tokens=16"), root / "run", progress=heard)
+    assert not any("had encoded" in note for note in heard.notes), "these were never encoded like this"
+
+
+def test_a_damaged_manifest_keeps_no_run_from_beginning_anew(root: Path, corpus: Path, tiny_olmoe: Path) -> None:
+    (root / "run" / "run.json").write_text("{")
+    assert pipeline.run(recipe_of(corpus, tiny_olmoe), root / "run").manifest["store"] == "../store"
 
 
 def test_what_lies_below_the_wall_never_loads_the_model(
