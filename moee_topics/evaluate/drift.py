@@ -123,7 +123,13 @@ def neighbour_ratio(neighbours: NDArray[np.int64], is_new: NDArray[np.bool_], rn
         neighbours: (N, k) the nearest others of every document.
         is_new: (N,) which are new.
         rng: draws the permutations.
+
+    Returns:
+        0 where no new document is left: each has the very vector of an old one, as where a model reads only the
+        beginnings of both.
     """
+    if not neighbours[is_new].size:
+        return Against(0.0, 0.0)
 
     def share(marked: NDArray[np.bool_]) -> float:
         return float(marked[neighbours[marked]].mean())

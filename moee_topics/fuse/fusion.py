@@ -415,7 +415,7 @@ def fuse_all(
         texts: the documents themselves, of a fusion that weighs words.
 
     Raises:
-        InputError: there are no documents.
+        InputError: there are no documents, or not as many as was said.
     """
     vectors: Matrix | None = None
     row = 0
@@ -424,8 +424,11 @@ def fuse_all(
         if vectors is None:
             # Allocated once: joining the parts at the end would hold everything twice.
             vectors = np.empty((documents, part.shape[1]), dtype=np.float32)
-        vectors[row : row + len(part)] = part
+        if row + len(part) <= documents:
+            vectors[row : row + len(part)] = part
         row += len(part)
     if vectors is None:
         raise InputError("There are no documents to fuse.")
+    if row != documents:  # the rest of the array would be whatever was in memory
+        raise InputError(f"Expected the embeddings of {documents:,} documents, got {row:,}.")
     return vectors

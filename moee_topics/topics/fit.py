@@ -25,7 +25,7 @@ from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
 from moee_topics.topics.sampled_clusters import SampledClusters
 from moee_topics.topics.settings import FitSettings, check_large, check_names, check_upstream, representations
 from moee_topics.topics.tokenizers import load_tokenizer
-from moee_topics.topics.voters import Voters, centroids
+from moee_topics.topics.voters import Voters, centroids, check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +113,7 @@ def checked_documents(
     if len(texts) < FEWEST_DOCUMENTS:
         raise InputError(too_few_texts(texts))
     vectors = vectors.astype(np.float32, copy=False)  # as UMAP would; vectors of another type would be two copies
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
+    check_finite(vectors)
     distinct = len(distinct_rows(vectors)[0])
     if distinct < FEWEST_DOCUMENTS:
         raise InputError(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
 from moee_topics.store import atomic_folder, content_hash, read_json, write_text
@@ -63,13 +64,15 @@ class TopicModel:
         have the topic, and the same before saving and after loading.
 
         Args:
-            documents: n texts, embedded by the model's backend where no vectors are given.
+            documents: n texts as a list, an array or a column, embedded by the model's backend where no vectors are
+                given.
             X: (n, d) their vectors.
 
         Raises:
-            InputError: neither vectors nor a backend, or vectors of another width.
+            InputError: neither vectors nor a backend; vectors of another width, or with NaN; or a text is no string.
         """
-        texts = [documents] if isinstance(documents, str) else list(documents or [])
+        given = [documents] if isinstance(documents, str) else [] if documents is None else documents
+        texts = list(plain_texts(given))
         if X is None:
             X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):

@@ -90,7 +90,7 @@ class Voters:
             fitted: (n,) the topics of documents that were in the fit, and NEW for all others.
 
         Raises:
-            InputError: vectors of another width.
+            InputError: vectors of another width, or one that holds NaN or infinity.
         """
         vectors = np.asarray(X, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
@@ -98,6 +98,7 @@ class Voters:
                 f"This model was fitted on vectors of {self.vectors.shape[1]} numbers, got an array of shape "
                 f"{vectors.shape}. Use the encoder, fusion and standardizer of the fit."
             )
+        check_finite(vectors)  # the cosines of such a vector are no numbers, and any topic could win its vote
         of_fit = np.full(len(vectors), NEW) if fitted is None else fitted
         voters = self.vectors.astype(np.float32)
         topics, shares = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors), dtype=np.float32)
@@ -213,6 +214,17 @@ def largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     columns = np.hstack([inside, np.broadcast_to(behind, (len(values), len(behind)))])
     some = np.take_along_axis(values, columns, axis=1)
     return np.take_along_axis(columns, np.argpartition(-some, count - 1, axis=1)[:, :count], axis=1)
+
+
+def check_finite(X: NDArray[np.floating]) -> None:
+    """Refuses vectors (N, d) that are not numbers throughout.
+
+    Raises:
+        InputError: one holds NaN or infinity; the message names the first.
+    """
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if len(bad):
+        raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
 
 
 def unit_rows(X: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -63,6 +63,13 @@ def test_new_documents_have_new_neighbours_where_they_lie_apart() -> None:
     assert apart.is_beyond() and apart.value > 2
 
 
+def test_new_documents_with_the_vectors_of_old_ones_have_no_new_neighbours() -> None:
+    """As two texts of which a model reads the same beginning: what is compared is each different vector once."""
+    for neighbours in (np.zeros((3, 2), dtype=np.int64), np.zeros((1, 0), dtype=np.int64)):
+        ratio = neighbour_ratio(neighbours, np.zeros(len(neighbours), dtype=bool), rng())
+        assert ratio.value == ratio.chance == 0.0
+
+
 def test_topics_move_where_their_shares_differ() -> None:
     before = rng().integers(0, 4, OLD)
     same, shares = topic_shares(before, rng().integers(0, 4, NEW), rng())

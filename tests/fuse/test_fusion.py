@@ -131,6 +131,12 @@ def test_a_corpus_in_blocks_is_fused_like_one_block() -> None:
         fuse_all([], fusion, 0)
 
 
+@pytest.mark.parametrize("expected", [24, 26])
+def test_blocks_of_fewer_or_more_documents_than_expected_are_refused(expected: int) -> None:
+    with pytest.raises(InputError, match=f"embeddings of {expected} documents, got 25"):
+        fuse_all([embeddings(20), embeddings(5)], Fusion(standardize="none"), expected)
+
+
 def test_the_length_of_a_vector_is_known_beforehand() -> None:
     for method in METHODS:
         fusion = Fusion(method, standardize="none")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from bag_of_words import NarrowCone, themed_corpus
 from fitted_topics import DOCUMENTS, backend, fit, fitted, fresh, saved, vectors
@@ -28,6 +29,13 @@ def test_predict_needs_one_vector_per_document_and_of_the_right_width() -> None:
 def test_predict_of_nothing_is_nothing() -> None:
     topics, shares = fitted().predict([])
     assert len(topics) == len(shares) == 0
+
+
+def test_predict_takes_a_column_or_an_array_as_well_as_a_list() -> None:
+    some = DOCUMENTS[:3]
+    expected = fitted().predict(some, vectors()[:3])
+    for column in (pd.Series(some), np.array(some), iter(some)):
+        np.testing.assert_array_equal(fitted().predict(column, vectors()[:3]), expected)
 
 
 def test_a_saved_model_predicts_as_before() -> None:

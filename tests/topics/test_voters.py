@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_of_words import THEMES, themed_corpus
-from fitted_topics import LABELS, fitted
+from fitted_topics import LABELS, fitted, vectors
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate import prediction_agreement
@@ -20,6 +20,14 @@ def test_predict_gives_new_documents_of_a_theme_its_topic() -> None:
     of_theme = {theme: fitted().result.topics[LABELS.index(theme)] for theme in THEMES}
     assert topics.tolist() == [of_theme[theme] for theme in labels]
     assert ((shares > 0.5) & (shares <= 1.0)).all()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_vector_that_is_no_number_gets_no_topic_by_chance(odd: float) -> None:
+    X = vectors()[:3].copy()
+    X[1, 0] = odd
+    with pytest.raises(InputError, match="1 vectors hold NaN or infinity, the first that of document 1"):
+        fitted().voters.predict(X)
 
 
 def test_a_large_fit_keeps_part_of_its_documents_and_every_topic() -> None:
