@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, v_measure_score
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
@@ -137,7 +138,9 @@ def compare_clusters(
 
 def k_means(vectors: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.int64]:
     """The cluster (N,) of each vector."""
-    return np.asarray(KMeans(clusters, n_init=5, random_state=seed).fit_predict(vectors), dtype=np.int64)
+    with threadpool_limits(limits=1):  # more threads sum in another order, and the same seed gives other clusters
+        found = KMeans(clusters, n_init=5, random_state=seed).fit_predict(vectors)
+    return np.asarray(found, dtype=np.int64)
 
 
 def try_alphas(embeddings: Embeddings, labels: Sequence[int], seed: int) -> list[AlphaTrial]:

@@ -12,9 +12,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.topics.decisions import WORDS_KEPT, Decision, Outcome
 from moee_topics.topics.descriptions import name_by_words
+from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.edits import relabel
 from moee_topics.topics.matching import word_cosines
 from moee_topics.topics.model import TopicModel
@@ -229,6 +231,8 @@ class Replay:
         found, X = self._as_found(decision, [topic]), self._vectors_of(rows)
         if len(rows) < 2 * decision.parts:
             raise _Conflict(f"topic {topic} has {len(rows)} documents, too few for {decision.parts} parts of two")
+        if (different := len(distinct_rows(X)[0])) < decision.parts:
+            raise _Conflict(f"the {len(rows)} documents of topic {topic} have {different} different vectors in all")
         labels = clustered(X, decision.parts, self.model.settings.seed)
         numbers = np.argsort(-np.bincount(labels), kind="stable")
         into = tuple(range(self.next_topic, self.next_topic + len(numbers)))
@@ -266,7 +270,9 @@ def clustered(X: NDArray[np.floating], parts: int, seed: int) -> NDArray[np.int6
     """(n,) which part each document is in: k-means of their directions, which leaves none out."""
     from sklearn.cluster import KMeans
 
-    return np.asarray(KMeans(parts, n_init=10, random_state=seed).fit_predict(unit_rows(X)), dtype=np.int64)
+    with threadpool_limits(limits=1):  # more threads sum in another order, and the same seed gives other parts
+        labels = KMeans(parts, n_init=10, random_state=seed).fit_predict(unit_rows(X))
+    return np.asarray(labels, dtype=np.int64)
 
 
 def likeness(first: Sequence[str], second: Sequence[str]) -> float:

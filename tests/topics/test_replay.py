@@ -145,6 +145,15 @@ def test_conflicts_are_told_and_take_no_other_decision_with_them() -> None:
     assert model.result.topic(FIRST).name == "One of two"
 
 
+def test_copies_of_one_text_are_not_split() -> None:
+    model = fresh()
+    model.X = vectors().copy()
+    model.X[sorted(rows_of(model, FIRST))] = model.X[0]
+    ((state, reason),) = states(Replay(model, 9), Decision("split", (FIRST,)))
+    assert state == "conflict" and f"of topic {FIRST} have 1 different vectors in all" in reason
+    assert np.array_equal(model.result.topics, fitted().result.topics)
+
+
 def test_the_last_topic_is_not_dropped() -> None:
     model = fresh()
     told = states(Replay(model, 9), *(Decision("drop", (topic,)) for topic in TOPIC_OF.values()))
