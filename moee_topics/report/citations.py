@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from moee_topics.run_folder import RunFolder
 
 REFERENCES = {
@@ -39,10 +41,19 @@ MODEL_REFERENCES = {
 }
 
 
+OF_HDBSCAN = ("hdbscan", "sklearn_hdbscan", "fast_hdbscan", "cuml_hdbscan")
+"""The ways to cluster (``cluster.method``) that are HDBSCAN, whoever wrote the program."""
+
+
 def references(run: RunFolder) -> list[tuple[str, str, str]]:
     """Whom to cite for this run: (text, identifier, for what)."""
+    cluster = run.section("recipe").get("cluster")  # runs of earlier versions have none, and were made by the defaults
+    chosen = {"method": "hdbscan", "reducer": "umap", **(cluster if isinstance(cluster, Mapping) else {})}
+    work, identifier, _ = REFERENCES["umap"]
+    umap = (work, identifier, "the reduction and the map" if chosen["reducer"] == "umap" else "the map")
+    clusters = [REFERENCES["hdbscan"]] if chosen["method"] in OF_HDBSCAN else []
     model = str(run.section("encoder").get("model") or "")
     encoder = [(*reference, "the encoder") for key, reference in MODEL_REFERENCES.items() if key in model.lower()]
     if model and not encoder:
         encoder = [(f"The model {model}; see its card for how to cite it.", "", "the encoder")]
-    return [REFERENCES["bertopic"], REFERENCES["moee"], *encoder, REFERENCES["umap"], REFERENCES["hdbscan"]]
+    return [REFERENCES["bertopic"], REFERENCES["moee"], *encoder, umap, *clusters]

@@ -109,7 +109,7 @@ class FitStage(Stage):
         documents = work.documents()
         with steps.step("fuse", work.recipe.fusion.label), told_by_cause(work):
             fusion, vectors = fused(work, texts_of(documents))
-        with steps.step("topics", f"UMAP, HDBSCAN and words of {len(documents):,} documents"):
+        with steps.step("topics", f"clusters and words of {len(documents):,} documents"):
             return fit_documents(work, documents, fusion, vectors), fusion
 
     def encoder_of(self, work: Workspace) -> EncoderRecord:

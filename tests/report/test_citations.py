@@ -28,3 +28,19 @@ def test_a_model_without_a_paper_is_named_and_a_run_without_a_model_cites_the_me
     assert len(references(RunFolder.read(folder))) == len(REFERENCES)
     write_json(folder / "run.json", {"encoder": {"model": "pocket"}})
     assert any("The model pocket" in work for work, _, _ in references(RunFolder.read(folder)))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "of_umap", "cites_hdbscan"),
+    [
+        ({"method": "hdbscan", "reducer": "umap"}, "the reduction and the map", True),
+        ({"method": "fast_hdbscan", "reducer": "pca"}, "the map", True),
+        ({"method": "kmeans", "reducer": "none"}, "the map", False),
+    ],
+)
+def test_a_run_cites_the_clusters_and_the_reduction_that_it_was_made_by(
+    tmp_path: Path, cluster: dict[str, str], of_umap: str, cites_hdbscan: bool
+) -> None:
+    write_json(bare_run(tmp_path, ["text"]) / "run.json", {"recipe": {"cluster": cluster}})
+    purposes = {identifier: purpose for _, identifier, purpose in references(RunFolder.read(tmp_path))}
+    assert purposes[REFERENCES["umap"][1]] == of_umap and (REFERENCES["hdbscan"][1] in purposes) == cites_hdbscan
