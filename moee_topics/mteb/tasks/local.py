@@ -28,16 +28,14 @@ from moee_topics.mteb.tasks.labelled_files import (
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 from moee_topics.mteb.tasks.task_types import (
     GROUPED_ROLES,
-    OF_QUERIES,
     PROTOCOLS,
     Columns,
     needed_columns,
-    reranking_layout,
-    retrieval_layout,
 )
 from moee_topics.run_folder import is_plain_name
 
 Splits = Mapping[str, Columns]
+"""The columns of the test rows and, of a classification task, of the training rows."""
 
 
 def local_task(spec: LocalTask) -> TaskSource:
@@ -55,41 +53,55 @@ def local_task(spec: LocalTask) -> TaskSource:
     if kind not in PROTOCOLS:
         raise InputError(f"There is no local task type {kind!r}; there are {', '.join(PROTOCOLS)}.")
     _refuse_what_does_nothing(spec, kind)
-    parts = {"test": sample_rows(rows, spec)}
+    protocol, parts = PROTOCOLS[kind], {"test": sample_rows(rows, spec)}
     if kind == "Classification":
-        if spec.train is None:
-            raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
-        parts["train"] = draw(spec.rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
-    files = {"test": spec, "train": replace(spec, file=spec.train or spec.file)}  # each named by its own messages
+        parts["train"] = _training_rows(spec)
+    files = {"test": spec, "train": replace(spec, file=spec.train or spec.file)}  # a message names the row's own file
     whole = {
         split: whole_rows(part, needed_columns(kind, spec, columns_of(part)), files[split])
         for split, part in parts.items()
     }
     if kind == "Classification":
         whole["test"] = _rows_of_known_labels(whole["test"], whole["train"], spec)
-    tables = {split: PROTOCOLS[kind].table(part, files[split]) for split, part in whole.items()}
-    candidates_left_out = sum(table.pop("left_out", [0])[0] for table in tables.values())
-    rows_left_out = sum(len(parts[split]) - len(whole[split]) for split in parts)
-    if PROTOCOLS[kind].has_documents:
-        tables = _with_numbered_labels(tables, spec)
+    tables = {split: protocol.table(part, files[split]) for split, part in whole.items()}
+    splits = {split: table.columns for split, table in tables.items()}
+    if protocol.has_documents:
+        splits = _with_numbered_labels(splits, spec)
+    left_out = sum(len(parts[split]) - len(whole[split]) + tables[split].candidates_left_out for split in parts)
+    name = task_name(spec, kind)
+    make = partial(_make, name, kind, splits, spec)
+    return TaskSource(name, kind, protocol.main_score, make, local=True, left_out=left_out)
+
+
+def task_name(spec: LocalTask, kind: LocalType) -> str:
+    """The name that a task was given, or one of its folder, file and type, as mteb's own are called.
+
+    Raises:
+        InputError: it can be no name of a file, which the result of the task is.
+    """
     stem = re.sub(r"\.(jsonl|csv|tsv|parquet)(\.gz)?$", "", spec.file.name)
-    size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""  # as mteb calls titles and texts
     folder_and_file = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{stem}").strip("-")
+    size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""  # as mteb calls titles and texts
     name = spec.name or f"{folder_and_file}-{kind}{size}"
-    if not is_plain_name(name):  # mteb calls a file by it
+    if not is_plain_name(name):
         raise InputError(
             f"A task cannot have the name {shortened(name)}, since its result is a file of that name. Give "
             f"{spec.file.name} another, of at most 200 bytes without slashes and without dots at its ends."
         )
-    make = partial(_make, name, kind, tables, spec)
-    left_out = rows_left_out + candidates_left_out
-    return TaskSource(name, kind, PROTOCOLS[kind].main_score, make, local=True, left_out=left_out)
+    return name
+
+
+def _training_rows(spec: LocalTask) -> list[Row]:
+    """The rows that a classifier is trained on; of a sample four times as many as there are test rows."""
+    if spec.train is None:
+        raise InputError(f"{spec.file} needs training rows to be a Classification task; give them as train=FILE.")
+    return draw(spec.rows(spec.train), spec.seed, 4 * spec.sample if spec.sample else None)
 
 
 def _refuse_what_does_nothing(spec: LocalTask, kind: LocalType) -> None:
     """Keys of a labelled file that a task of this type does not read."""
     protocol = PROTOCOLS[kind]
-    roles = {*protocol.roles, *(GROUPED_ROLES if protocol.table in OF_QUERIES else ())}
+    roles = {*protocol.roles, *(GROUPED_ROLES if protocol.has_queries else ())}
     idle = [f"columns.{role}" for role in spec.columns if role not in roles]
     reads = {"train": kind == "Classification", "samples_per_label": kind == "Classification"}
     reads["text"] = protocol.has_documents
@@ -116,11 +128,11 @@ def _rows_of_known_labels(test: Sequence[Row], train: Sequence[Row], spec: Local
 def _with_numbered_labels(splits: Splits, spec: LocalTask) -> dict[str, Columns]:
     """Labels as numbers from 0 on, the same in all splits: mteb takes a label of -1 for a missing one."""
     column = "label" if "label" in splits["test"] else "labels"
-    names = sorted({label for table in splits.values() for label in table[column]})
+    names = sorted({label for columns in splits.values() for label in columns[column]})
     if len(names) < 2:
         raise InputError(f"{spec.file} has one label only ({names[0]}); there is nothing to tell apart.")
     number = {name: i for i, name in enumerate(names)}
-    return {split: {**table, column: [number[name] for name in table[column]]} for split, table in splits.items()}
+    return {split: {**columns, column: [number[name] for name in columns[column]]} for split, columns in splits.items()}
 
 
 def _make(name: str, kind: LocalType, splits: Splits, spec: LocalTask) -> Any:
@@ -151,12 +163,11 @@ def _make(name: str, kind: LocalType, splits: Splits, spec: LocalTask) -> Any:
 
 
 def _dataset(kind: LocalType, splits: Splits) -> Any:
-    """The tables in the layout that mteb's class of the type expects."""
+    """The columns in the layout that mteb's class of the type expects."""
     from datasets import Dataset, DatasetDict
 
-    if kind in ("Reranking", "Retrieval"):
-        layout = reranking_layout if kind == "Reranking" else retrieval_layout
+    if layout := PROTOCOLS[kind].layout:
         parts = layout(splits["test"])
         texts = {name: Dataset.from_list(parts[name]) for name in ("queries", "corpus")}
         return {"default": {"test": {**parts, **texts}}}
-    return DatasetDict({split: Dataset.from_dict(table) for split, table in splits.items()})
+    return DatasetDict({split: Dataset.from_dict(columns) for split, columns in splits.items()})

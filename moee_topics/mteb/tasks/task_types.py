@@ -24,6 +24,20 @@ GRADES = 10
 
 
 @dataclass(frozen=True)
+class TaskTable:
+    """What the rows of a file are to mteb.
+
+    Attributes:
+        columns: under mteb's names.
+        candidates_left_out: candidates of queries that are not scored: without a text, or of a query that cannot be
+            ranked.
+    """
+
+    columns: Columns
+    candidates_left_out: int = 0
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How mteb evaluates a task type, and what it is made from.
 
@@ -33,15 +47,23 @@ class Protocol:
         roles: the columns that a row must have, beside the text of ``LocalTask.text`` where ``has_documents``.
         table: from whole rows to mteb's columns.
         has_documents: whether a row is one document, made of the columns in ``LocalTask.text``.
-        options: what mteb leaves to the task: class attributes, from the table of the test rows.
+        layout: of a task of queries, from the columns to the parts of its data set; None where mteb takes the columns
+            as they are.
+        options: what mteb leaves to the task: class attributes, from the columns of the test rows.
     """
 
     base: str
     main_score: str
     roles: tuple[str, ...]
-    table: Callable[[Sequence[Row], LocalTask], Columns]
+    table: Callable[[Sequence[Row], LocalTask], TaskTable]
     has_documents: bool = False
-    options: Callable[[Columns, LocalTask], Mapping[str, Any]] = lambda table, task: {}
+    layout: Callable[[Columns], dict[str, Any]] | None = None
+    options: Callable[[Columns, LocalTask], Mapping[str, Any]] = lambda columns, task: {}
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether candidates are ranked by query; a row may then hold lists of them, under ``GROUPED_ROLES``."""
+        return self.layout is not None
 
 
 def place(row: Row, task: LocalTask) -> str:
@@ -49,17 +71,19 @@ def place(row: Row, task: LocalTask) -> str:
     return f"{task.file}, {row.place}"
 
 
-def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> Columns:
+def documents(rows: Sequence[Row], task: LocalTask, *, text: str, label: str) -> TaskTable:
     """Documents and their labels, under mteb's names for the two."""
-    return {
-        text: [" ".join(text_of(row.values[column], place(row, task)) for column in task.text) for row in rows],
-        label: [label_of(row.values[task.column("label")], place(row, task)) for row in rows],
-    }
+    return TaskTable(
+        {
+            text: [" ".join(text_of(row.values[column], place(row, task)) for column in task.text) for row in rows],
+            label: [label_of(row.values[task.column("label")], place(row, task)) for row in rows],
+        }
+    )
 
 
-def clustering_options(table: Columns, task: LocalTask) -> Mapping[str, Any]:
+def clustering_options(columns: Columns, task: LocalTask) -> Mapping[str, Any]:
     """The whole file is embedded, and ten bootstrap samples are clustered."""
-    size = min(LARGEST_SAMPLE, len(table["labels"]))
+    size = min(LARGEST_SAMPLE, len(columns["labels"]))
     return {
         "max_fraction_of_documents_to_embed": None,
         "max_document_to_embed": None,
@@ -67,7 +91,7 @@ def clustering_options(table: Columns, task: LocalTask) -> Mapping[str, Any]:
     }
 
 
-def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
+def scored_pairs(rows: Sequence[Row], task: LocalTask) -> TaskTable:
     """Pairs with a score of their similarity.
 
     Raises:
@@ -82,10 +106,10 @@ def scored_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
         scores.append(score)
     if len(set(scores)) < 2:
         raise InputError(f"All scores of {task.file} are the same: there is nothing to correlate with.")
-    return {**_pairs(rows, task), "score": scores}
+    return TaskTable({**_pairs(rows, task), "score": scores})
 
 
-def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
+def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> TaskTable:
     """Pairs that are alike (1) or not (0).
 
     Raises:
@@ -94,7 +118,7 @@ def labelled_pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
     labels = [_relevance(row, task, most=1) for row in rows]
     if len(set(labels)) < 2:
         raise InputError(f"{task.file} has pairs of one label only; a PairClassification task needs 0 and 1.")
-    return {**_pairs(rows, task), "labels": labels}
+    return TaskTable({**_pairs(rows, task), "labels": labels})
 
 
 def _pairs(rows: Sequence[Row], task: LocalTask) -> Columns:
@@ -114,10 +138,8 @@ def _relevance(row: Row, task: LocalTask, *, most: int) -> int:
     raise InputError(f"{place(row, task)}: the label is {shortened(value)}; {expected}.")
 
 
-def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Columns:
+def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> TaskTable:
     """Queries with their candidates and relevance; those without a relevant and another one cannot be ranked.
-
-    Candidates without a text, and those of queries that cannot be ranked, are counted as left out.
 
     Raises:
         InputError: a candidate is marked in two ways for one query, or no query can be ranked.
@@ -148,12 +170,12 @@ def queries(rows: Sequence[Row], task: LocalTask, *, most: int = 1) -> Columns:
     left_out += sum(len(texts) for query, texts in candidates.items() if query not in usable)
     if not usable:
         raise InputError(f"No query of {task.file} has both a relevant candidate and another one.")
-    return {
+    columns: Columns = {
         "query": list(usable),
         "candidates": [list(texts) for texts in usable.values()],
         "relevance": [list(texts.values()) for texts in usable.values()],
-        "left_out": [left_out],
     }
+    return TaskTable(columns, left_out)
 
 
 def _candidates(row: Row, task: LocalTask, most: int) -> list[tuple[Any, int]]:
@@ -188,13 +210,13 @@ def _scores(value: Any) -> list[Any]:
     return [number_of(score) if isinstance(score, str) else score for score in scores]
 
 
-def summaries(rows: Sequence[Row], task: LocalTask) -> Columns:
+def summaries(rows: Sequence[Row], task: LocalTask) -> TaskTable:
     """Machine summaries with the human ones of the same text, and what readers thought of them.
 
     Raises:
         InputError: a summary is blank, a row has not one relevance for each machine summary, or all of it are the same.
     """
-    table: Columns = {role: [] for role in PROTOCOLS["Summarization"].roles}
+    columns: Columns = {role: [] for role in PROTOCOLS["Summarization"].roles}
     for row in rows:
         machine, human = (_texts(row.values[task.column(role)], place(row, task)) for role in SUMMARIES)
         if any(map(is_missing, [*machine, *human])):
@@ -205,14 +227,43 @@ def summaries(rows: Sequence[Row], task: LocalTask) -> Columns:
                 f"{place(row, task)}: there must be one relevance score for each machine summary, as a list such as "
                 f"[5, 2.5]: got {shortened(row.values[task.column('relevance')])} for {len(machine)}."
             )
-        table["text"].append(text_of(row.values[task.column("text")], place(row, task)))
+        columns["text"].append(text_of(row.values[task.column("text")], place(row, task)))
         for role, texts in zip(SUMMARIES, (machine, human), strict=True):
-            table[role].append([text_of(text, place(row, task)) for text in texts])
-        table["relevance"].append(scores)
+            columns[role].append([text_of(text, place(row, task)) for text in texts])
+        columns["relevance"].append(scores)
     # mteb leaves out rows that are the same throughout, and takes the mean of the others.
-    if all(len(set(scores)) == 1 for scores in table["relevance"]):
+    if all(len(set(scores)) == 1 for scores in columns["relevance"]):
         raise InputError(f"All relevance scores of each row of {task.file} are the same: nothing to correlate with.")
-    return table
+    return TaskTable(columns)
+
+
+def reranking_layout(columns: Columns) -> dict[str, Any]:
+    """Each query with its own candidates, in mteb's layout of a reranking task."""
+    queries, corpus, relevant, ranked = [], [], {}, {}
+    for i, (query, texts) in enumerate(zip(columns["query"], columns["candidates"], strict=True)):
+        ids = [f"q{i}-d{j}" for j in range(len(texts))]
+        queries.append({"id": f"q{i}", "text": query})
+        corpus += [{"id": id_, "title": "", "text": text} for id_, text in zip(ids, texts, strict=True)]
+        relevant[f"q{i}"] = dict(zip(ids, columns["relevance"][i], strict=True))
+        ranked[f"q{i}"] = ids
+    return {"queries": queries, "corpus": corpus, "relevant_docs": relevant, "top_ranked": ranked}
+
+
+def retrieval_layout(columns: Columns) -> dict[str, Any]:
+    """All candidates as one corpus in which each query searches; equal texts are one document."""
+    ids = {
+        text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in columns["candidates"] for text in texts))
+    }
+    relevant = {
+        f"q{i}": {ids[text]: grade for text, grade in zip(texts, grades, strict=True) if grade}
+        for i, (texts, grades) in enumerate(zip(columns["candidates"], columns["relevance"], strict=True))
+    }
+    return {
+        "queries": [{"id": f"q{i}", "text": query} for i, query in enumerate(columns["query"])],
+        "corpus": [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()],
+        "relevant_docs": relevant,
+        "top_ranked": None,
+    }
 
 
 PROTOCOLS: Mapping[LocalType, Protocol] = {
@@ -230,28 +281,34 @@ PROTOCOLS: Mapping[LocalType, Protocol] = {
         ("label",),
         partial(documents, text="text", label="label"),
         has_documents=True,
-        options=lambda table, task: {"samples_per_label": task.samples_per_label},
+        options=lambda columns, task: {"samples_per_label": task.samples_per_label},
     ),
     "STS": Protocol(
         "AbsTaskSTS",
         "cosine_spearman",
         ("sentence1", "sentence2", "score"),
         scored_pairs,
-        options=lambda table, task: {"min_score": 0, "max_score": 5},
+        options=lambda columns, task: {"min_score": 0, "max_score": 5},
     ),
     "PairClassification": Protocol(
         "AbsTaskPairClassification", "max_ap", ("sentence1", "sentence2", "label"), labelled_pairs
     ),
-    "Reranking": Protocol("AbsTaskRetrieval", "map_at_1000", ("query", "candidate", "label"), queries),
+    "Reranking": Protocol(
+        "AbsTaskRetrieval", "map_at_1000", ("query", "candidate", "label"), queries, layout=reranking_layout
+    ),
     "Retrieval": Protocol(
-        "AbsTaskRetrieval", "ndcg_at_10", ("query", "candidate", "label"), partial(queries, most=GRADES)
+        "AbsTaskRetrieval",
+        "ndcg_at_10",
+        ("query", "candidate", "label"),
+        partial(queries, most=GRADES),
+        layout=retrieval_layout,
     ),
     "Summarization": Protocol(
         "AbsTaskSummarization",
         "cosine_spearman",
         ("text", "machine_summaries", "human_summaries", "relevance"),
         summaries,
-        options=lambda table, task: {"min_score": 0, "max_score": 5},
+        options=lambda columns, task: {"min_score": 0, "max_score": 5},
     ),
 }
 """A new task type is its entry here, and its name in ``LocalType``."""
@@ -262,38 +319,6 @@ GROUPED_ROLES = ("query", "positive", "negative")
 def needed_columns(kind: LocalType, task: LocalTask, columns: Sequence[str]) -> list[str]:
     """The columns that a row must have to be part of a task of this type; ``columns`` are those of the file."""
     protocol = PROTOCOLS[kind]
-    is_grouped = protocol.table in OF_QUERIES and task.column("positive") in columns
+    is_grouped = protocol.has_queries and task.column("positive") in columns
     roles = GROUPED_ROLES if is_grouped else protocol.roles
     return [*(task.text if protocol.has_documents else ()), *(task.column(role) for role in roles)]
-
-
-OF_QUERIES = tuple(PROTOCOLS[kind].table for kind in ("Reranking", "Retrieval"))
-
-
-def reranking_layout(table: Columns) -> dict[str, Any]:
-    """Each query with its own candidates, in mteb's layout of a reranking task."""
-    queries, corpus, relevant, ranked = [], [], {}, {}
-    for i, (query, texts) in enumerate(zip(table["query"], table["candidates"], strict=True)):
-        ids = [f"q{i}-d{j}" for j in range(len(texts))]
-        queries.append({"id": f"q{i}", "text": query})
-        corpus += [{"id": id_, "title": "", "text": text} for id_, text in zip(ids, texts, strict=True)]
-        relevant[f"q{i}"] = dict(zip(ids, table["relevance"][i], strict=True))
-        ranked[f"q{i}"] = ids
-    return {"queries": queries, "corpus": corpus, "relevant_docs": relevant, "top_ranked": ranked}
-
-
-def retrieval_layout(table: Columns) -> dict[str, Any]:
-    """All candidates as one corpus in which each query searches; equal texts are one document."""
-    ids = {
-        text: f"d{i}" for i, text in enumerate(dict.fromkeys(text for texts in table["candidates"] for text in texts))
-    }
-    relevant = {
-        f"q{i}": {ids[text]: grade for text, grade in zip(texts, grades, strict=True) if grade}
-        for i, (texts, grades) in enumerate(zip(table["candidates"], table["relevance"], strict=True))
-    }
-    return {
-        "queries": [{"id": f"q{i}", "text": query} for i, query in enumerate(table["query"])],
-        "corpus": [{"id": id_, "title": "", "text": text} for text, id_ in ids.items()],
-        "relevant_docs": relevant,
-        "top_ranked": None,
-    }
