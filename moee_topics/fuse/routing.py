@@ -85,7 +85,7 @@ class RoutingBlock:
     Attributes:
         scores: a name in ``ROUTER_SCORES``: "softmax" over all experts, "logits" before it, "top_k" for the weights of
             the heaviest alone, "multi_hot" for which these are.
-        top_k: how many are the heaviest, for the last two; a model's own number is on its card (``models show``).
+        top_k: how many are the heaviest, for the last two; a model's own number is on its card (``models inspect``).
         experts: "idf" counts an expert the less, the more documents give it more than its fair share, as words are
             weighed in TF-IDF; some experts take part in everything (arXiv 2601.03425).
         layers: "information" counts a layer by how far its documents' weights lie apart (the entropy of the mean less
