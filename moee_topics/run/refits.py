@@ -64,10 +64,7 @@ class Refit:
         if self.kind == "bootstrap":
             size = settings.hdbscan.get("min_cluster_size", HDBSCAN_DEFAULTS["min_cluster_size"])
             return replace(plain, hdbscan={**settings.hdbscan, "min_cluster_size": max(2, round(share * size))})
-        umap = dict(settings.umap)
-        if umap.get("random_state") is not None:  # it goes before the seed
-            umap["random_state"] = (umap["random_state"] + self.number) % SEEDS
-        return replace(plain, seed=(settings.seed + self.number) % SEEDS, umap=umap)
+        return replace(plain, seed=(settings.seed + self.number) % SEEDS)
 
 
 def refits_of(section: StabilitySettings) -> list[Refit]:

@@ -7,15 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from moee_topics.errors import InputError
-from moee_topics.evaluate import Kind, TopicRun, stability_scores, stability_summary
+from moee_topics.evaluate import STABILITY_READINGS, Kind, TopicRun, stability_scores, stability_summary
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.refits import Refitter, ctfidf_words, refits_of
 from moee_topics.run.stage import Outcome, Stage
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
-
-STABILITY_SCORES = ("stability", "stability_bootstrap")
 
 
 class StabilityStage(Stage):
@@ -71,5 +69,5 @@ class StabilityStage(Stage):
 
 def _write_scores(work: Workspace, scores: Mapping[str, Any]) -> None:
     """Puts these in the place of all scores of stability."""
-    others = {name: score for name, score in RunFolder.scores.read(work.run).items() if name not in STABILITY_SCORES}
+    others = {name: score for name, score in RunFolder.scores.read(work.run).items() if name not in STABILITY_READINGS}
     RunFolder.scores.write(work.run, {**others, **scores})

@@ -40,9 +40,8 @@ def serve(
         if ready is not None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             ready(f"http://{host}:{own_socket.getsockname()[1]}")
-        with suppress(
-            KeyboardInterrupt
-        ):  # uvicorn raises it again after the last answer, and there is nothing to go on with
+        # uvicorn raises it once more after the last answer, when nothing is left to interrupt.
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[own_socket])
 
 
