@@ -10,9 +10,9 @@ import torch
 from tiny_models import VOCABULARY, tiny_tokenizer
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
-from moee_topics.encode.models import carving
-from moee_topics.encode.models.distillation import Trainer
-from moee_topics.encode.models.passages import Texts
+from moee_topics.encode.mixtures import carving
+from moee_topics.encode.mixtures.distillation import Trainer
+from moee_topics.encode.mixtures.passages import Texts
 from moee_topics.encode.models.settings import CarveSettings, DistilSettings
 
 SHAPE = {

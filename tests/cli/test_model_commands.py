@@ -123,7 +123,7 @@ def test_the_same_commands_go_on_after_they_were_interrupted(
 ) -> None:
     """At each in its middle; what comes out is the same to the bit as without."""
     from moee_topics.cli import model_commands
-    from moee_topics.encode.models import carving, distillation
+    from moee_topics.encode.mixtures import carving, distillation
 
     source = save_donor(tmp_path / "dense")
     # A checkpoint after every step, and not every five minutes.
@@ -170,7 +170,7 @@ import os, signal, sys
 from dataclasses import replace
 from moee_topics.cli import model_commands
 from moee_topics.cli.app import app
-from moee_topics.encode.models import carving, distillation
+from moee_topics.encode.mixtures import carving, distillation
 model_commands.replace = lambda settings, **new: replace(settings, checkpoint_seconds=0, **new)
 cut, learn = carving.cut_layer, distillation.Trainer._learn
 def cut_layer(*arguments, seed):

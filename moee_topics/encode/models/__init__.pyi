@@ -30,8 +30,6 @@ from .loading import load_config as load_config
 from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
 from .memory import on_device as on_device
-from .mixture_checkpoints import carve_checkpoint as carve_checkpoint
-from .mixture_checkpoints import distil_checkpoint as distil_checkpoint
 from .quantized_copies import quantized_copy as quantized_copy
 from .row_counts import MULTIPLES as MULTIPLES
 from .row_counts import RowCounts as RowCounts

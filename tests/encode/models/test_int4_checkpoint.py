@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carving, int4_blocks, int4_checkpoint, load_model
-from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.encode.mixtures import carving
+from moee_topics.encode.mixtures.carving import CarveSettings
+from moee_topics.encode.models import int4_blocks, int4_checkpoint, load_model
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import ModelError
 

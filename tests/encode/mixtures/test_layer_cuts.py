@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from carved_models import SETTINGS, dense, rows
 
-from moee_topics.encode.models import carving, layer_cuts
+from moee_topics.encode.mixtures import carving, layer_cuts
 
 
 def test_every_neuron_is_in_one_place() -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from carved_models import SETTINGS, dense, rows, states
 
-from moee_topics.encode.models import carving
-from moee_topics.encode.models.dense_mixture import densify, undensified
+from moee_topics.encode.mixtures import carving
+from moee_topics.encode.mixtures.dense_mixture import densify, undensified
 
 
 def test_computing_every_neuron_is_the_mixture_itself() -> None:

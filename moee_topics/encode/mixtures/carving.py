@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Glm4MoeConfig, Glm4MoeModel, PreTrainedModel
 
-from moee_topics.encode.models.donors import check_type
-from moee_topics.encode.models.finished_layers import FinishedLayers
-from moee_topics.encode.models.layer_cuts import LayerCut, cut_layer
-from moee_topics.encode.models.least_squares import fit_down_projections
+from moee_topics.encode.mixtures.donors import check_type
+from moee_topics.encode.mixtures.finished_layers import FinishedLayers
+from moee_topics.encode.mixtures.layer_cuts import LayerCut, cut_layer
+from moee_topics.encode.mixtures.least_squares import fit_down_projections
 from moee_topics.encode.models.loading import quiet
 from moee_topics.encode.models.settings import CarveSettings
 from moee_topics.encode.router import ROUTER_STRENGTH

@@ -13,10 +13,10 @@ import torch
 from carved_models import TRAINING, texts, trainer
 from tiny_models import VOCABULARY
 
-from moee_topics.encode.models import distillation
-from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.encode.models.dense_mixture import undensified
-from moee_topics.encode.models.passages import Texts
+from moee_topics.encode.mixtures import distillation
+from moee_topics.encode.mixtures.carving import CarveSettings
+from moee_topics.encode.mixtures.dense_mixture import undensified
+from moee_topics.encode.mixtures.passages import Texts
 from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError, ModelError, ResourceError
 

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from moee_topics.encode.models.dense_mixture import densify, logits_of
-from moee_topics.encode.models.distillation_errors import (
+from moee_topics.encode.mixtures.dense_mixture import densify, logits_of
+from moee_topics.encode.mixtures.distillation_errors import (
     Outputs,
     Scales,
     contrast,
@@ -30,8 +30,8 @@ from moee_topics.encode.models.distillation_errors import (
     measure_scales,
     middle_error,
 )
-from moee_topics.encode.models.passages import Passages, Texts
-from moee_topics.encode.models.rounding import Rounding, check_four_bits
+from moee_topics.encode.mixtures.passages import Passages, Texts
+from moee_topics.encode.mixtures.rounding import Rounding, check_four_bits
 from moee_topics.encode.models.settings import DistilSettings
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_path

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from moee_topics.encode.models.finished_layers import FinishedLayers
+from moee_topics.encode.mixtures.finished_layers import FinishedLayers
 
 RIDGE = 0.1
 """Weight that keeps a projection as it was, in units of the mean square of a neuron over tokens."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from carved_models import TRAINING, dense, texts
 
-from moee_topics.encode.models.distillation_errors import Outputs, contrast, errors, measure_scales
-from moee_topics.encode.models.passages import Passages
+from moee_topics.encode.mixtures.distillation_errors import Outputs, contrast, errors, measure_scales
+from moee_topics.encode.mixtures.passages import Passages
 
 
 def test_pairs_are_told_from_all_other_passages_of_a_step() -> None:

@@ -18,8 +18,8 @@ from tokenizers.models import WordLevel
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode import MoEEncoder
-from moee_topics.encode.models import carving, mixture_checkpoints
-from moee_topics.encode.models.carving import CarveSettings
+from moee_topics.encode.mixtures import carving, mixture_checkpoints
+from moee_topics.encode.mixtures.carving import CarveSettings
 from moee_topics.errors import InputError, ModelError, ResourceError
 
 

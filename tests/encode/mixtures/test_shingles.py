@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moee_topics.encode.models.shingles import HeldOut, shingles
+from moee_topics.encode.mixtures.shingles import HeldOut, shingles
 
 EVALUATION = (
     "The probe left its orbit in spring and found a ring of dust around the small planet that nobody had expected"

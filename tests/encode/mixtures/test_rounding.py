@@ -9,10 +9,11 @@ import pytest
 import torch
 from carved_models import TRAINING, dense, rows, texts, trainer
 
-from moee_topics.encode.models import carving, int4_blocks
-from moee_topics.encode.models.carving import CarveSettings
-from moee_topics.encode.models.dense_mixture import undensified
-from moee_topics.encode.models.distillation import Trainer
+from moee_topics.encode.mixtures import carving
+from moee_topics.encode.mixtures.carving import CarveSettings
+from moee_topics.encode.mixtures.dense_mixture import undensified
+from moee_topics.encode.mixtures.distillation import Trainer
+from moee_topics.encode.models import int4_blocks
 from moee_topics.errors import InputError, ModelError
 
 

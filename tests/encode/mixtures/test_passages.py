@@ -9,7 +9,7 @@ import pytest
 from carved_models import TRAINING
 from tiny_models import tiny_tokenizer
 
-from moee_topics.encode.models.passages import Passages, Texts, tokenized
+from moee_topics.encode.mixtures.passages import Passages, Texts, tokenized
 from moee_topics.errors import InputError
 
 

@@ -10,8 +10,8 @@ import torch
 from carved_models import SETTINGS, dense, rows
 from failing_disks import fail_from
 
-from moee_topics.encode.models import carving
-from moee_topics.encode.models.finished_layers import FinishedLayers
+from moee_topics.encode.mixtures import carving
+from moee_topics.encode.mixtures.finished_layers import FinishedLayers
 from moee_topics.errors import ResourceError
 
 

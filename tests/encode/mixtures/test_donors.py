@@ -15,7 +15,7 @@ from tiny_models import tiny_tokenizer
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from moee_topics.encode.models import donors
+from moee_topics.encode.mixtures import donors
 from moee_topics.errors import InputError, ModelError
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from carved_models import KINDS, SETTINGS, dense, rows, states
 
-from moee_topics.encode.models import carving, least_squares
-from moee_topics.encode.models.finished_layers import FinishedLayers
+from moee_topics.encode.mixtures import carving, least_squares
+from moee_topics.encode.mixtures.finished_layers import FinishedLayers
 
 FITTED = replace(SETTINGS, least_squares=True)
 

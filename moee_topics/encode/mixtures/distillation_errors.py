@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moee_topics.encode.models.passages import Passages
+from moee_topics.encode.mixtures.passages import Passages
 
 
 class Outputs:

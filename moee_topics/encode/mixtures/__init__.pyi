@@ -1,0 +1,2 @@
+from .mixture_checkpoints import carve_checkpoint as carve_checkpoint
+from .mixture_checkpoints import distil_checkpoint as distil_checkpoint
