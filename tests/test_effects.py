@@ -315,9 +315,6 @@ IDLE_LABELLED: Mapping[str, tuple[dict[str, Any], Any]] = {
     "labels.base_url": ({}, DEAD),
     "labels.seconds": ({}, 5),
     "labels.attempts": ({}, 1),
-    "labels.check.characters": ({"check": {"documents": 2}}, 20),
-    "labels.check.seconds": ({"check": {"documents": 2}}, 5),
-    "labels.check.attempts": ({"check": {"documents": 2}}, 1),
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from moee_topics.chat_endpoint import ChatEndpoint
 from moee_topics.encode import EncoderSettings
@@ -30,6 +30,9 @@ class Prompt(Protocol):
         """What is asked."""
 
 
+Asked = TypeVar("Asked", bound=Prompt)
+
+
 class Writer(Protocol):
     """Who answers a prompt, and what an answer depends on beside it."""
 
@@ -45,7 +48,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(Generic[Asked]):
     """What a language model is asked, and what of it is answered already.
 
     Attributes:
@@ -56,20 +59,22 @@ class Questions:
     """
 
     run: RunFolder
-    prompts: Sequence[Prompt]
+    prompts: Sequence[Asked]
     writer: Writer
     answer_tokens: int
 
     @classmethod
-    def to(cls, settings: AskSettings, run: RunFolder, prompts: Sequence[Prompt], answer_tokens: int) -> Questions:
+    def to(
+        cls, settings: AskSettings, run: RunFolder, prompts: Sequence[Asked], answer_tokens: int
+    ) -> Questions[Asked]:
         """Questions to the model of some settings, which is not loaded yet.
 
         Raises:
-            InputError: the endpoint has no address.
+            InputError: the endpoint has no address, or the run's own model is asked and its folder is damaged.
             ModelError: the model is missing or not supported.
         """
-        own = fitted_encoder(run.current, settings.device)
-        return cls(run, prompts, writer_of(settings, own, answer_tokens), answer_tokens)
+        writer = writer_of(settings, lambda: fitted_encoder(run.current, settings.device), answer_tokens)
+        return cls(run, prompts, writer, answer_tokens)
 
     @cached_property
     def known(self) -> dict[str, LabelRecord]:
@@ -77,7 +82,7 @@ class Questions:
         return self.run.all_label_answers
 
     @cached_property
-    def open(self) -> list[Prompt]:
+    def open(self) -> list[Asked]:
         """Those that were not answered by this model yet."""
         return [prompt for prompt in self.prompts if self.key(prompt) not in self.known]
 
@@ -120,12 +125,12 @@ class Questions:
         progress.end("labels", time.perf_counter() - started, f"{len(self.open):,} questions asked")
 
 
-def writer_of(settings: AskSettings, own: EncoderSettings, answer_tokens: int) -> Writer:
+def writer_of(settings: AskSettings, own: Callable[[], EncoderSettings], answer_tokens: int) -> Writer:
     """The language model of some settings, not loaded yet.
 
     Args:
         settings: who is asked.
-        own: the encoder of the run, whose model is asked where no other is named.
+        own: gives the encoder of the run, whose model is asked where no other is named.
         answer_tokens: of one answer, at most.
 
     Raises:
@@ -140,6 +145,6 @@ def writer_of(settings: AskSettings, own: EncoderSettings, answer_tokens: int) -
 
     if settings.model:
         return TextGenerator(EncoderSettings(settings.model, device=settings.device), answer_tokens)
-    its = ("model", "revision", "quantize", "dtype", "device")
-    of_run = EncoderSettings(**{name: getattr(own, name) for name in its})
-    return TextGenerator(replace(of_run, device=settings.device or own.device), answer_tokens)
+    encoder, its = own(), ("model", "revision", "quantize", "dtype", "device")
+    of_run = EncoderSettings(**{name: getattr(encoder, name) for name in its})
+    return TextGenerator(replace(of_run, device=settings.device or encoder.device), answer_tokens)

@@ -105,16 +105,6 @@ NEEDS = (
         "labels.provider=openai",
         lambda recipe, _: recipe.labels.provider == "openai",
     ),
-    Need(
-        ("labels.check.characters",),
-        "a language model as labels.check",
-        lambda recipe, _: recipe.labels.check is not None and recipe.labels.check.provider != "embedding",
-    ),
-    Need(
-        ("labels.check.seconds", "labels.check.attempts"),
-        "labels.check=openai",
-        lambda recipe, _: recipe.labels.check is not None and recipe.labels.check.provider == "openai",
-    ),
     Need(("report.map_documents",), "report.html", lambda recipe, _: recipe.report.html),
 )
 

@@ -38,7 +38,7 @@ class LabelTrial:
     ballots: list[Ballot]
 
     @cached_property
-    def questions(self) -> Questions:
+    def questions(self) -> Questions[BallotPrompt]:
         """The ballots as questions to a language model, which is not loaded yet.
 
         Raises:
@@ -87,7 +87,6 @@ class LabelTrial:
         for ballot, prompt, answer in zip(
             self.ballots, self.questions.prompts, self.questions.ask(progress), strict=True
         ):
-            assert isinstance(prompt, BallotPrompt)
             place = prompt.choice(answer)
             chosen.append(None if place is None else ballot.choices[place])
         return chosen

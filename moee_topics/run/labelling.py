@@ -49,7 +49,7 @@ def label_prompts(run: RunFolder, settings: NamingSettings, *, every: bool) -> l
     ]
 
 
-def plan_labels(run: RunFolder, settings: NamingSettings, *, every: bool = False) -> Questions:
+def plan_labels(run: RunFolder, settings: NamingSettings, *, every: bool = False) -> Questions[LabelPrompt]:
     """What :func:`label` would ask; no weight is loaded and nothing is sent.
 
     Raises:

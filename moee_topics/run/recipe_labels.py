@@ -77,7 +77,7 @@ def check_asked(section: LabelSection, own: EncoderSettings) -> None:
         ModelError: a model is missing, or writes no text.
     """
     for settings in language_models(section):
-        writer_of(settings, own, ANSWER_TOKENS).identity  # noqa: B018 (which says what is wrong)
+        writer_of(settings, lambda: own, ANSWER_TOKENS).identity  # noqa: B018 (which says what is wrong)
 
 
 def label_as_asked(folder: Path, section: LabelSection, progress: Progress) -> None:
@@ -135,7 +135,7 @@ def label_costs(section: LabelSection, own: EncoderSettings, texts: Sequence[str
         else:
             assert isinstance(settings, NamingSettings)
             prompts = [LabelPrompt(0, words, tuple(text[: settings.characters] for text in texts)).text]
-        writer = writer_of(settings, own, tokens)
+        writer = writer_of(settings, lambda: own, tokens)
         asked += round(questions * sum(map(writer.count, prompts)) / len(prompts))
         answered += questions * tokens
     return LabelCosts(asked, answered) if answered else None

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, with_config
 
 from moee_topics.defaults import SEED
+from moee_topics.errors import InputError
 from moee_topics.topics.labels import LONGEST_LABEL
 from moee_topics.topics.questions import AskSettings, fenced, mark_of, on_one_line
 
@@ -41,6 +42,19 @@ class CheckSettings(AskSettings):
     documents: Annotated[int, Field(ge=1, description="Of each topic, at most.")] = 20
     characters: Annotated[int, Field(ge=20, description="Of each document, for a language model.")] = 400
     seed: Annotated[int, Field(ge=0, description="Of the documents and of the order.")] = SEED
+
+    def __post_init__(self) -> None:
+        """Refuses what belongs to another judge.
+
+        Raises:
+            InputError: as :class:`AskSettings`, or characters are set and the judge reads whole documents.
+        """
+        super().__post_init__()
+        if self.provider == "embedding" and self.characters != CheckSettings.characters:
+            raise InputError(
+                "The provider is embedding, and characters would do nothing: the run's own encoder judges by the "
+                "vectors of whole documents. Give the provider local or openai with it, or leave it out."
+            )
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,19 @@ class AskSettings:
         """Refuses what belongs to another provider; what a recipe says of nobody waits for one.
 
         Raises:
-            InputError: an endpoint has no address or no model, or another provider has an address.
+            InputError: an endpoint has no address or no model, or another provider has what is of an endpoint.
         """
         if self.provider == "openai" and not (self.model and self.base_url):
             raise InputError(
                 "The provider is openai, and it needs a model and a base_url, such as qwen3 and "
                 "http://localhost:11434/v1."
             )
-        if self.provider in ("embedding", "local") and self.base_url:
+        endpoints = ("base_url", "seconds", "attempts")
+        of_endpoint = [name for name in endpoints if getattr(self, name) != getattr(AskSettings, name)]
+        if self.provider in ("embedding", "local") and of_endpoint:
             raise InputError(
-                f"The provider is {self.provider}, and base_url is of an endpoint: give the provider openai with it."
+                f"The provider is {self.provider}, and {' and '.join(of_endpoint)} would do nothing: only an endpoint "
+                "has that. Give the provider openai with it, or leave it out."
             )
         if self.provider == "openai" and self.device:
             raise InputError("The provider is openai, and device is of a local model: leave it out.")

@@ -19,7 +19,7 @@ CSV, TXT, FOLDER, HUB = "corpus.source=a.csv", "corpus.source=a.txt", "corpus.so
 NEWS, CODE, PARQUET = "corpus.source=20newsgroups", "corpus.source=docstrings", "corpus.source=a.parquet"
 OUTLIERS = "topics.outliers={strategy: embeddings}"
 ASKED = "provider: openai, model: m, base_url: http://localhost/v1"
-ENDPOINT, JUDGE = f"labels={{{ASKED}}}", f"labels.check={{{ASKED}}}"
+ENDPOINT = f"labels={{{ASKED}}}"
 IDLE: dict[str, tuple[str, str, str]] = {
     "corpus.id": ("none", NEWS, CSV),
     "corpus.delimiter": (";", "corpus.source=a.jsonl", CSV),
@@ -52,11 +52,8 @@ IDLE: dict[str, tuple[str, str, str]] = {
     "labels.characters": ("90", "seed=1", "labels.provider=local"),
     "labels.device": ("cpu", "seed=1", "labels.provider=local"),
     "labels.base_url": ("http://localhost/v2", "seed=1", ENDPOINT),
-    "labels.seconds": ("5", "labels.provider=local", ENDPOINT),
-    "labels.attempts": ("5", "labels.provider=local", ENDPOINT),
-    "labels.check.characters": ("90", "labels.check=embedding", "labels.check=local"),
-    "labels.check.seconds": ("5", "labels.check=local", JUDGE),
-    "labels.check.attempts": ("5", "labels.check=embedding", JUDGE),
+    "labels.seconds": ("5", "seed=1", ENDPOINT),
+    "labels.attempts": ("5", "seed=1", ENDPOINT),
     "report.map_documents": ("5", "report.html=false", "seed=1"),
 }
 
@@ -68,7 +65,8 @@ REFUSED = {
     *("hdbscan.core_dist_n_jobs", "vectorizer.token_pattern", "vectorizer.stop_words", "vectorizer.analyzer"),
     *("vectorizer.min_df", "vectorizer.max_df", "vectorizer.max_features", "ctfidf.seed_multiplier"),
     *("bertopic.top_n_words", "topics.outliers.strategy", "cluster.clusters"),
-    *("labels.check.model", "labels.check.base_url", "labels.check.device"),
+    *("labels.check.model", "labels.check.base_url", "labels.check.device", "labels.check.seconds"),
+    *("labels.check.attempts", "labels.check.characters"),
 }
 ALWAYS = {
     *("corpus.source", "corpus.clean", "corpus.limit", "scores", "seed", "stability.seeds", "stability.bootstraps"),

@@ -176,6 +176,13 @@ def test_a_model_of_this_machine_is_that_of_the_run_and_what_it_says_is_checked(
     assert str(tmp_path) not in json.dumps(answers)
 
 
+def test_who_asks_another_model_needs_not_that_of_the_run(root: Path, server: ChatServer) -> None:
+    (root / "run" / "model" / "encoder.json").unlink()
+    assert pipeline.plan_labels(RunFolder(root / "run"), settings(server)).tokens
+    with pytest.raises(InputError, match=r"encoder\.json is missing"):
+        pipeline.plan_labels(RunFolder(root / "run"), LabelSettings())
+
+
 def test_damaged_answers_are_told_with_what_to_do(root: Path, server: ChatServer) -> None:
     pipeline.label(root / "run", settings(server))
     (root / "run" / "labels.jsonl").write_text("{}\n")

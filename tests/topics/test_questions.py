@@ -23,9 +23,11 @@ def test_a_text_on_one_line_has_no_other_line() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"provider": "embedding", "base_url": "http://localhost/v1"}, "provider is embedding, and base_url is of an"),
+        ({"provider": "embedding", "base_url": "http://localhost/v1"}, "provider is embedding, and base_url would"),
         ({"provider": "embedding", "model": "m"}, "provider is embedding.*own encoder.*'m'.*the provider local"),
         ({"provider": "local", "base_url": "http://localhost/v1"}, "provider is local, and base_url"),
+        ({"provider": "local", "seconds": 5, "attempts": 1}, "and seconds and attempts would do nothing.*leave it out"),
+        ({"provider": "openai", "model": "m", "base_url": "http://localhost/v1", "device": "cpu"}, "leave it out"),
         ({"provider": "openai", "model": "m"}, "needs a model and a base_url"),
     ],
 )

@@ -17,7 +17,7 @@ from functools import cache, partial
 from inspect import signature
 from subprocess import SubprocessError
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -135,9 +135,20 @@ def _on_cpu(dtype: torch.dtype) -> Operators:
     return replace(found, rotated=rotated, attended=attended, with_rows_added=with_rows_added)
 
 
-def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -> Operators:
+class Kernels(Protocol):
+    """A module of passes for a kind of device; it has those of :class:`Operators` that the device has a use for."""
+
+    @property
+    def ERRORS(self) -> tuple[type[Exception], ...]:
+        """What they raise where they cannot run, beside Python's own errors."""
+
+
+def checked(name: str, kernels: Kernels, device: torch.device, dtype: torch.dtype) -> Operators:
     """Those passes of a module of kernels that run on a device and give what torch's operators give."""
     found = Operators(name)
+    # A kernel is compiled at its first call, for which a C compiler and a driver are needed that fit.
+    pythons = (RuntimeError, OSError, ValueError, TypeError, SubprocessError)
+    faults: tuple[type[Exception], ...] = (*pythons, *kernels.ERRORS)
     for operator, states in _examples(device, dtype).items():
         kernel = getattr(kernels, operator, None)
         if kernel is None:  # this device has no use for it
@@ -145,8 +156,7 @@ def checked(name: str, kernels: Any, device: torch.device, dtype: torch.dtype) -
         try:
             known = getattr(TORCH, operator)(*deepcopy(states))  # which one of them writes into
             agrees = _is_near(kernel(*states), known)
-        # It is compiled now, for which a C compiler and a driver are needed that fit.
-        except (RuntimeError, OSError, ValueError, TypeError, SubprocessError, *kernels.ERRORS) as error:
+        except faults as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         else:
             reason = "" if agrees else "its numbers are wrong"
