@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks.updates import SLICES, Post, read_posts, recipe_of
 from moee_topics import run as pipeline
-from moee_topics.evaluate.drift import FAR, far_share
+from moee_topics.defaults import FAR
+from moee_topics.evaluate.drift import far_share
 from moee_topics.fuse import fuse_all
 from moee_topics.run.workspace import Workspace
 from moee_topics.store import write_json, write_text

@@ -25,6 +25,9 @@ OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFL
 OUTLIERS = -1
 """The topic id of documents that belong to no topic (HDBSCAN's noise)."""
 
+FAR = 0.05
+"""The share of the documents of a fit that are as far from all others as what is called far, or thin, of new ones."""
+
 COLOURS = (
     *("#3b6fb0", "#e0702e", "#2e8b57", "#b03a6e", "#c7a31d"),
     *("#38a6c9", "#7a5bb0", "#9a6b3f", "#d98ba8", "#6b7f2a"),

@@ -26,7 +26,7 @@ from moee_topics.cli.options import (
     command,
 )
 from moee_topics.cli.stdout import print_json, show
-from moee_topics.defaults import RUNS, STORE_NAME
+from moee_topics.defaults import FAR, RUNS, STORE_NAME
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def predict(
 
 def _drift_notes(drift: Drift, run: Path, source: str) -> Iterator[str]:
     """How new documents differ from those of the fit, and what is advised."""
-    from moee_topics.evaluate import FAR, FEWEST, SURE
+    from moee_topics.evaluate import FEWEST, SURE
 
     far = f"{drift.far:.0%} of {drift.documents:,} new documents are unlike anything before"
     if drift.documents < FEWEST:

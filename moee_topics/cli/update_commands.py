@@ -10,6 +10,7 @@ import typer
 
 from moee_topics.cli.options import Json, Manner, RunPath, StoreOfRun, command
 from moee_topics.cli.stdout import show, show_tables
+from moee_topics.defaults import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +122,7 @@ def _drift_lines(updated: UpdatedRun) -> Iterator[str]:
         return
     moved = drift["moved"]
     yield (
-        f"Drift: {drift['far']:.0%} of the new documents are unlike anything before (5% without drift), and "
+        f"Drift: {drift['far']:.0%} of the new documents are unlike anything before ({FAR:.0%} without drift), and "
         f"{moved['value']:.0%} would have to change topics to be as the old (by chance up to {moved['chance']:.0%})."
     )
     if drift["advice"] not in ("none", updated.record["policy"]):

@@ -3,7 +3,6 @@ from .agreement import TopicFate as TopicFate
 from .agreement import TopicMatching as TopicMatching
 from .agreement import clustering_agreement as clustering_agreement
 from .agreement import match_topics as match_topics
-from .drift import FAR as FAR
 from .drift import FEWEST as FEWEST
 from .drift import SURE as SURE
 from .drift import Drift as Drift

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.defaults import OUTLIERS
+from moee_topics.defaults import FAR, OUTLIERS
 from moee_topics.errors import InputError
 from moee_topics.evaluate.wilson import Z_99, wilson_interval
 
@@ -21,8 +21,6 @@ Floats = NDArray[np.floating]
 Topics = NDArray[np.int64]
 Advice = Literal["none", "grow", "refit"]
 
-FAR = 0.05
-"""The share of old documents that are as far from all others as what is called far."""
 SURE = 2.0
 """Standard errors from which on a topic's share is called another."""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moee_topics.evaluate import FAR, SURE
+from moee_topics.defaults import FAR
+from moee_topics.evaluate import SURE
 from moee_topics.report.chapter import Chapter
 from moee_topics.report.numerals import as_count, as_decimal, as_percent
 from moee_topics.report.verdicts import Level

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from moee_topics.defaults import FAR
 from moee_topics.topics.clustering import build_hdbscan, build_umap
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
@@ -15,7 +16,7 @@ from moee_topics.topics.voters import Voters
 Matrix = NDArray[np.floating]
 Topics = NDArray[np.int64]
 
-FAR_SHARE, HOLDS, CROWDED = 0.05, 0.5, 1 / 8
+HOLDS, CROWDED = 0.5, 1 / 8
 
 
 def places_on_map(voters: Voters, positions: NDArray[np.float32], X: Matrix) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ def places_among(
     return np.asarray(mean, dtype=np.float32)
 
 
-def far_documents(voters: Voters, X: Matrix, share: float = FAR_SHARE) -> NDArray[np.bool_]:
+def far_documents(voters: Voters, X: Matrix, share: float = FAR) -> NDArray[np.bool_]:
     """(n,) whether each new document is farther from all of the fit than all but a share of its own documents are.
 
     Far is by the cosine of the nearest document of the fit; each document of the fit is compared with the others.
@@ -110,7 +111,7 @@ def grown_topics(
     # UMAP and HDBSCAN find clusters in pure noise, which the votes confirm: its documents lie far apart all the same.
     close[voters.rows] = voters.nearest(voters.vectors, own=True)[1].max(axis=1)
     of_topics = close[(topics != OUTLIERS) & np.isfinite(close)]
-    least = float(np.quantile(of_topics, FAR_SHARE)) if len(of_topics) else -1.0
+    least = float(np.quantile(of_topics, FAR)) if len(of_topics) else -1.0
     agrees_here = agrees[candidates[first_row]][which]
     for number in numbers[np.argsort(-sizes, kind="stable")].tolist():
         inside = labels == number

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.defaults import FAR
 from moee_topics.topics.clusterers import build_clusterer, build_reducer
 from moee_topics.topics.clustering import document_map
 from moee_topics.topics.duplicate_rows import distinct_rows
-from moee_topics.topics.growth import FAR_SHARE, grown_topics, places_among
+from moee_topics.topics.growth import grown_topics, places_among
 from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.voters import BLOCK, NEW, Voters
@@ -60,7 +61,7 @@ class SampledClusters:
         self._nearest = nearest_of_rows(self._voters, X, others)  # kept: the map asks for them too
         self._vote(self._voters, others, *self._nearest)
         own = self._voters.nearest(self._voters.vectors, own=True)[1].min(axis=1)
-        is_thin = self._nearest[1].min(axis=1) < np.quantile(own, FAR_SHARE)
+        is_thin = self._nearest[1].min(axis=1) < np.quantile(own, FAR)
         self._look_again(X, np.union1d(np.flatnonzero(self.labels_ == OUTLIERS), others[is_thin]), rng)
         return self
 

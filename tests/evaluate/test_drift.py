@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from moee_topics.defaults import FAR
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Drift, find_drift
 from moee_topics.evaluate.drift import (
-    FAR,
     Against,
     advise,
     far_share,
