@@ -209,7 +209,7 @@ class RunFolder:
 
     # What was decided about the topics, as it was applied to them; what people write is decisions.yaml, see below.
     decisions: RunFile[list[Outcome], list[Outcome]] = RunFile(
-        "decisions.json", read_outcomes, write_outcomes, absent=[], made_by="update"
+        "decisions.json", read_outcomes, write_outcomes, absent=[]
     )
 
     # What a language model answered about topics and their labels, so that nothing is asked twice; and where earlier
@@ -223,7 +223,7 @@ class RunFolder:
     label_check = json_file("label_check.json", dict[str, Any], None, "topics check")
 
     # How the new documents of an update differ from those before.
-    drift = json_file("drift.json", dict[str, Any], None, "update")
+    drift = json_file("drift.json", dict[str, Any], None)
 
     # What other fits have in common with this one, and a file for each of them: see refit().
     stability = json_file("stability.json", dict[str, Any], absent=None)

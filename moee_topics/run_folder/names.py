@@ -49,5 +49,5 @@ def named_folder(output: Path, name: str) -> Path:
 def run_command(folder: Path) -> str:
     """The command that makes a run folder again; what is whole in it stays."""
     if folder.parent.name == VERSIONS:  # the last version is whole: back to it, and once more forward
-        return f"moee-topics update {folder.parent.parent} --undo, and the update once more"
+        return f"moee-topics update {folder.parent.parent} --undo, and the update or decision once more"
     return f"moee-topics run RECIPE --output {folder.parent} --name {folder.name}"

@@ -177,12 +177,19 @@ class RunFile(Generic[T, Absent]):
                     path.unlink(missing_ok=True)
 
     def _mend(self, run: RunFolder) -> str:
+        root, files = run.root, type(run)
         if self.made_by == "update":
-            return f"Delete it to go back to the run's own fit, and update that again: moee-topics update {run.path}"
+            return f"Delete it to go back to the run's own fit, and update that again: moee-topics update {root.path}"
         if self.made_by == "topics label":
-            return "Delete it; the language model is asked again by the next: moee-topics topics label"
-        command = run_command(run.path) if self.made_by == "run" else f"moee-topics {self.made_by} {run.path}"
-        return f"Make it again with: {command}"
+            return f"Delete it; the language model is asked again by: moee-topics topics label {root.path}"
+        if self.made_by != "run":
+            return f"Make it again with: moee-topics {self.made_by} {run.path}"
+        if files.result.exists(root) and not files.model.exists(root):  # copied for its report, as those of the gallery
+            return (
+                f"{root.path} has no model, as a copy for reports, tables and comparisons. Predictions, updates and "
+                f"decisions need the whole folder of the run: copy that. Make it again with: {run_command(root.path)}"
+            )
+        return f"Make it again with: {run_command(run.path)}"
 
 
 @overload

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moee_topics.errors import InputError, StoreError
-from moee_topics.run_folder import RunFile, RunFolder
+from moee_topics.run_folder import VERSIONS, RunFile, RunFolder
 
 FILES = [file for file in vars(RunFolder).values() if isinstance(file, RunFile)]
 scores, hierarchy, stability = RunFolder.scores, RunFolder.hierarchy, RunFolder.stability
@@ -45,6 +45,22 @@ def test_a_flipped_bit_is_told_with_its_file_and_the_command_that_mends_it(
     assert owner.damaged(rewritten) == [run / name] and not rewritten.whole([owner])
     with pytest.raises(InputError, match=rf"{name} is damaged.*moee-topics run RECIPE .* --name small"):
         owner.read(rewritten)
+
+
+def test_advice_on_a_version_names_its_run_and_of_a_copy_without_a_model_that_it_is_one(run: Path) -> None:
+    whole, version = RunFolder(run), RunFolder(run / VERSIONS / "v2")
+    with pytest.raises(InputError, match=r"encoder\.json is missing\. \S+/small has no model.* Make it again"):
+        whole.encoder  # noqa: B018
+    with pytest.raises(
+        InputError, match=r"copy that\. Make it again with: moee-topics run RECIPE \S+ \S+ --name small$"
+    ):
+        version.encoder  # noqa: B018
+    (run / "model").mkdir()
+    with pytest.raises(InputError, match=r"moee-topics update \S+/small --undo, and the update or decision once more$"):
+        version.encoder  # noqa: B018
+    (run / "labels.jsonl").write_bytes(b"\0\n\0\n")
+    with pytest.raises(InputError, match=r"asked again by: moee-topics topics label \S+/small$"):
+        whole.label_answers  # noqa: B018
 
 
 def test_a_file_that_was_written_and_is_gone_is_missing_and_not_never_made(rewritten: RunFolder) -> None:
