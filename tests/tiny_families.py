@@ -55,6 +55,8 @@ _SPARSE_AFTER_ONE = ["dense", "sparse", "sparse", "sparse"]
 
 # What a type needs beyond small sizes.
 CHANGES: dict[str, dict[str, Any]] = {
+    "granitemoehybrid": {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16},
+    "kimi_linear": {"linear_head_dim": 16, "linear_num_heads": 4},
     "bailing_hybrid": {"num_expert_group": 1, "num_experts_per_token": 2, "linear_head_dim": 16, "linear_num_heads": 4},
     "dbrx": {
         "d_model": 64,
@@ -126,7 +128,20 @@ CHANGES: dict[str, dict[str, Any]] = {
         }
     },
     "muse_spark_text": {"moe_hidden_size": 64, "num_local_experts": EXPERTS},
-    "nemotron_h": {"layers_block_type": ["mamba", "moe", "attention", "moe"]},
+    "nemotron_h": {
+        "layers_block_type": ["mamba", "moe", "attention", "moe"],
+        "mamba_num_heads": 8,
+        "mamba_head_dim": 16,
+        "ssm_state_size": 16,
+        "chunk_size": 16,
+        "moe_shared_expert_intermediate_size": 48,
+    },
+    "qwen3_5_moe_text": {
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    },
     "qwen4_exp_text": {
         "layer_types": _INDEXED,
         "indexer_n_heads": 4,

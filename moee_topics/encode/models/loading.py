@@ -83,6 +83,8 @@ def load_model(
     config = load_config(name, revision=settings.revision)
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
+    # Before the weights, which may take minutes: a damaged one is told at once.
+    tokenizer = load_tokenizer(name, revision=settings.revision)
     attention.register()
     with checkpoint_errors(name):
         shape = _shape(loader, config)
@@ -98,8 +100,7 @@ def load_model(
     model.arithmetic = chosen
     if is_open:
         logger.log(logging.WARNING if chosen.inexact else logging.INFO, "%s is read in %s", name, chosen)
-    tokenizer = load_tokenizer(name, revision=settings.revision)
-    memory.give_back()  # last: what a tokenizer.json is read into is 20 MB
+    memory.give_back()  # also what a tokenizer.json was read into, 20 MB
     return model, tokenizer
 
 
