@@ -30,10 +30,11 @@ from moee_topics.defaults import FAR, RUNS, STORE_NAME
 from moee_topics.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from moee_topics.corpus import Corpus
     from moee_topics.evaluate import Drift
+    from moee_topics.run import PredictedTopic
     from moee_topics.run_folder import RunFolder
 
 TOPICS_SHOWN, SHARES_SHOWN = 10, 5
@@ -242,32 +243,40 @@ def predict(
     probability, fitted, which is true where the fit had the same text, and far, which is true where it is unlike
     anything before. How all of them differ from the fit is told on stderr, as is what is left out.
     """
-    from moee_topics.run import PredictedTopic, corpus_like, idle_in_prediction, idle_note
+    from moee_topics.run import corpus_like, idle_in_prediction, idle_note
     from moee_topics.run import predict as predict_topics
 
     documents = corpus_like(run, source, overrides or [])
     if note := idle_note(idle_in_prediction(documents.settings, overrides or []).items()):
         typer.echo(f"note: {note}", err=True)
-    # Row by row, so that a pipe gets the first before the last document is read; what is left out is known at the end.
     predictions = predict_topics(run, documents, device=device)
-    rows = map(asdict, predictions)
-    listed = list(rows) if as_json else []
-    if form == "csv" and not as_json:
-        from moee_topics.report import spreadsheet_cell
-
-        # What begins with = or @ would be a formula where the file is opened as a spreadsheet.
-        columns = [column.name for column in fields(PredictedTopic)]
-        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: spreadsheet_cell(value) for key, value in row.items()} for row in rows)
-    for row in rows:  # none is left where they went into JSON or a table
-        typer.echo(json.dumps(row, ensure_ascii=False))
-    drift, left_out = predictions.drift(), _left_out(documents)
+    listed = [asdict(row) for row in predictions] if as_json else []
+    if not as_json:
+        write = _write_table if form == "csv" else _write_lines
+        write(predictions)
+    drift, left_out = predictions.drift(), _left_out(documents)  # of all documents, which were read by now
     if as_json:
         print_json({"predictions": listed, "left_out": left_out, "drift": drift.to_json() if drift else None})
     notes = [f"{count:,} left out: {reason}" for reason, count in left_out.items()]
     for note in [*notes, *(_drift_notes(drift, run, source) if drift else ())]:
         typer.echo(f"note: {note}", err=True)
+
+
+def _write_lines(rows: Iterable[PredictedTopic]) -> None:
+    """Each row as it comes, so that a pipe gets the first before the last document is read."""
+    for row in rows:
+        typer.echo(json.dumps(asdict(row), ensure_ascii=False))
+
+
+def _write_table(rows: Iterable[PredictedTopic]) -> None:
+    """The same as CSV, in which nothing is a formula where it is opened as a spreadsheet."""
+    from moee_topics.report import spreadsheet_cell
+    from moee_topics.run import PredictedTopic
+
+    writer = csv.DictWriter(sys.stdout, [column.name for column in fields(PredictedTopic)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: spreadsheet_cell(value) for key, value in asdict(row).items()})
 
 
 def _drift_notes(drift: Drift, run: Path, source: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -357,7 +356,8 @@ class MoEEncoder:
             documents_per_step: documents of each part but the last; identical ones inside a step are encoded once.
 
         Raises:
-            InputError: a document is not a string.
+            InputError: a document is not a string. This, and whatever else reading the documents raises, comes after
+                the steps that were full before.
         """
         reading, stream = self.spec.reading, plain_texts(texts)
         calls = iter(lambda: list(islice(stream, documents_per_step)), [])
@@ -523,15 +523,23 @@ def _sent(pooled: Tensor | None) -> Any:
 
 
 def one_ahead(work: Callable[[T], R], given: Iterable[T]) -> Iterator[R]:
-    """What the work makes of each, in their order; the next one is at work in a thread while one is looked at."""
-    coming = deque[Future[R]]()
+    """What the work makes of each, in their order; the next one is at work in a thread while one is looked at.
+
+    What is given may raise: that comes once everything before it was looked at.
+    """
+    before: Future[R] | None = None
     with ThreadPoolExecutor(1, "tokenizing") as thread:
-        for each in given:
-            coming.append(thread.submit(work, each))
-            if len(coming) > 1:
-                yield coming.popleft().result()
-        if coming:
-            yield coming.popleft().result()
+        reading = (thread.submit(work, each) for each in given)
+        while True:
+            now: Future[R] | None = None
+            try:
+                now = next(reading, None)
+            finally:  # also where reading raised, which goes on from here when the next one is asked for
+                if before is not None:
+                    yield before.result()
+            if now is None:
+                return
+            before = now
 
 
 def one_behind(passes: Iterable[_Pass]) -> Iterator[_Pass]:

@@ -218,6 +218,17 @@ def test_a_call_is_tokenized_while_the_one_before_is_in_the_model(
         assert_close(reading.joined(parts), whole, 0.0)
 
 
+def test_what_reading_raises_comes_after_every_step_that_was_full_before(encoder: MoEEncoder) -> None:
+    def torn() -> Iterator[str]:
+        yield from ("one", "two", "three")
+        raise OSError("the disk is gone")
+
+    stream, parts = encoder.encode_stream(torn(), documents_per_step=1), []
+    with pytest.raises(OSError, match="the disk is gone"):
+        parts.extend(stream)
+    assert_close(Embeddings.concatenate(parts), encoder.encode(["one", "two", "three"]), 1e-5)
+
+
 def test_what_the_tokenizer_raises_comes_with_its_call(encoder: MoEEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenize = PromptTokenizer.sequences
 
