@@ -239,7 +239,7 @@ def check_layers(layers: Iterable[Layer], option: str = "layers") -> None:
     for layer in layers:
         if isinstance(layer, str):
             span = _RANGE.fullmatch(layer)
-            ok = layer in (LAST, "all") or layer.isdigit() or (span is not None and int(span[1]) <= int(span[2]))
+            ok = layer in (LAST, "all") or layer.isdecimal() or (span is not None and int(span[1]) <= int(span[2]))
         else:
             ok = layer >= 0 if isinstance(layer, int) else 0 <= layer <= 1
         if not ok:

@@ -206,7 +206,7 @@ def local_file(value: Any) -> Any:
         elif key == "train":
             section[key] = str(Path(column).absolute())
         elif key in {item.name for item in fields(LocalTask)}:
-            section[key] = int(column) if column.isdigit() and key != "name" else column
+            section[key] = int(column) if column.isdecimal() and key != "name" else column
         else:
             section.setdefault("columns", {})[key] = column
     return section

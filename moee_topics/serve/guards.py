@@ -65,7 +65,7 @@ class BodyGuard:
         largest = self.settings.body_mib * MIB
         told = Headers(scope=scope).get("content-length", "0")
         try:
-            body = None if told.isdigit() and int(told) > largest else await self._body(receive, largest)
+            body = None if told.isdecimal() and int(told) > largest else await self._body(receive, largest)
         except TimeoutError:
             await refusal(408, f"The body did not come within {self.settings.body_seconds} seconds.")(
                 scope, receive, send

@@ -121,6 +121,7 @@ def test_several_prompts_go_through_json_and_copies_and_back_from_a_key(tiny_olm
     [
         ({"layers": 9}, "asks for layer 9, and .* has 2"),
         ({"layers": "9-8"}, "encoder.layers has '9-8'"),
+        ({"layers": "²"}, "encoder.layers has '²'"),
         ({"layers": 1.5}, "encoder.layers has 1.5"),
         ({"reroute": "1-9"}, "encoder.reroute asks for layer 9, and .* has 2"),
         ({"reroute": [0, 1]}, "encoder.reroute has 0, what goes into the first layer"),
