@@ -9,6 +9,7 @@ from .document import HASH_BYTES as HASH_BYTES
 from .document import Document as Document
 from .document import Record as Record
 from .document import content_hash as content_hash
+from .objects import has_label as has_label
 from .objects import is_table as is_table
 from .objects import object_batches as object_batches
 from .objects import object_records as object_records

@@ -196,5 +196,10 @@ def is_none(value: Any) -> bool:
     return value is None or (not isinstance(value, str) and str(value) in ("nan", "NaT", "<NA>"))
 
 
+def has_label(label: Any) -> bool:
+    """Whether a label names a class; None, NaN and the empty string do not."""
+    return not is_none(label) and label != ""
+
+
 def _counted(lengths: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in lengths.items())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from moee_topics.corpus import has_label
 from moee_topics.defaults import OUTLIERS
 from moee_topics.errors import InputError
 from moee_topics.evaluate.duplicate_texts import first_of_each
@@ -74,7 +75,7 @@ class Evidence:
         """Labels and topics of the documents that have a label, each text once; None where the corpus has no labels."""
         if self.labels is None:
             return None
-        is_labelled = [label not in (None, "") for label in self.labels]
+        is_labelled = [has_label(label) for label in self.labels]
         # Each text once: copies agree with themselves, and at five of each random labels had an AMI of 0.26.
         first = first_of_each(map(content_hash, compress(self.texts, is_labelled)))
         rows = np.flatnonzero(is_labelled)[first]
@@ -260,15 +261,16 @@ def cluster_scores(labels: Sequence[Any], topics: Topics) -> dict[str, Score]:
 
     ``ami``, ``ari`` and ``v_measure`` are over all labelled documents, with the outliers as one topic of their own.
     ``*_without_outliers`` are over the labelled documents that have a topic: higher the more a model leaves out, so
-    read them beside the outlier share. Documents whose label is None or empty are left out of both. Give each text once
-    (:func:`moee_topics.evaluate.first_of_each`): copies agree with themselves, which no correction for chance knows.
+    read them beside the outlier share. Documents whose label is None, NaN or empty are left out of both. Give each text
+    once (:func:`moee_topics.evaluate.first_of_each`): copies agree with themselves, which no correction for chance
+    knows.
 
     Raises:
         InputError: not one label per document.
     """
     if len(labels) != len(topics):
         raise InputError(f"Cluster scores need one label per document, got {len(labels)} for {len(topics)} documents.")
-    rows = [row for row, label in enumerate(labels) if label is not None and label != ""]
+    rows = [row for row, label in enumerate(labels) if has_label(label)]
     labelled = [labels[row] for row in rows], np.asarray(topics)[rows]
     of_labels = [score for score in SCORES.values() if score.needs == ("labelled",)]
     return {name: value for score in of_labels for name, value in score.named(labelled).items()}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from moee_topics.corpus import has_label
 from moee_topics.errors import InputError
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS
@@ -109,17 +110,24 @@ def topics_over_time(
 def topics_per_class(topic_model: TopicModel, labels: Sequence[str] | None = None) -> pd.DataFrame:
     """How often topics come up and with which words, in every class of documents.
 
+    Args:
+        topic_model: a fitted model.
+        labels: N known classes; those of the corpus by default. Documents without one are left out.
+
     Returns:
         topic, label, frequency, words; by topic and label.
 
     Raises:
-        InputError: the corpus has no labels and there are none else, or not one per document.
+        InputError: there are no labels, or not one per document.
     """
     result = topic_model.result
     labels = result.labels if labels is None else labels
     if labels is None or len(labels) != len(result):
         raise InputError(f"topics_per_class needs a label for each of the {len(result)} documents.")
-    frame = pd.DataFrame({"topic": result.topics, "label": [str(label) for label in labels]})
+    if not any(map(has_label, labels)):
+        raise InputError("No document has a label.")
+    classes = [str(label) if has_label(label) else None for label in labels]
+    frame = pd.DataFrame({"topic": result.topics, "label": classes})
     return _words_per_group(topic_model, frame, "label")
 
 

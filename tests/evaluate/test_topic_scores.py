@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import asdict
@@ -56,7 +57,7 @@ def test_outliers_are_one_topic_or_left_out_as_the_name_says() -> None:
 
 
 def test_documents_without_a_label_do_not_count() -> None:
-    with_gaps = cluster_scores(["x", None, "y", "", "x"], [0, 5, 1, 1, 0])
+    with_gaps = cluster_scores(["x", None, "y", "", "x", math.nan], [0, 5, 1, 1, 0, 6])
     assert {name: s.value for name, s in with_gaps.items()} == {
         name: s.value for name, s in cluster_scores(["x", "y", "x"], [0, 1, 0]).items()
     }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bag_of_words import THEMES
@@ -104,6 +106,16 @@ def test_looking_at_time_and_classes_does_not_change_the_model() -> None:
 def test_labels_must_be_one_per_document() -> None:
     with pytest.raises(InputError, match="172 documents"):
         topics_per_class(fitted(), ["a", "b"])
+
+
+@pytest.mark.parametrize("missing", ["", None, float("nan")])
+def test_documents_without_a_label_are_in_no_class(missing: Any) -> None:
+    labels = [missing if row % 2 else label for row, label in enumerate(LABELS)]
+    frame = topics_per_class(fitted(), labels)
+    assert set(frame["label"]) == set(LABELS)
+    assert frame["frequency"].sum() == len(DOCUMENTS) // 2
+    with pytest.raises(InputError, match="No document has a label"):
+        topics_per_class(fitted(), [missing] * len(DOCUMENTS))
 
 
 def test_the_hierarchy_of_ids_with_gaps_is_that_of_the_same_topics() -> None:
