@@ -43,7 +43,7 @@ class Standardizer:
         """Learns the statistics from a stream of embeddings, or of filtered blocks, whatever its cut.
 
         Raises:
-            InputError: there are no documents.
+            InputError: there are no documents, or their embeddings hold NaN or infinity.
         """
         hidden, routing = _RunningMoments(), _RunningMoments()
         for block in blocks:
@@ -117,6 +117,8 @@ class _RunningMoments:
 
     def _merge(self, rows: NDArray[np.float64]) -> None:
         mean = rows.mean(axis=0)
+        if not np.isfinite(mean).all():  # one such number would spread to the vectors of all documents
+            raise InputError("The embeddings of the corpus hold NaN or infinity. Encode it again.")
         squares = ((rows - mean) ** 2).sum(axis=0)
         if self._count == 0:
             self._count, self._mean, self._squares = len(rows), mean, squares

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fusion_doubles import embeddings, no_routers
@@ -67,6 +69,14 @@ def test_documents_of_another_model_are_refused() -> None:
         Standardizer.fit([embeddings(5), no_routers()])
     with pytest.raises(InputError, match="at least one document"):
         Standardizer.fit([])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_are_refused(value: float) -> None:
+    hidden = embeddings(5).hidden_states.copy()
+    hidden[3, 1] = value
+    with pytest.raises(InputError, match="NaN or infinity"):
+        Standardizer.fit([replace(embeddings(5), hidden_states=hidden)])
 
 
 def test_damaged_statistics_are_an_error_and_no_endless_numbers() -> None:
