@@ -23,7 +23,14 @@ from moee_topics.topics.model import TopicModel
 from moee_topics.topics.outlier_reduction import reduce_outliers
 from moee_topics.topics.result import OUTLIERS, TopicResult, document_columns
 from moee_topics.topics.sampled_clusters import SampledClusters
-from moee_topics.topics.settings import FitSettings, check_large, check_names, check_upstream, representations
+from moee_topics.topics.settings import (
+    HDBSCAN_DEFAULTS,
+    FitSettings,
+    check_large,
+    check_names,
+    check_upstream,
+    representations,
+)
 from moee_topics.topics.tokenizers import load_tokenizer
 from moee_topics.topics.voters import Voters, centroids, check_finite
 
@@ -187,15 +194,17 @@ def upstream_refusal(texts: Sequence[str], distinct: int, settings: FitSettings,
     """What is said where BERTopic or what it calls does not take the documents or the settings."""
     options = {"umap": settings.umap, "hdbscan": settings.hdbscan}
     overrides = [f"{section}.{key}={value}" for section, part in options.items() for key, value in part.items()]
-    copies = ""
-    if distinct < len(texts):  # the commonest cause: HDBSCAN sees each once, and may look for more than there are
+    copies, advice = "", ""
+    if distinct < len(texts):
         are = "are copies of" if distinct == len(set(texts)) else "have the vectors of"
-        copies = (
-            f", which {are} {distinct} that differ. Try hdbscan.min_cluster_size={max(2, distinct // 3)} "
-            "hdbscan.min_samples=1. BERTopic says"
-        )
+        copies = f", which {are} {distinct} that differ"
+    smallest = settings.hdbscan.get("min_cluster_size", HDBSCAN_DEFAULTS["min_cluster_size"])
+    neighbours = settings.hdbscan.get("min_samples") or smallest
+    # The commonest cause: HDBSCAN sees copies once, and looks for more neighbours than there are.
+    if settings.cluster.method != "kmeans" and (copies or distinct <= neighbours):
+        advice = f" Try hdbscan.min_cluster_size={max(2, distinct // 3)} hdbscan.min_samples=1. BERTopic says"
     return (
-        f"BERTopic could not fit {len(texts)} documents{copies}: {error}. It had "
+        f"BERTopic could not fit {len(texts)} documents{copies}{'.' if advice else ''}{advice}: {error}. It had "
         f"{' '.join(overrides) or 'the defaults'}, topics.nr_topics={settings.nr_topics}, "
         f"topics.zeroshot_min_similarity={settings.zeroshot_min_similarity}."
     )

@@ -55,6 +55,15 @@ def test_positions_that_are_given_are_kept_and_change_no_topic() -> None:
         fit_topics(DOCUMENTS, vectors(), settings, positions=places[1:])
 
 
+def test_fewer_documents_than_hdbscan_looks_for_neighbours_are_told_what_to_set() -> None:
+    advice = r"could not fit 12 documents\. Try hdbscan.min_cluster_size=4 hdbscan.min_samples=1\. BERTopic says: "
+    with pytest.raises(InputError, match=advice):
+        fit_topics(DOCUMENTS[:12], vectors()[:12], representation="ctfidf")
+    fit_topics(
+        DOCUMENTS[::14], vectors()[::14], representation="ctfidf", hdbscan={"min_cluster_size": 4, "min_samples": 1}
+    )
+
+
 def test_two_fits_with_one_seed_are_equal() -> None:
     one, two = fitted().result, fit().result
     assert np.array_equal(one.topics, two.topics)
