@@ -53,15 +53,15 @@ class ChatEndpoint:
         """Looks at the address, and sends nothing.
 
         Raises:
-            InputError: it is no address of an endpoint, would carry the key in the clear, or is on the network where
+            InputError: it is not an endpoint's address, would carry the key in the clear, or is on the network where
                 that is forbidden.
         """
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             # A password in it would be shown here, and in every later message.
             raise InputError(
-                "base_url is no address of an endpoint. Expected one such as http://localhost:11434/v1, without name "
-                f"or password; a key belongs into the environment variable {KEY_VARIABLE}."
+                "base_url is not the address of an endpoint. Expected one such as http://localhost:11434/v1, without "
+                f"name or password; a key belongs in the environment variable {KEY_VARIABLE}."
             )
         if is_here(parts.hostname):
             return
@@ -89,7 +89,7 @@ class ChatEndpoint:
         """What the model says to a prompt.
 
         Raises:
-            ModelError: the endpoint is dead, too slow, refuses, or says what is no answer.
+            ModelError: the endpoint is dead, too slow, refuses, or what it sends is not an answer.
         """
         blob = json.dumps(
             {"model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "seed": SEED}

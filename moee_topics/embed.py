@@ -103,7 +103,7 @@ class Crew(Protocol):
 
 
 class Embedder:
-    """Gives the embeddings of texts, each encoded once and read from the store ever after.
+    """Gives the embeddings of texts; each text is encoded once and read from the store from then on.
 
     Where the key names several views or prompts, each is in an entry of the store of its own. All that a text lacks of
     a prompt's views comes from one pass, and what is there is not made again.

@@ -94,7 +94,7 @@ class Embeddings:
         """Joins embeddings of the same model, in the order given.
 
         Raises:
-            InputError: there are none, or they differ in D, L, E or pooling.
+            InputError: there are no parts, or they differ in D, L, E or pooling.
         """
         weights = [p.mean_routing_weights for p in parts if p.mean_routing_weights is not None]
         layouts = {(p.hidden_states.shape[1:], p.router_logits.shape[1:]) for p in parts}

@@ -66,7 +66,7 @@ def read_yaml(text: str, what: str, kind: str = "a recipe") -> Any:
     """Plain data from YAML that is data: no tags that make objects, few aliases, no depth, no key twice.
 
     Raises:
-        RecipeError: it is no such YAML; ``what`` begins the message and ``kind`` is what it should have been.
+        RecipeError: it is not such YAML; ``what`` begins the message and ``kind`` is what it should have been.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with limits)

@@ -77,12 +77,12 @@ class Recipe(Section):
 
     @classmethod
     def excludes(cls, key: str) -> str:
-        """Of one prompt and several, the other."""
+        """``encoder.prompts`` for ``encoder.prompt`` and the reverse: an override of one sets the other aside."""
         return EXCLUSIVE.get(key, "")
 
     @classmethod
     def written_out(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """``labels.check: local`` is the provider of the judge, and none of them is no judge."""
+        """``labels.check`` may be the provider of the judge alone, such as ``local``; ``none`` asks for no judge."""
         labels = data.get("labels")
         if not isinstance(labels, dict) or not isinstance(check := labels.get("check"), str):
             return data
@@ -196,7 +196,7 @@ def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
     path = find_recipe(name_or_path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise RecipeError(f"{path} has more than {MAX_BYTES:,} bytes, which is no recipe.")
+            raise RecipeError(f"{path} has more than {MAX_BYTES:,} bytes, more than a recipe can have.")
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}).") from error

@@ -36,7 +36,7 @@ class Section(BaseModel):
 
     @classmethod
     def excludes(cls, key: str) -> str:
-        """The key that cannot stand beside another one, whose override sets it aside; empty if there is none."""
+        """The key that cannot be given together with this one, and that an override of it sets aside; empty if none."""
         return ""
 
     @classmethod
@@ -127,11 +127,13 @@ def parse_override(override: str) -> tuple[list[str], Any]:
         RecipeError: it is not of that form.
     """
     if not isinstance(override, str):
-        raise RecipeError(f"{shortened(override)} is no override. Expected text: key=value, such as fusion.alpha=0.5.")
+        raise RecipeError(
+            f"{shortened(override)} is not an override. Expected text: key=value, such as fusion.alpha=0.5."
+        )
     path, equals, value = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise RecipeError(f"{shortened(override)} is no override. Expected key=value, such as fusion.alpha=0.5.")
+        raise RecipeError(f"{shortened(override)} is not an override. Expected key=value, such as fusion.alpha=0.5.")
     return keys, read_typed(value, f"The value of {shortened(override)}") if value else None
 
 

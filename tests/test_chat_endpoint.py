@@ -102,7 +102,7 @@ def test_a_dead_endpoint_is_told() -> None:
 
 @pytest.mark.parametrize("base_url", ["", "localhost:80", "ftp://host/v1", "http://", "http://me:secret@host/v1"])
 def test_what_is_no_address_is_refused_and_a_password_is_not_shown(base_url: str) -> None:
-    with pytest.raises(InputError, match="no address of an endpoint") as caught:
+    with pytest.raises(InputError, match="not the address of an endpoint") as caught:
         ChatEndpoint(base_url, "m", 16)
     assert "secret" not in str(caught.value)
 

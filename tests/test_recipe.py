@@ -248,7 +248,7 @@ def test_an_unknown_recipe_names_the_nearest_and_all() -> None:
         ("umap.min_dist=2", "umap.min_dist is above umap.spread (1.0 unless given)."),
         ("hdbscan.metric=cosine", "hdbscan.metric is 'cosine', expected euclidean | manhattan"),
         ("vectorizer.ngram_range=[2,1]", "vectorizer.ngram_range: [2, 1] is to go from fewer words to more"),
-        ("vectorizer.token_pattern='(a'", "vectorizer.token_pattern: '(a' is no regular expression"),
+        ("vectorizer.token_pattern='(a'", "vectorizer.token_pattern: '(a' is not a regular expression"),
         ("vectorizer.token_pattern='(a)(b)'", "vectorizer.token_pattern: '(a)(b)' has 2 groups"),
         ("bertopic.top_n_words=0", "bertopic.top_n_words is 0, expected a whole number, at least 1."),
         ("topics.representation=keyburt", "topics: There is no representation 'keyburt'"),
@@ -371,7 +371,7 @@ def test_a_recipe_that_is_no_mapping_is_an_error_of_recipes(data: Any) -> None:
 
 @pytest.mark.parametrize("override", [3, None, ("seed", 1), {"seed": 1}])
 def test_an_override_that_is_no_text_is_an_error_of_recipes(override: Any) -> None:
-    with pytest.raises(RecipeError, match="no override"):
+    with pytest.raises(RecipeError, match="not an override"):
         parse_recipe({"corpus": {"source": "x"}}, [override])
 
 

@@ -73,7 +73,7 @@ def read_arguments(arguments: Iterable[str]) -> ScoreArguments:
         elif "=" in argument:
             overrides.append(argument)
         else:
-            raise RecipeError(f"{argument!r} is no change such as score.tasks=STS12, and one recipe comes first.")
+            raise RecipeError(f"{argument!r} is not a change such as score.tasks=STS12, and one recipe comes first.")
     laid = []
     for name, flag in REFERENCE_FLAGS.items():
         if flag.key and (value := flags.get(name)):

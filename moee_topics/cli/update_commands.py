@@ -99,7 +99,7 @@ def _number(version: str) -> int:
     from moee_topics.errors import InputError
 
     if not re.fullmatch(r"v?[1-9]\d{0,8}", version):
-        raise InputError(f"{version!r} is no version. Expected a number such as v3; v1 is the run's own fit.")
+        raise InputError(f"{version!r} is not a version. Expected a number such as v3; v1 is the run's own fit.")
     return int(version.removeprefix("v"))
 
 

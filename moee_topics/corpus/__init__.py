@@ -6,9 +6,9 @@ The road from a source to a document::
                                   readers.py            corpus.py            surveys.py
                                   hub, newsgroups, docstrings
 
-A reader says what stands where; the corpus makes of it what the settings ask for, and refuses what is none, by its
-place. Readers of files get rows from ``tables.py``, those lines from ``text_file.py``, and those bytes from
-``packing.py``.
+A reader yields records with their place in the source; the corpus turns them into documents as the settings ask, and
+names the place of a record that cannot be one. Readers of files take rows from ``tables.py``, which takes lines from
+``text_file.py``, which takes bytes from ``packing.py``.
 """
 
 from __future__ import annotations

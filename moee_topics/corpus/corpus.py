@@ -28,7 +28,7 @@ class CorpusCounts:
         empty: records dropped because their text was missing or nothing that can be seen.
         duplicate_ids: documents whose id had been used, and was given a suffix.
         nameless: documents without an id, which are called by their place.
-        left_out: other records that are no documents, by reason.
+        left_out: other records that are not documents, by reason.
         missing_labels: documents whose label is a word for none, by that word.
         timestamps: documents with a time.
         not_times: the first value of a column that looked like one of times and is not; the column is not read then.

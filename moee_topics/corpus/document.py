@@ -48,7 +48,7 @@ class Record:
         place: for messages.
         text: the text, or the :class:`Parts` of it.
         id, label, timestamp: as they stand there.
-        left_out: why it is no document.
+        left_out: why it is not a document.
         clock: whether the times' column is only called "time", as hours of a day are too.
         text_columns: where the text stands in a table.
     """

@@ -35,7 +35,7 @@ def object_batches(
         ids, labels, timestamps: one for each text; a label or a time may be missing.
 
     Raises:
-        InputError: a text or an id is missing, is no string, or an id stands twice, each by its position; the columns
+        InputError: a text or an id is missing or not a string, or an id stands twice, each by its position; the columns
             differ in length; or there is nothing.
     """
     columns = {"ids": ids, "labels": labels, "timestamps": timestamps}
@@ -58,7 +58,7 @@ def object_records(settings: CorpusSettings, documents: Any, **columns: Iterable
     """Documents as the records that a file of them would have.
 
     Args:
-        settings: name the columns; of texts that are no table they are those of :data:`SCHEMA`.
+        settings: name the columns; of texts that are not a table they are those of :data:`SCHEMA`.
         documents, columns: as for :func:`object_batches`.
 
     Raises:
@@ -73,7 +73,7 @@ def object_records(settings: CorpusSettings, documents: Any, **columns: Iterable
 
 
 def is_table(documents: Any) -> bool:
-    """Whether an object has columns, and is none itself."""
+    """Whether an object is a table: it has columns, and is not a column itself."""
     # Of the class: a lazy table of polars works out its columns when it is asked for them, and warns of that.
     has_columns = any(hasattr(type(documents), name) for name in ("columns", "column_names"))
     return has_columns or isinstance(documents, pa.RecordBatchReader)

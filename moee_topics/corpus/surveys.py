@@ -31,7 +31,7 @@ class Survey:
         unique: how many of their texts differ.
         empty: records dropped for lack of text.
         duplicate_ids: documents that were given another id because theirs had been used.
-        left_out: other records that are no documents, by reason.
+        left_out: other records that are not documents, by reason.
         missing_labels: documents whose label is a word for none, by that word.
         not_times: a value of the column that is called as times are and holds none.
         text_columns: where the texts stand in a table; empty without columns.

@@ -69,13 +69,14 @@ class TextFile:
         So a form feed, a U+2028 or, in most files, a single CR stays inside its line.
 
         Raises:
-            InputError: a line is too long, or holds bytes that are not in the encoding, both by line; or it is no text.
+            InputError: a line is too long, or holds bytes that are not in the encoding, both by line; or the file is
+                not text.
         """
         with self.open() as stream:
             head = stream.read(HEAD)
         # Before the encoding: what is packed has zero bytes, as UTF-16 has.
         if what := next((what for magic, what in MAGIC.items() if head.startswith(magic)), None):
-            raise InputError(f"{self.name} is no text. It is {what}.")
+            raise InputError(f"{self.name} is not a text file. It is {what}.")
         encoding = self._encoding(head)
         first_end = ENDS.search(head.decode(encoding, "ignore"))
         end = "\r" if first_end and first_end[0] == "\r" else "\n"

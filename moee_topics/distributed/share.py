@@ -32,7 +32,7 @@ class Share:
         """
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip(), flags=re.ASCII)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError(f"{text!r} is no share, expected I/N with I from 1 to N, such as 3/16.")
+            raise InputError(f"{text!r} is not a share, expected I/N with I from 1 to N, such as 3/16.")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

@@ -185,7 +185,7 @@ class MoEEncoder:
 
         Raises:
             ModelError: the model is missing or not supported, has no routers, or was not quantized as asked.
-            InputError: an option does not exist or has none of its values.
+            InputError: an option does not exist, or does not take the value.
         """
         return cls.from_settings(EncoderSettings.checked(name_or_path, **options), require_routers=require_routers)
 
@@ -198,10 +198,17 @@ class MoEEncoder:
         trained: bool = True,
         keep_quantized: bool = False,
     ) -> MoEEncoder:
-        """:meth:`from_pretrained` of settings that are checked already; ``trained=False`` is a control, at random.
+        """Does :meth:`from_pretrained` for settings that were checked already.
 
-        With ``keep_quantized`` what is quantized is loaded from the copy that this machine keeps, and made where it has
-        none.
+        Args:
+            settings: the model and how it is read.
+            require_routers: as for :meth:`from_pretrained`.
+            trained: False makes a control whose weights are drawn at random.
+            keep_quantized: loads a quantized model from the copy that this machine keeps, and makes the copy first
+                where there is none.
+
+        Raises:
+            ModelError: as for :meth:`from_pretrained`.
         """
         # What the machine has not, and what the model cannot give, is told before gigabytes are loaded.
         device_of(settings.device)
@@ -240,7 +247,7 @@ class MoEEncoder:
             return cls(model, tokenizer, spec, settings.tokens_per_batch)
 
     def with_prompt(self, prompt: str) -> MoEEncoder:
-        """An encoder with the same weights, in memory once, and another prompt."""
+        """An encoder with another prompt that shares the weights of this one, so that they are in memory once."""
         other = copy.copy(self)  # model and hooks are shared; a deep copy would be a second model
         template = get_prompt(prompt).template
         other.spec = dataclasses.replace(self.spec, prompt=template, prompts=(), combine_prompts="")
@@ -303,12 +310,17 @@ class MoEEncoder:
         return reading.joined(self.encode_entries(texts, reading.read_entries))
 
     def encode_entries(self, texts: str | Iterable[str], entries: Sequence[View]) -> dict[View, Embeddings]:
-        """What the entries of a store hold of documents, in their order, from one pass of each.
+        """Encodes documents for some entries of a store, in their order.
+
+        Each document goes through the model once for each prompt among the entries, and no further than the last layer
+        that one of them needs.
 
         Args:
             texts: one document, or any iterable of them.
-            entries: of :attr:`Reading.entries`, a pass for each prompt among them. A pass ends after the last layer
-                that one of them needs.
+            entries: some of :attr:`Reading.entries`.
+
+        Returns:
+            For each entry the embeddings of the N documents.
 
         Raises:
             InputError: a document is not a string.
@@ -322,11 +334,16 @@ class MoEEncoder:
         return _repeated(parts, unique, documents)
 
     def encode_calls(self, calls: Iterable[Sequence[str]], entries: Sequence[View]) -> Iterator[dict[View, Embeddings]]:
-        """:meth:`encode_entries` of one call after the other; a call is tokenized while the one before is in the model.
+        """Does :meth:`encode_entries` for one list of documents after the other.
+
+        A list is tokenized while the one before is in the model.
 
         Args:
-            calls: documents of each call, which are read one call ahead.
-            entries: as there.
+            calls: lists of documents, read one ahead of what is asked for.
+            entries: some of :attr:`Reading.entries`.
+
+        Yields:
+            For each list, in their order, the embeddings of its documents by entry.
 
         Raises:
             InputError: a document is not a string.

@@ -12,7 +12,7 @@ def plain_texts(texts: Iterable[Any]) -> Iterator[str]:
     """Documents as plain strings of valid Unicode: of a list, an array, or a column of pandas, polars or Arrow.
 
     Raises:
-        InputError: something that is no column of strings; the message has position and type of the first other thing.
+        InputError: it is not a column of strings; the message has position and type of the first other thing.
     """
     # Iterated, these would give characters, small numbers or the names of columns, which encode without a word.
     # A set has another order in every process, so that nobody would know whose vector is whose.

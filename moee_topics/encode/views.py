@@ -70,13 +70,13 @@ class View:
         """The view of a name.
 
         Raises:
-            InputError: it is none.
+            InputError: it is not the name of a view.
         """
         match = _NAME.fullmatch(name)
         poolings = get_args(Routing if name.startswith("router") else Pooling)
         if match is None or (view := cls(*filter(None, match.groups()))).pooling not in poolings:
             raise InputError(
-                f"{name!r} is no view. Expected hidden_states@LAYER/POOLING or router@all/POOLING, such as "
+                f"{name!r} is not a view. Expected hidden_states@LAYER/POOLING or router@all/POOLING, such as "
                 f"hidden_states@last/mean, with a pooling of {', '.join(poolings)}."
             )
         return view

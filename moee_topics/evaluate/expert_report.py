@@ -165,12 +165,12 @@ class ExpertReport:
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
-            raise InputError(f"This is no expert report ({place}: {fault['msg']}).") from error
+            raise InputError(f"This is not an expert report ({place}: {fault['msg']}).") from error
         shape, topics = (report.layers, report.experts), len(report.topics)
         arrays = [(report.corpus, shape), (report.similarity, (topics, topics))]
         for array, expected in arrays + [(topic.lift, shape) for topic in report.topics]:
             if array.shape != expected and array.size:
-                raise InputError(f"This is no expert report: an array is {array.shape}, expected {expected}.")
+                raise InputError(f"This is not an expert report: an array is {array.shape}, expected {expected}.")
         return report
 
     def save(self, path: Path) -> None:

@@ -213,10 +213,10 @@ class Fusion:
         return self._learnt(replace(self, routing=routing), standardizer, lexicon, filtering)
 
     def check_texts(self, texts: Iterable[str]) -> None:
-        """Looks before hours of encoding whether documents have the words that this fusion weighs or aligns.
+        """Checks, before hours of encoding, that documents have the words that this fusion weighs or aligns.
 
         Raises:
-            InputError: they have not.
+            InputError: they have no such words.
         """
         if self.lexical:
             check_words(texts)
@@ -228,7 +228,7 @@ class Fusion:
         return self._learnt(replace(self), self.standardizer, self.lexicon, self.filtering, reduction)
 
     def with_alpha(self, alpha: float) -> Fusion:
-        """The same fusion with another alpha and what it has learnt, but for components: those were of the vectors."""
+        """The same fusion with another alpha; what it has learnt is kept, except the reduction of other vectors."""
         return self._learnt(replace(self, alpha=alpha), self.standardizer, self.lexicon, self.filtering)
 
     def fitted_like(self, other: Fusion) -> Fusion:
@@ -396,7 +396,7 @@ def checked_fusion(fusion: object) -> Fusion:
     """The fusion itself; anything else, such as the name of a method, would fail only once texts are encoded.
 
     Raises:
-        InputError: it is no fusion.
+        InputError: it is not a fusion.
     """
     if isinstance(fusion, Fusion):
         return fusion

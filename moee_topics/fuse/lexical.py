@@ -140,8 +140,8 @@ def check_words(texts: Iterable[str]) -> None:
 
 def _without_words(documents: int) -> InputError:
     return InputError(
-        f"fusion.lexical weighs words, and of {documents:,} different documents no two share one that no more than "
-        "half of them have. Leave words out with fusion.lexical=0"
+        f"fusion.lexical weighs words, and no word stands in two or more but at most half of the {documents:,} "
+        "different documents. Leave words out with fusion.lexical=0"
     )
 
 

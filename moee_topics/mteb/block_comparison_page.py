@@ -139,7 +139,7 @@ def write_comparison(
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for what is not a number, and lists for tuples."""
+    """The same with null for NaN, and lists for tuples."""
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -39,11 +39,11 @@ class TaskScores:
     left_out: int = 0
 
     def score(self, label: str, name: str) -> float:
-        """One score of a variant; not a number where there is none."""
+        """One score of a variant; NaN where there is none."""
         return self.scores.get(label, {}).get(name, math.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """The scores as plain JSON; what is not a number is null."""
+        """The scores as plain JSON; NaN is null."""
         return {
             "name": self.name,
             "type": self.type,
@@ -78,7 +78,7 @@ class Board:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The board as plain JSON; what is not a number is null."""
+        """The board as plain JSON; NaN is null."""
         return {
             "encoder": dict(self.encoder),
             "variants": list(self.variants),

@@ -134,7 +134,7 @@ def writer_of(settings: AskSettings, own: Callable[[], EncoderSettings], answer_
         answer_tokens: of one answer, at most.
 
     Raises:
-        InputError: the endpoint's address is none, or is on the network where that is forbidden.
+        InputError: the endpoint's address is not one, or it is on the network where that is forbidden.
     """
     if settings.provider == "openai":
         assert settings.base_url and settings.model  # as the settings have checked

@@ -91,7 +91,7 @@ def decide(
 
     Raises:
         InputError: there is no finished run, or no such topic or document.
-        RecipeError: a decision, or an entry of the file, is none.
+        RecipeError: a decision, or an entry of the file, cannot be read as one.
     """
     folder, progress = Path(folder), progress or Progress()
     with changing(folder) as run:
@@ -123,7 +123,7 @@ def as_of_now(result: TopicResult, decision: Decision) -> Decision:
 
     Raises:
         InputError: there is no such topic or document.
-        RecipeError: it is none, as a merge of a topic with itself.
+        RecipeError: it cannot be one, such as a merge of a topic with itself.
     """
     decision = Decision.from_plain(decision.to_plain(), "The decision")
     of_topics = [() if topic < 0 else first_words(result.topic(topic)) for topic in decision.topics]

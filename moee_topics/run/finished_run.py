@@ -45,9 +45,9 @@ class Run(RunFolder):
         run.diff(1, run.number)
         run = run.undo()
 
-    An object is one version and stays it. :meth:`update`, :meth:`decide`, :meth:`label` and :meth:`undo` change the
-    folder and give the version that holds from then on. What the command line would note, such as a decision in
-    conflict, is a warning.
+    An object stands for one version and never changes to another. :meth:`update`, :meth:`decide`, :meth:`label` and
+    :meth:`undo` change the folder and return the version that holds from then on. What the command line would print as
+    a note, such as a decision in conflict, is given as a warning.
     """
 
     @property
@@ -172,7 +172,7 @@ class Run(RunFolder):
 
         Raises:
             InputError: there is no such topic or document.
-            RecipeError: a decision is none.
+            RecipeError: one of them is not a decision.
         """
         read = [one if isinstance(one, Decision) else Decision.from_plain(one, "decide()") for one in decisions]
         decide(self.root.path, read, progress=progress or Warnings())
@@ -240,7 +240,7 @@ class Run(RunFolder):
         """Takes back the last update or decision of the run, and gives the version that it was made of.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no update or decision to take back.
         """
         return self.root.version(undo(self.root.path))
 

@@ -32,7 +32,7 @@ def read_outcomes(path: Path) -> list[Outcome]:
 
     Raises:
         InputError: the file is missing or damaged.
-        RecipeError: an entry is no decision.
+        RecipeError: an entry is not a decision.
     """
     records: list[OutcomeRecord] = read_json(path, kind=list[OutcomeRecord])
     return [
@@ -55,13 +55,13 @@ def read_decisions(path: Path) -> list[Decision]:
 
     Raises:
         InputError: it cannot be read.
-        RecipeError: it is no YAML, or an entry is no decision; the message names the line.
+        RecipeError: it is not YAML, or an entry is not a decision; the message names the line.
     """
     text = _text_of(path)
     data = read_yaml(text, str(path), "decisions") or []
     check_plain(data, str(path))
     if not isinstance(data, list):
-        raise RecipeError(f"{path} is no list of decisions. Expected entries such as: - name: Space flight")
+        raise RecipeError(f"{path} is not a list of decisions. Expected entries such as: - name: Space flight")
     lines = [start + 1 for start in _first_lines(text)]
     return [Decision.from_plain(entry, f"{path}, line {line}") for line, entry in zip(lines, data, strict=True)]
 

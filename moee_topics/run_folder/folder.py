@@ -159,7 +159,7 @@ class RunFolder:
     """A run as one finds it on disk; nothing is read or checked before it is asked for.
 
     ``run.scores`` is what a file holds, read once. ``RunFolder.scores`` is its :class:`RunFile`, which says where it is
-    and whether it is there and whole, and which writes it. Another file is one line here.
+    and whether it is there and whole, and which writes it. A new kind of file is one line here.
 
     A damaged file is told by its digest and never shown as a result; one without, as in runs of 0.1.0, by its form.
 

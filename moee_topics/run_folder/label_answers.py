@@ -35,7 +35,7 @@ def read_answers(path: Path) -> dict[str, LabelRecord]:
     """The answers by their hashes; what a kill left of a last line is passed over.
 
     Raises:
-        ValueError: a line is no answer.
+        ValueError: a line is not an answer.
     """
     whole = path.read_bytes().rpartition(b"\n")[0]
     rows = [json.loads(line) for line in whole.splitlines()]

@@ -49,7 +49,7 @@ def listening(settings: ServeSettings) -> socket.socket:
     """A socket at the address of some settings.
 
     Raises:
-        InputError: another program listens there, it is no address of this machine, or the port is reserved.
+        InputError: another program listens there, it is not an address of this machine, or the port is reserved.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

@@ -197,7 +197,7 @@ class Inventory:
             # Names are data: one that is not a shard's, such as a path that leaves the folder, is not followed.
             if all(SHARD_NAME.fullmatch(shard.name) and type(shard.rows) is int for shard in shards):
                 return {shard.name: shard for shard in shards}
-            reason = "a name or a number in it is none"
+            reason = "a name or a number in it cannot be read"
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -158,7 +158,7 @@ class EmbeddingStore:
             return [int(row) for row in np.flatnonzero(self._inventory.find(hash_array(hashes))[0] < 0)]
 
     def require(self, hashes: Sequence[bytes]) -> None:
-        """That some documents are stored.
+        """Checks that some documents are stored.
 
         Raises:
             StoreError: some are not, or their shard is damaged.

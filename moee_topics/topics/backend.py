@@ -167,7 +167,7 @@ class MoEEBackend(BaseEmbedder):  # type: ignore[misc]
         Without a store the documents are encoded here and once more when they are embedded.
 
         Raises:
-            InputError: one of them is not a string, or all of it is one.
+            InputError: the documents are a single string, or one of them is not a string.
         """
         with self._lock:
             texts = list(plain_texts(documents))

@@ -22,7 +22,7 @@ MOST_PARTS = 50
 NOTED = ("into", "words")
 """What is added to a decision when it is applied."""
 WORDS_KEPT = 10
-"""Of a topic, by which it is found in another fit."""
+"""How many words of a topic are noted, by which it is found in another fit."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ KINDS: Mapping[Verb, Kind] = {
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision. Entries of ``decisions.yaml`` are such: ``{name: Space flight, topic: 3, words: [orbit, nasa]}``.
+    """One decision, an entry of ``decisions.yaml`` such as ``{name: Space flight, topic: 3, words: [orbit, nasa]}``.
 
     Attributes:
         verb: what is done.
@@ -134,11 +134,11 @@ class Decision:
         """Reads an entry of ``decisions.yaml``.
 
         Raises:
-            RecipeError: it is none; ``where`` begins the message.
+            RecipeError: it is not a decision; ``where`` begins the message.
         """
         verbs = [verb for verb in VERBS if isinstance(entry, Mapping) and verb in entry]
         if len(verbs) != 1:
-            raise RecipeError(f"{where}: {shortened(entry)} is no decision. Expected one of {', '.join(VERBS)}: …")
+            raise RecipeError(f"{where}: {shortened(entry)} is not a decision. Expected one of {', '.join(VERBS)}: …")
         verb, kind, read = verbs[0], KINDS[verbs[0]], _Entry(entry, f"{where}, {verbs[0]}")
         read.refuse_others((verb, *kind.beside))
         topics: tuple[int, ...] = ()

@@ -68,8 +68,11 @@ class TopicModel:
                 given.
             X: (n, d) their vectors.
 
+        Returns:
+            (n,) topics and (n,) probabilities.
+
         Raises:
-            InputError: neither vectors nor a backend; vectors of another width, or with NaN; or a text is no string.
+            InputError: neither vectors nor a backend; vectors of another width, or with NaN; or a text is not a string.
         """
         given = [documents] if isinstance(documents, str) else [] if documents is None else documents
         texts = list(plain_texts(given))

@@ -35,7 +35,7 @@ ROWS_PER_GROUP = 1 << 17
 """Of the tables of documents: who reads them in parts has as many in memory. Smaller corpora are one part."""
 
 STRINGS = ("id", "label", "timestamp")
-"""Of the columns of ``topics.parquet`` those that are no numbers."""
+"""The columns of ``topics.parquet`` that hold text."""
 
 ROWS_SHOWN = 15
 """Topics that a notebook shows of a result."""
@@ -67,7 +67,7 @@ class Topic:
     representative_docs: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; weights to six places, and 0 for one that is no number, since JSON has none."""
+        """Plain data; weights to six places, and 0 for NaN, which JSON does not have."""
 
         def weights(pairs: Words) -> list[list[str | float]]:
             return [[word, round(float(weight), 6) if math.isfinite(weight) else 0.0] for word, weight in pairs]

@@ -394,6 +394,6 @@ def check_names(what: str, names: Iterable[str], allowed: Sequence[str]) -> None
 
 
 def check_choice(what: str, name: str, choices: Sequence[str]) -> None:
-    """Refuses a name that is no choice, and says which is nearest."""
+    """Refuses a name that is not among the choices, and says which is nearest."""
     if name not in choices:
         raise InputError(f"There is no {what} {name!r}.{did_you_mean(str(name), choices)} Known: {', '.join(choices)}.")

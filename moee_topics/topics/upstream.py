@@ -38,7 +38,7 @@ def compiled(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     if groups > 1:
         raise ValueError(
             f"{pattern!r} has {groups} groups, and one is the most. Write (?:…) for those that only group."

@@ -98,7 +98,7 @@ class Voters:
                 f"This model was fitted on vectors of {self.vectors.shape[1]} numbers, got an array of shape "
                 f"{vectors.shape}. Use the encoder, fusion and standardizer of the fit."
             )
-        check_finite(vectors)  # the cosines of such a vector are no numbers, and any topic could win its vote
+        check_finite(vectors)  # the cosines of such a vector are NaN, and any topic could win its vote
         of_fit = np.full(len(vectors), NEW) if fitted is None else fitted
         voters = self.vectors.astype(np.float32)
         topics, shares = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors), dtype=np.float32)
@@ -195,7 +195,7 @@ class Voters:
             InputError: a vector is not finite, as one flipped bit leaves it where no digest tells.
         """
         arrays = load_file(folder / FILE)
-        if not np.isfinite(arrays["vectors"]).all():  # its cosine with anything is no number, and would win no vote
+        if not np.isfinite(arrays["vectors"]).all():  # its cosine with anything is NaN, and would win no vote
             raise InputError(f"{folder / FILE} is damaged: a vector is not finite. Fit again.")
         return cls(arrays["vectors"], arrays["rows"], arrays["topics"])
 

@@ -70,8 +70,8 @@ def test_numbers_and_lists_of_flags_are_numbers_and_lists() -> None:
         (["--ofline"], "Did you mean --offline?"),
         (["--nonsense"], "There is no option --nonsense. Everything else is a key"),
         (["--base_model"], "--base_model needs a value"),
-        (["one", "two"], "'two' is no change such as score.tasks=STS12, and one recipe comes first."),
-        (["seed=1", "one"], "'one' is no change"),
+        (["one", "two"], "'two' is not a change such as score.tasks=STS12, and one recipe comes first."),
+        (["seed=1", "one"], "'one' is not a change"),
     ],
 )
 def test_what_is_not_understood_is_refused(words: list[str], told: str) -> None:

@@ -86,7 +86,9 @@ def test_diff_tells_what_became_of_topics_and_writes_a_page(root: Path) -> None:
     assert data["page"] == str(root / "page.html") and data["versions"] == [1, 2] and data["added"] == 20
 
 
-@pytest.mark.parametrize(("version", "said"), [("v9", "no version v9"), ("last", "'last' is no version"), ("v0", "v0")])
+@pytest.mark.parametrize(
+    ("version", "said"), [("v9", "no version v9"), ("last", "'last' is not a version"), ("v0", "v0")]
+)
 def test_diff_of_what_is_no_version_is_refused(root: Path, version: str, said: str) -> None:
     done = call("diff", root / "run", "v1", version)
     assert done.exit_code == 4 and said in done.stderr

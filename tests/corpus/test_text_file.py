@@ -126,7 +126,7 @@ def test_a_file_of_another_kind_than_its_name_says_is_called_what_it_is(
     content, message = NO_TEXT[kind]
     content = gzip.compress(content) if name.endswith("gz") else content
     refusal = refused(written(tmp_path, name, content), encoding=encoding)
-    assert re.search(rf"{name} is no text\. It is .*{message}", refusal)
+    assert re.search(rf"{name} is not a text file\. It is .*{message}", refusal)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-32"])

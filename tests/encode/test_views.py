@@ -42,7 +42,7 @@ def test_a_name_is_read_as_it_is_written() -> None:
     "name", ["hidden_states", "hidden_states@x/mean", "router@3/mean", "hidden_states@3/frequency"]
 )
 def test_what_is_no_view_is_refused_with_what_one_is(name: str) -> None:
-    with pytest.raises(InputError, match=r"is no view.*hidden_states@LAYER/POOLING"):
+    with pytest.raises(InputError, match=r"is not a view.*hidden_states@LAYER/POOLING"):
         View.named(name)
 
 

@@ -17,7 +17,7 @@ def test_a_saved_report_reads_back_the_same(report: ExpertReport, tmp_path: Path
     again = ExpertReport.load(tmp_path / "experts.json")
     assert again.to_json() == report.to_json()
     (tmp_path / "experts.json").write_text('{"layers": 3}')
-    with pytest.raises(InputError, match="no expert report"):
+    with pytest.raises(InputError, match="not an expert report"):
         ExpertReport.load(tmp_path / "experts.json")
     with pytest.raises(InputError, match="is missing"):
         ExpertReport.load(tmp_path / "nowhere.json")

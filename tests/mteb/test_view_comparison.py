@@ -131,7 +131,7 @@ def test_what_the_recipe_s_fusion_cannot_learn_is_told_before_anything_is_encode
         compare_views(parse_recipe(recipe.to_json(), ["fusion.routing.layers=[1,2,3]"]), tmp_path, sample=30)
     (tmp_path / "numbers.csv").write_text("text\n" + "".join(f"word{row} text{row}\n" for row in range(40)))
     lonely = parse_recipe(recipe.to_json(), [f"corpus.source={tmp_path / 'numbers.csv'}", "fusion.lexical=1"])
-    with pytest.raises(InputError, match=r"no two share one.*fusion\.lexical=0"):
+    with pytest.raises(InputError, match=r"no word stands in two or more.*fusion\.lexical=0"):
         compare_views(lonely, tmp_path, sample=30)
 
 

@@ -178,7 +178,7 @@ def test_a_new_decision_that_is_none_is_refused(
 
 def test_a_file_with_a_slip_stops_an_update_before_it_begins(root: Path, new: str) -> None:
     (root / "run" / "decisions.yaml").write_text("- drop: 1\n- drip: 2\n")
-    with pytest.raises(RecipeError, match=r"line 2.*is no decision"):
+    with pytest.raises(RecipeError, match=r"line 2.*is not a decision"):
         pipeline.update(root / "run", [new])
     assert not (root / "run" / "versions").exists()
 

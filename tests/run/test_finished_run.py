@@ -162,7 +162,7 @@ def test_decisions_are_those_of_the_file_and_conflicts_are_warnings(root: Path, 
     kept, other = (topic.topic for topic in run.ranked_topics[:2])
     merged = run.decide({"name": "Space flight", "topic": kept}, {"merge": [kept, other]})
     assert merged.result.topic(kept).name == "Space flight" and other not in set(merged.topics["topic"])
-    with pytest.raises(RecipeError, match=r"decide\(\): .* is no decision"):
+    with pytest.raises(RecipeError, match=r"decide\(\): .* is not a decision"):
         run.decide({"rename": "Space flight"})
     with pytest.warns(UserWarning, match=f"Not applied: split {kept} into 50"):
         merged.decide({"split": kept, "parts": 50})

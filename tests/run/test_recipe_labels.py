@@ -113,7 +113,7 @@ def test_what_could_not_be_asked_is_told_before_anything_is_encoded(
 
     refused(ModelError, "no_such_model", "labels.provider=local", f"labels.model={tmp_path / 'no_such_model'}")
     refused(ModelError, "causal language model", "labels.provider=local", "labels.model=pocket")
-    refused(RecipeError, "no address", "labels.provider=openai", "labels.model=m", "labels.base_url=ftp://x")
+    refused(RecipeError, "not the address", "labels.provider=openai", "labels.model=m", "labels.base_url=ftp://x")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     network = ("labels.provider=openai", "labels.model=m", "labels.base_url=https://models.example/v1")
     refused(RecipeError, "on the network, which --offline", *network)

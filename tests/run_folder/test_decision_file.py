@@ -55,7 +55,7 @@ def test_lists_of_any_form_take_another_entry(path: Path, text: str) -> None:
         ("- drop: 4\n\n- name: Space", "line 3, name: topic is None"),
         ("- merge: [4, 4]", "line 1, merge"),
         ("- !!python/object/apply:os.system [ls]", "not YAML of decisions"),
-        ("drop: 5", "is no list of decisions"),
+        ("drop: 5", "is not a list of decisions"),
         ("- drop: &x [*x]", "."),
         ("- {drop: 5, drop: 6}", "stands twice"),
     ],

@@ -44,9 +44,9 @@ def test_what_was_noted_makes_no_other_decision() -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("name", "is no decision"),
-        ({"rename": 3}, "is no decision"),
-        ({"name": "A", "drop": 3}, "is no decision"),
+        ("name", "is not a decision"),
+        ({"rename": 3}, "is not a decision"),
+        ({"name": "A", "drop": 3}, "is not a decision"),
         ({"name": "A"}, "topic is None, expected a whole number from 0"),
         ({"name": "A", "topic": "3"}, "topic is '3'"),
         ({"name": "A", "topic": True}, "topic is True"),

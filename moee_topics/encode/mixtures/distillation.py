@@ -61,7 +61,7 @@ def settled(settings: DistilSettings, depth: int) -> DistilSettings:
     """The settings for a mixture of so many layers, with the layers that are compared.
 
     Raises:
-        InputError: a number is none, or none that can be learned by; or there is no such layer.
+        InputError: a setting is not a number, or out of the range that can be learned with; or there is no such layer.
     """
     for name in _ABOVE_ZERO:
         if not 0 < getattr(settings, name) < math.inf:

@@ -31,7 +31,7 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder} holds an adapter of another model. Merge it into that model, and give the result.")
     for path in folder.iterdir():
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise ModelError(f"{path} is no file, and reading it might not end. Take it out of the folder.")
+            raise ModelError(f"{path} is not a regular file, and reading it might not end. Take it out of the folder.")
     _check_config(folder / "config.json", str(folder))
     index = folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()

@@ -82,8 +82,8 @@ class LocalTask:
             raise InputError(f"{self.file}: text is {list(self.text)}, expected one column or more, each once.")
         if unknown := sorted(set(self.columns) - set(COLUMN_ROLES)):
             raise InputError(
-                f"{self.file}: {', '.join(unknown)} is no key of a labelled file and no column of a task; the columns "
-                f"are {', '.join(sorted(COLUMN_ROLES))}."
+                f"{self.file}: {', '.join(unknown)} is neither a key of a labelled file nor a column of a task; "
+                f"the columns are {', '.join(sorted(COLUMN_ROLES))}."
             )
 
     def rows(self, path: Path) -> list[Row]:
@@ -172,7 +172,7 @@ def label_of(value: Any, place: str) -> str:
 
 
 def number_of(value: Any) -> float:
-    """A cell as a number; not a number where it is none."""
+    """A cell as a number; NaN where it is not one."""
     try:
         # float() takes 1_000, of which no other reader of such files makes a thousand.
         return math.nan if isinstance(value, bool) or "_" in str(value) else float(value)

@@ -194,7 +194,7 @@ def _texts(value: Any, place: str) -> list[Any]:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             raise InputError(
-                f'{place}: {shortened(value)} begins as a list and is none. Write lists as JSON, ["one", "two"].'
+                f'{place}: {shortened(value)} begins as a list and is not one. Write lists as JSON, ["one", "two"].'
             ) from error
     return [] if is_missing(value) else value if isinstance(value, list) else [text_of(value, place)]
 

@@ -100,7 +100,7 @@ def test_a_labelled_file_is_told_its_encoding_delimiter_and_quoting(tmp_path: Pa
 
 @pytest.mark.parametrize("key", ["lable", "encodings"])
 def test_a_misspelt_key_of_a_labelled_file_is_refused(key: str) -> None:
-    with pytest.raises(InputError, match=f"{key} is no key"):
+    with pytest.raises(InputError, match=f"{key} is neither a key"):
         LocalTask("Clustering", Path("posts.csv"), columns={key: "x"})
 
 

@@ -140,7 +140,7 @@ def test_lists_of_candidates_in_a_csv_are_json(tmp_path: Path) -> None:
     path.write_text('query,positive,negative\nq,"[""a"", ""b""]",[deleted]\n')
     assert set(texts_of(local_task(LocalTask(None, path)))) == {"q", "a", "b", "[deleted]"}
     path.write_text("query,positive,negative\nq,\"['a', 'b']\",c\n")
-    with pytest.raises(InputError, match=r"line 2: .* begins as a list and is none. Write lists as JSON"):
+    with pytest.raises(InputError, match=r"line 2: .* begins as a list and is not one\. Write lists as JSON"):
         local_task(LocalTask(None, path))
 
 
