@@ -7,11 +7,14 @@ Compiled code is kept on disk, as that of UMAP is; without it the first call tak
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import float32, int32, njit, uint8
+from numba.core.dispatcher import Dispatcher
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -20,13 +23,22 @@ ZERO = 128
 
 LEVELS = 127
 
+FILES = sorted(Path(__file__).parent.glob("*_kernels.py"))
+SOURCES = hashlib.blake2b(b"".join(file.read_bytes() for file in FILES)).hexdigest()
+"""Of all kernels: where one is another than it was, none is used that was kept on disk."""
+
 
 # Not all of fastmath: a row that holds NaN has to give NaN. The error model of Python tests every division, which
 # keeps the loops from being vectorised. Not parallel: numba's OpenMP is another one than torch's, and the threads of
 # both wait for work on the same cores.
 def compiled(kernel: Kernel) -> Kernel:
     """A kernel as machine code, made at its first call and kept on disk."""
-    return cast(Kernel, njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel))
+    machine = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel)
+    if isinstance(machine, Dispatcher):  # with NUMBA_DISABLE_JIT it stays a function
+        # What a kernel calls is compiled into it, and numba looks at the file of the kernel alone, by its date and size.
+        kept = machine._cache._cache_file
+        kept._source_stamp = (kept._source_stamp, SOURCES)
+    return cast(Kernel, machine)
 
 
 @compiled

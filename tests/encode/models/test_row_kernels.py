@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -74,3 +80,26 @@ def test_bfloat16_is_the_nearest_even_as_in_torch() -> None:
     output = torch.empty(5, 67, dtype=torch.bfloat16)
     row_kernels.scale_to_bfloat16(product.numpy(), scales.numpy(), output.view(torch.uint16).numpy())
     torch.testing.assert_close(output, (product * scales[:, None]).bfloat16(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_kernel_on_disk_is_used_until_one_in_another_file_that_it_calls_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python too tells a changed file by its second and size
+    kernels = Path(row_kernels.__file__).read_text(encoding="utf-8")
+
+    def twice(step: int) -> Any:
+        """A kernel that calls another, which adds so much, from the files as they are then."""
+        (tmp_path / "its_row_kernels.py").write_text(f"{kernels}\n@compiled\ndef step(x):\n    return x + {step}\n")
+        for name in ("its_row_kernels", "its_other_kernels"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("its_other_kernels").twice
+
+    (tmp_path / "its_other_kernels.py").write_text(
+        "from its_row_kernels import compiled, step\n\n@compiled\ndef twice(x):\n    return step(step(x))\n"
+    )
+    first, again, changed = twice(1), twice(1), twice(2)
+    assert (first(0), again(0), changed(0)) == (2, 2, 4)
+    assert again.stats.cache_hits and not changed.stats.cache_hits
