@@ -52,8 +52,8 @@ def print_table(table: TextTable) -> None:
     # As Text: rich takes [brackets] in a plain string for markup, and a topic's word may have some.
     drawn = RichTable(title=Text(table.title))
     # Folded, not cut: a long name of a model or a task would lose what tells it from others.
-    for i, header in enumerate(table.headers):
-        drawn.add_column(Text(header), justify="left" if i < 2 else "right", overflow="fold")
+    for header, is_number in zip(table.headers, table.are_numbers, strict=True):
+        drawn.add_column(Text(header), justify="right" if is_number else "left", overflow="fold")
     best = table.best or [None] * len(table.rows)
     for row, top in zip(table.rows, best, strict=True):
         drawn.add_row(*(Text(cell, style="bold" if i == top else "") for i, cell in enumerate(row)))

@@ -43,9 +43,9 @@ def topics_ls(run: RunPath, as_json: Json = False) -> None:
     ]
     decisions = list(_decision_rows(RunFolder(run)))
     headers = ("nr", "topic", "documents", "words")
-    tables = [TextTable(f"Topics of {folder.name}", headers, rows, texts=("words",))]
+    tables = [TextTable(f"Topics of {folder.name}", headers, rows)]
     if decisions:
-        tables.append(TextTable("Decisions", ("decision", "state", "why"), decisions, texts=("why",)))
+        tables.append(TextTable("Decisions", ("decision", "state", "why"), decisions))
     facts = [{"topic": one.topic, "name": one.name, "documents": one.count} for one in folder.result.topic_info]
     states = [dict(zip(("decision", "state", "reason"), row, strict=True)) for row in decisions]
     show_tables({"run": run, "topics": facts, "decisions": states}, tables, None, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,10 @@ class TextTable:
 
     Attributes:
         title: above it.
-        headers: of the columns; the first two are text, the others numbers unless they are among ``texts``.
-        rows: cells.
+        headers: of the columns.
+        rows: cells; a column of numbers stands at the right, one of text at the left.
         best: of each row, the index of its best cell, or None.
         notes: below it.
-        texts: headers of further columns that are text.
     """
 
     title: str
@@ -25,12 +25,23 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     best: Sequence[int | None] = ()
     notes: Sequence[str] = ()
-    texts: Sequence[str] = ()
 
     @property
     def are_numbers(self) -> list[bool]:
-        """Of each column whether it holds numbers, which stand at the right."""
-        return [i >= 2 and header not in self.texts for i, header in enumerate(self.headers)]
+        """Of each column whether all that is in it are numbers, which stand at the right."""
+        columns = [[cell for cell in column if cell not in NO_NUMBER] for column in zip(*self.rows, strict=True)]
+        columns = columns or [[]] * len(self.headers)
+        return [bool(cells) and all(map(_is_number, cells)) for cells in columns]
+
+
+NO_NUMBER = ("", "–")
+"""What stands where there is none."""
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, perhaps with a unit, a range or a mark: 1,204 or 43% to 60% or 51.20 [a]."""
+    begins = re.match(r"[-+−±<]?\d", cell)
+    return begins is not None and not re.search(r"[^\W\d_]{2,}", cell.replace(" to ", " "))
 
 
 def to_markdown(table: TextTable) -> str:

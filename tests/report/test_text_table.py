@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from moee_topics.cli.stdout import print_table
 from moee_topics.report import TextTable, to_html, to_markdown
 
 HOSTILE = "<b>a</b> | b\nc"
@@ -37,7 +38,19 @@ def test_where_no_number_is_best_none_is_marked(best: list[int | None]) -> None:
 
 
 def test_numbers_stand_at_the_right_and_words_at_the_left() -> None:
-    table = TextTable("t", ["nr", "topic", "documents", "why"], [["1", "a", "3", "it is gone"]], texts=["why"])
-    assert "|---|---|--:|---|" in to_markdown(table)
+    headers = ["nr", "topic", "right", "gain", "else taken for", "none"]
+    rows = [["1", "2024", "43% to 60%", "–", "", "–"], ["12", "a", "7 %", "-1.50 [a]", "3 moons", ""]]
+    table = TextTable("t", headers, rows)
+    assert "|--:|---|--:|--:|---|---|" in to_markdown(table)
     page = to_html("t", [table])
-    assert '<td class="number">3</td>' in page and "<td>it is gone</td>" in page
+    assert '<td class="number">12</td>' in page and "<td>3 moons</td>" in page
+    assert "|---|---|---|---|---|---|" in to_markdown(TextTable("t", headers, []))
+
+
+def test_a_table_in_a_terminal_stands_as_it_does_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(TextTable("t", ["number", "so", "what happened"], [["1", "a", "born"], ["12", "b", "gone"]]))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("     1 │ a  │ born  " in line for line in lines), lines

@@ -118,6 +118,6 @@ def test_a_version_that_is_not_there_is_refused(versions: Path, tmp_path: Path) 
 def test_a_comparison_is_a_table_in_a_notebook_whose_names_are_escaped(tmp_path: Path) -> None:
     comparison = compare_versions(make_versions(tmp_path / "run"), 1, 2)
     shown = comparison._repr_html_()
-    assert "<table>" in shown and '<th scope="col" class="number">event</th>' in shown and "<script" not in shown
+    assert "<table>" in shown and '<th scope="col" class="number">before</th>' in shown and "<script" not in shown
     (row,) = [row for row in comparison.to_table().rows if row[0] == "2"]
     assert "merged" in row[2] or "gone" in row[2]

@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import float32, int32, njit, uint8
-from numba.core.dispatcher import Dispatcher
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -34,9 +33,10 @@ SOURCES = hashlib.blake2b(b"".join(file.read_bytes() for file in FILES)).hexdige
 def compiled(kernel: Kernel) -> Kernel:
     """A kernel as machine code, made at its first call and kept on disk."""
     machine = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(kernel)
-    if isinstance(machine, Dispatcher):  # with NUMBA_DISABLE_JIT it stays a function
-        # What a kernel calls is compiled into it, and numba looks at the file of the kernel alone, by its date and size.
-        kept = machine._cache._cache_file
+    cache: Any = getattr(machine, "_cache", None)
+    if cache is not None:  # with NUMBA_DISABLE_JIT it stays a function
+        # What a kernel calls is compiled into it, and numba looks at date and size of the kernel's own file alone.
+        kept = cache._cache_file
         kept._source_stamp = (kept._source_stamp, SOURCES)
     return cast(Kernel, machine)
 
