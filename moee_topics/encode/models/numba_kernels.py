@@ -31,6 +31,9 @@ LANES = 64
 LANES_OF_A_HEAD = 16
 """The same of the product of a query and a key, which has 64 or 128 numbers."""
 
+LANES_OF_AN_EXPERT = 16
+"""Numbers of an expert that are gated beside each other: left to the compiler, the last third of 48 go one by one."""
+
 NUMBERS_PER_THREAD = 1 << 20
 """Fewer are done before another thread has begun, whose core may still spin in torch's OpenMP (benchmarks/LOG.md)."""
 
@@ -47,6 +50,17 @@ def gated_by_expert(product: Tensor, weights: Tensor) -> Tensor:
     out = product.new_empty(*product.shape[:2], product.shape[2] // 2)
     _in_threads(_gate_by_expert, _array(out), _array(product.contiguous()), _array(weights.float()))
     return out
+
+
+def routed(logits: Tensor, bias: Tensor, k: int, is_normed: bool, factor: float) -> tuple[Tensor, Tensor]:
+    """The sigmoids (T, k) of router logits (T, E), float32, that are the highest with a bias (E,), and their experts.
+
+    With ``is_normed`` the sum of each row is 1; then come the ``factor`` and the order of the experts.
+    """
+    weights = logits.new_empty(len(logits), k)
+    experts = torch.empty(weights.shape, dtype=torch.int64)
+    _in_threads(_route, *map(_array, (weights, experts, logits, bias.float())), is_normed, factor)
+    return weights, experts
 
 
 def with_rows_added(total: Tensor, rows: Tensor, weights: Tensor, tokens: Tensor) -> Tensor:
@@ -173,10 +187,41 @@ def _gate_by_expert(first: int, last: int, out: Any, product: Any, weights: Any)
             gate, up = product[row, expert, :width], product[row, expert, width:]
             if weight == 0:  # not chosen, as a third of them
                 into[:] = 0
-            else:
-                for i in range(width):
+                continue
+            whole = width - width % LANES_OF_AN_EXPERT
+            for start in range(0, whole, LANES_OF_AN_EXPERT):
+                for i in range(start, start + LANES_OF_AN_EXPERT):
                     x = _value(gate[i])
                     into[i] = _stored(x * sigmoid(x) * _value(up[i]) * weight, into[i])
+            for i in range(whole, width):
+                x = _value(gate[i])
+                into[i] = _stored(x * sigmoid(x) * _value(up[i]) * weight, into[i])
+
+
+@compiled
+def _route(
+    first: int, last: int, weights: Any, chosen: Any, logits: Any, bias: Any, is_normed: bool, factor: float
+) -> None:
+    experts, k = logits.shape[1], weights.shape[1]
+    scores, ranked = np.empty(experts, np.float32), np.empty(experts, np.float32)
+    for row in range(first, last):
+        for expert in range(experts):
+            logit = logits[row, expert]
+            scores[expert] = sigmoid(logit) if logit == logit else logit  # of NaN it is 0
+            ranked[expert] = scores[expert] + bias[expert]
+        taken, total = 0, float32(0)
+        for expert in range(experts):
+            higher = int32(0)
+            for other in range(experts):
+                higher += int32(ranked[other] > ranked[expert])
+            for other in range(expert):  # of equal ones the first
+                higher += int32(ranked[other] == ranked[expert])
+            if higher < k and taken < k:  # among NaN none is higher
+                chosen[row, taken], weights[row, taken] = expert, scores[expert]
+                taken, total = taken + 1, total + scores[expert]
+        scale = float32(factor) / total if is_normed else float32(factor)
+        for place in range(taken):
+            weights[row, place] *= scale
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""What stands between the matrix products of a model, each as one pass: norms, rotation, gates, sums of experts.
+"""What stands between the matrix products of a model, each as one pass: norms, rotation, routers, gates, sums.
 
 transformers writes them as up to ten operators of torch, every one of which reads and writes the states of all tokens;
 on an H200 they took more than half of the time, on a processor with AMX more than the products of the embedded model
@@ -30,6 +30,9 @@ ROTARY = "apply_rotary_pos_emb"
 """What attention calls in nearly every family of transformers, a function in the module of the family."""
 
 SILU = (nn.SiLU, SiLUActivation)
+
+OF_A_ROUTER = ("top_k", "hidden_dim", "num_group", "norm_topk_prob", "routed_scaling_factor", "e_score_correction_bias")
+"""What a router has that chooses by sigmoids and a bias, as in DeepSeek-V3, GLM-4.5 and carved models."""
 
 
 def gated(gate: Tensor, up: Tensor) -> Tensor:
@@ -95,6 +98,8 @@ class Operators:
     attended: Callable[[Tensor, Tensor, Tensor, float | None], Tensor] = attended
     rms_norm: Callable[[Tensor, Tensor, float], Tensor] | None = None
     """None leaves norms to the model."""
+    routed: Callable[[Tensor, Tensor, int, bool, float], tuple[Tensor, Tensor]] | None = None
+    """None leaves the choice of experts to the model."""
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -130,7 +135,9 @@ def _on_cpu(dtype: torch.dtype) -> Operators:
         return TORCH
     found = checked("numba", numba_kernels, torch.device("cpu"), dtype)
     if dtype == torch.bfloat16:
-        return replace(found, rms_norm=numba_kernels.rms_norm) if found.passes else TORCH
+        if not found.passes:
+            return TORCH
+        return replace(found, rms_norm=numba_kernels.rms_norm, routed=numba_kernels.routed)
     # Those of float32 would win a twentieth, for other last digits, by which a near tie of two experts falls.
     return replace(found, rotated=rotated, attended=attended, with_rows_added=with_rows_added)
 
@@ -195,18 +202,19 @@ def _is_near(ours: Tensor, known: Tensor) -> bool:
 
 @torch.inference_mode()
 def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
-    """Gives the norms, attentions and gated layers of a model the passes of its device, where they compute the same.
+    """Gives norms, attentions, gated layers and routers the passes of their device, where they compute the same.
 
     Returns:
         How many modules took which pass; kept as ``model.small_operators`` too.
     """
     device = next(model.parameters()).device
+    replacements = (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer), ("routed", _router))
     operators, took = operators_for(device, dtype), Counter[str]()
     tried: dict[Any, Any] = {}  # by the forward of a class
     # Passes are tried on random states, and whoever loads a model keeps the random numbers that come next.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for module in model.modules():
-            for operator, replaced in (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer)):
+            for operator, replaced in replacements:
                 if operator in operators.passes:
                     forward = replaced(module, getattr(operators, operator), tried, device, dtype)
                     if forward is not None:
@@ -255,6 +263,27 @@ def _gated_layer(
     return by_pass if tried[own] else None
 
 
+def _router(
+    module: Any, routed: Any, _: Any, device: torch.device, dtype: torch.dtype
+) -> Callable[..., tuple[Tensor, ...]] | None:
+    """The forward of a router by the pass; None of another module, or of a router that chooses otherwise."""
+    if not all(hasattr(module, name) for name in OF_A_ROUTER) or module.num_group != module.topk_group:
+        return None
+    by_pass, states = partial(_routed, module, routed, device), torch.randn(37, module.hidden_dim).to(device, dtype)
+    try:
+        known, ours = type(module).forward(module, states), by_pass(states)
+        same = torch.equal(known[0], ours[0]) and _is_near(*map(_by_expert, (ours, known)))
+    except (TypeError, ValueError, RuntimeError, IndexError):  # it takes or gives something else
+        return None
+    return by_pass if same else None
+
+
+def _by_expert(routed: tuple[Tensor, ...]) -> Tensor:
+    """The weight of each expert, (T, E), 0 where it was not chosen, from logits, weights and numbers of experts."""
+    logits, weights, experts = routed
+    return torch.zeros_like(logits).scatter_(1, experts, weights.to(logits.dtype))
+
+
 def _is_for(device: torch.device, states: Tensor) -> bool:
     """Whether a pass of a device serves: the model has not moved since, and nobody asks for gradients."""
     return states.device.type == device.type and not torch.is_grad_enabled()
@@ -266,6 +295,17 @@ def _gated_down(
     if not _is_for(device, hidden_states):
         return cast(Tensor, type(module).forward(module, hidden_states))
     return cast(Tensor, module.down_proj(gated(module.gate_proj(hidden_states), module.up_proj(hidden_states))))
+
+
+def _routed(
+    module: Any, routed: Callable[..., tuple[Tensor, Tensor]], device: torch.device, hidden_states: Tensor
+) -> tuple[Tensor, ...]:
+    if not _is_for(device, hidden_states):
+        return cast(tuple[Tensor, ...], type(module).forward(module, hidden_states))
+    states = hidden_states.view(-1, module.hidden_dim).float()
+    logits = functional.linear(states, module.weight.float())
+    options = module.top_k, module.norm_topk_prob, float(module.routed_scaling_factor)
+    return logits, *routed(logits, module.e_score_correction_bias, *options)
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -43,6 +43,12 @@ def attention(documents: Tensor) -> Tensor:
     return numba_kernels.attended(*by_token.split([2, 1, 1], dim=1)).transpose(1, 2).flatten(1)
 
 
+def routing(logits: Tensor) -> Tensor:
+    """The weight of each expert, of which two are taken."""
+    weights, experts = numba_kernels.routed(logits.float(), torch.linspace(0.2, 0.0, logits.shape[1]), 2, True, 3.0)
+    return torch.zeros(logits.shape).scatter_(1, experts, weights)
+
+
 def rows_added(rows: Tensor) -> Tensor:
     weights, total = torch.full((len(rows),), 0.3), torch.ones(len(rows), rows.shape[-1])
     return numba_kernels.with_rows_added(total, rows, weights, torch.arange(len(rows)))
@@ -51,6 +57,7 @@ def rows_added(rows: Tensor) -> Tensor:
 PASSES: tuple[tuple[Callable[[Tensor], Tensor], int], ...] = (
     *((norm, 83), (gate_of_halves, 2 * 83)),
     *((gate_by_expert, EXPERTS * 2 * 21), (rotation, HEADS * 28), (attention, 5 * 4 * 20), (rows_added, 83)),
+    (routing, 7),
 )
 every_pass = pytest.mark.parametrize(("run", "width"), PASSES, ids=lambda value: getattr(value, "__name__", ""))
 
@@ -66,6 +73,21 @@ def test_a_norm_is_that_of_the_formula(dtype: torch.dtype) -> None:
     states = random(dtype, 2, TOKENS, 83)
     plain = states.float() * (states.float().pow(2).mean(-1, keepdim=True) + 1e-5).rsqrt() * torch.linspace(0.5, 2, 83)
     torch.testing.assert_close(norm(states), plain.to(dtype))
+
+
+@pytest.mark.parametrize("is_normed", [True, False])
+def test_experts_are_chosen_by_sigmoid_and_bias_and_weighted_without_it(is_normed: bool) -> None:
+    logits, bias = random(torch.float32, TOKENS, 24), torch.linspace(-0.2, 0.2, 24)
+    weights, experts = numba_kernels.routed(logits, bias, 5, is_normed, 2.5)
+    chosen = (logits.sigmoid() + bias).topk(5).indices
+    assert torch.equal(experts, chosen.sort().values)
+    plain = logits.sigmoid().gather(1, experts)
+    torch.testing.assert_close(weights, 2.5 * plain / (plain.sum(1, keepdim=True) if is_normed else 1))
+
+
+def test_of_experts_with_equal_scores_the_first_are_chosen() -> None:
+    _, experts = numba_kernels.routed(torch.zeros(2, 6), torch.zeros(6), 4, True, 1.0)
+    assert experts.tolist() == [[0, 1, 2, 3]] * 2
 
 
 def test_attention_is_that_of_the_formula_with_another_scale_and_narrower_values() -> None:

@@ -16,8 +16,9 @@ import torch
 from model_families import DECODERS, every
 from tiny_families import tiny_config, tiny_model
 from torch import Tensor, nn
-from transformers import AutoModel, LlamaConfig
+from transformers import AutoModel, Glm4MoeConfig, LlamaConfig
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.glm4_moe.modeling_glm4_moe import Glm4MoeTopkRouter
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from moee_topics.encode.batching import Pack
@@ -78,7 +79,7 @@ def test_gates_of_experts_are_weighted() -> None:
 
 def test_a_processor_has_passes_of_its_own() -> None:
     assert set(operators_for(CPU, torch.bfloat16).passes) == {
-        *("gated", "gated_by_expert", "with_rows_added", "rotated", "attended", "rms_norm"),
+        *("gated", "gated_by_expert", "with_rows_added", "rotated", "attended", "rms_norm", "routed"),
     }
     assert set(operators_for(CPU, torch.float32).passes) == {"gated", "gated_by_expert"}
     assert operators_for(CPU, torch.float16) is TORCH and TORCH.passes == ()
@@ -219,6 +220,33 @@ def test_a_layer_with_a_gate_of_silu_takes_the_pass(
         expected = layer(states)
         assert small_operators.use(layer, torch.float32) == took
         torch.testing.assert_close(layer(states), expected)
+
+
+def router(groups: int) -> Any:
+    """A router of 12 experts in groups, of which it takes half."""
+    config = Glm4MoeConfig(hidden_size=16, n_routed_experts=12, num_experts_per_tok=4, n_group=groups)
+    config.topk_group = max(1, groups // 2)
+    found = Glm4MoeTopkRouter(config)
+    nn.init.normal_(found.weight)
+    return found
+
+
+@pytest.mark.parametrize(("groups", "took"), [(1, {"routed": 1}), (2, {})])
+def test_a_router_without_groups_takes_the_pass(groups: int, took: dict[str, int]) -> None:
+    layer, states = router(groups), random(2, 5, 16).bfloat16()
+    with torch.inference_mode():
+        logits, weights, experts = layer(states)
+        assert small_operators.use(layer, torch.bfloat16) == took
+        found = layer(states)
+    dense = torch.zeros(10, 12)
+    assert torch.equal(found[0], logits)
+    torch.testing.assert_close(dense.scatter(1, found[2], found[1]), dense.scatter(1, experts, weights))
+
+
+def test_a_router_that_weighs_otherwise_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = router(1)
+    with_passes(monkeypatch, routed=lambda logits, bias, k, *_: tuple(logits.sigmoid().topk(k)))
+    assert small_operators.use(layer, torch.float32) == {}
 
 
 def test_gradients_pass_through_the_modules_own_operators(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
