@@ -359,7 +359,8 @@ def quantize_experts(model: nn.Module, kind: Any) -> None:
                 getattr(layer, name + ending).data = part
 
 
-STEPS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+Step = Callable[[Bench], dict[str, Any]]
+STEPS: dict[str, Step] = {
     "surroundings": Bench.prepare,
     "ceilings": ceilings,
     "former": former_path,
@@ -372,7 +373,7 @@ STEPS: dict[str, Callable[[Bench], dict[str, Any]]] = {
 }
 
 
-def guarded(step: Callable[[Bench], dict[str, Any]], bench: Bench, seconds: int) -> dict[str, Any]:
+def guarded(step: Step, bench: Bench, seconds: int) -> dict[str, Any]:
     """What a step gives, or why it gives nothing."""
 
     def stop(*_: object) -> None:
@@ -390,11 +391,11 @@ def guarded(step: Callable[[Bench], dict[str, Any]], bench: Bench, seconds: int)
     return found | {"step_seconds": round(time.perf_counter() - start, 1)}
 
 
-def run(bench: Bench, out: Path, steps: list[str], seconds: int = SECONDS_PER_STEP) -> dict[str, Any]:
+def run(bench: Bench, out: Path, steps: dict[str, Step], seconds: int = SECONDS_PER_STEP) -> dict[str, Any]:
     """Runs the steps in their order, and writes all results after each."""
     result: dict[str, Any] = {}
-    for name in steps:
-        result[name] = guarded(STEPS[name], bench, seconds)
+    for name, step in steps.items():
+        result[name] = guarded(step, bench, seconds)
         out.write_text(json.dumps(result, indent=1), encoding="utf-8")
         print(name, json.dumps({k: v for k, v in result[name].items() if k != "former"})[:1500], flush=True)
     return result
@@ -409,7 +410,7 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", choices=[*STEPS], default=[*STEPS])
     given = parser.parse_args()
     bench = Bench(replace(Shape(), layers=given.layers), torch.device(given.device), given.documents)
-    run(bench, given.out, ["surroundings", *(step for step in given.steps if step != "surroundings")])
+    run(bench, given.out, {name: STEPS[name] for name in dict.fromkeys(["surroundings", *given.steps])})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from bag_of_words import themed_corpus
 from carved_models import SETTINGS, save_donor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
+from vllm_doubles import engines, install
 
 from benchmarks import (
     advice,
@@ -28,6 +31,7 @@ from benchmarks import (
     summary,
     updates,
     variants,
+    vllm_peer,
     workers,
 )
 from benchmarks.bench import Settings
@@ -417,22 +421,19 @@ def test_the_controls_of_a_set_are_scored_beside_its_words(carved: tuple[MoEEnco
 @pytest.mark.slow
 def test_every_step_of_the_benchmark_of_a_gpu_runs_where_there_is_none(tmp_path: Path) -> None:
     measured = gpu.Bench(TINY, torch.device("cpu"), documents=6)
-    steps = ["surroundings", *(step for step in gpu.STEPS if step != "surroundings")]
-    result = gpu.run(measured, tmp_path / "gpu.json", steps)
+    result = gpu.run(measured, tmp_path / "gpu.json", gpu.STEPS)
     assert json.loads((tmp_path / "gpu.json").read_text()).keys() == result.keys() == gpu.STEPS.keys()
     assert not [name for name, found in result.items() if "error" in found]
     packs = result["fused"][f"packs of {gpu.TOKENS_PER_BATCH[0]}"]
     assert packs["cosine"][1] > 0.999 and packs["alone_equal"] == [True] * len(packs["alone_equal"])
 
 
-def test_a_step_that_fails_is_written_with_its_error_and_the_next_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_fails_is_written_with_its_error_and_the_next_goes_on(tmp_path: Path) -> None:
     def fails(_: gpu.Bench) -> dict[str, object]:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(gpu, "STEPS", {"first": fails, "second": lambda _: {"value": 1}})
-    result = gpu.run(gpu.Bench(TINY, torch.device("cpu"), 1), tmp_path / "gpu.json", ["first", "second"])
+    steps: dict[str, gpu.Step] = {"first": fails, "second": lambda _: {"value": 1}}
+    result = gpu.run(gpu.Bench(TINY, torch.device("cpu"), 1), tmp_path / "gpu.json", steps)
     assert result["first"]["error"] == "RuntimeError: out of memory" and result["second"]["value"] == 1
 
 
@@ -440,6 +441,38 @@ def test_kernels_are_told_apart_by_their_names() -> None:
     assert gpu.group_of("nvjet_sm90_tst_256x128_64x4") == "other products"
     assert gpu.group_of("_add_up") == "sums of experts"
     assert gpu.group_of("what nobody knows") == "other"
+
+
+def test_vllm_is_given_the_same_weights_and_pools_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    monkeypatch.setattr(vllm_peer, "version", lambda _: "0.26.0")
+    steps = vllm_peer.steps_with([16384])
+    measured = {name: steps[name] for name in ("surroundings", "former", "vllm, passes of 16384")}
+    result = gpu.run(gpu.Bench(TINY, torch.device("cpu"), 4), tmp_path / "vllm.json", measured)
+    found = result["vllm, passes of 16384"]
+    assert found["version"] == "0.26.0" and {*found} == {"version", "token ids", "texts", "step_seconds"}
+    assert min(found["token ids"]["cosine"] + found["texts"]["cosine"]) > 0.999
+    assert engines[-1].options["max_num_batched_tokens"] == 16384 and engines[-1].options["enforce_eager"]
+    assert not engines[-1].lacking and engines[-1].closed
+
+
+def test_several_sizes_of_vllms_passes_end_with_a_compiled_engine() -> None:
+    ours = ["surroundings", "ceilings", "former", "fused", "transformers"]
+    assert [*vllm_peer.steps_with([512])] == [*ours, "vllm, passes of 512"]
+    both = ["vllm, passes of 512", "vllm, passes of 1024", "vllm compiled, passes of 512"]
+    assert [*vllm_peer.steps_with([512, 1024])] == [*ours, *both]
+
+
+def test_where_vllm_is_not_installed_its_benchmark_says_what_runs_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["vllm_peer"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="2"):
+        vllm_peer.main()
+    assert "vllm is not installed here; what runs without it is `python -m benchmarks.gpu`" in capsys.readouterr().err
 
 
 def test_new_documents_of_a_drawn_case_have_its_share_of_strangers_and_tell_how_old_topics_fit_them() -> None:
