@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    modeling_gguf_pytorch_utils,
+)
 
 from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.loading import READER_ERRORS, quiet
@@ -58,7 +68,7 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
         if not Path(place).is_file():
             raise ModelError(f"There is no file {place}.")
         place, options["gguf_file"] = str(Path(place).parent), Path(place).name
-    with quiet():
+    with quiet(), without_bar():
         try:
             config = AutoConfig.from_pretrained(place, **options)
             check_type(config.get_text_config().model_type)  # before the weights: those of a mixture may be packed
@@ -80,6 +90,17 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
         if not weight.isfinite().all():
             raise ModelError(f"The weight {name} of {source} holds numbers that are not finite. Download it again.")
     return decoder, tokenizer
+
+
+@contextmanager
+def without_bar() -> Iterator[None]:
+    """No bar while a GGUF file is expanded: transformers 5.23 draws it by tqdm itself, whatever its own are told."""
+    drawn = modeling_gguf_pytorch_utils.tqdm
+    modeling_gguf_pytorch_utils.tqdm = partial(drawn, disable=True)
+    try:
+        yield
+    finally:
+        modeling_gguf_pytorch_utils.tqdm = drawn
 
 
 def _plain(model: PreTrainedModel) -> PreTrainedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from carved_models import SHAPE, dense, save_donor
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_tokenizer
 from tokenizers import Tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    modeling_gguf_pytorch_utils,
+)
 
 from moee_topics.encode.mixtures import donors
 from moee_topics.errors import InputError, ModelError
@@ -27,6 +34,24 @@ def test_a_broken_gguf_is_our_error(tmp_path: Path) -> None:
         donors.load_donor(path)
     with pytest.raises(ModelError, match="There is no file"):
         donors.load_donor(tmp_path / "none.gguf")
+
+
+def test_no_bar_is_drawn_while_a_gguf_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    donor = save_donor(tmp_path)
+
+    def expanded(*given: Any, **options: Any) -> Any:
+        assert list(modeling_gguf_pytorch_utils.tqdm([1, 2], desc="Converting")) == [1, 2]
+        return load(*given, **options)
+
+    load = AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", expanded)
+    capsys.readouterr()
+    donors.load_donor(donor)
+    assert capsys.readouterr().err == ""
+    list(modeling_gguf_pytorch_utils.tqdm([1, 2], desc="Converting"))
+    assert "Converting" in capsys.readouterr().err, "it is drawn for others"
 
 
 @pytest.mark.parametrize("architecture", ["llama", "clip"])
