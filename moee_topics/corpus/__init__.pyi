@@ -1,6 +1,7 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusCounts as CorpusCounts
 from .corpus import DocumentList as DocumentList
+from .corpus import document_of as document_of
 from .corpus import is_visible as is_visible
 from .corpus import plain_name as plain_name
 from .corpus import plain_text as plain_text

@@ -176,6 +176,15 @@ class Corpus:
         return InputError(f"{self.source}, {record.place}: {why}")
 
 
+def document_of(record: Record, settings: CorpusSettings) -> Document | None:
+    """What a corpus makes of one record alone, whose id no other has taken then; None where there is no text to see.
+
+    Raises:
+        InputError: the text is too long or of another type, or cannot be cleaned.
+    """
+    return next(iter(Corpus(settings.source, settings.source, lambda: iter([record]), settings)), None)
+
+
 @dataclass
 class DocumentList(Corpus):
     """A corpus of documents that are in memory, given as they are.

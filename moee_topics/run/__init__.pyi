@@ -25,7 +25,6 @@ from .predictor import Predictions as Predictions
 from .predictor import Predictor as Predictor
 from .predictor import predict as predict
 from .reading import corpus_like as corpus_like
-from .reading import document_of as document_of
 from .reading import own_settings as own_settings
 from .recipe_draft import Answers as Answers
 from .recipe_draft import Language as Language

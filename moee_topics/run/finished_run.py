@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from moee_topics.corpus import Record, plain_name
+from moee_topics.corpus import Record, document_of, plain_name
 from moee_topics.errors import InputError
 from moee_topics.evaluate import LabelCheck
 from moee_topics.progress import Progress, Warnings
@@ -19,7 +19,7 @@ from moee_topics.run.label_trial import check_labels
 from moee_topics.run.labelling import label
 from moee_topics.run.policies import Policy
 from moee_topics.run.predictor import PredictedTopic, Predictor
-from moee_topics.run.reading import UNREAD, document_of, own_reading
+from moee_topics.run.reading import UNREAD, own_reading
 from moee_topics.run.updates import undo, update
 from moee_topics.run_folder import VERSIONS, RunFolder, Searcher
 from moee_topics.topics import OUTLIERS, CheckSettings, Decision, LabelSettings

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from moee_topics.corpus import COLUMN_KEYS, Corpus, CorpusSettings, Document, Record, has_columns, open_corpus
+from moee_topics.corpus import COLUMN_KEYS, Corpus, CorpusSettings, has_columns, open_corpus
 from moee_topics.errors import InputError
 from moee_topics.run.manifest import read_manifest, recipe_section
 from moee_topics.run_folder import RunFolder
@@ -84,12 +84,3 @@ def open_like(own: Mapping[str, Any], source: str, overrides: Sequence[str], *, 
             )
         section |= {key: None for key in COLUMN_KEYS if section.get(key) != "none"}
     return open_corpus(build(Reading, {"corpus": section}, overrides, name=name).corpus)
-
-
-def document_of(record: Record, settings: CorpusSettings) -> Document | None:
-    """What a corpus makes of one record alone, whose id no other has taken then; None where there is no text to see.
-
-    Raises:
-        InputError: the text is too long or of another type, or cannot be cleaned.
-    """
-    return next(iter(Corpus(settings.source, settings.source, lambda: iter([record]), settings)), None)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from moee_topics.corpus import CorpusSettings, Record, document_of
 from moee_topics.embed import Embedder
 from moee_topics.errors import InputError
+from moee_topics.messages import shortened
 from moee_topics.run_folder.encoder_of_fit import load_fitted_encoder
 from moee_topics.topics import NOTEBOOK_CELL, Voters
 
@@ -54,15 +56,28 @@ class Searcher:
             ModelError: the model is gone, or is not the one the run was encoded with.
         """
         self._run, self._voters = run, voters
+        corpus = run.section("recipe").get("corpus")
+        has_markup = isinstance(corpus, Mapping) and corpus.get("clean") == "html"
+        self._reading = CorpusSettings("-", clean="html" if has_markup else "none")
         # As for predictions: a text of the fit lies where it lay.
         self._embedder = embedder or Embedder(load_fitted_encoder(run), rounds=True)
 
     def search(self, text: str, most: int) -> Found:
         """See :meth:`RunFolder.search`."""
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"Nothing is near to {text!r}: expected a text.")
+        text = self.read(text)
         (vector,) = self._run.fusion.transform(self._embedder.embed([text]), [text])
         return self.nearest(text, vector, most)
+
+    def read(self, text: str) -> str:
+        """A text as the run read its documents, cleaned like them, so that one of them finds itself.
+
+        Raises:
+            InputError: there is no text, or cleaning leaves none.
+        """
+        document = document_of(Record("text", text), self._reading) if isinstance(text, str) else None
+        if document is None:
+            raise InputError(f"Nothing is near to {shortened(text)}: expected a text.")
+        return document.text
 
     def nearest(self, text: str, vector: NDArray[np.floating], most: int) -> Found:
         """What is nearest to a text whose vector, (d,), is known."""

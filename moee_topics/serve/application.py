@@ -137,6 +137,7 @@ def _add_questions(app: FastAPI, service: TopicService, batcher: Vectors, settin
         text: Annotated[str, Query(pattern=r"\S", max_length=10_000)], most: Annotated[int, Query(ge=1, le=100)] = 10
     ) -> Any:
         """The documents and the topics that are nearest to a text, by cosine."""
+        text = await asyncio.to_thread(service.searcher.read, text)
         (vector,) = await batcher.ask([text])
         return await asyncio.to_thread(service.nearest, text, vector, most)
 

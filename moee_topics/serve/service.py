@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.corpus import CorpusSettings, Document, Record
-from moee_topics.run import PredictedTopic, Predictor, document_of, own_settings
+from moee_topics.corpus import CorpusSettings, Document, Record, document_of
+from moee_topics.run import PredictedTopic, Predictor, own_settings
 from moee_topics.run_folder import RunFolder, Searcher, title
 from moee_topics.topics import Topic
 

@@ -15,7 +15,7 @@ from corpus_files import EXPECTED, FILES, json_lines, opened, survey, surveyed, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moee_topics.corpus import Corpus, CorpusSettings, DocumentList, open_corpus
+from moee_topics.corpus import Corpus, CorpusSettings, DocumentList, document_of, open_corpus
 from moee_topics.corpus.document import Document, Record
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT
 from moee_topics.errors import InputError
@@ -213,3 +213,12 @@ def test_the_column_of_the_text_is_known_afterwards(tmp_path: Path) -> None:
     assert surveyed(path).text_columns == ("body",)
     assert surveyed(path, text=("title", "body")).text_columns == ("title", "body")
     assert surveyed(written(tmp_path, "t.txt", "one")).text_columns == ()
+
+
+def test_one_record_alone_is_a_document_or_none() -> None:
+    settings = CorpusSettings("here", clean="html")
+    found = document_of(Record("row 3", "<b>rye</b> bread", 7), settings)
+    assert found is not None and (found.id, found.text) == ("7", "rye bread")
+    assert document_of(Record("row 3", "<b> </b>"), settings) is None
+    with pytest.raises(InputError, match=r"here, row 3: the text is a int"):
+        document_of(Record("row 3", 7), settings)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from moee_topics.corpus import CorpusSettings, Record
 from moee_topics.errors import InputError
-from moee_topics.run import corpus_like, document_of
+from moee_topics.run import corpus_like
 from moee_topics.run_folder import RunFolder
 
 
@@ -64,12 +63,3 @@ def test_the_texts_of_a_source_without_columns_stand_for_those_of_one_column(fin
     assert [(one.id, one.text) for one in corpus_like(run, str(tmp_path / "new.csv"))] == [("1", "rye bread")]
     with pytest.raises(InputError, match=r"has no columns, so that corpus\.text would do nothing"):
         corpus_like(run, str(tmp_path / "new.txt"), ["corpus.text=title"])
-
-
-def test_one_record_alone_is_a_document_or_none() -> None:
-    settings = CorpusSettings("here", clean="html")
-    found = document_of(Record("row 3", "<b>rye</b> bread", 7), settings)
-    assert found is not None and (found.id, found.text) == ("7", "rye bread")
-    assert document_of(Record("row 3", "<b> </b>"), settings) is None
-    with pytest.raises(InputError, match=r"here, row 3: the text is a int"):
-        document_of(Record("row 3", 7), settings)

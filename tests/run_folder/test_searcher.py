@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from small_run import HOSTILE
@@ -26,6 +29,17 @@ def test_no_more_is_given_than_there_is(searched: RunFolder) -> None:
     found = searched.search("orbit moon rocket", most=10_000)
     assert len(found.documents) == len(set(searched.result.texts))
     assert len(found.topics) == len(searched.ranked_topics)
+
+
+def test_a_text_is_cleaned_as_the_documents_were(searched: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(searched.path, tmp_path / "run")))
+    run.manifest["recipe"]["corpus"]["clean"] = "html"
+    RunFolder.manifest.write(run, run.manifest)
+    text = searched.result.texts[0]
+    assert run.search(f"<p>{text}</p>").documents.equals(searched.search(text).documents)
+    assert searched.search("a < b, c > d").text == "a < b, c > d"
+    with pytest.raises(InputError, match="expected a text"):
+        run.search("<p></p>")
 
 
 @pytest.mark.parametrize("text", ["", " \n", None, 3])

@@ -109,6 +109,7 @@ def test_a_search_finds_what_the_run_finds(client: Client, run_folder: Path) -> 
     own = RunFolder.read(run_folder).search(TEXTS[0], most=3)
     assert found["documents"] == own.documents.to_dict("records") and len(found["documents"]) == 3
     assert found["topics"] == own.topics.to_dict("records")
+    assert client.get("/search?" + urlencode({"text": f"<p>{TEXTS[0]}</p>", "most": 3})).json == found
 
 
 @pytest.mark.parametrize(
