@@ -320,7 +320,13 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
         "documents_cut": corpus["documents_cut"],
         "sampled": run.result.sampled,
         "topics": [
-            {"topic": topic.topic, "count": topic.count, "words": [word for word, _ in topic.words]} for topic in info
+            {
+                "topic": topic.topic,
+                "count": topic.count,
+                "name": topic.name,
+                "words": [word for word, _ in topic.words],
+            }
+            for topic in info
         ],
         "scores": scores,
         "stages": run.manifest["stages"],

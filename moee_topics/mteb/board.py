@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from moee_topics.mteb.tasks import SHUFFLED
+from moee_topics.mteb.tasks import WITH_LABELS_SHUFFLED
 from moee_topics.report import TextTable
 
 Scores = Mapping[str, float]
@@ -96,7 +96,7 @@ def summary(board: Board) -> TextTable:
         for score in _shown(task):
             values = [task.score(label, score) for label in board.variants]
             _add(rows, best, [task.name, score], values)
-            controls = [task.score(label, score + SHUFFLED) for label in board.variants]
+            controls = [task.score(label, score + WITH_LABELS_SHUFFLED) for label in board.variants]
             if any(map(math.isfinite, controls)):
                 # Beside the number what it comes to where there is nothing to find.
                 cells = zip(rows[-1][2:], map(percent, controls), strict=True)

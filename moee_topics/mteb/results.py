@@ -12,7 +12,7 @@ import numpy as np
 
 from moee_topics.errors import InputError, import_extra
 from moee_topics.mteb.board import Scores
-from moee_topics.mteb.tasks import SHUFFLED, VersionedTask
+from moee_topics.mteb.tasks import WITH_LABELS_SHUFFLED, VersionedTask
 from moee_topics.run_folder import Digests
 from moee_topics.store import read_json, write_bytes
 
@@ -50,7 +50,7 @@ class Results:
             return None
         scores = scores_of(result.scores)
         # Clusterings without the control were scored by version 0.1.0, whose AMI and ARI were not corrected.
-        is_old = task.source.type == "Clustering" and f"v_measure{SHUFFLED}" not in scores
+        is_old = task.source.type == "Clustering" and f"v_measure{WITH_LABELS_SHUFFLED}" not in scores
         return None if is_old else scores
 
     def read_back(self, task: VersionedTask, meta: Any) -> Scores:

@@ -18,7 +18,7 @@ COMPARED_POOLINGS = ("last_token", "mean", "weighted_mean")
 """Of a recipe that names one: by hand, since each more is another clustering of every layer; a list adds others."""
 WITHOUT_PROMPT = "mean_without_prompt"
 TOKENS_ALONE = "tokens alone"
-SHUFFLED = "experts shuffled"
+EXPERTS_SHUFFLED = "experts shuffled"
 RANDOM = "random model"
 
 
@@ -132,7 +132,7 @@ def candidates(recipe: Recipe, source: EncoderSource) -> Iterator[Candidate]:
             yield of_routers(view, block, source.reading.hidden_states, alone(recipe))
     for view in routers[:1]:
         plain = of_routers(view, RoutingBlock(), source.reading.hidden_states)
-        yield replace(plain, name=f"{plain.name}, {SHUFFLED}", control=SHUFFLED)
+        yield replace(plain, name=f"{plain.name}, {EXPERTS_SHUFFLED}", control=EXPERTS_SHUFFLED)
 
 
 def candidates_also(recipe: Recipe, source: EncoderSource, change: tuple[str, ...]) -> Iterator[Candidate]:

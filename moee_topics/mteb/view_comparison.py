@@ -18,7 +18,7 @@ from moee_topics.encode import EncoderSource, Reading, View
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ViewScores, mean_of_draws, rank_correlations, score_view
 from moee_topics.fuse import METHODS, Usage
-from moee_topics.mteb.view_candidates import SHUFFLED, Candidate, Pass, passes_of
+from moee_topics.mteb.view_candidates import EXPERTS_SHUFFLED, Candidate, Pass, passes_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run import Workspace, check_layers, sample_documents
@@ -219,7 +219,9 @@ class Sample:
         """The vectors of one draw, which is a corpus of its own."""
         embeddings = self.embeddings(candidate.reading, texts)
         fusion = candidate.fusion.fit([embeddings], texts, self.reader(candidate.reading))
-        if candidate.control == SHUFFLED:  # after the fit: the same scales, and only whose the weights are is lost
+        if (
+            candidate.control == EXPERTS_SHUFFLED
+        ):  # after the fit: the same scales, and only whose the weights are is lost
             embeddings = shuffled_experts(embeddings, self.seed)
         return fusion.transform(embeddings, texts)
 

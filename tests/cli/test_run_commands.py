@@ -27,6 +27,7 @@ def test_json_is_one_document_on_stdout(finished: Path, recipe: Path) -> None:
     summary = json.loads(call("run", recipe, "--output", finished, "--json").stdout)
     assert summary["documents"] == 64 and summary["report"] == str(finished / "mine" / "report.html")
     assert sum(topic["count"] for topic in summary["topics"]) == 64
+    assert all(topic["name"] for topic in summary["topics"] if topic["topic"] >= 0)
     assert {stage["skipped"] for stage in summary["stages"]} == {True}
 
 

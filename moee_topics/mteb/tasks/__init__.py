@@ -5,7 +5,7 @@ object evaluated twice gives two scores. Clustering tasks report AMI and ARI bes
 for chance and grows with the number of clusters, and all three for shuffled labels.
 """
 
-from moee_topics.mteb.tasks.cluster_scores import SHUFFLED, add_cluster_scores
+from moee_topics.mteb.tasks.cluster_scores import WITH_LABELS_SHUFFLED, add_cluster_scores
 from moee_topics.mteb.tasks.hub_retries import without_retries
 from moee_topics.mteb.tasks.labelled_files import LocalTask, LocalType, guess_type, read_rows
 from moee_topics.mteb.tasks.local import local_task
@@ -14,7 +14,7 @@ from moee_topics.mteb.tasks.task_source import TaskSource, VersionedTask
 from moee_topics.mteb.tasks.texts_and_labels import TextRecorder, clustering_rows, load, pair_rows, texts_of
 
 __all__ = [
-    "SHUFFLED",
+    "WITH_LABELS_SHUFFLED",
     "LocalTask",
     "LocalType",
     "TaskSource",

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
-SHUFFLED = "_shuffled"
+WITH_LABELS_SHUFFLED = "_shuffled"
+"""Ends the name of a score that was worked out for shuffled labels."""
 SHUFFLES = 10
 
 
@@ -40,7 +41,7 @@ def add_cluster_scores(task: Any) -> Any:
         task.rng_state.setstate(state)
         memory.recalls = True
         control = evaluate(memory, _with_shuffled_labels(task, data_split), **{**options, "prediction_folder": None})
-        return {**scores, f"v_measure{SHUFFLED}": float(control["v_measure"])}
+        return {**scores, f"v_measure{WITH_LABELS_SHUFFLED}": float(control["v_measure"])}
 
     task._evaluate_subset = evaluate_subset
     return task
@@ -104,7 +105,7 @@ def distinct_scores(
     rows = [_level_scores(matrix, names, seed) for part in sets for matrix, names in _levels(vectors, part)]
     if not rows:
         return {}
-    names = ("ami", "ari", f"ami{SHUFFLED}", f"ari{SHUFFLED}")
+    names = ("ami", "ari", f"ami{WITH_LABELS_SHUFFLED}", f"ari{WITH_LABELS_SHUFFLED}")
     return {name: float(mean) for name, mean in zip(names, np.mean(rows, axis=0), strict=True)}
 
 
