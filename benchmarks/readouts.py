@@ -56,7 +56,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     asked = parser.parse_args()
     layers = [float(layer) if "." in layer else layer for layer in asked.layers]
-    done = read_json(asked.output, default={}).get("sets", {})
+    sizes = {"documents": asked.documents, "draws": asked.draws, "max_tokens": asked.max_tokens, "also": asked.also}
+    known = read_json(asked.output, default={})
+    if others := {name: known[name] for name, value in sizes.items() if known.get(name, value) != value}:
+        parser.error(f"{asked.output} holds sets that were compared with {others}: give another --output")
+    done = known.get("sets", {})
     for name in asked.sets:
         if name in done:
             continue
@@ -70,8 +74,7 @@ def main() -> None:
         compared = compare_views(recipe, asked.store, sample=asked.documents, draws=asked.draws, **passes)
         done[name] = rounded(compared.to_json())
         machine = {"python": platform.python_version(), "torch": version("torch"), "machine": platform.machine()}
-        sizes = {"documents": asked.documents, "draws": asked.draws, "max_tokens": asked.max_tokens}
-        write_json(asked.output, {**sizes, "also": asked.also, **machine, "sets": done})
+        write_json(asked.output, {**sizes, **machine, "sets": done})
         print(f"{name}: {done[name]['recommended_view']}", flush=True)
     print("\n".join(tables(done)))
 
