@@ -4,6 +4,7 @@ from .alpha import grid_search_alpha as grid_search_alpha
 from .alpha import grid_search_alpha_pairs as grid_search_alpha_pairs
 from .batch_fusion import BatchFusion as BatchFusion
 from .blocks import raw_blocks as raw_blocks
+from .blocks import unit_rows as unit_rows
 from .filters import FILTERS as FILTERS
 from .filters import FilterName as FilterName
 from .filters import Filters as Filters

@@ -26,9 +26,10 @@ def flat_routing(embeddings: Embeddings) -> FloatArray:
     return weights.reshape(len(weights), int(np.prod(weights.shape[1:])))
 
 
-def unit_rows(block: Matrix) -> Matrix:
+def unit_rows(block: NDArray[np.floating]) -> Matrix:
     """Every row at length one, (N, d); rows of zeros stay zero."""
-    # The sum of squares in float64: activations of some decoders reach 6,000, and float32 would round their squares.
+    # The sum of squares in float64: activations of some decoders reach 6,000, and float32 would round their squares. Of
+    # vectors that a user brings, whatever their size, it would make them infinite or nothing.
     squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
     norms = np.sqrt(squares)
     norms[norms == 0] = 1.0

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.fuse import unit_rows
 from moee_topics.topics.clustering import build_hdbscan, build_umap
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import HDBSCAN_DEFAULTS, FitSettings
 from moee_topics.topics.upstream import ClusterMethod, Reducer
-from moee_topics.topics.voters import unit_rows
 
 Matrix = NDArray[np.floating]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
+from moee_topics.fuse import unit_rows
 from moee_topics.topics.edits import relabel
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS
 from moee_topics.topics.settings import OutlierReduction, Strategy
-from moee_topics.topics.voters import unit_rows
 
 Scores = NDArray[np.floating]
 

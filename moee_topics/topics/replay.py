@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from moee_topics.fuse import unit_rows
 from moee_topics.topics.decisions import WORDS_KEPT, Decision, Outcome
 from moee_topics.topics.descriptions import name_by_words
 from moee_topics.topics.duplicate_rows import distinct_rows
@@ -21,7 +22,7 @@ from moee_topics.topics.edits import relabel
 from moee_topics.topics.matching import word_cosines
 from moee_topics.topics.model import TopicModel
 from moee_topics.topics.result import OUTLIERS, Topic
-from moee_topics.topics.voters import Voters, unit_rows
+from moee_topics.topics.voters import Voters
 
 SAME_WORDS = 0.5
 """The least cosine of two lists of words, each word once, of one topic: of two lists of ten, five words."""

@@ -13,6 +13,7 @@ from safetensors.numpy import save as to_safetensors
 
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
+from moee_topics.fuse import unit_rows
 from moee_topics.store import write_bytes
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
@@ -83,7 +84,7 @@ class Voters:
     def predict(
         self, X: ArrayLike, fitted: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The topic of each vector, and its share of the vote (0 for outliers).
+        """The topic of each vector, and its share of the vote (0 for outliers); a vector of zeros is an outlier.
 
         Args:
             X: (n, d) vectors in the space of the fit.
@@ -105,6 +106,9 @@ class Voters:
         for start in range(0, len(vectors), BLOCK):
             at = slice(start, start + BLOCK)
             topics[at], shares[at] = self._vote(unit_rows(vectors[at]) @ voters.T, of_fit[at])
+        # A vector of zeros is as near to one document as to any other, and whoever comes first would win its vote.
+        nowhere = ~vectors.any(axis=1) & (of_fit == NEW)
+        topics[nowhere], shares[nowhere] = OUTLIERS, 0.0
         return topics, shares
 
     def nearest(
@@ -225,13 +229,6 @@ def check_finite(X: NDArray[np.floating]) -> None:
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
         raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
-
-
-def unit_rows(X: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows of length one, float32; a row of zeros stays zeros."""
-    rows = np.asarray(X, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 
 
 def centroids(X: NDArray[np.floating], topics: NDArray[np.int64]) -> NDArray[np.float32]:

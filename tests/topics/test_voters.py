@@ -11,7 +11,7 @@ from fitted_topics import LABELS, fitted, vectors
 from moee_topics.errors import InputError
 from moee_topics.evaluate import prediction_agreement
 from moee_topics.topics import Voters
-from moee_topics.topics.voters import largest
+from moee_topics.topics.voters import NEW, largest
 
 
 def test_predict_gives_new_documents_of_a_theme_its_topic() -> None:
@@ -28,6 +28,23 @@ def test_a_vector_that_is_no_number_gets_no_topic_by_chance(odd: float) -> None:
     X[1, 0] = odd
     with pytest.raises(InputError, match="1 vectors hold NaN or infinity, the first that of document 1"):
         fitted().voters.predict(X)
+
+
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_topics_do_not_depend_on_the_size_of_vectors(size: float) -> None:
+    """The squares of such numbers are infinite in float32, or nothing."""
+    X = vectors() * np.float32(size)
+    voters = Voters.fit(X, fitted().result.topics)
+    expected = fitted().voters.predict(vectors()[::9])
+    topics, shares = voters.predict(X[::9])
+    assert np.array_equal(topics, expected[0]) and np.allclose(shares, expected[1], atol=1e-3)
+
+
+def test_a_vector_of_zeros_gets_no_topic_by_chance() -> None:
+    X = np.zeros((2, vectors().shape[1]), np.float32)
+    topics, shares = fitted().voters.predict(X)
+    assert topics.tolist() == [-1, -1] and shares.tolist() == [0, 0]
+    assert fitted().voters.predict(X, np.array([2, NEW]))[0].tolist() == [2, -1], "what was fitted keeps its topic"
 
 
 def test_a_large_fit_keeps_part_of_its_documents_and_every_topic() -> None:
