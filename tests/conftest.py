@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,14 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
     if isinstance(warning_message.message, Warning):
         arguments = warning_message.message.args
         warning_message.message.args = tuple(as_utf8(one) if isinstance(one, str) else one for one in arguments)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_syncs() -> Iterator[None]:
+    """Nothing loses its power here, and to wait for a disk takes milliseconds: whoever counts syncs puts in his own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")
