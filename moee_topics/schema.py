@@ -10,6 +10,7 @@ import dataclasses
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -87,7 +88,12 @@ def build(
 
 def _validated(annotation: Any, data: Any) -> Any:
     # JSON, because strict there means: lists fill tuples and text fills paths, but true is no 1 and "3" no 3.
-    return TypeAdapter(annotation).validate_json(json.dumps(data, default=str), strict=True)
+    return _adapter(annotation).validate_json(json.dumps(data, default=str), strict=True)
+
+
+@cache  # to make one of a whole recipe takes milliseconds
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
 
 
 def _faults(model: type[Section], annotation: Any, data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -185,7 +191,8 @@ def _fault(model: type[Section], fault: Mapping[str, Any]) -> tuple[str, str]:
     return path, f"{path} is {shortened(value)}, expected {expected}.{quote}"
 
 
-def section_types(annotation: Any) -> dict[str, Any]:
+@cache
+def section_types(annotation: Any) -> Mapping[str, Any]:
     """The keys of a section and their types, through "or null" and lists; empty for anything else."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         hints = get_type_hints(annotation, include_extras=True)
