@@ -320,13 +320,7 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
         "documents_cut": corpus["documents_cut"],
         "sampled": run.result.sampled,
         "topics": [
-            {
-                "topic": topic.topic,
-                "count": topic.count,
-                "name": topic.name,
-                "words": [word for word, _ in topic.words],
-            }
-            for topic in info
+            {"topic": t.topic, "count": t.count, "name": t.name, "words": [w for w, _ in t.words]} for t in info
         ],
         "scores": scores,
         "stages": run.manifest["stages"],
