@@ -60,7 +60,7 @@ OFTEN_UNSAID = ("views", "reroute", *PROMPT_OPTIONS)
 TOKENS_PER_BATCH = 8192
 TOKENS_PER_BATCH_ON_GPU = 16384
 TOKENS_PER_BATCH_IN_CACHE = 2048
-"""For models of less than 1,024 numbers a token on a CPU, which their weights do not keep waiting: states that stay in
+"""For models of a hidden size below 1,024 on a CPU, which their weights do not keep waiting: states that stay in
 the cache are added and activated faster than those of four times as many tokens."""
 
 

@@ -54,7 +54,7 @@ class EncoderSource:
         trained: bool = True,
         keep_quantized: bool = False,
     ) -> None:
-        # What a control has lost is its training alone, so it is not measured whether that bears whole numbers.
+        # What a control has lost is its training alone, so it is not measured whether that bears integers.
         self.settings = settings if trained else replace(settings, quantize="none")
         self._require_routers, self._trained, self._keep_quantized = require_routers, trained, keep_quantized
         self._asked: EncoderSettings | None = None  # what the settings were, where a store has settled them

@@ -29,7 +29,7 @@ NEW = -2
 
 @dataclass(frozen=True)
 class Voters:
-    """The documents of a fit that vote on new ones, by cosine of their vectors.
+    """The documents of a fit that vote on new ones: a classifier by nearest neighbours, by cosine of their vectors.
 
     A new document gets the topic that its nearest documents have, each vote weighing its cosine; outliers vote too, so
     a document amid outliers becomes one. The rule needs neither UMAP nor HDBSCAN, neither of which can be saved without

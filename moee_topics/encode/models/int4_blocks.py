@@ -1,8 +1,8 @@
-"""Matrices in four bits on disk, as ``pocket`` has: whole numbers from -8 to 7 times the scale of their block of 24.
+"""Matrices in four bits on disk, as ``pocket`` has: integers from -8 to 7 times the scale of their block of 24.
 
 A scale is a signed float16: the largest weight of a block is near -8 times it, and the scale that loses least is looked
 for around that. 4.67 bits a weight. Embeddings are kept in eight bits with a scale for each row. Nothing but torch is
-needed to read them, and the whole numbers are there for a processor that multiplies such.
+needed to read them, and the integers are there for a processor that multiplies such.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rounded(weight: Tensor, scales: Tensor) -> Tensor:
 
 
 def pack(weight: Tensor, scales: Tensor) -> Tensor:
-    """Two whole numbers to a byte, the first in the low half, flat uint8."""
+    """Two integers to a byte, the first in the low half, flat uint8."""
     whole = (
         _whole(weight.detach().float().reshape(-1, BLOCK), scales.float()[:, None]).add_(8).to(torch.uint8).view(-1, 2)
     )

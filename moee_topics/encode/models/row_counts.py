@@ -88,7 +88,7 @@ def dense_products(model: Any, dtype: torch.dtype) -> Iterator[Product]:
     """The products with all tokens of a pack that the linear layers and routers of a model make."""
     for module in model.modules():
         if integer_products.packed(module):
-            continue  # sums of whole numbers are the same in every order
+            continue  # sums of integers are the same in every order
         if hasattr(module, "out_features"):
             yield Product(module.out_features, module.in_features, dtype, biased=module.bias is not None)
         elif not isinstance(module, nn.Embedding):
