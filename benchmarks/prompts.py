@@ -74,7 +74,9 @@ def main() -> None:
         work = Workspace(parse_recipe({"corpus": corpus}), asked.store, asked.store)
         documents = sampled(work, int(most))
         texts, labels = [document.text for document in documents], labels_of(documents) or []
-        result[name] = {"documents": len(texts), "ami": result.get(name, {}).get("ami", {})}
+        known = result.get(name, {})
+        same = known.get("documents") == len(texts)  # ways measured on other documents cannot stand beside these
+        result[name] = {"documents": len(texts), "ami": known["ami"] if same else {}}
         for way in asked.ways:
             prompts = WAYS[way]
             for combine in ("mean", "concat") if len(prompts) > 1 else ("mean",):
