@@ -73,11 +73,13 @@ class View:
             InputError: it is not the name of a view.
         """
         match = _NAME.fullmatch(name)
-        poolings = get_args(Routing if name.startswith("router") else Pooling)
+        of_block: tuple[str, ...] = get_args(Routing if name.startswith("router") else Pooling)
+        poolings = [pooling for pooling in of_block if pooling != "none"]  # which says that no router is read
         if match is None or (view := cls(*filter(None, match.groups()))).pooling not in poolings:
             raise InputError(
-                f"{name!r} is not a view. Expected hidden_states@LAYER/POOLING or router@all/POOLING, such as "
-                f"hidden_states@last/mean, with a pooling of {', '.join(poolings)}."
+                f"{name!r} is not a view. Expected hidden_states@LAYER/POOLING, values@LAYERS/POOLING, "
+                "attention_outputs@LAYERS/POOLING or router@all/POOLING, such as hidden_states@last/mean, with a "
+                f"pooling of {', '.join(poolings)}."
             )
         return view
 

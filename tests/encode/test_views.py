@@ -39,7 +39,7 @@ def test_a_name_is_read_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["hidden_states", "hidden_states@x/mean", "router@3/mean", "hidden_states@3/frequency"]
+    "name", ["hidden_states", "hidden_states@x/mean", "router@3/mean", "router@all/none", "hidden_states@3/frequency"]
 )
 def test_what_is_no_view_is_refused_with_what_one_is(name: str) -> None:
     with pytest.raises(InputError, match=r"is not a view.*hidden_states@LAYER/POOLING"):
