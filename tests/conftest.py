@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 # The suite gives the same answers on every machine, so it sees no GPU; `make test-gpu` runs what is about one.
 if not os.environ.get("MOEE_TOPICS_TEST_GPU"):
@@ -41,6 +43,14 @@ def without_syncs() -> Iterator[None]:
     """Nothing loses its power here, and to wait for a disk takes milliseconds: whoever counts syncs puts in his own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_made_once() -> Iterator[None]:
+    """typer's runner would make all commands of the application anew for each call, half the time of a short one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(get_command))
         yield
 
 

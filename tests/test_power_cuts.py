@@ -20,10 +20,30 @@ from moee_topics.store import write_bytes
 
 pytestmark = [pytest.mark.slow, needs_loop_devices]
 
+PARENT = """
+import json, os, sys, tempfile, traceback
+import bertopic, loop_disk, stores, tiny_runs
+from moee_topics.encode.encoder import MoEEncoder
+from moee_topics.run import run
+for line in sys.stdin:
+    with tempfile.TemporaryFile("w+") as told:
+        if (child := os.fork()) == 0:
+            os.dup2(told.fileno(), 1)
+            try:
+                exec(json.loads(line), {"__name__": "__main__"})
+            except BaseException:
+                traceback.print_exc(file=sys.stdout)
+                sys.stdout.flush()
+                os._exit(1)
+            sys.stdout.flush()
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        told.seek(0)
+        print(json.dumps([status, told.read()]), flush=True)
+"""
 BEGIN = """
 import json, os, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
 import loop_disk
 root, cut = Path({root!r}), {cut}
 """
@@ -85,27 +105,39 @@ def disk(tmp_path: Path) -> Iterator[LoopDisk]:
         yield disk
 
 
-def child(program: str, root: Path, cut: int = 0, **names: str) -> tuple[bool, list[Any]]:
+@pytest.fixture(scope="module")
+def parent() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported what a run takes, and forks the children: for each of them that would be 10 s."""
+    places = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "HF_HUB_OFFLINE": "1"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", PARENT], env=environment, **pipes) as process:
+        yield process
+        process.stdin.close()  # type: ignore[union-attr]
+
+
+def child(
+    parent: subprocess.Popen[str], program: str, root: Path, cut: int = 0, **names: str
+) -> tuple[bool, list[Any]]:
     """Whether the power was cut, and what was said before."""
-    tests = str(Path(__file__).parent)
     code = (BEGIN + program).replace("{", "{{").replace("}", "}}")
-    for name in ("tests", "root", "cut", *names):
+    for name in ("root", "cut", *names):
         code = code.replace("{{" + name + "!r}}", "{" + name + "!r}").replace("{{" + name + "}}", "{" + name + "}")
-    code = code.format(tests=tests, root=str(root), cut=cut, **names)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, text=True)
-    assert done.returncode in (0, 9), done.stderr
-    return done.returncode == 9, [json.loads(line) for line in done.stdout.splitlines()]
+    assert parent.stdin and parent.stdout
+    print(json.dumps(code.format(root=str(root), cut=cut, **names)), file=parent.stdin, flush=True)
+    status, said = json.loads(parent.stdout.readline())
+    assert status in (0, 9), said
+    return status == 9, [json.loads(line) for line in said.splitlines()]
 
 
 def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_bytes(
-    disk: LoopDisk, tmp_path: Path
+    disk: LoopDisk, tmp_path: Path, parent: subprocess.Popen[str]
 ) -> None:
     whole = stores.snapshot(stores.make(tmp_path / "whole", stores.texts(40)))
     moments = 0
     for cut in range(1, 100, 3):
         disk.format()
-        was_cut, said = child(STORE, disk.mount, cut)
+        was_cut, said = child(parent, STORE, disk.mount, cut)
         if not was_cut:
             break
         moments += 1
@@ -118,11 +150,11 @@ def test_every_shard_that_was_written_survives_and_the_store_ends_with_the_same_
     assert moments >= 10
 
 
-def test_every_file_and_folder_that_was_written_survives_whole(disk: LoopDisk) -> None:
+def test_every_file_and_folder_that_was_written_survives_whole(disk: LoopDisk, parent: subprocess.Popen[str]) -> None:
     moments = 0
     for cut in range(1, 200):
         disk.format()
-        was_cut, said = child(FILES, disk.mount, cut)
+        was_cut, said = child(parent, FILES, disk.mount, cut)
         moments += was_cut
         disk.remount()
         last = {"file": 0, "folder": 0} | dict(said)
@@ -138,18 +170,18 @@ def test_every_file_and_folder_that_was_written_survives_whole(disk: LoopDisk) -
 
 
 def test_every_stage_that_was_done_survives_and_the_run_ends_with_the_same_bytes(
-    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path
+    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path, parent: subprocess.Popen[str]
 ) -> None:
     names = {"corpus": str(write_corpus(tmp_path / "posts.jsonl")), "model": str(tiny_olmoe)}
-    _, said = child(RUN, tmp_path / "whole", **names)
+    _, said = child(parent, RUN, tmp_path / "whole", **names)
     (tmp_path / "whole").rename(tmp_path / "kept")
     syncs = said[-1][2]
     for cut in sorted({2, syncs // 4, syncs // 2, syncs * 3 // 4, syncs - 2}):
         disk.format()
-        was_cut, said = child(RUN, disk.mount, cut, **names)
+        was_cut, said = child(parent, RUN, disk.mount, cut, **names)
         assert was_cut
         disk.remount()
-        _, resumed = child(RUN, disk.mount, **names)
+        _, resumed = child(parent, RUN, disk.mount, **names)
         assert {name for kind, name in said if kind == "done"} <= set(resumed[-1][1]), "what was done is skipped"
         assert contents(disk.mount / "runs" / "store") == contents(tmp_path / "kept" / "runs" / "store")
         mine, whole = contents(disk.mount / "runs" / "run"), contents(tmp_path / "kept" / "runs" / "run")
@@ -157,7 +189,7 @@ def test_every_stage_that_was_done_survives_and_the_run_ends_with_the_same_bytes
 
 
 def test_a_disk_that_is_full_is_an_error_and_with_space_the_run_goes_on(
-    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path
+    disk: LoopDisk, tmp_path: Path, tiny_olmoe: Path, parent: subprocess.Popen[str]
 ) -> None:
     names = {"corpus": str(write_corpus(tmp_path / "posts.jsonl")), "model": str(tiny_olmoe)}
     full = 0
@@ -165,12 +197,12 @@ def test_a_disk_that_is_full_is_an_error_and_with_space_the_run_goes_on(
         disk.format()
         status = os.statvfs(disk.mount)
         write_bytes(disk.mount / "ballast", bytes(status.f_bavail * status.f_frsize - (kilobytes << 10)))
-        _, said = child(RUN, disk.mount, **names)
+        _, said = child(parent, RUN, disk.mount, **names)
         if said[-1][0] == "full":
             full += 1
             assert str(disk.mount) in said[-1][1]
         (disk.mount / "ballast").unlink()
-        _, said = child(RUN, disk.mount, **names)
+        _, said = child(parent, RUN, disk.mount, **names)
         assert said[-1][0] == "finished"
         assert not list(disk.mount.rglob("*.tmp"))
     assert full >= 3
