@@ -23,7 +23,7 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, app
 
 from moee_topics.encode.batching import Pack
 from moee_topics.encode.layout import last_states as states_of_pack
-from moee_topics.encode.models import small_operators
+from moee_topics.encode.models import numba_kernels, small_operators
 from moee_topics.encode.models.attention import register
 from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.small_operators import TORCH, Operators, operators_for
@@ -177,7 +177,7 @@ def test_a_family_computes_the_same_with_them(model_type: str, monkeypatch: pyte
     pack = Pack((0, 1), (tuple(range(5, 40)), tuple(range(7, 30))), packed=is_packed)
     with torch.inference_mode():
         expected = states_of_pack(model, pack)
-        with_passes(monkeypatch)
+        with_passes(monkeypatch, routed=numba_kernels.routed)
         small_operators.use(model, torch.float32)
         torch.testing.assert_close(states_of_pack(model, pack), expected, atol=1e-4, rtol=1e-4)
 
