@@ -31,7 +31,10 @@ ROTARY = "apply_rotary_pos_emb"
 
 SILU = (nn.SiLU, SiLUActivation)
 
-OF_A_ROUTER = ("top_k", "hidden_dim", "num_group", "norm_topk_prob", "routed_scaling_factor", "e_score_correction_bias")
+OF_A_ROUTER = (
+    *("top_k", "hidden_dim", "num_group", "topk_group"),
+    *("norm_topk_prob", "routed_scaling_factor", "e_score_correction_bias"),
+)
 """What a router has that chooses by sigmoids and a bias, as in DeepSeek-V3, GLM-4.5 and carved models."""
 
 
