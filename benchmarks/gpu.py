@@ -1,6 +1,7 @@
 """Speed of the encoder on one GPU, at OLMoE's shape with random weights, beside its former path and transformers' own.
 
     python -m benchmarks.gpu                                          some four minutes on an H100
+    python -m benchmarks.gpu --steps fused fp8 --tokens 16384         bfloat16 and float8 alone
     python -m benchmarks.gpu --device cpu --layers 1 --documents 4    the same steps where there is no GPU
 
 Every way reads the same documents, as long as posts of 20 Newsgroups. Tokens are those of the documents, operations
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import OlmoeModel
 
 if __package__ in (None, ""):
@@ -36,17 +37,21 @@ from benchmarks import checkpoint
 from benchmarks.checkpoint import Shape
 from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
-from moee_topics.encode.models import attention, bitsandbytes_blocks, bitsandbytes_quantizer, experts, small_operators
+from moee_topics.encode.models import attention, bitsandbytes_quantizer, experts, small_operators
 from moee_topics.encode.models.small_operators import TORCH, operators_for
+from moee_topics.encode.settings import FewBits
 
 RESULT = Path(__file__).with_name("results") / "gpu-run.json"
 TOKENS_PER_BATCH = (16384, 32768)
+CALLS = (256, 512, 1024)
+"""Documents of a call: a run makes calls of 256."""
 SECONDS_PER_STEP = 90
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError, TimeoutError)
 GROUPS = {
     "products of experts": ("GroupProblemShape", "grouped", "_ZN7cutlass13device_kernelIN2at4cuda6detail"),
     "attention": ("flash", "fmha", "sdpa"),
     "other products": ("nvjet", "gemm", "cutlass", "cublas", "sm90_xmma", "splitKreduce"),
+    "rounding": ("_round",),
     "gates": ("_gate",),
     "sums of experts": ("_add_up",),
     "rotation": ("_rotate",),
@@ -63,12 +68,18 @@ NO_KERNELS = ("Command Buffer Full", "Lazy Function Loading", "Activity Buffer R
 
 @dataclass
 class Bench:
-    """A model, the documents, and what the former path gave of them."""
+    """A model, the documents, and the vectors that others are compared with.
+
+    Attributes:
+        packs: tokens of a pack; of steps that take one size alone, the first.
+        known: of the former path, or else of the fused one.
+    """
 
     shape: Shape
     device: torch.device
     documents: int
     dtype: torch.dtype = torch.bfloat16
+    packs: tuple[int, ...] = TOKENS_PER_BATCH
     model: Any = None
     tokenizer: Any = None
     texts: list[str] = field(default_factory=list)
@@ -84,12 +95,25 @@ class Bench:
         self.texts = checkpoint.texts_of(checkpoint.document_lengths(self.documents, room), shape.vocabulary)
         ids = self.tokenizer([PROMPT.format(text=text) for text in self.texts])["input_ids"]
         self.lengths = [*map(len, ids)]
+        self.make()
+        return {"tokens": sum(self.lengths), "seconds": time.perf_counter() - start, **surroundings(self.device)}
+
+    def make(self) -> None:
+        """Makes the model, with the same weights each time."""
+        self.model = None  # before the next one is in memory
         with torch.device(self.device):
-            self.model = OlmoeModel._from_config(shape.config(), dtype=self.dtype).eval().requires_grad_(False)
+            self.model = OlmoeModel._from_config(self.shape.config(), dtype=self.dtype).eval().requires_grad_(False)
         torch.manual_seed(0)
         for weight in self.model.parameters():
             weight.normal_(0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
-        return {"tokens": sum(self.lengths), "seconds": time.perf_counter() - start, **surroundings(self.device)}
+
+    def rounded(self, kind: FewBits, *, linear: bool) -> None:
+        """Makes the model with its experts in few bits, and its linear layers too where asked."""
+        self.make()
+        layers = [(layer, [*experts.weight_names(layer)]) for _, layer in experts.experts_modules(self.model)]
+        for module, names in bitsandbytes_quantizer.quantized_modules(self.model, kind) if linear else layers:
+            bitsandbytes_quantizer.round_weights(module, names, kind)
+        self.fused()
 
     def former(self) -> None:
         """Gives the model its own operators, and the grouped experts of transformers."""
@@ -117,6 +141,11 @@ class Bench:
         encoder = MoEEncoder(self.model, self.tokenizer, spec, tokens)
         encoder.shortens = False
         return encoder
+
+    def remember(self, encoder: MoEEncoder) -> None:
+        """Keeps what an encoder gives, for others to be compared with."""
+        found = encoder.encode(self.texts)
+        self.known = Vectors(found.hidden_states, found.router_logits)
 
     def timed(self, encode: Callable[[list[str]], Any], texts: list[str] | None = None) -> tuple[Any, dict[str, Any]]:
         """Three runs over the documents: the first compiles and loads kernels and is told apart."""
@@ -149,7 +178,12 @@ class Bench:
         result["alone_equal"] = [
             bool(np.array_equal(encoder.encode(self.texts[i]).hidden_states[0], found.hidden_states[i])) for i in some
         ]
-        return result | {"tokens_per_batch": encoder.tokens_per_batch, "layout": encoder.layout}
+        tensors = bitsandbytes_quantizer.measure(encoder.model).tensor_bytes / 1e9
+        return result | {
+            "model_gb": round(tensors, 2),
+            "tokens_per_batch": encoder.tokens_per_batch,
+            "layout": encoder.layout,
+        }
 
 
 def surroundings(device: torch.device) -> dict[str, Any]:
@@ -251,8 +285,7 @@ def former_path(bench: Bench) -> dict[str, Any]:
     """The model's own operators, packed: what later steps are compared with."""
     bench.former()
     encoder = bench.encoder(tokens=16384)
-    found = encoder.encode(bench.texts)
-    bench.known = Vectors(found.hidden_states, found.router_logits)
+    bench.remember(encoder)
     return bench.judged(encoder)
 
 
@@ -261,9 +294,41 @@ def fused_path(bench: Bench) -> dict[str, Any]:
     start = time.perf_counter()
     replaced = bench.fused()
     found: dict[str, Any] = {"replaced": replaced, "seconds_to_compile": round(time.perf_counter() - start, 2)}
-    for tokens in TOKENS_PER_BATCH:
+    if bench.known is None:
+        bench.remember(bench.encoder(tokens=bench.packs[0]))
+    for tokens in bench.packs:
         found[f"packs of {tokens}"] = bench.judged(bench.encoder(tokens=tokens))
     return found
+
+
+def calls(bench: Bench) -> dict[str, Any]:
+    """The documents in several calls, as many as runs and libraries make them, with the last layer shortened."""
+    bench.fused()
+    encoder, found = bench.encoder(), dict[str, Any]()
+    encoder.shortens = True
+    for size in CALLS:
+        found[f"calls of {size}"] = bench.timed(
+            lambda texts, size=size: [encoder.encode(texts[at : at + size]) for at in range(0, len(texts), size)]  # type: ignore[misc]
+        )[1]
+    return found
+
+
+def tokenizing(bench: Bench) -> dict[str, Any]:
+    """A stream of calls of 256 documents: the next one tokenized beside the forward, or each after the one before."""
+    bench.fused()
+    encoder = bench.encoder()
+    encoder.shortens = True
+    entries = encoder.spec.reading.read_entries
+    stream = [bench.texts[at : at + CALLS[0]] for at in range(0, len(bench.texts), CALLS[0])]
+    start = time.perf_counter()
+    for call in stream:
+        encoder.prompted[""].sequences(call, "truncate")
+    alone = time.perf_counter() - start
+    return {
+        "beside": bench.timed(lambda _: [*encoder.encode_calls(stream, entries)])[1],
+        "one after the other": bench.timed(lambda _: [[*encoder.encode_calls([call], entries)] for call in stream])[1],
+        "tokenizing_seconds": round(alone, 3),
+    }
 
 
 def as_runs_do(bench: Bench) -> dict[str, Any]:
@@ -340,23 +405,21 @@ def group_of(kernel: str) -> str:
     return next((name for name, parts in GROUPS.items() if any(part in kernel for part in parts)), "other")
 
 
-def quantized(bench: Bench) -> dict[str, Any]:
-    """Experts in four bits, expanded layer by layer; attention stays in bfloat16. The last step, for good."""
-    quantize_experts(bench.model, "nf4")
-    bench.fused()
-    return {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in TOKENS_PER_BATCH}
+def float8(bench: Bench) -> dict[str, Any]:
+    """Experts in float8, and linear layers too, as ``quantize: fp8`` holds them."""
+    found = dict[str, Any]()
+    for name, linear in (("experts", False), ("experts and linear layers", True)):
+        start = time.perf_counter()
+        bench.rounded("fp8", linear=linear)
+        made = {"seconds_to_make": round(time.perf_counter() - start, 2)}
+        found[name] = made | bench.judged(bench.encoder(tokens=bench.packs[0]))
+    return found
 
 
-def quantize_experts(model: nn.Module, kind: Any) -> None:
-    """Puts the experts of a model in the place of their quantized selves."""
-    for _, layer in experts.experts_modules(model):
-        for name in experts.weight_names(layer):
-            parts = bitsandbytes_blocks.quantize(getattr(layer, name).data, kind)
-            shapes = getattr(layer, "quantized_shapes", {})
-            bitsandbytes_quantizer.hold_quantized(layer, [name], kind)
-            layer.quantized_shapes = shapes | layer.quantized_shapes
-            for ending, part in parts.items():
-                getattr(layer, name + ending).data = part
+def four_bits(bench: Bench) -> dict[str, Any]:
+    """Experts in four bits, expanded layer by layer; attention stays in bfloat16."""
+    bench.rounded("nf4", linear=False)
+    return {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in bench.packs}
 
 
 Step = Callable[[Bench], dict[str, Any]]
@@ -366,10 +429,13 @@ STEPS: dict[str, Step] = {
     "former": former_path,
     "fused": fused_path,
     "as runs do": as_runs_do,
+    "calls": calls,
+    "tokenizing": tokenizing,
     "transformers": of_transformers,
     "profile": profiles,
     "passes": passes,
-    "nf4": quantized,
+    "fp8": float8,
+    "nf4": four_bits,
 }
 
 
@@ -407,9 +473,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1024)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--tokens", type=int, nargs="+", default=TOKENS_PER_BATCH, help="of a pack")
     parser.add_argument("--steps", nargs="+", choices=[*STEPS], default=[*STEPS])
     given = parser.parse_args()
-    bench = Bench(replace(Shape(), layers=given.layers), torch.device(given.device), given.documents)
+    shape, device = replace(Shape(), layers=given.layers), torch.device(given.device)
+    bench = Bench(shape, device, given.documents, packs=tuple(given.tokens))
     run(bench, given.out, {name: STEPS[name] for name in dict.fromkeys(["surroundings", *given.steps])})
 
 

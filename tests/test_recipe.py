@@ -137,7 +137,7 @@ def test_an_unknown_key_names_the_nearest_known_one(override: str, nearest: str)
     [
         ("fusion.alpha=x", "fusion.alpha is 'x', expected a number, at least 0."),
         ("fusion.alpha=-1", "fusion.alpha is -1, expected a number, at least 0."),
-        ("encoder.quantize=int4", "encoder.quantize is 'int4', expected auto | none | int8 | nf4 | w8a8 | w7a8."),
+        ("encoder.quantize=int4", "encoder.quantize is 'int4', expected auto | none | int8 | nf4 | w8a8 | w7a8 | fp8."),
         ("umap=3", "umap is 3, expected a mapping of keys to values."),
         ("corpus.limit=0", "corpus.limit is 0, expected a whole number, at least 1 or null."),
         ("fusion.standardize=maybe", "expected true or false or none | hidden_states | routing_weights | both."),

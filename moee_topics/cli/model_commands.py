@@ -13,7 +13,7 @@ import typer
 from moee_topics.cli.options import Json, Manner, Offline, Quiet, StorePath, command
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import RUNS, STORE_NAME
-from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Kind
+from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Saved
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -53,7 +53,7 @@ def models_inspect(
 def models_quantize(
     name: Annotated[str, typer.Argument(help="Hub name or checkpoint folder.", metavar="MODEL")],
     folder: Annotated[Path, typer.Argument(help="New folder for the quantized checkpoint.", metavar="FOLDER")],
-    kind: Annotated[Kind, typer.Option("--to", help="Weights in 4 bits (nf4) or in 8 (int8).")] = "nf4",
+    kind: Annotated[Saved, typer.Option("--to", help="Weights in 4 bits, or in 8; fp8 is made by a GPU.")] = "nf4",
     offline: Offline = False,
     as_json: Json = False,
 ) -> None:

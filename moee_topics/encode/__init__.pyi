@@ -30,8 +30,8 @@ from .settings import EXCLUSIVE as EXCLUSIVE
 from .settings import POCKET as POCKET
 from .settings import EncoderOptions as EncoderOptions
 from .settings import EncoderSettings as EncoderSettings
-from .settings import Kind as Kind
 from .settings import Quantize as Quantize
+from .settings import Saved as Saved
 from .settings import arithmetic_of_key as arithmetic_of_key
 from .settings import options_of as options_of
 from .text_generator import TextGenerator as TextGenerator

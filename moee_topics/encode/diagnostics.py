@@ -16,7 +16,14 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading, small_operators
+from moee_topics.encode.models import (
+    bitsandbytes_quantizer,
+    experts,
+    float8_products,
+    integer_products,
+    loading,
+    small_operators,
+)
 from moee_topics.encode.models.arithmetic import LEAST_GAIN, Products, times_as_fast
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
@@ -29,7 +36,7 @@ OLMOE = Products({(2048, 2048): 4}, {(2048, 1024): 8})
 
 def machine_checks() -> list[Check]:
     """Where models run, in which arithmetic, and with how many threads."""
-    return [guarded(check) for check in (device, arithmetic, whole_numbers, operators, threads)]
+    return [guarded(check) for check in (device, arithmetic, whole_numbers, float8, operators, threads)]
 
 
 def proof_checks() -> list[Check]:
@@ -73,6 +80,16 @@ def whole_numbers() -> Check:
     chosen = exact[0] if faster >= LEAST_GAIN else name
     detail = f"{', '.join(facts)}: quantize: auto takes {chosen} on the CPU at OLMoE's width"
     return Check("whole numbers", True, detail)
+
+
+def float8() -> Check:
+    """Whether ``quantize: fp8`` is to be had here, and how."""
+    place = loading.device_of()
+    if reason := float8_products.lacking(place):
+        return Check("float8", True, f"no quantize: fp8, since {reason}")
+    together = "all experts in one product" if float8_products.groups(place) else "one expert after the other"
+    rounding = float8_products.passes_for(place).name
+    return Check("float8", True, f"quantize: fp8 agrees with float32, {together}, rounded by {rounding}")
 
 
 def operators() -> Check:

@@ -33,7 +33,15 @@ Kind = Literal["int8", "nf4"]
 Integer = Literal["w8a8", "w7a8"]
 """Weights and states in whole numbers, and so are their products."""
 
-Quantize = Literal["none", Kind, Integer]
+Float8 = Literal["fp8"]
+"""Weights and states in floating point of eight bits (e4m3), and so are their products, on a GPU."""
+
+FewBits = Literal[Kind, Integer, Float8]
+
+Saved = Literal[Kind, Float8]
+"""What is the same on every machine that reads it, and can be saved."""
+
+Quantize = Literal["none", FewBits]
 AUTO: Literal["auto"] = "auto"
 """Stands for one of the others, which a machine chooses for a model (``models/arithmetic.py``)."""
 
@@ -66,9 +74,10 @@ class EncoderSettings:
         quantize: "none" keeps what the files hold. "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
             "w8a8" also multiplies whole numbers of 8 bits: on a CPU with AMX a large model takes four fifths of
             bfloat16's time, its experts alone a half to two thirds; "w7a8", weights in 7 bits, runs on any with AVX2.
-            "auto" takes these on a CPU where they are exact, faster for the shapes of the model and true to it (cosine
-            0.999), "nf4" on a GPU that 16 bits do not fit, else "none"; of a model that the store knows already it
-            takes what it finds there. `moee-topics doctor` says what there is.
+            "fp8" multiplies floating point of 8 bits on GPUs that can (Ada, Hopper and later), in half the memory.
+            "auto" takes whole numbers on a CPU where they are exact, faster for the shapes of the model and true to it
+            (cosine 0.999), "fp8" or else "nf4" on a GPU that 16 bits do not fit, else "none"; of a model that the store
+            knows already it takes what it finds there. `moee-topics doctor` says what there is.
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.
         device: such as "cpu" or "cuda:1"; by default the GPU if there is one.
         prompt: name of a built-in prompt, one for clustering with the kind of text ("cluster:forum post"), or a

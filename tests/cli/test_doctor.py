@@ -25,6 +25,7 @@ def test_every_proof_holds_on_a_machine_that_passes_the_tests(capsys: pytest.Cap
         "device",
         "arithmetic",
         "whole numbers",
+        "float8",
         "small operators",
         "threads",
         "memory",

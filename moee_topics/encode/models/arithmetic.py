@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from transformers import OlmoeConfig, PreTrainedModel
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
-from moee_topics.encode.models import bitsandbytes_blocks, bitsandbytes_quantizer, experts, integer_products
+from moee_topics.encode.models import (
+    bitsandbytes_blocks,
+    bitsandbytes_quantizer,
+    experts,
+    float8_products,
+    integer_products,
+)
 from moee_topics.encode.models.checkpoint import quantized_as
 from moee_topics.encode.models.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
@@ -88,11 +94,17 @@ def choose(config: Any, shape: PreTrainedModel, place: torch.device, dtype: torc
 
 
 def _on_gpu(shape: PreTrainedModel, place: torch.device, dtype: torch.dtype) -> Arithmetic:
-    """Four bits where 16 leave no room, as far as the model can be quantized."""
+    """Float8 where 16 bits leave no room and this GPU has it, else four bits, as far as the model can be quantized."""
     needed, free = size_of(shape, dtype), torch.cuda.mem_get_info(place)[0]
     beside = f"its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
     if needed * ROOM_AT_WORK <= free:
         return Arithmetic("none", dtype, beside)
+    try:
+        float8_products.check_kernel("fp8", place, dtype)
+        if size_in_float8(shape, dtype) * ROOM_AT_WORK <= free:
+            return Arithmetic("fp8", dtype, f"in {_name(dtype)} {beside}")
+    except ModelError:  # four bits may be had here, and hold its experts
+        pass
     try:
         bitsandbytes_blocks.bitsandbytes()
         for _ in bitsandbytes_quantizer.quantized_modules(shape, "nf4"):
@@ -225,6 +237,17 @@ def fits(shape: PreTrainedModel, dtype: torch.dtype) -> bool:
 def size_of(shape: PreTrainedModel, dtype: torch.dtype) -> int:
     """Bytes of the weights of a model in a type."""
     return int(sum(weight.numel() for weight in shape.parameters()) * dtype.itemsize)
+
+
+def size_in_float8(shape: PreTrainedModel, dtype: torch.dtype) -> int:
+    """Bytes of the weights of a model whose linear layers and experts are in float8; these layers are replaced.
+
+    Raises:
+        ModelError: the experts cannot be held so.
+    """
+    modules = bitsandbytes_quantizer.quantized_modules(shape, float8_products.KIND)
+    rounded = sum(getattr(module, name).numel() for module, names in modules for name in names)
+    return size_of(shape, dtype) - rounded * (dtype.itemsize - 1)
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Quantization of a whole mixture to nf4 or int8 while it is loaded, its routed experts too (``quantize`` of a recipe).
+"""Quantization of a whole mixture to few bits while it is loaded, its routed experts too (``quantize`` of a recipe).
 
 ``BitsAndBytesConfig(load_in_4bit=True)`` of transformers 5 replaces ``nn.Linear`` only, and the routed experts, which
 hold nine tenths of the weights, are no longer linear layers: they stay in 16 bit without a word. This module registers
@@ -25,19 +25,20 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from moee_topics.encode.models import bitsandbytes_blocks, experts, integer_products, memory
+from moee_topics.encode.models import bitsandbytes_blocks, experts, float8_products, integer_products, memory
+from moee_topics.encode.models.float8_products import Float8Linear
 from moee_topics.encode.models.integer_products import IntegerLinear, IntegerMatrix
-from moee_topics.encode.settings import AUTO, Integer, Kind, Quantize
+from moee_topics.encode.settings import AUTO, FewBits, Integer, Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
 
-KINDS: tuple[Kind | Integer, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS)
+KINDS: tuple[FewBits, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS, float8_products.KIND)
 
-# With scales they are 0.516 and 1.0625, and 1.002 in whole numbers of OLMoE's width; in 16 bits they would be 2.
-MOST_BYTES_PER_EXPERT_WEIGHT: dict[Kind | Integer, float] = {"nf4": 0.53, "int8": 1.07, "w8a8": 1.1, "w7a8": 1.1}
+# With scales they are 0.516 and 1.0625, and 1.002 where a row of OLMoE's width has one; in 16 bits they would be 2.
+MOST_BYTES_PER_EXPERT_WEIGHT: dict[FewBits, float] = {"nf4": 0.53, "int8": 1.07, "w8a8": 1.1, "w7a8": 1.1, "fp8": 1.1}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class QuantizationReport:
 class BlockwiseConfig(QuantizationConfigMixin):  # type: ignore[misc]
     """What ``from_pretrained(quantization_config=...)`` takes, and what config.json of a quantized checkpoint holds."""
 
-    def __init__(self, kind: Kind | Integer = "nf4", **saved: Any) -> None:
+    def __init__(self, kind: FewBits = "nf4", **saved: Any) -> None:
         if kind not in KINDS:
             known = ", ".join([AUTO, *get_args(Quantize)])
             raise ModelError(f"The quantization {kind!r} is not known. Known are: {known}.")
@@ -90,7 +91,7 @@ def quantization_config(config: Any, kind: Quantize, name: str) -> BlockwiseConf
     return BlockwiseConfig(kind)
 
 
-def stored_kind(config: Any) -> Kind | Integer | None:
+def stored_kind(config: Any) -> FewBits | None:
     """How a model is quantized, or was saved by ``save_quantized``; None if it was not."""
     stored = getattr(config, "quantization_config", None)
     stored = stored.to_dict() if isinstance(stored, QuantizationConfigMixin) else stored or {}
@@ -123,7 +124,7 @@ def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
     for module in model.modules():
         packed = [matrix for matrices in integer_products.packed(module).values() for matrix in matrices]
         packed_bytes += sum(matrix.nbytes for matrix in packed)
-        if isinstance(module, QuantizedLinear | IntegerLinear):
+        if isinstance(module, QuantizedLinear | IntegerLinear | Float8Linear):
             continue
         if shapes := getattr(module, "quantized_shapes", None):
             parts = packed or [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
@@ -171,23 +172,27 @@ class QuantizedLinear(nn.Module):
         return functional.linear(states, weight.view(self.out_features, self.in_features), self.bias)
 
 
-def hold_quantized(module: Any, names: list[str], kind: Kind | Integer) -> None:
+def hold_quantized(module: Any, names: list[str], kind: FewBits) -> None:
     """Replaces weights of a module by empty ones in the quantized layout, on the same device."""
     shapes = {name: tuple(getattr(module, name).shape) for name in names}
     for name, shape in shapes.items():
         device = getattr(module, name).device
-        layout = (
-            integer_products.stored_as(shape)
-            if integer_products.is_integer(kind)
-            else bitsandbytes_blocks.stored_as(kind, math.prod(shape))
-        )
-        for ending, (length, dtype) in layout.items():
+        for ending, (length, dtype) in _stored_as(shape, kind).items():
             empty = torch.empty(length, dtype=dtype, device=device)
             setattr(module, name + ending, nn.Parameter(empty, requires_grad=False))
     module.quantized_shapes, module.quantized_kind = shapes, kind
 
 
-def quantized_modules(model: PreTrainedModel, kind: Kind | Integer) -> Iterator[tuple[Any, list[str]]]:
+def _stored_as(shape: tuple[int, ...], kind: FewBits) -> dict[str, tuple[int, torch.dtype]]:
+    """Ending of the name -> (length, dtype) of each tensor that holds a weight of a shape."""
+    if kind == float8_products.KIND:
+        return float8_products.stored_as(shape)
+    if integer_products.is_integer(kind):
+        return integer_products.stored_as(shape)
+    return bitsandbytes_blocks.stored_as(kind, math.prod(shape))
+
+
+def quantized_modules(model: PreTrainedModel, kind: FewBits) -> Iterator[tuple[Any, list[str]]]:
     """The modules of a model whose weights are to be held in few bits, and the names of these.
 
     Linear layers are replaced as they are reached by such as read few bits.
@@ -204,19 +209,39 @@ def quantized_modules(model: PreTrainedModel, kind: Kind | Integer) -> Iterator[
                 f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
                 "Use quantize: none."
             )
-        if module in layers and integer_products.is_integer(kind) and (module.is_transposed or module.has_bias):
+        if module in layers and (reason := _refused(module, kind)):
             raise ModelError(
-                f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts are "
-                "stored transposed or have a bias. Use quantize: int8."
+                f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts {reason}. "
+                "Use quantize: int8."
             )
     for layer in layers:
         yield layer, list(experts.weight_names(layer))
     for name, plain in _linear_layers(model):
-        if not integer_products.is_integer(kind) and not bitsandbytes_blocks.quantizable(plain.weight.shape):
-            continue  # some gates are no whole number of blocks
-        linear = (IntegerLinear if integer_products.is_integer(kind) else QuantizedLinear)(plain)
-        model.set_submodule(name, linear)
-        yield linear, ["weight"]
+        if (held := _linear_class(plain, kind)) is not None:
+            linear = held(plain)
+            model.set_submodule(name, linear)
+            yield linear, ["weight"]
+
+
+def _refused(layer: Any, kind: FewBits) -> str:
+    """Why experts cannot be held so; empty where they can."""
+    if kind in bitsandbytes_blocks.KINDS:
+        return ""
+    if layer.is_transposed or layer.has_bias:
+        return "are stored transposed or have a bias"
+    shapes = [tuple(getattr(layer, name).shape) for name in experts.weight_names(layer)]
+    if kind == float8_products.KIND and not all(map(float8_products.takes, shapes)):
+        return f"are {shapes[-1][1]} x {shapes[-1][2]}, no multiples of {float8_products.MULTIPLE}"
+    return ""
+
+
+def _linear_class(plain: nn.Linear, kind: FewBits) -> type[QuantizedLinear | IntegerLinear | Float8Linear] | None:
+    """What takes the place of a linear layer; None leaves it, as some gates, which are of no shape that is taken."""
+    if integer_products.is_integer(kind):
+        return IntegerLinear
+    if kind == float8_products.KIND:
+        return Float8Linear if float8_products.takes(plain.weight.shape) else None
+    return QuantizedLinear if bitsandbytes_blocks.quantizable(plain.weight.shape) else None
 
 
 def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
@@ -230,8 +255,8 @@ def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
     ]
 
 
-def round_weights(module: Any, names: list[str], kind: Integer) -> None:
-    """Rounds weights that a module has to whole numbers, and packs them in their place.
+def round_weights(module: Any, names: list[str], kind: FewBits) -> None:
+    """Rounds weights that a module has, in their place; whole numbers are packed too.
 
     Raises:
         ModelError: no kernel here multiplies a weight of this shape exactly.
@@ -239,9 +264,10 @@ def round_weights(module: Any, names: list[str], kind: Integer) -> None:
     weights = {name: getattr(module, name).data for name in names}
     hold_quantized(module, names, kind)
     for name, weight in weights.items():
-        for ending, part in integer_products.quantize(weight, kind).items():
+        for ending, part in _quantize(weight, kind).items():
             getattr(module, name + ending).data = part
-    integer_products.pack(module)
+    if integer_products.is_integer(kind):
+        integer_products.pack(module)
 
 
 def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
@@ -262,9 +288,12 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     """Quantizes while loading; see ``transformers.quantizers.HfQuantizer`` for when each method is called."""
 
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
-        """Needs bitsandbytes, or a processor that multiplies whole numbers."""
-        if integer_products.is_integer(self.quantization_config.kind):
-            integer_products.check_here(self.quantization_config.kind)
+        """Needs bitsandbytes, a processor that multiplies whole numbers, or a GPU that multiplies float8."""
+        kind = self.quantization_config.kind
+        if kind == float8_products.KIND:
+            float8_products.check_kernel(kind, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        elif integer_products.is_integer(kind):
+            integer_products.check_here(kind)
         else:
             bitsandbytes_blocks.bitsandbytes()
 
@@ -285,6 +314,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         if integer_products.is_integer(self.quantization_config.kind):
             for module in model.modules():
                 integer_products.pack(module)
+        float8_products.check_weights(model)
         return model
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
@@ -307,21 +337,26 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
 
 class _Quantize(ConversionOps):  # type: ignore[misc]
-    def __init__(self, kind: Kind | Integer) -> None:
+    def __init__(self, kind: FewBits) -> None:
         self.kind = kind
 
     def convert(self, input_dict: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         memory.give_back()  # what the weight before this one took in 16 bits
         parts = dict[str, Tensor]()
         for name, given in input_dict.items():
-            weight, kind = given[0] if isinstance(given, list) else given, self.kind
-            quantized = (
-                integer_products.quantize(weight, kind)
-                if integer_products.is_integer(kind)
-                else bitsandbytes_blocks.quantize(weight, kind)
-            )
+            weight = given[0] if isinstance(given, list) else given
+            quantized = _quantize(weight, self.kind)
             parts |= {name + ending: nn.Parameter(part, requires_grad=False) for ending, part in quantized.items()}
         return parts
+
+
+def _quantize(weight: Tensor, kind: FewBits) -> dict[str, Tensor]:
+    """Rounds a weight: ending of the name -> tensor, see ``_stored_as``."""
+    if kind == float8_products.KIND:
+        return float8_products.quantize(weight)
+    if integer_products.is_integer(kind):
+        return integer_products.quantize(weight, kind)
+    return bitsandbytes_blocks.quantize(weight, kind)
 
 
 def _routers(model: nn.Module) -> list[nn.Module]:

@@ -2,7 +2,8 @@
 
 transformers calls the experts of most models through a table of implementations; this adds one, ``IMPLEMENTATION``.
 It takes plain and quantized weights. On a CPU it goes through the experts one at a time, which also keeps only one
-expert's weights in 16 bits; on a GPU it expands the layer and leaves the multiplications to the grouped kernel.
+expert's weights in 16 bits; on a GPU it expands the layer, unless it is in float8, and leaves the multiplications to
+the grouped kernel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from transformers.integrations.moe import (
     grouped_mm_experts_forward,
 )
 
-from moee_topics.encode.models import bitsandbytes_blocks, integer_products
+from moee_topics.encode.models import bitsandbytes_blocks, float8_products, integer_products
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
 from moee_topics.encode.models.small_operators import SILU, operators_for
 from moee_topics.encode.settings import Kind
@@ -51,6 +52,8 @@ def use(model: Any) -> int:
         experts.config._experts_implementation = IMPLEMENTATION
         if model.device.type != "cpu":
             continue
+        if float8_products.is_held(experts):
+            continue  # not for a processor, but a model may pass it on its way to its GPU
         if integer_products.is_integer(getattr(experts, "quantized_kind", "none")):
             experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of whole numbers are the same in every order
             continue
@@ -122,11 +125,11 @@ class Matrices(Sequence[Tensor]):
 
 
 def quantized_parts(module: nn.Module, name: str) -> dict[str, Tensor]:
-    """Ending -> tensor of a quantized weight of a module, see ``bitsandbytes_blocks.stored_as``."""
+    """Ending -> tensor of a quantized weight of a module, see ``stored_as`` of its kind."""
     return {
         parameter.removeprefix(name): value
         for parameter, value in module.named_parameters(recurse=False)
-        if parameter == name or parameter.startswith(f"{name}_absmax")
+        if parameter == name or parameter.startswith((f"{name}_absmax", f"{name}_scale"))
     }
 
 
@@ -144,6 +147,8 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
     """
     if integer_products.packed(experts):
         return _in_whole_numbers(experts, hidden_states, top_k_index, top_k_weights)
+    if float8_products.is_held(experts):
+        return _in_float8(experts, hidden_states, top_k_index, top_k_weights)
     forward = _one_by_one
     # Measured on a CPU alone, where a loop over the experts takes 12 % less than grouped_mm (benchmarks/LOG.md).
     if hidden_states.device.type != "cpu":
@@ -155,7 +160,7 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
 
 def is_mostly_active(experts: Any, k: int) -> bool:
     """Whether a token goes through half of the experts or more, as in carved models, and nothing stands between."""
-    if integer_products.packed(experts):
+    if integer_products.packed(experts) or float8_products.is_held(experts):
         return False
     # Then one product with all of them is faster than gathering rows for each: 16 of 24 experts of 48 neurons take 0.6
     # of the time.
@@ -264,21 +269,50 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
     if experts.has_bias:
         expanded = _Expanded(experts, dict(zip(names, (up, down), strict=True)))
         return cast(Tensor, grouped_mm_experts_forward(expanded, hidden_states, top_k_index, top_k_weights))
-    operators = operators_for(hidden_states.device, hidden_states.dtype)
-    # A sort of 16-bit keys is two passes, of 64-bit keys eight. Stable, so that a row depends on its document alone.
-    chosen, order = top_k_index.reshape(-1).to(torch.int16).sort(stable=True)
-    numbers = torch.arange(len(up), dtype=torch.int16, device=chosen.device)
-    ends = torch.searchsorted(chosen, numbers, right=True, out_int32=True)
+    order, ends = _by_expert(top_k_index, len(up))
     transposed = {"is_transposed": experts.is_transposed}
     rows = hidden_states.index_select(0, order // top_k_index.shape[-1])
     inner = _grouped_linear(rows, up, ends, **transposed)
     output = _grouped_linear(_activated(experts, inner), down, ends, **transposed)
     if experts.has_post_expert_norm:
         output = experts.post_expert_norm(output)
+    return _back_in_place(output, order, ends, top_k_index, top_k_weights)
+
+
+@torch.no_grad()
+def _in_float8(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """The same in float8: states are rounded once for all experts, before their rows are gathered, and again inside."""
+    up, down = (float8_products.weight_of(experts, name) for name in weight_names(experts))
+    order, ends = _by_expert(top_k_index, len(up.scales))
+    codes, scales = float8_products.rounded(hidden_states)
+    rows = order // top_k_index.shape[-1]
+    gathered = codes.view(torch.uint8).index_select(0, rows).view(codes.dtype)  # torch gathers no float8
+    inner = float8_products.grouped_product(gathered, scales.index_select(0, rows), up, ends)
+    if _is_silu(experts):
+        codes, scales = float8_products.gated_and_rounded(inner)
+    else:
+        codes, scales = float8_products.rounded(_activated(experts, inner.to(hidden_states.dtype)))
+    output = float8_products.grouped_product(codes, scales, down, ends).to(hidden_states.dtype)
+    if experts.has_post_expert_norm:
+        output = experts.post_expert_norm(output)
+    return _back_in_place(output, order, ends, top_k_index, top_k_weights)
+
+
+def _by_expert(top_k_index: Tensor, experts: int) -> tuple[Tensor, Tensor]:
+    """The order of the choices (T x k) by their expert, and after which of them each expert ends, int32."""
+    # A sort of 16-bit keys is two passes, of 64-bit keys eight. Stable, so that a row depends on its document alone.
+    chosen, order = top_k_index.reshape(-1).to(torch.int16).sort(stable=True)
+    numbers = torch.arange(experts, dtype=torch.int16, device=chosen.device)
+    return order, torch.searchsorted(chosen, numbers, right=True, out_int32=True)
+
+
+def _back_in_place(output: Tensor, order: Tensor, ends: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """The sums (T, D) of each token's rows of the output, which are in the order of their experts."""
     places = torch.empty_like(order)
     places[order] = torch.arange(len(order), device=order.device)
+    weighted_sum = operators_for(output.device, output.dtype).weighted_sum
     # Some models choose numbers beyond their experts, whose rows come last and are in no product.
-    return operators.weighted_sum(output, places.view_as(top_k_index), top_k_weights, ends[-1:])
+    return weighted_sum(output, places.view_as(top_k_index), top_k_weights, ends[-1:])
 
 
 class _Expanded:

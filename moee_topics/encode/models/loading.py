@@ -34,6 +34,7 @@ from moee_topics.encode.models import (
     checkpoint,
     deepseek,
     experts,
+    float8_products,
     int4_checkpoint,
     integer_products,
     memory,
@@ -81,6 +82,8 @@ def load_model(
     place = device_of(settings.device)
     integer_products.check_kernel(settings.quantize, place)
     config = load_config(name, revision=settings.revision)
+    kind = bitsandbytes_quantizer.stored_kind(config) or settings.quantize
+    float8_products.check_kernel(kind, place, _dtype_of(settings))
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
     # Before the weights, which may take minutes: a damaged one is told at once.

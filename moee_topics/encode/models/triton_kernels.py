@@ -48,6 +48,54 @@ def _gate(gates, ups, inner, gate_stride, up_stride, width: tl.constexpr, column
     tl.store(inner + row * width + column, gate * tl.sigmoid(gate) * up, mask=inside)
 
 
+def rounded(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes of states (T, columns) in e4m3, each row by the scale that takes its largest number to 448, in float32."""
+    states = states if states.stride(1) == 1 else states.contiguous()
+    return _in_float8(_round, states, states.shape[1])
+
+
+def gated_and_rounded(product: Tensor) -> tuple[Tensor, Tensor]:
+    """``rounded`` of silu(gate) * up, of a product (T, 2 x columns)."""
+    product = product if product.stride(1) == 1 else product.contiguous()
+    return _in_float8(_gate_and_round, product, product.shape[1] // 2)
+
+
+def _in_float8(kernel: Any, states: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    codes = torch.empty(len(states), columns, dtype=torch.float8_e4m3fn, device=states.device)
+    scales = torch.empty(len(states), dtype=torch.float32, device=states.device)
+    if len(states):
+        with torch.cuda.device(states.device):
+            # A row is one program, whose numbers are in registers: 16 of a thread while it has no more than 8,192.
+            wide = triton.next_power_of_2(columns)
+            warps = min(16, max(4, wide // 512))
+            kernel[len(states),](states, codes, scales, states.stride(0), columns, wide, num_warps=warps)
+    return codes, scales
+
+
+@_kernel
+def _round(states, codes, scales, stride, width: tl.constexpr, wide: tl.constexpr):  # type: ignore[no-untyped-def]
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, wide)
+    inside = column < width
+    values = tl.load(states + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    scale = tl.maximum(tl.max(tl.abs(values), 0), 1e-12) / 448.0
+    tl.store(codes + row * width + column, (values / scale).to(tl.float8e4nv), mask=inside)
+    tl.store(scales + row, scale)
+
+
+@_kernel
+def _gate_and_round(product, codes, scales, stride, width: tl.constexpr, wide: tl.constexpr):  # type: ignore[no-untyped-def]
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, wide)
+    inside = column < width
+    gate = tl.load(product + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    up = tl.load(product + row * stride + width + column, mask=inside, other=0.0).to(tl.float32)
+    values = gate * tl.sigmoid(gate) * up
+    scale = tl.maximum(tl.max(tl.abs(values), 0), 1e-12) / 448.0
+    tl.store(codes + row * width + column, (values / scale).to(tl.float8e4nv), mask=inside)
+    tl.store(scales + row, scale)
+
+
 def weighted_sum(rows: Tensor, places: Tensor, weights: Tensor, computed: Tensor) -> Tensor:
     """The rows (S, D) at the places (T, k) of each token, added up by their weights (T, k): (T, D).
 

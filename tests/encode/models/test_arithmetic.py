@@ -12,7 +12,7 @@ from quantized_models import SMALL, last_states
 from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode import EncoderSettings, load_model, save_quantized
-from moee_topics.encode.models import arithmetic, arithmetic_of, integer_products
+from moee_topics.encode.models import arithmetic, arithmetic_of, float8_products, integer_products
 from moee_topics.encode.models.arithmetic import Arithmetic, Products, choose, products_of
 from moee_topics.encode.settings import Integer
 
@@ -124,8 +124,15 @@ def test_a_model_is_timed_by_its_own_shapes(kind: Integer, monkeypatch: pytest.M
 def test_on_a_gpu_four_bits_are_taken_where_sixteen_find_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = shape_of("olmoe", num_experts=8, intermediate_size=64)
     size = arithmetic.size_of(shape, torch.bfloat16)
-    for free, expected in ((size * 2, "none"), (size, "nf4")):
+    for free, lacking, expected in (
+        (size * 2, "", "none"),
+        (size, "", "fp8"),
+        (size, "too old", "nf4"),
+        (size // 2, "", "nf4"),
+    ):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
+        monkeypatch.setattr(float8_products, "lacking", lambda *_, lacking=lacking: lacking)
+        _, shape = shape_of("olmoe", num_experts=8, intermediate_size=64)  # whose layers were replaced
         assert choose(config, shape, torch.device("cuda"), torch.bfloat16).quantize == expected
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 0))
     alone = shape_of("jetmoe", num_local_experts=4)

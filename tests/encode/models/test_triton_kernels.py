@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from moee_topics.encode.models import float8_products
 from moee_topics.encode.models.small_operators import TORCH, operators_for
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -63,3 +64,25 @@ def test_rotations(dtype: torch.dtype, heads: int, size: int) -> None:
     states, angles = random(dtype, 1, 41, heads, size).transpose(1, 2), random(torch.float32, 1, 41, size)
     turned = triton_kernels.rotated(states, angles.cos().to(dtype), angles.sin().to(dtype))
     assert_near(turned, TORCH.rotated(states, angles.cos().to(dtype), angles.sin().to(dtype)))
+
+
+@DTYPES
+@pytest.mark.parametrize("width", [48, 1024, 1536, 2880, 14336])
+def test_rounding_to_float8_with_and_without_a_gate(dtype: torch.dtype, width: int) -> None:
+    from moee_topics.encode.models import triton_kernels
+
+    if float8_products.lacking(torch.device("cuda", 0)):
+        pytest.skip("this GPU has no float8")
+    product = random(dtype, 33, 2 * width)
+    product[5] = 0
+    for ours, known in (
+        (triton_kernels.rounded, float8_products.rounded_by_torch),
+        (triton_kernels.gated_and_rounded, float8_products.gated_and_rounded_by_torch),
+    ):
+        (codes, scales), (expected, its_scales) = ours(product), known(product)
+        assert_near(scales, its_scales)
+        # A number near the middle of two may fall to either side.
+        assert float((codes.float() != expected.float()).float().mean()) < 0.02
+        assert not codes[5].float().any()
+        alone = ours(product[7:8])
+        assert torch.equal(alone[0].view(torch.uint8), codes[7:8].view(torch.uint8)) and alone[1] == scales[7]
