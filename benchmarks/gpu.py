@@ -15,12 +15,15 @@ import argparse
 import contextlib
 import json
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,14 +40,23 @@ from benchmarks import checkpoint
 from benchmarks.checkpoint import Shape
 from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
-from moee_topics.encode.models import attention, bitsandbytes_quantizer, experts, small_operators
+from moee_topics.encode.models import (
+    attention,
+    bitsandbytes_quantizer,
+    experts,
+    float8_products,
+    load_model,
+    small_operators,
+)
 from moee_topics.encode.models.small_operators import TORCH, operators_for
-from moee_topics.encode.settings import FewBits
+from moee_topics.encode.settings import EncoderSettings, FewBits
 
 RESULT = Path(__file__).with_name("results") / "gpu-run.json"
 TOKENS_PER_BATCH = (16384, 32768)
 CALLS = (256, 512, 1024)
 """Documents of a call: a run makes calls of 256."""
+ROUNDS = 3
+"""In which ways are timed in turn, after one that is not counted."""
 SECONDS_PER_STEP = 90
 FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError, OSError, TimeoutError)
 GROUPS = {
@@ -107,13 +119,15 @@ class Bench:
         for weight in self.model.parameters():
             weight.normal_(0, 0.02) if weight.dim() > 1 else weight.fill_(1.0)
 
-    def rounded(self, kind: FewBits, *, linear: bool) -> None:
-        """Makes the model with its experts in few bits, and its linear layers too where asked."""
+    @contextlib.contextmanager
+    def rounded(self, kind: FewBits) -> Iterator[None]:
+        """The model with its experts in few bits, while open."""
         self.make()
-        layers = [(layer, [*experts.weight_names(layer)]) for _, layer in experts.experts_modules(self.model)]
-        for module, names in bitsandbytes_quantizer.quantized_modules(self.model, kind) if linear else layers:
-            bitsandbytes_quantizer.round_weights(module, names, kind)
+        for _, layer in experts.experts_modules(self.model):
+            bitsandbytes_quantizer.round_weights(layer, [*experts.weight_names(layer)], kind)
         self.fused()
+        yield
+        self.make()
 
     def former(self) -> None:
         """Gives the model its own operators, and the grouped experts of transformers."""
@@ -163,6 +177,23 @@ class Bench:
             "tokens_per_second": round(sum(lengths) / best),
             "tflops": round(self.shape.flops(lengths) / best / 1e12, 1),
             **memory,
+        }
+
+    def in_turn(self, ways: Mapping[str, Callable[[], Any]]) -> dict[str, dict[str, Any]]:
+        """Several ways to read the documents, one after the other in each round, since the clock of a GPU wanders."""
+        seconds = {name: list[float]() for name in ways}
+        for _ in range(1 + ROUNDS):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                synchronize(self.device)
+                seconds[name].append(time.perf_counter() - start)
+        return {
+            name: {
+                "seconds": [round(each, 3) for each in found[1:]],
+                "tokens_per_second": round(sum(self.lengths) / statistics.median(found[1:])),
+            }
+            for name, found in seconds.items()
         }
 
     def judged(self, encoder: MoEEncoder) -> dict[str, Any]:
@@ -216,6 +247,11 @@ def measured_memory(device: torch.device) -> Iterator[dict[str, float]]:
     yield found
     if device.type == "cuda":
         found["peak_gb"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+
+
+def memory_in_use(device: torch.device) -> float:
+    """Memory of tensors now, in GB, on a GPU."""
+    return torch.cuda.memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
 
 
 def cosines(one: np.ndarray, other: np.ndarray) -> list[float]:
@@ -304,13 +340,14 @@ def fused_path(bench: Bench) -> dict[str, Any]:
 def calls(bench: Bench) -> dict[str, Any]:
     """The documents in several calls, as many as runs and libraries make them, with the last layer shortened."""
     bench.fused()
-    encoder, found = bench.encoder(), dict[str, Any]()
+    encoder, texts = bench.encoder(), bench.texts
     encoder.shortens = True
-    for size in CALLS:
-        found[f"calls of {size}"] = bench.timed(
-            lambda texts, size=size: [encoder.encode(texts[at : at + size]) for at in range(0, len(texts), size)]  # type: ignore[misc]
-        )[1]
-    return found
+
+    def in_calls_of(size: int) -> None:
+        for at in range(0, len(texts), size):
+            encoder.encode(texts[at : at + size])
+
+    return bench.in_turn({f"calls of {size}": partial(in_calls_of, size) for size in CALLS})
 
 
 def tokenizing(bench: Bench) -> dict[str, Any]:
@@ -320,15 +357,12 @@ def tokenizing(bench: Bench) -> dict[str, Any]:
     encoder.shortens = True
     entries = encoder.spec.reading.read_entries
     stream = [bench.texts[at : at + CALLS[0]] for at in range(0, len(bench.texts), CALLS[0])]
-    start = time.perf_counter()
-    for call in stream:
-        encoder.prompted[""].sequences(call, "truncate")
-    alone = time.perf_counter() - start
-    return {
-        "beside": bench.timed(lambda _: [*encoder.encode_calls(stream, entries)])[1],
-        "one after the other": bench.timed(lambda _: [[*encoder.encode_calls([call], entries)] for call in stream])[1],
-        "tokenizing_seconds": round(alone, 3),
+    ways: dict[str, Callable[[], Any]] = {
+        "beside": lambda: [*encoder.encode_calls(stream, entries)],
+        "one after the other": lambda: [[*encoder.encode_calls([call], entries)] for call in stream],
+        "tokenizing alone": lambda: [encoder.prompted[""].sequences(call, "truncate") for call in stream],
     }
+    return dict(bench.in_turn(ways))
 
 
 def as_runs_do(bench: Bench) -> dict[str, Any]:
@@ -372,32 +406,37 @@ def of_transformers(bench: Bench) -> dict[str, Any]:
 
 
 def profiles(bench: Bench) -> dict[str, Any]:
-    """Milliseconds of kernels by what they do, for a quarter of the documents by either path."""
-    found, texts = {}, bench.texts[::4]
+    """Kernels by either path."""
+    found = dict[str, Any]()
     for name, path in (("former", bench.former), ("fused", bench.fused)):
         path()
-        encoder = bench.encoder(tokens=16384)
-        encoder.encode(texts)
-        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        start = time.perf_counter()
-        with torch.profiler.profile(activities=activities) as profiler:
-            encoder.encode(texts)
-            synchronize(bench.device)
-        wall = time.perf_counter() - start
-        kernels = [event for event in profiler.key_averages() if event.device_type.name == "CUDA"]
-        kernels = [event for event in kernels if event.key not in NO_KERNELS]
-        times = Counter[str]()
-        for event in kernels:
-            times[group_of(event.key)] += event.self_device_time_total / 1e3
-        most = sorted(kernels, key=lambda event: -event.self_device_time_total)[:30]
-        found[name] = {
-            "documents": len(texts),
-            "wall_ms": round(wall * 1e3),
-            "kernels_ms": round(sum(times.values()), 1),
-            "groups_ms": {group: round(ms, 1) for group, ms in times.most_common()},
-            "longest": [[e.key[:80], round(e.self_device_time_total / 1e3, 2), e.count] for e in most],
-        }
+        found[name] = kernels_of(bench)
     return found
+
+
+def kernels_of(bench: Bench) -> dict[str, Any]:
+    """Milliseconds of kernels by what they do, for a quarter of the documents."""
+    encoder, texts = bench.encoder(tokens=16384), bench.texts[::4]
+    encoder.encode(texts)
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    start = time.perf_counter()
+    with torch.profiler.profile(activities=activities) as profiler:
+        encoder.encode(texts)
+        synchronize(bench.device)
+    wall = time.perf_counter() - start
+    kernels = [event for event in profiler.key_averages() if event.device_type.name == "CUDA"]
+    kernels = [event for event in kernels if event.key not in NO_KERNELS]
+    times = Counter[str]()
+    for event in kernels:
+        times[group_of(event.key)] += event.self_device_time_total / 1e3
+    most = sorted(kernels, key=lambda event: -event.self_device_time_total)[:30]
+    return {
+        "documents": len(texts),
+        "wall_ms": round(wall * 1e3),
+        "kernels_ms": round(sum(times.values()), 1),
+        "groups_ms": {group: round(ms, 1) for group, ms in times.most_common()},
+        "longest": [[e.key[:80], round(e.self_device_time_total / 1e3, 2), e.count] for e in most],
+    }
 
 
 def group_of(kernel: str) -> str:
@@ -406,20 +445,34 @@ def group_of(kernel: str) -> str:
 
 
 def float8(bench: Bench) -> dict[str, Any]:
-    """Experts in float8, and linear layers too, as ``quantize: fp8`` holds them."""
-    found = dict[str, Any]()
-    for name, linear in (("experts", False), ("experts and linear layers", True)):
-        start = time.perf_counter()
-        bench.rounded("fp8", linear=linear)
-        made = {"seconds_to_make": round(time.perf_counter() - start, 2)}
-        found[name] = made | bench.judged(bench.encoder(tokens=bench.packs[0]))
-    return found
+    """``quantize: fp8``: experts in float8, attention in bfloat16."""
+    with bench.rounded("fp8"):
+        found = {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in bench.packs}
+        return found | {"kernels": kernels_of(bench)}
 
 
 def four_bits(bench: Bench) -> dict[str, Any]:
     """Experts in four bits, expanded layer by layer; attention stays in bfloat16."""
-    bench.rounded("nf4", linear=False)
-    return {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in bench.packs}
+    with bench.rounded("nf4"):
+        return {f"packs of {tokens}": bench.judged(bench.encoder(tokens=tokens)) for tokens in bench.packs}
+
+
+def loading(bench: Bench) -> dict[str, Any]:
+    """Seconds and memory of loading two layers from their files, quantized on the way."""
+    found = dict[str, Any]()
+    with tempfile.TemporaryDirectory() as name:
+        shape = replace(bench.shape, layers=min(2, bench.shape.layers))
+        folder = checkpoint.write_checkpoint(Path(name) / "model", shape)
+        for kind in ("none", *(() if float8_products.lacking(bench.device) else ("fp8",))):
+            settings = EncoderSettings(str(folder), quantize=kind, dtype="bfloat16", device=str(bench.device))
+            start = time.perf_counter()
+            with measured_memory(bench.device) as memory:
+                before = memory_in_use(bench.device)
+                model, _ = load_model(settings)
+            tensors = bitsandbytes_quantizer.measure(model).tensor_bytes / 1e9
+            peak = {"peak_gb": round(memory["peak_gb"] - before, 2)} if memory else {}
+            found[kind] = {"seconds": round(time.perf_counter() - start, 2), "model_gb": round(tensors, 2), **peak}
+    return found
 
 
 Step = Callable[[Bench], dict[str, Any]]
@@ -436,6 +489,7 @@ STEPS: dict[str, Step] = {
     "passes": passes,
     "fp8": float8,
     "nf4": four_bits,
+    "loading": loading,
 }
 
 

@@ -74,7 +74,8 @@ class EncoderSettings:
         quantize: "none" keeps what the files hold. "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
             "w8a8" also multiplies whole numbers of 8 bits: on a CPU with AMX a large model takes four fifths of
             bfloat16's time, its experts alone a half to two thirds; "w7a8", weights in 7 bits, runs on any with AVX2.
-            "fp8" multiplies floating point of 8 bits on GPUs that can (Ada, Hopper and later), in half the memory.
+            "fp8" multiplies experts in floating point of 8 bits on GPUs that can (Ada, Hopper and later), in half the
+            memory; attention stays in 16.
             "auto" takes whole numbers on a CPU where they are exact, faster for the shapes of the model and true to it
             (cosine 0.999), "fp8" or else "nf4" on a GPU that 16 bits do not fit, else "none"; of a model that the store
             knows already it takes what it finds there. `moee-topics doctor` says what there is.

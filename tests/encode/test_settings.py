@@ -89,7 +89,7 @@ def test_the_key_of_a_store_loads_its_model_again(tiny_olmoe: Path) -> None:
     # A folder has no commit, and one prompt is not several.
     assert set(options) == {*KEY_OPTIONS, "pooling"} - {"revision", "reroute", "prompts", "combine_prompts"}
     assert MoEEncoder.from_pretrained(tiny_olmoe, **options).spec.key() == key
-    assert options_of({"revision": "a" * 40, "quantize": "fp8"}) == {"revision": "a" * 40}
+    assert options_of({"revision": "a" * 40, "quantize": "mxfp4"}) == {"revision": "a" * 40}
     assert options_of({"revision": "unknown", "layers": 3}) == {}
 
 

@@ -5,6 +5,7 @@ from .attention import PACKED as PACKED
 from .attention import Kept as Kept
 from .attention import packed_segments as packed_segments
 from .bitsandbytes_quantizer import check_quantized as check_quantized
+from .bitsandbytes_quantizer import quantized_as as quantized_as
 from .bitsandbytes_quantizer import save_quantized as save_quantized
 from .cards import ModelCard as ModelCard
 from .cards import depth_of as depth_of
@@ -13,7 +14,6 @@ from .cards import experts_per_token as experts_per_token
 from .cards import supported_families as supported_families
 from .cards import values_size as values_size
 from .checkpoint import identity as identity
-from .checkpoint import quantized_as as quantized_as
 from .checkpoint import weights_are_here as weights_are_here
 from .experts import Matrices as Matrices
 from .experts import experts_forward as experts_forward

@@ -28,7 +28,7 @@ from moee_topics.encode.models import (
     float8_products,
     integer_products,
 )
-from moee_topics.encode.models.checkpoint import quantized_as
+from moee_topics.encode.models.bitsandbytes_quantizer import quantized_as
 from moee_topics.encode.models.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
@@ -240,13 +240,13 @@ def size_of(shape: PreTrainedModel, dtype: torch.dtype) -> int:
 
 
 def size_in_float8(shape: PreTrainedModel, dtype: torch.dtype) -> int:
-    """Bytes of the weights of a model whose linear layers and experts are in float8; these layers are replaced.
+    """Bytes of the weights of a model whose experts and gated layers are in float8; these layers are replaced.
 
     Raises:
         ModelError: the experts cannot be held so.
     """
     modules = bitsandbytes_quantizer.quantized_modules(shape, float8_products.KIND)
-    rounded = sum(getattr(module, name).numel() for module, names in modules for name in names)
+    rounded: int = sum(getattr(module, name).numel() for module, names in modules for name in names)
     return size_of(shape, dtype) - rounded * (dtype.itemsize - 1)
 
 

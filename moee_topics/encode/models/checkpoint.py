@@ -12,7 +12,6 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers.utils import cached_file
 
-from moee_topics.encode.models import bitsandbytes_quantizer
 from moee_topics.encode.settings import POCKET, resolve
 from moee_topics.errors import ModelError
 
@@ -103,13 +102,6 @@ def folder_hash(folder: Path) -> str:
                 file.seek(max(0, size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
                 digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()
-
-
-def quantized_as(config: Any) -> str:
-    """How the weights of a model are stored: "none", "int8", "nf4", or the method of a foreign quantizer."""
-    stored = getattr(config, "quantization_config", None)
-    method = stored.get("quant_method") if isinstance(stored, dict) else getattr(stored, "quant_method", None)
-    return str(bitsandbytes_quantizer.stored_kind(config) or method or "none")
 
 
 def weights_are_here(name_or_path: str) -> bool:

@@ -2,7 +2,8 @@
 
 Weights and states are e4m3 numbers (four bits of exponent, three of mantissa, 448 the largest; Micikevicius et al.,
 "FP8 Formats for Deep Learning", arXiv 2209.05433) with a float32 scale for each row, so a vector does not depend on its
-pack. GPUs of compute capability 8.9 multiply them, those of 9.0 for all experts in one product.
+pack. GPUs of compute capability 8.9 multiply them, those of 9.0 for all experts in one product. Experts are held so,
+and dense layers with a gate; attention stays in bfloat16.
 """
 
 from __future__ import annotations
@@ -192,11 +193,12 @@ def passes_for(device: torch.device) -> Passes:
         logger.warning(several, device, "one needs pip install triton")
         return plain
     ours, example = Passes("triton", triton_kernels.rounded, triton_kernels.gated_and_rounded), _states(device, 288)
+    # It is compiled now, for which a C compiler and a driver are needed that fit.
+    failures: tuple[type[Exception], ...] = (*FAILURES, OSError, TypeError, SubprocessError, *triton_kernels.ERRORS)
     try:
         _check_near(_expanded(*ours.rounded(example)), _expanded(*plain.rounded(example)))
         _check_near(_expanded(*ours.gated_and_rounded(example)), _expanded(*plain.gated_and_rounded(example)))
-    # It is compiled now, for which a C compiler and a driver are needed that fit.
-    except (*FAILURES, OSError, TypeError, SubprocessError, *triton_kernels.ERRORS) as error:
+    except failures as error:
         logger.warning(several, device, _first_line(error))
         return plain
     return ours
@@ -266,7 +268,7 @@ def check_product(device: torch.device, outputs: int, inputs: int) -> None:
     _check_near(product(codes, scales, weight), _expanded(codes, scales) @ _expanded(*weight).T)
 
 
-def check_weights(model: nn.Module) -> None:
+def check_weights(model: Any) -> None:
     """Multiplies with weights of each shape that a model holds in float8, where it holds them.
 
     Raises:

@@ -82,7 +82,8 @@ def load_model(
     place = device_of(settings.device)
     integer_products.check_kernel(settings.quantize, place)
     config = load_config(name, revision=settings.revision)
-    kind = bitsandbytes_quantizer.stored_kind(config) or settings.quantize
+    is_foreign = bitsandbytes_quantizer.quantized_as(config) != "none"
+    kind = bitsandbytes_quantizer.stored_kind(config) or ("none" if is_foreign else settings.quantize)
     float8_products.check_kernel(kind, place, _dtype_of(settings))
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
