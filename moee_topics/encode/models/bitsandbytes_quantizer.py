@@ -81,7 +81,7 @@ def quantization_config(config: Any, kind: Quantize, name: str) -> BlockwiseConf
     Raises:
         ModelError: the checkpoint is quantized already, in another way.
     """
-    if kind in ("none", quantized_as(config)):  # "fp8" is also a method of transformers' own
+    if kind == "none" or kind == quantized_as(config):  # "fp8" is also a method of transformers' own
         return None
     if stored := getattr(config, "quantization_config", None):
         raise ModelError(
