@@ -135,14 +135,14 @@ def embed(
     from moee_topics.run import plan as plan_recipe
 
     recipe, share = choice.load(), WHOLE if shard is None else Share.parse(shard)
+    asked = RaySettings(workers, gpus, cpus)
+    if not ray and asked != RaySettings():
+        raise InputError("--workers, --gpus and --cpus are of the workers that --ray starts. Add --ray.")
     if dry_run:
         # This command is the first stage of a run, whose plan it therefore shares.
         stage = plan_recipe(recipe, output, output, share=share, progress=manner.progress)[0]
         show(asdict(stage), [f"{stage.name}: {stage.action}, {stage.reason}"], as_json=manner.as_json)
         return
-    asked = RaySettings(workers, gpus, cpus)
-    if not ray and asked != RaySettings():
-        raise InputError("--workers, --gpus and --cpus are of the workers that --ray starts. Add --ray.")
     encoded = embed_corpus(recipe, output, share=share, ray=asked if ray else None, progress=manner.progress)
     facts = {"store": encoded.folder, "encoded": encoded.encoded, **encoded.survey.to_json(), **asdict(encoded.counts)}
     facts |= {} if share is WHOLE else {"share": str(share), "unique_of_share": encoded.unique}
@@ -232,7 +232,9 @@ def predict(
         list[str] | None,
         typer.Argument(help="How to read INPUT otherwise, such as corpus.text=body.", metavar="KEY=VALUE"),
     ] = None,
-    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="Form of the rows.")] = "jsonl",
+    form: Annotated[
+        Literal["jsonl", "csv"] | None, typer.Option("--format", help="Form of the rows [default: jsonl].")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0 [default: the run's].")] = None,
     offline: Offline = False,
     as_json: Json = False,
@@ -246,6 +248,8 @@ def predict(
     from moee_topics.run import corpus_like, idle_in_prediction, idle_note
     from moee_topics.run import predict as predict_topics
 
+    if form and as_json:
+        raise InputError(f"--format {form} is of rows, and --json is one document with all of them. Leave one out.")
     documents = corpus_like(run, source, overrides or [])
     if note := idle_note(idle_in_prediction(documents.settings, overrides or []).items()):
         typer.echo(f"note: {note}", err=True)

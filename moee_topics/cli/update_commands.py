@@ -27,8 +27,11 @@ Sources = Annotated[
     ),
 ]
 PolicyName = Annotated[
-    Literal["assign", "grow", "refit"],
-    typer.Option("--policy", help="Keep all topics, add new ones, or fit again and find the old ones in the new."),
+    Literal["assign", "grow", "refit"] | None,
+    typer.Option(
+        "--policy",
+        help="Keep all topics, add new ones, or fit again and find the old ones in the new [default: assign].",
+    ),
 ]
 RemoveMissing = Annotated[bool, typer.Option("--remove-missing", help="Documents that are in none of the sources go.")]
 
@@ -43,7 +46,7 @@ def update(
     run: RunPath,
     sources: Sources = None,
     *,
-    policy: PolicyName = "assign",
+    policy: PolicyName = None,
     remove_missing: RemoveMissing = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the version before.")] = False,
     store: StoreOfRun = None,
@@ -60,7 +63,7 @@ def update(
     from moee_topics.run import update as update_run
 
     if undo:
-        if sources or remove_missing:
+        if sources or remove_missing or policy:
             raise InputError("--undo takes nothing but the run: it goes back to the version before.")
         version = undo_update(run, progress=manner.progress)
         show({"run": run, "version": version}, [f"{run} is at version {version} again."], as_json=manner.as_json)
@@ -69,7 +72,13 @@ def update(
     overrides = [word for word in sources or [] if re.match(r"corpus\.\w+=", word)]
     files = [word for word in sources or [] if word not in overrides]
     updated = update_run(
-        run, files, policy, overrides=overrides, remove_missing=remove_missing, store=store, progress=manner.progress
+        run,
+        files,
+        policy or "assign",
+        overrides=overrides,
+        remove_missing=remove_missing,
+        store=store,
+        progress=manner.progress,
     )
     show({"run": run, "folder": updated.run.path, **updated.record}, _lines(updated), as_json=manner.as_json)
 

@@ -95,6 +95,8 @@ def test_predict_writes_one_row_for_each_line_of_stdin(finished: Path) -> None:
     table = call("predict", finished / "mine", "-", "--format", "csv", stdin="rocket in space\n").stdout
     assert table.splitlines()[0] == "id,topic,name,probability,fitted,far" and len(table.splitlines()) == 2
     assert "of 2 new documents are unlike anything before; they are fewer than 30" in result.stderr
+    refused = call("predict", finished / "mine", "-", "--format", "csv", "--json", stdin="rocket in space\n")
+    assert refused.exit_code == 4 and "--format csv is of rows" in refused.stdout
 
 
 def test_predict_writes_no_formula_into_a_spreadsheet(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,8 +168,9 @@ def test_embed_encodes_a_share_and_says_how_much_is_left(tmp_path: Path, recipe:
 
 def test_workers_are_asked_for_with_ray_alone_and_a_share_without_it(tmp_path: Path, recipe: Path) -> None:
     store = ("--output", tmp_path / "store")
-    refused = call("embed", recipe, *store, "--workers", "2")
-    assert refused.exit_code == 4 and "Add --ray" in refused.stderr
+    for more in ((), ("--dry-run",)):
+        refused = call("embed", recipe, *store, "--workers", "2", *more)
+        assert refused.exit_code == 4 and "Add --ray" in refused.stderr
     refused = call("embed", recipe, *store, "--ray", "--shard", "1/2")
     assert refused.exit_code == 4 and "exclude each other" in refused.stderr
     assert not (tmp_path / "store").exists()

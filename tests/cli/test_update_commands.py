@@ -66,6 +66,7 @@ def test_words_with_a_key_say_how_new_files_are_read(root: Path) -> None:
     [
         (["new.jsonl", "--policy", "keep"], 2, "keep"),
         (["new.jsonl", "--undo"], 4, "--undo takes nothing but the run"),
+        (["--undo", "--policy", "assign"], 4, "--undo takes nothing but the run"),
         (["none.jsonl"], 4, "There is no corpus"),
         (["new.jsonl", "corpus.txet=body"], 3, "corpus.txet"),
         (["new.jsonl", "--remove-missing"], 4, "No document of the run would stay"),
