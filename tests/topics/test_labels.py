@@ -99,7 +99,7 @@ def test_an_answer_that_a_document_asked_for_is_not_taken() -> None:
     [
         ({"provider": "openai"}, "needs a model and a base_url"),
         ({"provider": "openai", "model": "m"}, "needs a model and a base_url"),
-        ({"base_url": "http://localhost/v1"}, "give the provider openai"),
+        ({"base_url": "http://localhost/v1"}, "Give the provider openai"),
         ({"provider": "openai", "model": "m", "base_url": "http://localhost/v1", "device": "cpu"}, "leave it out"),
     ],
 )
