@@ -137,7 +137,7 @@ def grouped_product(codes: Tensor, scales: Tensor, weight: Float8Weight, ends: T
 
 
 def _all_experts(codes: Tensor, scales: Tensor, weight: Float8Weight, ends: Tensor) -> Tensor:
-    # torch.nn.functional.scaled_grouped_mm, which is public, comes with torch 2.10 and calls the same kernel.
+    # torch 2.9, the least that is supported, has no public function for it; scaled_grouped_mm calls the same kernel.
     return torch._scaled_grouped_mm(
         codes,
         weight.codes.transpose(1, 2),

@@ -11,11 +11,13 @@ import pytest
 import torch
 from encoders import documents, encoder_of
 from quantized_models import last_states, load
+from tiny_families import tiny_config, tiny_model
 from torch import Tensor, nn
 from transformers import AutoModel, OlmoeConfig
 
 from moee_topics.encode import EncoderSettings, load_model
 from moee_topics.encode.models import bitsandbytes_quantizer, experts, float8_products
+from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.float8_products import Float8Linear, Float8Weight
 from moee_topics.errors import ModelError
 
@@ -158,6 +160,29 @@ def test_experts_that_no_kernel_takes_are_refused(had: None, checkpoint: Path, m
     monkeypatch.setattr(float8_products, "MULTIPLE", 1024)
     with pytest.raises(ModelError, match=r"their experts are \d+ x \d+, no multiples of 1024\. Use quantize: int8"):
         load.__wrapped__(checkpoint, "fp8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", sorted(FAMILIES.keys() - {"deepseek"}))
+@torch.no_grad()
+def test_experts_of_every_model_type_are_near_themselves_in_float8_or_refused(
+    had: None, model_type: str, tmp_path: Path
+) -> None:
+    plain = tiny_model(tiny_config(model_type))
+    plain.save_pretrained(tmp_path)
+    try:
+        model = load(tmp_path, "fp8")
+        bitsandbytes_quantizer.check_quantized(model, "fp8")
+    except ModelError as error:
+        assert "cannot be quantized" in str(error) or "could not be found" in str(error)
+        return
+    # Layer by layer: of models so small a token that goes elsewhere has other states.
+    layers = dict(experts.experts_modules(plain))
+    for name, layer in experts.experts_modules(model):
+        count, width, _ = layer.quantized_shapes["down_proj"]
+        states, index, weights = torch.randn(20, width), torch.randint(count, (20, 2)), torch.rand(20, 2)
+        found, known = (experts.experts_forward(each, states, index, weights) for each in (layer, layers[name]))
+        assert float((found - known).norm() / known.norm()) < 0.1, name
 
 
 def test_a_device_without_float8_says_what_it_has(olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
