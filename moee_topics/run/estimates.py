@@ -21,9 +21,7 @@ from moee_topics.run.workspace import Workspace
 
 SAMPLED_DOCUMENTS = 512
 TRIAL_DOCUMENTS = 64
-FIT_BYTES_OF_A_DOCUMENT = (
-    1900  # of a large corpus: 1.4 GB at 100,000 and 3.1 at a million, with one sample (docs/large.md)
-)
+FIT_BYTES_OF_A_DOCUMENT = 1900  # of a large corpus: 1.4 GB at 100,000 and 3.1 at a million (docs/large.md)
 TRIAL_FOR_MACHINES = 200  # one second too many in a small trial is hours of a hundred machines
 
 
