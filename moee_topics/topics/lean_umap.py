@@ -28,9 +28,7 @@ class Late:
 
     @property
     def _real(self) -> Any:
-        real = getattr(import_module(self._module), self._name)
-        keep_compiled("pynndescent")
-        return real
+        return getattr(import_module(self._module), self._name)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """An object of the class."""
