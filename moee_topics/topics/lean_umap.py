@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
+from inspect import signature
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,9 @@ class Late:
 
     @property
     def _real(self) -> Any:
-        return getattr(import_module(self._module), self._name)
+        real = getattr(import_module(self._module), self._name)
+        keep_compiled("pynndescent")
+        return real
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """An object of the class."""
@@ -98,5 +101,6 @@ def keep_compiled(package: str) -> None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == package:
             for value in vars(module).values():
-                if isinstance(value, Dispatcher):
+                # A distance as an argument has another type in every process, so no other would find what is kept.
+                if isinstance(value, Dispatcher) and "dist" not in signature(value.py_func).parameters:
                     value.enable_caching()

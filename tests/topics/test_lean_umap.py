@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import umap
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
-from moee_topics.topics.lean_umap import IMPORTED, Late, lean_umap
+from moee_topics.topics.lean_umap import IMPORTED, Late, keep_compiled, lean_umap
 
 
 def test_a_late_class_makes_objects_of_the_real_one_and_knows_them() -> None:
@@ -36,6 +38,16 @@ def test_what_is_imported_already_stays_as_it_is() -> None:
     with lean_umap():
         assert sys.modules["umap"] is before
         assert not isinstance(getattr(sys.modules.get("pynndescent"), "NNDescent", None), Late)
+
+
+def test_what_no_other_process_would_find_is_not_kept_on_disk() -> None:
+    from pynndescent import pynndescent_
+
+    keep_compiled("pynndescent")
+    compiled = {name: value for name, value in vars(pynndescent_).items() if isinstance(value, Dispatcher)}
+    kept = {name for name, value in compiled.items() if isinstance(value._cache, FunctionCache)}
+    of_one_process = {"init_rp_tree", "init_random", "process_candidates", "generate_graph_update_array"}
+    assert of_one_process <= set(compiled) - kept and "build_candidates_owner" in kept
 
 
 FIT = """
