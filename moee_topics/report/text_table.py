@@ -39,7 +39,7 @@ NO_NUMBER = ("", "–")
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number, perhaps with a unit, a range or a mark: 1,204 or 43% to 60% or 51.20 [a]."""
+    """Whether a cell is a number, perhaps in percent, as a range or with a mark: 1,204 or 43% to 60% or 51.20 [a]."""
     begins = re.match(r"[-+−±<]?\d", cell)
     return begins is not None and not re.search(r"[^\W\d_]{2,}", cell.replace(" to ", " "))
 
