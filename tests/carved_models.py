@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3
 from moee_topics.encode.mixtures import carving
 from moee_topics.encode.mixtures.distillation import Trainer
 from moee_topics.encode.mixtures.passages import Texts
-from moee_topics.encode.models.settings import CarveSettings, DistilSettings
+from moee_topics.encode.mixtures.settings import CarveSettings, DistilSettings
 
 SHAPE = {
     "vocab_size": VOCABULARY,

@@ -24,8 +24,8 @@ from moee_topics.encode.mixtures.donors import check_type
 from moee_topics.encode.mixtures.finished_layers import FinishedLayers
 from moee_topics.encode.mixtures.layer_cuts import LayerCut, cut_layer
 from moee_topics.encode.mixtures.least_squares import fit_down_projections
+from moee_topics.encode.mixtures.settings import CarveSettings
 from moee_topics.encode.models.loading import quiet
-from moee_topics.encode.models.settings import CarveSettings
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_json

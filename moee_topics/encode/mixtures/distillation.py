@@ -32,7 +32,7 @@ from moee_topics.encode.mixtures.distillation_errors import (
 )
 from moee_topics.encode.mixtures.passages import Passages, Texts
 from moee_topics.encode.mixtures.rounding import Rounding, check_four_bits
-from moee_topics.encode.models.settings import DistilSettings
+from moee_topics.encode.mixtures.settings import DistilSettings
 from moee_topics.errors import InputError, ModelError
 from moee_topics.store import atomic_path
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from moee_topics.encode.models.settings import CarveSettings
+from moee_topics.encode.mixtures.settings import CarveSettings
 from moee_topics.store import atomic_path
 
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from moee_topics.encode.models.settings import CarveSettings
+from moee_topics.encode.mixtures.settings import CarveSettings
 
 _LAST_SHARE = 0.2
 """Share of the calibration tokens, the last ones, on which the router is judged and not fitted."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moee_topics.encode.models.settings import DistilSettings
+from moee_topics.encode.mixtures.settings import DistilSettings
 from moee_topics.errors import InputError
 
 _MIXED_SHARE = 0.25

@@ -33,9 +33,4 @@ from .memory import on_device as on_device
 from .quantized_copies import quantized_copy as quantized_copy
 from .row_counts import MULTIPLES as MULTIPLES
 from .row_counts import RowCounts as RowCounts
-from .settings import CALIBRATION_TOKENS as CALIBRATION_TOKENS
-from .settings import CarveSettings as CarveSettings
-from .settings import DistilSettings as DistilSettings
-from .settings import Grouping as Grouping
-from .settings import Learn as Learn
 from .unembedding import unembedding_directions as unembedding_directions

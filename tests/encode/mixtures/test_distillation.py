@@ -17,7 +17,7 @@ from moee_topics.encode.mixtures import distillation
 from moee_topics.encode.mixtures.carving import CarveSettings
 from moee_topics.encode.mixtures.dense_mixture import undensified
 from moee_topics.encode.mixtures.passages import Texts
-from moee_topics.encode.models.settings import DistilSettings
+from moee_topics.encode.mixtures.settings import DistilSettings
 from moee_topics.errors import InputError, ModelError, ResourceError
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 from moee_topics.cli.app import app
-from moee_topics.encode.models.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
+from moee_topics.encode.mixtures.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
 
 
 @pytest.mark.parametrize(
