@@ -42,7 +42,7 @@ test-avx2: .venv/.dev ## run what computes as a processor with AVX2 alone would
 	  $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/encode tests/test_embed.py $(ENCODING_RUNS)
 
 test-gpu: .venv/.dev ## run what is about a GPU, on a machine that has one
-	MOEE_TOPICS_TEST_GPU=1 $(BIN)/python -m pytest -q -m 'slow or not slow' tests/encode/test_gpu.py tests/encode/models/test_triton_kernels.py
+	MOEE_TOPICS_TEST_GPU=1 $(BIN)/python -m pytest -q -m 'slow or not slow' tests/encode/test_gpu.py tests/encode/kernels/test_triton_kernels.py
 
 check: .venv/.dev ## format, lint and types
 	$(BIN)/ruff format --check .

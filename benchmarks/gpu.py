@@ -40,15 +40,9 @@ from benchmarks import checkpoint
 from benchmarks.checkpoint import Shape
 from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
-from moee_topics.encode.models import (
-    attention,
-    bitsandbytes_quantizer,
-    experts,
-    float8_products,
-    load_model,
-    small_operators,
-)
+from moee_topics.encode.models import attention, experts, load_model, quantizer, small_operators
 from moee_topics.encode.models.small_operators import TORCH, operators_for
+from moee_topics.encode.quantization import float8_products
 from moee_topics.encode.settings import EncoderSettings, FewBits
 
 RESULT = Path(__file__).with_name("results") / "gpu-run.json"
@@ -124,7 +118,7 @@ class Bench:
         """The model with its experts in few bits, while open."""
         self.make()
         for _, layer in experts.experts_modules(self.model):
-            bitsandbytes_quantizer.round_weights(layer, [*experts.weight_names(layer)], kind)
+            quantizer.round_weights(layer, [*experts.weight_names(layer)], kind)
         self.fused()
         yield
         self.make()
@@ -209,7 +203,7 @@ class Bench:
         result["alone_equal"] = [
             bool(np.array_equal(encoder.encode(self.texts[i]).hidden_states[0], found.hidden_states[i])) for i in some
         ]
-        tensors = bitsandbytes_quantizer.measure(encoder.model).tensor_bytes / 1e9
+        tensors = quantizer.measure(encoder.model).tensor_bytes / 1e9
         return result | {
             "model_gb": round(tensors, 2),
             "tokens_per_batch": encoder.tokens_per_batch,
@@ -469,7 +463,7 @@ def loading(bench: Bench) -> dict[str, Any]:
             with measured_memory(bench.device) as memory:
                 before = memory_in_use(bench.device)
                 model, _ = load_model(settings)
-            tensors = bitsandbytes_quantizer.measure(model).tensor_bytes / 1e9
+            tensors = quantizer.measure(model).tensor_bytes / 1e9
             peak = {"peak_gb": round(memory["peak_gb"] - before, 2)} if memory else {}
             found[kind] = {"seconds": round(time.perf_counter() - start, 2), "model_gb": round(tensors, 2), **peak}
     return found

@@ -32,9 +32,11 @@ from benchmarks.checkpoint import Shape
 from moee_topics import embed
 from moee_topics.corpus.docstrings import package_docstrings
 from moee_topics.encode import MoEEncoder, encoder, router
-from moee_topics.encode.models import PACKED, attention, integer_products, numba_kernels
+from moee_topics.encode.kernels import numba_kernels
+from moee_topics.encode.models import PACKED, attention
 from moee_topics.encode.models import experts as mixtures
 from moee_topics.encode.prompts import PromptTokenizer
+from moee_topics.encode.quantization import integer_products
 from moee_topics.store import EmbeddingStore, read_json, write_json
 
 PRODUCTS = "matrix products"

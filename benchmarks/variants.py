@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks import llama
-from moee_topics.encode.models.integer_products import check_kernel, is_exact, is_integer
+from moee_topics.encode.quantization.integer_products import check_kernel, is_exact, is_integer
 from moee_topics.errors import ModelError
 
 Texts = list[str]

@@ -25,7 +25,8 @@ from transformers import OlmoeConfig
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
 from benchmarks import bench
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products, loading
+from moee_topics.encode.models import experts, loading, quantizer
+from moee_topics.encode.quantization import integer_products
 from moee_topics.store import read_json, write_json
 
 AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -67,7 +68,7 @@ def measure(held_to: str) -> dict[str, Any]:
     # bfloat16 by the flags of the processor is what it is held to only where oneDNN has a kernel for it.
     dtype = torch.float32 if HELD_TO[held_to] else loading.default_dtype("cpu")
     layers = {"plain": layer_of(dtype), "whole": layer_of(torch.float32)}
-    bitsandbytes_quantizer.round_weights(layers["whole"], [*experts.weight_names(layers["whole"])], kind)
+    quantizer.round_weights(layers["whole"], [*experts.weight_names(layers["whole"])], kind)
     facts = bench.surroundings(bench.Settings(threads=torch.get_num_threads()))
     facts |= {"threads": torch.get_num_threads(), "kind": kind, "dtype": str(dtype), "rows": {}}
     for rows in ROWS:

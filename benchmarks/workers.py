@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import variants
 from benchmarks.variants import Texts, Vectors
-from moee_topics.encode.models.integer_products import packed
+from moee_topics.encode.quantization.integer_products import packed
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import sys
 
 import torch
 
-from moee_topics.encode.models import integer_products
+from moee_topics.encode.quantization import integer_products
 from moee_topics.encode.settings import Integer
 
 ROWS, INPUTS, OUTPUTS = 150, 96, 80

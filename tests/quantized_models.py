@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
-from moee_topics.encode.models import bitsandbytes_blocks, bitsandbytes_quantizer, deepseek, experts
+from moee_topics.encode.models import deepseek, experts, quantizer
+from moee_topics.encode.quantization import bitsandbytes_blocks
 from moee_topics.encode.settings import Integer, Kind
 
 SMALL = {
@@ -75,9 +76,7 @@ def make_checkpoint(family: str, folder: Path) -> Path:
 
 @cache
 def load(folder: Path, kind: Kind | Integer, dtype: torch.dtype = torch.float32) -> Any:
-    return AutoModel.from_pretrained(
-        folder, quantization_config=bitsandbytes_quantizer.BlockwiseConfig(kind), dtype=dtype
-    )
+    return AutoModel.from_pretrained(folder, quantization_config=quantizer.BlockwiseConfig(kind), dtype=dtype)
 
 
 def expanded_state(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ TESTS = Path(__file__).parent
 READS_RECIPES = {"recipe", "run", "mteb", "cli"}
 NAMES_TORCH = {"encode"}
 ENCODES = {"encode", "embed"}
+INSIDE_ENCODE = ("kernels", "quantization", "models", "mixtures")  # from the ground up
 # A codec that is tried out, and mteb's own way to ask the encoder that it was given, which is ours with its store.
 NO_MODELS = {"''.encode(self.encoding)", "self._model.encode(batches, **options)"}
 # Tests of a road through several modules, or of what is no module; every other file of tests has its module's name.
@@ -85,6 +86,16 @@ def test_imports_point_down(path: Path) -> None:
     here = room(path)
     above = {parts[0] for parts in own_imports(path) if parts[0] not in (here, "__version__")}
     assert not {name for name in above if FLOOR_OF[name] >= FLOOR_OF[here]}
+
+
+@pytest.mark.parametrize("inner", INSIDE_ENCODE)
+def test_imports_between_the_rooms_of_the_encoder_point_down(inner: str) -> None:
+    names = {parts[1] for path in (PACKAGE / "encode" / inner).glob("*.py") for parts in own_imports(path) if parts[1:]}
+    assert not names & {*INSIDE_ENCODE[INSIDE_ENCODE.index(inner) + 1 :]}
+
+
+def test_every_room_of_the_encoder_has_a_floor() -> None:
+    assert {face.parent.name for face in (PACKAGE / "encode").glob("*/__init__.py")} == {*INSIDE_ENCODE}
 
 
 @every_file

@@ -16,15 +16,9 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
-from moee_topics.encode.models import (
-    bitsandbytes_quantizer,
-    experts,
-    float8_products,
-    integer_products,
-    loading,
-    small_operators,
-)
+from moee_topics.encode.models import experts, loading, quantizer, small_operators
 from moee_topics.encode.models.arithmetic import LEAST_GAIN, Products, times_as_fast
+from moee_topics.encode.quantization import float8_products, integer_products
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -122,7 +116,7 @@ def eight_bit(folder: Path) -> Check:
 def _quantized(folder: Path, kind: Quantize) -> Check:
     """The experts' forward beside the sum written out, relative to its largest value."""
     model, _ = loading.load_model(EncoderSettings(str(folder), quantize=kind))
-    report = bitsandbytes_quantizer.check_quantized(model, kind)
+    report = quantizer.check_quantized(model, kind)
     layer = next(module for _, module in experts.experts_modules(model))
     up, down = (experts.Matrices(layer, name, torch.float32).all() for name in experts.weight_names(layer))
     states = torch.randn(9, model.config.hidden_size, generator=torch.Generator().manual_seed(0)).to(up.device)

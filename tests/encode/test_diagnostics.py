@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moee_topics.encode import Check, diagnostics, guarded
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, small_operators
+from moee_topics.encode.models import experts, quantizer, small_operators
 from moee_topics.errors import ModelError
 
 
@@ -16,7 +16,7 @@ def test_experts_left_in_16_bits_are_a_failed_check(tmp_path: Path, monkeypatch:
     def refuse(model: object, kind: str) -> None:
         raise ModelError("experts take 2.000 bytes per weight")
 
-    monkeypatch.setattr(bitsandbytes_quantizer, "check_quantized", refuse)
+    monkeypatch.setattr(quantizer, "check_quantized", refuse)
     with diagnostics.tiny_checkpoint() as folder:
         check = guarded(lambda: diagnostics.four_bit(folder))
     assert not check.ok

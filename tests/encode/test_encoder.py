@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from moee_topics.embeddings import Embeddings, softmax
 from moee_topics.encode.encoder import EncodingReport, MoEEncoder, one_behind
 from moee_topics.encode.layout import Layout
-from moee_topics.encode.models import integer_products
 from moee_topics.encode.pooling import POOLINGS
 from moee_topics.encode.prompts import PromptTokenizer
+from moee_topics.encode.quantization import integer_products
 from moee_topics.encode.settings import POCKET, Integer
 from moee_topics.encode.views import View
 from moee_topics.errors import InputError, ModelError

@@ -10,8 +10,8 @@ import pytest
 
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource, MoEEncoder
-from moee_topics.encode.models import integer_products
 from moee_topics.encode.prompts import TokenCounts
+from moee_topics.encode.quantization import integer_products
 
 TEXTS = ["the court heard a case", "goalie and puck " * 40, ""]
 

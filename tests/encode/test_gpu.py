@@ -17,14 +17,9 @@ from transformers import AutoModel
 from moee_topics.encode import EncoderSettings, diagnostics, load_model
 from moee_topics.encode.batching import Pack
 from moee_topics.encode.layout import last_states
-from moee_topics.encode.models import (
-    attention,
-    bitsandbytes_quantizer,
-    experts,
-    float8_products,
-    small_operators,
-)
+from moee_topics.encode.models import attention, experts, quantizer, small_operators
 from moee_topics.encode.models.families import FAMILIES
+from moee_topics.encode.quantization import float8_products
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda", 0)
@@ -71,7 +66,7 @@ def test_this_gpu_multiplies_with_all_experts_at_once_and_rounds_in_one_pass() -
 def test_float8_is_near_sixteen_bits_in_half_the_memory(family: str, tmp_path: Path) -> None:
     folder = make_checkpoint(family, tmp_path / "model")
     model, plain = load(folder, "fp8", torch.bfloat16), AutoModel.from_pretrained(folder, dtype=torch.bfloat16).cuda()
-    report = bitsandbytes_quantizer.check_quantized(model, "fp8")
+    report = quantizer.check_quantized(model, "fp8")
     assert model.device.type == "cuda" and 1.0 < report.bytes_per_expert_weight < 1.05
     with torch.no_grad():
         found, known = (each(IDS.cuda(), use_cache=False).last_hidden_state.float() for each in (model, plain))
@@ -84,7 +79,7 @@ def test_float8_is_quantized_while_it_loads_and_read_again_from_what_was_saved(
 ) -> None:
     model, tokenizer = load_model(EncoderSettings(str(tiny_qwen2_moe), quantize="fp8", device="cuda"))
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16, torch.float32, torch.uint8}
-    saved = bitsandbytes_quantizer.save_quantized(model, tmp_path / "saved", tokenizer)
+    saved = quantizer.save_quantized(model, tmp_path / "saved", tokenizer)
     made, read = (
         encoder_of(folder, device="cuda", dtype="bfloat16", **kind)
         for folder, kind in ((tiny_qwen2_moe, {"quantize": "fp8"}), (saved, {}))
@@ -98,7 +93,7 @@ def test_float8_is_quantized_while_it_loads_and_read_again_from_what_was_saved(
 def test_a_product_in_float8_has_the_same_bits_whatever_stands_beside(outputs: int) -> None:
     torch.manual_seed(0)
     layer = float8_products.Float8Linear(torch.nn.Linear(2048, outputs, dtype=torch.bfloat16))
-    bitsandbytes_quantizer.round_weights(layer, ["weight"], "fp8")
+    quantizer.round_weights(layer, ["weight"], "fp8")
     layer.cuda()
     states = torch.randn(4096, 2048, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():

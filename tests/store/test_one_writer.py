@@ -15,8 +15,8 @@ WRITERS = {
     *("to_csv", "to_parquet", "to_excel", "copyfile", "copy2", "copytree", "dump", "touch"),
 }
 ELSEWHERE = {
-    "encode/models/bitsandbytes_quantizer.py": "writes into the folder that its one caller has from atomic_folder",
-    "encode/models/int4_checkpoint.py": "likewise",
+    "encode/models/quantizer.py": "writes into the folder that its one caller has from atomic_folder",
+    "encode/quantization/int4_checkpoint.py": "likewise",
     "encode/mixtures/mixture_checkpoints.py": "likewise",
     "run_folder/decision_file.py": "yaml.dump gives text, which goes on through the one writer",
     "cli/help_page.py": "a page of help has methods of these names, and writes lines of text",

@@ -19,9 +19,9 @@ from moee_topics.encode.mixtures.finished_layers import FinishedLayers
 from moee_topics.encode.mixtures.passages import tokenized
 from moee_topics.encode.mixtures.settings import CALIBRATION_TOKENS, CarveSettings, DistilSettings
 from moee_topics.encode.mixtures.shingles import HeldOut
-from moee_topics.encode.models import int4_checkpoint
-from moee_topics.encode.models.int4_checkpoint import write_compact
 from moee_topics.encode.models.loading import load_model, quiet
+from moee_topics.encode.quantization import int4_checkpoint
+from moee_topics.encode.quantization.int4_checkpoint import write_compact
 from moee_topics.encode.router import ROUTER_STRENGTH
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import ModelError

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from moee_topics.encode.mixtures.dense_mixture import undensified
 from moee_topics.encode.mixtures.settings import DistilSettings
-from moee_topics.encode.models import int4_blocks
+from moee_topics.encode.quantization import int4_blocks
 from moee_topics.errors import InputError, ModelError
 
 _NOT_ROUNDED = ("embed_tokens.weight", "mlp.gate.weight")

@@ -1,4 +1,4 @@
-"""Mixture-of-experts language models: loading, attention over packs, four bits, and what is supported."""
+"""Mixture-of-experts language models: loading, attention over packs, experts, quantization, and what is supported."""
 
 from __future__ import annotations
 

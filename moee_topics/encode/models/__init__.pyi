@@ -4,9 +4,6 @@ from .arithmetic import leaves_room as leaves_room
 from .attention import PACKED as PACKED
 from .attention import Kept as Kept
 from .attention import packed_segments as packed_segments
-from .bitsandbytes_quantizer import check_quantized as check_quantized
-from .bitsandbytes_quantizer import quantized_as as quantized_as
-from .bitsandbytes_quantizer import save_quantized as save_quantized
 from .cards import ModelCard as ModelCard
 from .cards import depth_of as depth_of
 from .cards import describe as describe
@@ -31,6 +28,9 @@ from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
 from .memory import on_device as on_device
 from .quantized_copies import quantized_copy as quantized_copy
+from .quantizer import check_quantized as check_quantized
+from .quantizer import quantized_as as quantized_as
+from .quantizer import save_quantized as save_quantized
 from .row_counts import MULTIPLES as MULTIPLES
 from .row_counts import RowCounts as RowCounts
 from .unembedding import unembedding_directions as unembedding_directions

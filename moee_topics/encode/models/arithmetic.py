@@ -21,15 +21,10 @@ from torch import Tensor, nn
 from transformers import OlmoeConfig, PreTrainedModel
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
-from moee_topics.encode.models import (
-    bitsandbytes_blocks,
-    bitsandbytes_quantizer,
-    experts,
-    float8_products,
-    integer_products,
-)
-from moee_topics.encode.models.bitsandbytes_quantizer import quantized_as
-from moee_topics.encode.models.int4_checkpoint import is_compact
+from moee_topics.encode.models import experts, quantizer
+from moee_topics.encode.models.quantizer import quantized_as
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
+from moee_topics.encode.quantization.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
 
@@ -107,7 +102,7 @@ def _on_gpu(shape: PreTrainedModel, place: torch.device, dtype: torch.dtype) -> 
         pass
     try:
         bitsandbytes_blocks.bitsandbytes()
-        for _ in bitsandbytes_quantizer.quantized_modules(shape, "nf4"):
+        for _ in quantizer.quantized_modules(shape, "nf4"):
             pass
     except ModelError as error:
         return Arithmetic("none", dtype, f"{beside}, but not for nf4: {error}")
@@ -160,7 +155,7 @@ def products_of(config: Any, shape: PreTrainedModel) -> Products:
     """
     linear, of_experts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     k = getattr(config.get_text_config(), "num_experts_per_tok", None) or 1
-    for module, names in bitsandbytes_quantizer.quantized_modules(shape, "w8a8"):
+    for module, names in quantizer.quantized_modules(shape, "w8a8"):
         weight = getattr(module, names[-1])
         counted, times = (linear, 1) if weight.dim() == 2 else (of_experts, min(k, len(weight)))
         counted[tuple(weight.shape[-2:])] += times
@@ -205,7 +200,7 @@ def _seconds(
 def _linear(kind: Integer, dtype: torch.dtype, outputs: int, inputs: int) -> tuple[Layer, Layer]:
     plain = nn.Linear(inputs, outputs, bias=False, dtype=dtype)
     whole = integer_products.IntegerLinear(plain)
-    bitsandbytes_quantizer.round_weights(whole, ["weight"], kind)
+    quantizer.round_weights(whole, ["weight"], kind)
     return plain, whole
 
 
@@ -216,7 +211,7 @@ def _experts(kind: Integer, dtype: torch.dtype, hidden: int, inner: int) -> tupl
     with torch.no_grad():
         for weight in [*plain.parameters(), *whole.parameters()]:
             weight.normal_(std=0.02)
-    bitsandbytes_quantizer.round_weights(whole, [*experts.weight_names(whole)], kind)
+    quantizer.round_weights(whole, [*experts.weight_names(whole)], kind)
     routing = torch.zeros(TIMED_ROWS, 1, dtype=torch.long), torch.ones(TIMED_ROWS, 1)
     return (
         lambda states: experts.experts_forward(plain, states, *routing),
@@ -245,7 +240,7 @@ def size_in_float8(shape: PreTrainedModel, dtype: torch.dtype) -> int:
     Raises:
         ModelError: the experts cannot be held so.
     """
-    modules = bitsandbytes_quantizer.quantized_modules(shape, float8_products.KIND)
+    modules = quantizer.quantized_modules(shape, float8_products.KIND)
     rounded: int = sum(getattr(module, name).numel() for module, names in modules for name in names)
     return size_of(shape, dtype) - rounded * (dtype.itemsize - 1)
 

@@ -13,10 +13,10 @@ from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from moee_topics.encode.models import bitsandbytes_quantizer, deepseek
-from moee_topics.encode.models.bitsandbytes_quantizer import KINDS, BlockwiseConfig, BlockwiseQuantizer
+from moee_topics.encode.models import deepseek, quantizer
 from moee_topics.encode.models.families import FAMILIES, UNSUPPORTED, Family
 from moee_topics.encode.models.loading import load_config
+from moee_topics.encode.models.quantizer import KINDS, BlockwiseConfig, BlockwiseQuantizer
 from moee_topics.encode.router import find_routers
 from moee_topics.encode.settings import Quantize
 from moee_topics.errors import ModelError
@@ -89,7 +89,7 @@ def card_of(name: str, config: Any) -> ModelCard:
     routers = find_routers(model)
     family = FAMILIES.get(text.model_type)
     parameters = sum(weight.numel() for weight in model.parameters())
-    expert_weights = bitsandbytes_quantizer.measure(model).expert_weights
+    expert_weights = quantizer.measure(model).expert_weights
     top_k = _first(text, _TOP_K)
     # The router is as wide as the experts and those that do nothing, where a token may choose them.
     skipping = 1 if text.model_type == "zaya" else getattr(text, "zero_expert_num", 0)

@@ -21,9 +21,9 @@ from transformers.integrations.moe import (
     grouped_mm_experts_forward,
 )
 
-from moee_topics.encode.models import bitsandbytes_blocks, float8_products, integer_products
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
 from moee_topics.encode.models.small_operators import SILU, operators_for
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"

@@ -30,18 +30,16 @@ from moee_topics.defaults import SEED
 from moee_topics.encode.models import (
     arithmetic,
     attention,
-    bitsandbytes_quantizer,
     checkpoint,
     deepseek,
     experts,
-    float8_products,
-    int4_checkpoint,
-    integer_products,
     memory,
+    quantizer,
     small_operators,
 )
 from moee_topics.encode.models.arithmetic import Arithmetic
 from moee_topics.encode.models.families import UNSUPPORTED
+from moee_topics.encode.quantization import float8_products, int4_checkpoint, integer_products
 from moee_topics.encode.settings import AUTO, POCKET, EncoderSettings, Integer, Quantize, resolve
 from moee_topics.errors import InputError, ModelError
 from moee_topics.progress import full_disk
@@ -82,8 +80,8 @@ def load_model(
     place = device_of(settings.device)
     integer_products.check_kernel(settings.quantize, place)
     config = load_config(name, revision=settings.revision)
-    is_foreign = bitsandbytes_quantizer.quantized_as(config) != "none"
-    kind = bitsandbytes_quantizer.stored_kind(config) or ("none" if is_foreign else settings.quantize)
+    is_foreign = quantizer.quantized_as(config) != "none"
+    kind = quantizer.stored_kind(config) or ("none" if is_foreign else settings.quantize)
     float8_products.check_kernel(kind, place, _dtype_of(settings))
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
@@ -118,8 +116,8 @@ def _prepared(
     if not int4_checkpoint.is_compact(config):  # whose weights were expanded, each into memory of its own
         memory.own_memory(model)
     model = model.eval().requires_grad_(False).to(place)
-    if kind := bitsandbytes_quantizer.stored_kind(model.config):
-        bitsandbytes_quantizer.check_quantized(model, kind)
+    if kind := quantizer.stored_kind(model.config):
+        quantizer.check_quantized(model, kind)
     if place.type in ("cpu", "cuda"):
         experts.use(model)
     small_operators.use(model, dtype)
@@ -144,7 +142,7 @@ def _in_whole_numbers(
         return loaded(kind), replace(chosen, why=unseen)
     model = loaded("none")
     before = _probe(model)
-    bitsandbytes_quantizer.to_whole_numbers(model, kind)
+    quantizer.to_whole_numbers(model, kind)
     cosine = float(torch.cosine_similarity(before, _probe(model), dim=-1).mean())
     if cosine >= arithmetic.LEAST_COSINE:
         return model, replace(chosen, why=f"{chosen.why}, and its states have a cosine of {cosine:.4f}")
@@ -190,7 +188,7 @@ def _dtype_of(settings: EncoderSettings) -> torch.dtype:
 def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:
     """The model of a configuration with the weights of its files, none of which is missing."""
     name = settings.model
-    quantizer = bitsandbytes_quantizer.quantization_config(config, _named(settings).quantize, name)
+    quantization = quantizer.quantization_config(config, _named(settings).quantize, name)
     packed = int4_checkpoint.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
     model_class = loader._model_mapping[type(config)] if packed else loader
@@ -204,7 +202,7 @@ def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: to
             trust_remote_code=False,
             use_safetensors=True,  # no pickles
             output_loading_info=True,
-            quantization_config=quantizer,
+            quantization_config=quantization,
         )
     # A weight that the files do not hold would be random; transformers only warns of it.
     if lacking := sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"]):

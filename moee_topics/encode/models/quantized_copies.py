@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from moee_topics import __version__
-from moee_topics.encode.models.bitsandbytes_quantizer import save_quantized, stored_kind
 from moee_topics.encode.models.checkpoint import identity
-from moee_topics.encode.models.integer_products import is_integer
 from moee_topics.encode.models.loading import arithmetic_of, default_dtype, load_config, load_model
+from moee_topics.encode.models.quantizer import save_quantized, stored_kind
+from moee_topics.encode.quantization.integer_products import is_integer
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.store import writing_alone
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moee_topics.encode.models import integer_products
+from moee_topics.encode.quantization import integer_products
 
 STEPS = (64, 96)
 """Rows are multiples of the first of these whose multiples round alike. MKL goes through a product of fewer than 56

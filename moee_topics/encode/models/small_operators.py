@@ -122,7 +122,7 @@ def operators_for(device: torch.device, dtype: torch.dtype) -> Operators:
     if device.type != "cuda":
         return TORCH
     try:
-        from moee_topics.encode.models import triton_kernels
+        from moee_topics.encode.kernels import triton_kernels
     except ImportError:
         logger.warning("Gates, rotations and sums of experts take several passes each. One needs: pip install triton")
         return replace(TORCH, rms_norm=rms_norm)
@@ -132,7 +132,7 @@ def operators_for(device: torch.device, dtype: torch.dtype) -> Operators:
 def _on_cpu(dtype: torch.dtype) -> Operators:
     try:
         # Only now: it takes half a second to import.
-        from moee_topics.encode.models import numba_kernels
+        from moee_topics.encode.kernels import numba_kernels
     except (ImportError, RuntimeError) as error:  # no folder to keep compiled code in is a RuntimeError
         logger.warning("Norms, rotations and gates take several passes each, since numba cannot be used: %s", error)
         return TORCH

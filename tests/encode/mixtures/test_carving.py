@@ -18,7 +18,8 @@ from transformers import AutoModel
 from moee_topics.encode import MoEEncoder
 from moee_topics.encode.mixtures import carving
 from moee_topics.encode.mixtures.settings import CarveSettings
-from moee_topics.encode.models import int4_blocks, int4_checkpoint, load_model
+from moee_topics.encode.models import load_model
+from moee_topics.encode.quantization import int4_blocks, int4_checkpoint
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import InputError, ModelError
 

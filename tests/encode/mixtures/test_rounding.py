@@ -13,7 +13,7 @@ from moee_topics.encode.mixtures import carving
 from moee_topics.encode.mixtures.carving import CarveSettings
 from moee_topics.encode.mixtures.dense_mixture import undensified
 from moee_topics.encode.mixtures.distillation import Trainer
-from moee_topics.encode.models import int4_blocks
+from moee_topics.encode.quantization import int4_blocks
 from moee_topics.errors import InputError, ModelError
 
 

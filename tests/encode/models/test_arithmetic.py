@@ -12,8 +12,9 @@ from quantized_models import SMALL, last_states
 from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode import EncoderSettings, load_model, save_quantized
-from moee_topics.encode.models import arithmetic, arithmetic_of, float8_products, integer_products
+from moee_topics.encode.models import arithmetic, arithmetic_of
 from moee_topics.encode.models.arithmetic import Arithmetic, Products, choose, products_of
+from moee_topics.encode.quantization import float8_products, integer_products
 from moee_topics.encode.settings import Integer
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from moee_topics.encode.models import experts
-from moee_topics.encode.models.bitsandbytes_blocks import KINDS
 from moee_topics.encode.models.loading import load_model
+from moee_topics.encode.quantization.bitsandbytes_blocks import KINDS
 from moee_topics.encode.settings import EncoderSettings, Kind
 
 

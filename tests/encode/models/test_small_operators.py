@@ -22,8 +22,9 @@ from transformers.models.glm4_moe.modeling_glm4_moe import Glm4MoeTopkRouter
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
 from moee_topics.encode.batching import Pack
+from moee_topics.encode.kernels import numba_kernels
 from moee_topics.encode.layout import last_states as states_of_pack
-from moee_topics.encode.models import numba_kernels, small_operators
+from moee_topics.encode.models import small_operators
 from moee_topics.encode.models.attention import register
 from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.small_operators import TORCH, Operators, operators_for
@@ -88,8 +89,8 @@ def test_a_processor_has_passes_of_its_own() -> None:
 def test_where_numba_cannot_be_used_torch_computes_and_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "moee_topics.encode.models.numba_kernels", None)
-    monkeypatch.delattr("moee_topics.encode.models.numba_kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "moee_topics.encode.kernels.numba_kernels", None)
+    monkeypatch.delattr("moee_topics.encode.kernels.numba_kernels", raising=False)
     with caplog.at_level(logging.WARNING):
         assert small_operators._on_cpu(torch.float32) is TORCH
     assert len(caplog.messages) == 1 and "numba cannot be used" in caplog.messages[0]

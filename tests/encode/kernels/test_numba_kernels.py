@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.models import numba_kernels, small_operators
+from moee_topics.encode.kernels import numba_kernels
+from moee_topics.encode.models import small_operators
 
 CPU = torch.device("cpu")
 TOKENS, HEADS, EXPERTS = 37, 3, 5

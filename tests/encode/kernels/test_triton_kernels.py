@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.models import float8_products
 from moee_topics.encode.models.small_operators import TORCH, operators_for
+from moee_topics.encode.quantization import float8_products
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -32,7 +32,7 @@ def test_all_are_used_on_a_gpu(dtype: torch.dtype) -> None:
 @DTYPES
 @pytest.mark.parametrize("width", [48, 1024, 1536, 2816])
 def test_gates_of_one_product_and_of_two(dtype: torch.dtype, width: int) -> None:
-    from moee_topics.encode.models import triton_kernels
+    from moee_topics.encode.kernels import triton_kernels
 
     product = random(dtype, 33, 2 * width)
     halves = product.chunk(2, dim=-1)
@@ -44,7 +44,7 @@ def test_gates_of_one_product_and_of_two(dtype: torch.dtype, width: int) -> None
 @DTYPES
 @pytest.mark.parametrize(("size", "k"), [(64, 2), (2048, 8), (2880, 4), (100, 1)])
 def test_sums_of_experts(dtype: torch.dtype, size: int, k: int) -> None:
-    from moee_topics.encode.models import triton_kernels
+    from moee_topics.encode.kernels import triton_kernels
 
     rows, weights = random(dtype, 50 * k, size), random(dtype, 50, k)
     places = torch.randperm(50 * k, generator=torch.Generator().manual_seed(0)).view(50, k).cuda()
@@ -59,7 +59,7 @@ def test_sums_of_experts(dtype: torch.dtype, size: int, k: int) -> None:
 @DTYPES
 @pytest.mark.parametrize(("heads", "size"), [(16, 128), (3, 96), (1, 64), (28, 80)])
 def test_rotations(dtype: torch.dtype, heads: int, size: int) -> None:
-    from moee_topics.encode.models import triton_kernels
+    from moee_topics.encode.kernels import triton_kernels
 
     states, angles = random(dtype, 1, 41, heads, size).transpose(1, 2), random(torch.float32, 1, 41, size)
     turned = triton_kernels.rotated(states, angles.cos().to(dtype), angles.sin().to(dtype))
@@ -69,7 +69,7 @@ def test_rotations(dtype: torch.dtype, heads: int, size: int) -> None:
 @DTYPES
 @pytest.mark.parametrize("width", [48, 1024, 1536, 2880, 14336])
 def test_rounding_to_float8_with_and_without_a_gate(dtype: torch.dtype, width: int) -> None:
-    from moee_topics.encode.models import triton_kernels
+    from moee_topics.encode.kernels import triton_kernels
 
     if float8_products.lacking(torch.device("cuda", 0)):
         pytest.skip("this GPU has no float8")

@@ -232,6 +232,6 @@ def _bits(states: Tensor) -> Any:
 @cache
 def _kernels() -> ModuleType:
     # Numba takes half a second to import, and most models need none of it.
-    from moee_topics.encode.models import row_kernels
+    from moee_topics.encode.kernels import row_kernels
 
     return row_kernels

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, OlmoeConfig
 
 from moee_topics.encode import EncoderSettings, load_model
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, float8_products
+from moee_topics.encode.models import experts, quantizer
 from moee_topics.encode.models.families import FAMILIES
-from moee_topics.encode.models.float8_products import Float8Linear, Float8Weight
+from moee_topics.encode.quantization import float8_products
+from moee_topics.encode.quantization.float8_products import Float8Linear, Float8Weight
 from moee_topics.errors import ModelError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -59,7 +60,7 @@ def test_a_linear_layer_multiplies_what_it_rounded_and_keeps_its_bias() -> None:
     torch.manual_seed(0)
     plain = nn.Linear(96, 80)
     linear = Float8Linear(plain)
-    bitsandbytes_quantizer.round_weights(linear, ["weight"], "fp8")
+    quantizer.round_weights(linear, ["weight"], "fp8")
     states = torch.randn(2, 7, 96)
     numbers = expanded(Float8Weight(*float8_products.rounded(states.view(-1, 96))))
     known = numbers @ expanded(float8_products.weight_of(linear, "weight")).T + plain.bias
@@ -118,7 +119,7 @@ def test_a_model_in_float8_gives_nearly_what_the_plain_one_gives(
     plain = last_states(AutoModel.from_pretrained(checkpoint, dtype=torch.float32))
     model = load(checkpoint, "fp8", dtype)
     assert torch.cosine_similarity(last_states(model).float(), plain, dim=-1).mean() > 0.99
-    report = bitsandbytes_quantizer.check_quantized(model, "fp8")
+    report = quantizer.check_quantized(model, "fp8")
     assert 1 < report.bytes_per_expert_weight < 1.05
     # Attention, routers, norms and embeddings stay, and gates of one output, which no kernel takes.
     linear = {name: type(module) is Float8Linear for name, module in model.named_modules() if hasattr(module, "bias")}
@@ -131,9 +132,9 @@ def test_a_model_in_float8_gives_nearly_what_the_plain_one_gives(
 
 def test_saved_and_loaded_again_gives_identical_states(had: None, olmoe: Path, tmp_path: Path) -> None:
     model = load(olmoe, "fp8")
-    folder = bitsandbytes_quantizer.save_quantized(model, tmp_path / "saved")
+    folder = quantizer.save_quantized(model, tmp_path / "saved")
     again = AutoModel.from_pretrained(folder, dtype=torch.float32)
-    assert bitsandbytes_quantizer.stored_kind(again.config) == "fp8"
+    assert quantizer.stored_kind(again.config) == "fp8"
     assert torch.equal(last_states(again), last_states(model))
 
 
@@ -146,10 +147,10 @@ def test_an_encoder_says_float8_in_the_key_of_its_store(had: None, tiny_olmoe: P
 
 def test_a_checkpoint_in_transformers_own_fp8_is_taken_as_it_is() -> None:
     foreign = OlmoeConfig(quantization_config={"quant_method": "fp8"})
-    assert bitsandbytes_quantizer.quantized_as(foreign) == "fp8"
-    assert bitsandbytes_quantizer.quantization_config(foreign, "fp8", "its/name") is None
+    assert quantizer.quantized_as(foreign) == "fp8"
+    assert quantizer.quantization_config(foreign, "fp8", "its/name") is None
     with pytest.raises(ModelError, match="is quantized already"):
-        bitsandbytes_quantizer.quantization_config(foreign, "nf4", "its/name")
+        quantizer.quantization_config(foreign, "nf4", "its/name")
 
 
 def test_experts_that_no_kernel_takes_are_refused(had: None, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +173,7 @@ def test_experts_of_every_model_type_are_near_themselves_in_float8_or_refused(
     plain.save_pretrained(tmp_path)
     try:
         model = load(tmp_path, "fp8")
-        bitsandbytes_quantizer.check_quantized(model, "fp8")
+        quantizer.check_quantized(model, "fp8")
     except ModelError as error:
         assert "cannot be quantized" in str(error) or "could not be found" in str(error)
         return
@@ -208,7 +209,7 @@ def test_what_was_saved_in_float8_is_refused_where_it_cannot_be_read(
 ) -> None:
     with monkeypatch.context() as had:
         had.setattr(float8_products, "lacking", lambda *_: "")
-        folder = bitsandbytes_quantizer.save_quantized(load(olmoe, "fp8"), tmp_path / "saved")
+        folder = quantizer.save_quantized(load(olmoe, "fp8"), tmp_path / "saved")
     with pytest.raises(ModelError, match="arithmetic of GPUs"):
         load_model(EncoderSettings(str(folder), device="cpu"))
 

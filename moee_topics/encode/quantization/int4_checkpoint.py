@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from moee_topics.encode.models import int4_blocks
+from moee_topics.encode.quantization import int4_blocks
 from moee_topics.errors import ModelError
 from moee_topics.store import write_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from moee_topics.encode.models import int4_blocks
+from moee_topics.encode.quantization import int4_blocks
 
 
 def test_four_bits_lose_no_more_than_half_a_step() -> None:

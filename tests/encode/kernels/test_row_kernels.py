@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from moee_topics.encode.models import row_kernels
+from moee_topics.encode.kernels import row_kernels
 
 
 def states(rows: int = 5, columns: int = 67) -> torch.Tensor:

@@ -25,9 +25,10 @@ from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from moee_topics.encode.models import bitsandbytes_blocks, experts, float8_products, integer_products, memory
-from moee_topics.encode.models.float8_products import Float8Linear
-from moee_topics.encode.models.integer_products import IntegerLinear, IntegerMatrix
+from moee_topics.encode.models import experts, memory
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
+from moee_topics.encode.quantization.float8_products import Float8Linear
+from moee_topics.encode.quantization.integer_products import IntegerLinear, IntegerMatrix
 from moee_topics.encode.settings import AUTO, FewBits, Integer, Kind, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text

@@ -188,7 +188,7 @@ def passes_for(device: torch.device) -> Passes:
         return Passes()
     plain, several = Passes(), "States are rounded to float8 in several passes each on %s: %s."
     try:
-        from moee_topics.encode.models import triton_kernels
+        from moee_topics.encode.kernels import triton_kernels
     except ImportError:
         logger.warning(several, device, "one needs pip install triton")
         return plain

@@ -16,7 +16,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode import EncoderSettings, load_model
-from moee_topics.encode.models import bitsandbytes_quantizer, experts, integer_products
+from moee_topics.encode.models import experts, quantizer
+from moee_topics.encode.quantization import integer_products
 from moee_topics.encode.settings import Integer
 from moee_topics.errors import ModelError
 
@@ -68,7 +69,7 @@ def packed_linear(
     torch.manual_seed(0)
     plain = nn.Linear(inputs, outputs)
     whole = integer_products.IntegerLinear(plain)
-    bitsandbytes_quantizer.round_weights(whole, ["weight"], kind)
+    quantizer.round_weights(whole, ["weight"], kind)
     return plain, whole
 
 
@@ -125,13 +126,13 @@ def test_a_gate_of_another_kind_goes_through_the_model_s_own(kind: Integer, olmo
 
 def test_weights_take_one_byte_and_are_counted(kind: Integer, olmoe: Path) -> None:
     model = load(olmoe, kind)
-    report = bitsandbytes_quantizer.check_quantized(model, kind)
+    report = quantizer.check_quantized(model, kind)
     assert report.expert_weights == 2 * 8 * 3 * 64 * 128
     assert 1 < report.bytes_per_expert_weight <= 1.1
     assert not any(weight.dtype == torch.int8 for weight in model.parameters())  # packed in their place
     assert report.tensor_bytes > report.expert_bytes
     with pytest.raises(ModelError, match="int8 or nf4"):
-        bitsandbytes_quantizer.save_quantized(model, olmoe.parent / "never")
+        quantizer.save_quantized(model, olmoe.parent / "never")
 
 
 def test_transposed_experts_are_refused(kind: Integer, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from numba.core.errors import NumbaError
 from numba.extending import overload
 from torch import Tensor
 
-from moee_topics.encode.models.row_kernels import compiled, sigmoid
+from moee_topics.encode.kernels.row_kernels import compiled, sigmoid
 
 ERRORS = (NumbaError,)
 """What numba raises where it cannot compile for this machine."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moee_topics.encode.models import bitsandbytes_blocks
-from moee_topics.encode.models.bitsandbytes_blocks import KINDS
+from moee_topics.encode.quantization import bitsandbytes_blocks
+from moee_topics.encode.quantization.bitsandbytes_blocks import KINDS
 from moee_topics.encode.settings import Kind
 from moee_topics.errors import ModelError
 

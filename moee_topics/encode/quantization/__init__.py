@@ -1,0 +1,1 @@
+"""Weights in fewer bits: how each kind rounds and holds them, and multiplies with them."""
