@@ -1,4 +1,4 @@
-"""What messages to a person have in common: values cut to a length, and the nearest of some names."""
+"""What messages to a person have in common: values cut to a length, the nearest of some names, and what others said."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def shortened(value: Any) -> str:
     """A value as Python writes it, cut to what fits into a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def first_lines(error: BaseException, count: int = 1) -> str:
+    """The first lines of an error, without a dot or colon at their end; its class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:count]).rstrip(".:") or type(error).__name__

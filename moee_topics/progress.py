@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from moee_topics.errors import Interrupted, ResourceError
+from moee_topics.messages import first_lines
 
 
 class Progress:
@@ -50,8 +51,7 @@ def resumable(how: str) -> Iterator[None]:
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(error):
             raise
-        first = str(error).partition("\n")[0]
-        raise ResourceError(f"Not enough memory ({first}). {LESS_MEMORY}") from error
+        raise ResourceError(f"Not enough memory ({first_lines(error)}). {LESS_MEMORY}") from error
 
 
 @contextmanager

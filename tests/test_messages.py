@@ -13,7 +13,7 @@ from typer.main import get_command
 
 import moee_topics
 from moee_topics.cli.app import app
-from moee_topics.messages import did_you_mean, shortened
+from moee_topics.messages import did_you_mean, first_lines, shortened
 
 ROOM = Path(moee_topics.__file__).parent
 
@@ -22,6 +22,15 @@ def test_a_value_is_as_python_writes_it_and_at_most_80_characters_long() -> None
     assert shortened("a\nb") == r"'a\nb'"
     assert shortened("x" * 78) == repr("x" * 78)
     assert len(shortened("x" * 79)) == 78 and shortened("x" * 79).endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [("\n no file.\nat line 3", "no file"), ("one:\n  two\nthree", "one"), ("", "ValueError"), (" \n", "ValueError")],
+)
+def test_an_error_is_told_by_its_first_line_or_its_class(text: str, first: str) -> None:
+    assert first_lines(ValueError(text)) == first
+    assert first_lines(ValueError("one\n\n  two.\nthree"), 2) == "one two"
 
 
 @pytest.mark.parametrize(

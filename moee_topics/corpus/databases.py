@@ -15,6 +15,7 @@ from moee_topics.corpus.readers import table_record
 from moee_topics.corpus.rows import Row
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.errors import InputError, import_extra
+from moee_topics.messages import first_lines
 
 ROWS_PER_FETCH = 1024
 TABLES_OF_ALL = (
@@ -130,8 +131,7 @@ def _faults(source: str) -> Iterator[None]:
             "(for example cp1252), or corpus.decoding_errors=replace."
         ) from error
     except errors as error:
-        why = str(error).partition("\n")[0].rstrip(".")  # DuckDB draws the place below it
-        raise InputError(
-            f"{source} cannot be read: {why}. Expected a database of this kind, and as corpus.query one SELECT that "
-            "reads nothing but this file."
+        raise InputError(  # of the first line alone: DuckDB draws the place below it
+            f"{source} cannot be read: {first_lines(error)}. Expected a database of this kind, and as corpus.query one "
+            "SELECT that reads nothing but this file."
         ) from error

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from moee_topics.errors import InputError, ResourceError, import_extra
+from moee_topics.messages import first_lines
 
 # The texts of the groups in work are all that is in it, mostly a few MB each; more would go to the disk.
 OBJECT_STORE_BYTES = 256_000_000
@@ -55,7 +56,7 @@ def _connect(ray: Any) -> None:
         ray.init("auto", **quiet)
     except ray.exceptions.AuthenticationError as error:
         raise InputError(
-            f"The Ray cluster does not let this process in ({str(error).splitlines()[0]}). Its machines share a token: "
+            f"The Ray cluster does not let this process in ({first_lines(error)}). Its machines share a token: "
             "see ray get-auth-token."
         ) from error
     except ConnectionError as error:
@@ -72,9 +73,8 @@ def _begin(ray: Any, options: dict[str, Any]) -> None:
         if type(error) not in (Exception, RuntimeError, TimeoutError):
             raise
         # Ray 2.60 raises a bare Exception where its node is late, the others where one of its processes is.
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
         raise ResourceError(
-            f"No Ray cluster could be begun on this machine ({reason}). Ray waits half a minute, which a busy machine "
-            "may not keep to: run the same command again when it has less to do, begin a cluster before with ray start "
-            "--head, or leave out --ray, without which one process encodes."
+            f"No Ray cluster could be begun on this machine ({first_lines(error)}). Ray waits half a minute, which a "
+            "busy machine may not keep to: run the same command again when it has less to do, begin a cluster before "
+            "with ray start --head, or leave out --ray, without which one process encodes."
         ) from error

@@ -16,6 +16,7 @@ from moee_topics.distributed.worker import Failure, Job, Source, Worker, Written
 from moee_topics.embed import Group, Key
 from moee_topics.encode import TokenCounts, View
 from moee_topics.errors import ResourceError
+from moee_topics.messages import first_lines
 from moee_topics.progress import LESS_MEMORY, Progress
 from moee_topics.store import Shard
 
@@ -119,11 +120,10 @@ class RayCrew:
         return result
 
     def _dead(self, error: Exception) -> NoReturn:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise ResourceError(
-            f"A worker of the Ray cluster could not be kept alive ({reason}). It needs this version of moee-topics on "
-            "its machine, and memory for the model: ask for fewer workers with --workers, larger ones with --cpus or "
-            f"--gpus. {LESS_MEMORY}"
+            f"A worker of the Ray cluster could not be kept alive ({first_lines(error)}). It needs this version of "
+            "moee-topics on its machine, and memory for the model: ask for fewer workers with --workers, larger ones "
+            f"with --cpus or --gpus. {LESS_MEMORY}"
         ) from error
 
     def _start(self) -> None:

@@ -86,7 +86,7 @@ def test_a_machine_too_slow_to_begin_a_cluster_says_what_to_do(
 ) -> None:
     ray = Ray(fault=kind("\nThe current node timed out during startup.\nThis could happen …"))
     monkeypatch.setitem(sys.modules, "ray", ray)  # type: ignore[arg-type]
-    said = r"\(The current node timed out during startup\.\).*ray start --head"
+    said = r"\(The current node timed out during startup\).*ray start --head"
     with pytest.raises(ResourceError, match=said) as caught, ray_cluster():
         pass
     assert type(caught.value.__cause__) is kind and [call[0] for call in ray.calls] == ["auto", "local"]

@@ -26,6 +26,7 @@ from moee_topics.encode.models.families import FAMILIES
 from moee_topics.encode.models.loading import READER_ERRORS, quiet
 from moee_topics.encode.settings import resolve
 from moee_topics.errors import InputError, ModelError, import_extra
+from moee_topics.messages import first_lines
 
 DONORS = ("llama", "mistral", "qwen2", "qwen3")
 """Model types whose attention and norms are those of ``Glm4MoeModel``, which a carving writes."""
@@ -78,10 +79,9 @@ def load_donor(source: str | Path, *, revision: str | None = None) -> tuple[PreT
             )
         # A broken GGUF ends in whatever its reader stumbles over: an index, a struct, an enumeration.
         except (*READER_ERRORS, struct.error) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ModelError(
-                f"The model {source} cannot be loaded: {first} Give a hub name, a folder in hub layout, or a "
-                "whole .gguf file of a dense decoder; download it again if it may be cut short."
+                f"The model {source} cannot be loaded: {first_lines(error)}. Give a hub name, a folder in hub layout, "
+                "or a whole .gguf file of a dense decoder; download it again if it may be cut short."
             ) from error
     if lacking := sorted(set(info["missing_keys"]) - set(_UNTIED)):
         raise ModelError(f"The checkpoint {source} lacks {len(lacking)} weights; the first is {lacking[0]}.")

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import SiLUActivation
 
+from moee_topics.messages import first_lines
+
 logger = logging.getLogger(__name__)
 
 ROTARY = "apply_rotary_pos_emb"
@@ -167,7 +169,7 @@ def checked(name: str, kernels: Kernels, device: torch.device, dtype: torch.dtyp
             known = getattr(TORCH, operator)(*deepcopy(states))  # which one of them writes into
             agrees = _is_near(kernel(*states), known)
         except faults as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_lines(error)
         else:
             reason = "" if agrees else "its numbers are wrong"
         if reason:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moee_topics.errors import InputError
+from moee_topics.messages import first_lines
 from moee_topics.mteb.tasks.hub_retries import without_retries
 from moee_topics.mteb.tasks.task_source import TaskSource, mteb
 from moee_topics.progress import full_disk
@@ -31,12 +32,11 @@ def load(source: TaskSource) -> Any:
             if full := full_disk(error, "Then run the same command again."):
                 raise full from error
             path = task.metadata.dataset["path"]
-            first_line = (str(error).strip().splitlines() or [""])[0][:200]
             reason = f" ({why_not_asked})" if why_not_asked else ""
             raise InputError(
                 f"The data of the task {source.name} ({path}) is not on this machine and could not be fetched{reason}: "
-                f"{type(error).__name__}: {first_line}. Run once with a network, copy the hub's cache (HF_HOME), leave "
-                "the task out, or give a labelled file of your own as a local task."
+                f"{type(error).__name__}: {first_lines(error)[:200]}. Run once with a network, copy the hub's cache "
+                "(HF_HOME), leave the task out, or give a labelled file of your own as a local task."
             ) from error
     return task
 
