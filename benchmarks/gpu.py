@@ -42,7 +42,7 @@ from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
 from moee_topics.encode.models import attention, experts, load_model, quantizer, small_operators
 from moee_topics.encode.models.small_operators import TORCH, operators_for
-from moee_topics.encode.quantization import float8_products
+from moee_topics.encode.quantization import float8_checks
 from moee_topics.encode.settings import EncoderSettings, FewBits
 
 RESULT = Path(__file__).with_name("results") / "gpu-run.json"
@@ -457,7 +457,7 @@ def loading(bench: Bench) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         shape = replace(bench.shape, layers=min(2, bench.shape.layers))
         folder = checkpoint.write_checkpoint(Path(name) / "model", shape)
-        for kind in ("none", *(() if float8_products.lacking(bench.device) else ("fp8",))):
+        for kind in ("none", *(() if float8_checks.lacking(bench.device) else ("fp8",))):
             settings = EncoderSettings(str(folder), quantize=kind, dtype="bfloat16", device=str(bench.device))
             start = time.perf_counter()
             with measured_memory(bench.device) as memory:

@@ -18,7 +18,7 @@ from moee_topics.encode.checks import Check, guarded
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.models import experts, loading, quantizer, small_operators
 from moee_topics.encode.models.arithmetic import LEAST_GAIN, Products, times_as_fast
-from moee_topics.encode.quantization import float8_products, integer_products
+from moee_topics.encode.quantization import float8_checks, integer_products
 from moee_topics.encode.router import RouterCapture, find_routers
 from moee_topics.encode.settings import EncoderSettings, Quantize
 
@@ -79,10 +79,10 @@ def whole_numbers() -> Check:
 def float8() -> Check:
     """Whether ``quantize: fp8`` is to be had here, and how."""
     place = loading.device_of()
-    if reason := float8_products.lacking(place):
+    if reason := float8_checks.lacking(place):
         return Check("float8", True, f"no quantize: fp8, since {reason}")
-    together = "all experts in one product" if float8_products.groups(place) else "one expert after the other"
-    rounding = float8_products.passes_for(place).name
+    together = "all experts in one product" if float8_checks.groups(place) else "one expert after the other"
+    rounding = float8_checks.passes_for(place).name
     return Check("float8", True, f"quantize: fp8 agrees with float32, {together}, rounded by {rounding}")
 
 

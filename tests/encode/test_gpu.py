@@ -19,12 +19,12 @@ from moee_topics.encode.batching import Pack
 from moee_topics.encode.layout import last_states
 from moee_topics.encode.models import attention, experts, quantizer, small_operators
 from moee_topics.encode.models.families import FAMILIES
-from moee_topics.encode.quantization import float8_products
+from moee_topics.encode.quantization import float8_checks, float8_products
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda", 0)
 FLOAT8 = pytest.mark.skipif(
-    not torch.cuda.is_available() or bool(float8_products.lacking(GPU)), reason="needs a GPU with float8"
+    not torch.cuda.is_available() or bool(float8_checks.lacking(GPU)), reason="needs a GPU with float8"
 )
 
 
@@ -56,8 +56,8 @@ def test_sixteen_bits_and_fewer_are_near_those_of_the_processor(
 @FLOAT8
 def test_this_gpu_multiplies_with_all_experts_at_once_and_rounds_in_one_pass() -> None:
     at_once = torch.cuda.get_device_capability() in ((9, 0), (10, 0))
-    assert float8_products.groups(GPU) == at_once
-    assert float8_products.passes_for(GPU).name == "triton"
+    assert float8_checks.groups(GPU) == at_once
+    assert float8_checks.passes_for(GPU).name == "triton"
     assert ("all experts in one product" in diagnostics.float8().detail) == at_once
 
 

@@ -23,7 +23,7 @@ from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
 from moee_topics.encode.models import experts, quantizer
 from moee_topics.encode.models.quantizer import quantized_as
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_checks, float8_weights, integer_products
 from moee_topics.encode.quantization.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
@@ -75,7 +75,7 @@ def choose(config: Any, shape: PreTrainedModel, place: torch.device, dtype: torc
 
     Args:
         config: of the model.
-        shape: the model without weights, on the device "meta"; its layers may be replaced.
+        shape: the model without weights, on the device "meta".
         place: where it will run.
         dtype: in which it would be in 16 or 32 bits.
     """
@@ -95,15 +95,14 @@ def _on_gpu(shape: PreTrainedModel, place: torch.device, dtype: torch.dtype) -> 
     if needed * ROOM_AT_WORK <= free:
         return Arithmetic("none", dtype, beside)
     try:
-        float8_products.check_kernel("fp8", place, dtype)
+        float8_checks.check_kernel("fp8", place, dtype)
         if size_in_float8(shape, dtype) * ROOM_AT_WORK <= free:
             return Arithmetic("fp8", dtype, f"in {_name(dtype)} {beside}")
     except ModelError:  # four bits may be had here, and hold its experts
         pass
     try:
         bitsandbytes_blocks.bitsandbytes()
-        for _ in quantizer.quantized_modules(shape, "nf4"):
-            pass
+        quantizer.quantizable_weights(shape, "nf4")
     except ModelError as error:
         return Arithmetic("none", dtype, f"{beside}, but not for nf4: {error}")
     return Arithmetic("nf4", dtype, f"in {_name(dtype)} {beside}")
@@ -155,8 +154,8 @@ def products_of(config: Any, shape: PreTrainedModel) -> Products:
     """
     linear, of_experts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     k = getattr(config.get_text_config(), "num_experts_per_tok", None) or 1
-    for module, names in quantizer.quantized_modules(shape, "w8a8"):
-        weight = getattr(module, names[-1])
+    for path, names in quantizer.quantizable_weights(shape, "w8a8").items():
+        weight = shape.get_parameter(f"{path}.{names[-1]}")
         counted, times = (linear, 1) if weight.dim() == 2 else (of_experts, min(k, len(weight)))
         counted[tuple(weight.shape[-2:])] += times
     if any(experts.is_mostly_active(module, k) for _, module in experts.experts_modules(shape)):
@@ -235,13 +234,13 @@ def size_of(shape: PreTrainedModel, dtype: torch.dtype) -> int:
 
 
 def size_in_float8(shape: PreTrainedModel, dtype: torch.dtype) -> int:
-    """Bytes of the weights of a model whose experts and gated layers are in float8; these layers are replaced.
+    """Bytes of the weights of a model whose experts and gated layers are in float8.
 
     Raises:
         ModelError: the experts cannot be held so.
     """
-    modules = quantizer.quantized_modules(shape, float8_products.KIND)
-    rounded: int = sum(getattr(module, name).numel() for module, names in modules for name in names)
+    held = quantizer.quantizable_weights(shape, float8_weights.KIND).items()
+    rounded: int = sum(shape.get_parameter(f"{path}.{name}").numel() for path, names in held for name in names)
     return size_of(shape, dtype) - rounded * (dtype.itemsize - 1)
 
 

@@ -23,7 +23,7 @@ from transformers.integrations.moe import (
 
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
 from moee_topics.encode.models.small_operators import SILU, operators_for
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, float8_weights, integer_products
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
@@ -52,7 +52,7 @@ def use(model: Any) -> int:
         experts.config._experts_implementation = IMPLEMENTATION
         if model.device.type != "cpu":
             continue
-        if float8_products.is_held(experts):
+        if float8_weights.is_held(experts):
             continue  # not for a processor, but a model may pass it on its way to its GPU
         if integer_products.is_integer(getattr(experts, "quantized_kind", "none")):
             experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of whole numbers are the same in every order
@@ -147,7 +147,7 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
     """
     if integer_products.packed(experts):
         return _in_whole_numbers(experts, hidden_states, top_k_index, top_k_weights)
-    if float8_products.is_held(experts):
+    if float8_weights.is_held(experts):
         return _in_float8(experts, hidden_states, top_k_index, top_k_weights)
     forward = _one_by_one
     # Measured on a CPU alone, where a loop over the experts takes 12 % less than grouped_mm (benchmarks/LOG.md).
@@ -160,7 +160,7 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
 
 def is_mostly_active(experts: Any, k: int) -> bool:
     """Whether a token goes through half of the experts or more, as in carved models, and nothing stands between."""
-    if integer_products.packed(experts) or float8_products.is_held(experts):
+    if integer_products.packed(experts) or float8_weights.is_held(experts):
         return False
     # Then one product with all of them is faster than gathering rows for each: 16 of 24 experts of 48 neurons take 0.6
     # of the time.
@@ -282,7 +282,7 @@ def _grouped(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_wei
 @torch.no_grad()
 def _in_float8(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """The same in float8: states are rounded once for all experts, before their rows are gathered, and again inside."""
-    up, down = (float8_products.weight_of(experts, name) for name in weight_names(experts))
+    up, down = (float8_weights.weight_of(experts, name) for name in weight_names(experts))
     order, ends = _by_expert(top_k_index, len(up.scales))
     codes, scales = float8_products.rounded(hidden_states)
     rows = order // top_k_index.shape[-1]

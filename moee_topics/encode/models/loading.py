@@ -39,9 +39,10 @@ from moee_topics.encode.models import (
 )
 from moee_topics.encode.models.arithmetic import Arithmetic
 from moee_topics.encode.models.families import UNSUPPORTED
-from moee_topics.encode.quantization import float8_products, int4_checkpoint, integer_products
+from moee_topics.encode.quantization import float8_checks, int4_checkpoint, integer_products
 from moee_topics.encode.settings import AUTO, POCKET, EncoderSettings, Integer, Quantize, resolve
 from moee_topics.errors import InputError, ModelError
+from moee_topics.messages import first_lines
 from moee_topics.progress import full_disk
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def load_model(
     config = load_config(name, revision=settings.revision)
     is_foreign = quantizer.quantized_as(config) != "none"
     kind = quantizer.stored_kind(config) or ("none" if is_foreign else settings.quantize)
-    float8_products.check_kernel(kind, place, _dtype_of(settings))
+    float8_checks.check_kernel(kind, place, _dtype_of(settings))
     loader = loader_of(config)
     loader = AutoModelForCausalLM if with_head and loader is AutoModel else loader
     # Before the weights, which may take minutes: a damaged one is told at once.
@@ -376,18 +377,17 @@ class checkpoint_errors:
             return
         if full := full_disk(error, AGAIN):  # of the hub's cache
             raise full from error
-        lines = str(error).strip().splitlines() or [""]
         # The first line of a failed validation names the field, the second says what is wrong with it.
-        first = " ".join(line.strip() for line in lines[: 2 if isinstance(error, StrictDataclassError) else 1])
-        if not isinstance(error, OSError | ValueError) or not first:
-            first = f"{type(error).__name__}: {first}"
+        first, kind = first_lines(error, 2 if isinstance(error, StrictDataclassError) else 1), type(error).__name__
+        if not isinstance(error, OSError | ValueError) and first != kind:
+            first = f"{kind}: {first}"
         if self.name == "pocket" and not (POCKET / "config.json").exists():
             message = f"The embedded model is not in this installation ({POCKET}). Install the package again."
         elif Path(self.name).exists():
-            message = f"The folder {self.name} holds no model that can be loaded: {first}"
+            message = f"The folder {self.name} holds no model that can be loaded: {first}."
         else:
             message = (
-                f"The model {self.name!r} cannot be loaded: {first} Give a folder in hub layout (config.json, "
+                f"The model {self.name!r} cannot be loaded: {first}. Give a folder in hub layout (config.json, "
                 "tokenizer.json, *.safetensors), the name of a hub model, or 'pocket' for the embedded one. If the hub "
                 "cannot be reached, copy the model's files to a folder first, and unset HF_HUB_OFFLINE if it should be."
             )

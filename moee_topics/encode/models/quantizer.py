@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -26,7 +26,7 @@ from transformers.quantizers import HfQuantizer, register_quantization_config, r
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.encode.models import experts, memory
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, integer_products
+from moee_topics.encode.quantization import bitsandbytes_blocks, float8_checks, float8_weights, integer_products
 from moee_topics.encode.quantization.float8_products import Float8Linear
 from moee_topics.encode.quantization.integer_products import IntegerLinear, IntegerMatrix
 from moee_topics.encode.settings import AUTO, FewBits, Integer, Kind, Quantize
@@ -36,7 +36,7 @@ from moee_topics.store import atomic_folder, refuse_existing, write_text
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
 
-KINDS: tuple[FewBits, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS, float8_products.KIND)
+KINDS: tuple[FewBits, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS, float8_weights.KIND)
 
 # With scales they are 0.516 and 1.0625, and 1.002 where a row of OLMoE's width has one; in 16 bits they would be 2.
 MOST_BYTES_PER_EXPERT_WEIGHT: dict[FewBits, float] = {"nf4": 0.53, "int8": 1.07, "w8a8": 1.1, "w7a8": 1.1, "fp8": 1.1}
@@ -193,42 +193,55 @@ def hold_quantized(module: Any, names: list[str], kind: FewBits) -> None:
 
 def _stored_as(shape: tuple[int, ...], kind: FewBits) -> dict[str, tuple[int, torch.dtype]]:
     """Ending of the name -> (length, dtype) of each tensor that holds a weight of a shape."""
-    if kind == float8_products.KIND:
-        return float8_products.stored_as(shape)
+    if kind == float8_weights.KIND:
+        return float8_weights.stored_as(shape)
     if integer_products.is_integer(kind):
         return integer_products.stored_as(shape)
     return bitsandbytes_blocks.stored_as(kind, math.prod(shape))
 
 
-def quantized_modules(model: PreTrainedModel, kind: FewBits) -> Iterator[tuple[Any, list[str]]]:
-    """The modules of a model whose weights are to be held in few bits, and the names of these.
-
-    Linear layers are replaced as they are reached by such as read few bits.
+def quantizable_weights(model: PreTrainedModel, kind: FewBits) -> dict[str, list[str]]:
+    """The name of each module whose weights can be held in few bits -> the names of these; experts first.
 
     Raises:
         ModelError: the experts cannot be held so.
     """
-    layers = [layer for _, layer in experts.experts_modules(model)]
+    layers = dict(experts.experts_modules(model))
     for name, module in model.named_modules():
         # Experts that are neither linear layers nor replaceable would stay in 16 bits without a word.
-        if module not in layers and any(_is_stacked(module, part) for part in module.parameters(recurse=False)):
+        if name not in layers and any(_is_stacked(module, part) for part in module.parameters(recurse=False)):
             raise ModelError(
                 f"Models of type {model.config.model_type!r} cannot be quantized: their experts ({name}, "
                 f"{type(module).__name__}) have a forward of their own that reads 16-bit weights. "
                 "Use quantize: none."
             )
-        if module in layers and (reason := _refused(module, kind)):
+        if name in layers and (reason := _refused(module, kind)):
             raise ModelError(
                 f"Models of type {model.config.model_type!r} cannot be quantized to {kind}: their experts {reason}. "
                 "Use quantize: int8."
             )
-    for layer in layers:
-        yield layer, list(experts.weight_names(layer))
-    for name, plain in _linear_layers(model):
-        if (held := _linear_class(model, name, plain, kind)) is not None:
-            linear = held(plain)
-            model.set_submodule(name, linear)
-            yield linear, ["weight"]
+    linear = [name for name, plain in _linear_layers(model) if _is_held(model, name, plain, kind)]
+    of_experts = {name: [*experts.weight_names(layer)] for name, layer in layers.items()}
+    return of_experts | {name: ["weight"] for name in linear}
+
+
+def replace_linear_layers(model: PreTrainedModel, kind: FewBits) -> list[tuple[Any, list[str]]]:
+    """Puts layers that read few bits in the place of linear layers; no weight is rounded yet.
+
+    Returns:
+        the modules whose weights are to be rounded, experts too, and the names of these weights.
+
+    Raises:
+        ModelError: the experts cannot be held so; then nothing was replaced.
+    """
+    modules = []
+    for path, names in quantizable_weights(model, kind).items():
+        module: Any = model.get_submodule(path)
+        if type(module) is nn.Linear:
+            module = _linear_class(kind)(module)
+            model.set_submodule(path, module)
+        modules.append((module, names))
+    return modules
 
 
 def _refused(layer: Any, kind: FewBits) -> str:
@@ -238,24 +251,29 @@ def _refused(layer: Any, kind: FewBits) -> str:
     if layer.is_transposed or layer.has_bias:
         return "are stored transposed or have a bias"
     shapes = [tuple(getattr(layer, name).shape) for name in experts.weight_names(layer)]
-    if kind == float8_products.KIND and not all(map(float8_products.takes, shapes)):
-        return f"are {shapes[-1][1]} x {shapes[-1][2]}, no multiples of {float8_products.MULTIPLE}"
+    if kind == float8_weights.KIND and not all(map(float8_weights.takes, shapes)):
+        return f"are {shapes[-1][1]} x {shapes[-1][2]}, no multiples of {float8_weights.MULTIPLE}"
     return ""
 
 
-def _linear_class(
-    model: PreTrainedModel, name: str, plain: nn.Linear, kind: FewBits
-) -> type[QuantizedLinear | IntegerLinear | Float8Linear] | None:
-    """What takes the place of a linear layer; None leaves it, as some gates, which are of no shape that is taken."""
+def _is_held(model: PreTrainedModel, name: str, plain: nn.Linear, kind: FewBits) -> bool:
+    """Whether a linear layer is to be held in few bits; some gates are of no shape that is taken."""
     if integer_products.is_integer(kind):
-        return IntegerLinear
-    if kind != float8_products.KIND:
-        return QuantizedLinear if bitsandbytes_blocks.quantizable(plain.weight.shape) else None
+        return True
+    if kind != float8_weights.KIND:
+        return bitsandbytes_blocks.quantizable(plain.weight.shape)
     # Queries, keys, values and outputs stay: in float8 they save 3 to 8 % of the time, and the vectors of OLMoE's shape
     # have a cosine of 0.9957 where experts alone leave 0.9999 (benchmarks/LOG.md).
     layer = model.get_submodule(name.rpartition(".")[0])
     is_gated = {"gate_proj", "up_proj", "down_proj"} <= {child for child, _ in layer.named_children()}
-    return Float8Linear if is_gated and float8_products.takes(plain.weight.shape) else None
+    return is_gated and float8_weights.takes(plain.weight.shape)
+
+
+def _linear_class(kind: FewBits) -> type[QuantizedLinear | IntegerLinear | Float8Linear]:
+    """What takes the place of a linear layer."""
+    if integer_products.is_integer(kind):
+        return IntegerLinear
+    return Float8Linear if kind == float8_weights.KIND else QuantizedLinear
 
 
 def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
@@ -290,7 +308,7 @@ def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
     Raises:
         ModelError: the experts cannot be held so, or no kernel here multiplies a weight of this shape exactly.
     """
-    for module, names in quantized_modules(model, kind):
+    for module, names in replace_linear_layers(model, kind):
         round_weights(module, names, kind)
         memory.give_back()
     model.config.quantization_config = BlockwiseConfig(kind)
@@ -304,8 +322,8 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
         """Needs bitsandbytes, a processor that multiplies whole numbers, or a GPU that multiplies float8."""
         kind = self.quantization_config.kind
-        if kind == float8_products.KIND:
-            float8_products.check_kernel(kind, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        if kind == float8_weights.KIND:
+            float8_checks.check_kernel(kind, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         elif integer_products.is_integer(kind):
             integer_products.check_here(kind)
         else:
@@ -320,7 +338,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
         kind = self.quantization_config.kind
-        for module, names in quantized_modules(model, kind):
+        for module, names in replace_linear_layers(model, kind):
             hold_quantized(module, names, kind)
         experts.use(model)
 
@@ -328,7 +346,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
         if integer_products.is_integer(self.quantization_config.kind):
             for module in model.modules():
                 integer_products.pack(module)
-        float8_products.check_weights(model)
+        float8_checks.check_weights(model)
         return model
 
     def param_needs_quantization(self, model: PreTrainedModel, param_name: str, **kwargs: Any) -> bool:
@@ -366,8 +384,8 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
 
 def _quantize(weight: Tensor, kind: FewBits) -> dict[str, Tensor]:
     """Rounds a weight: ending of the name -> tensor, see ``_stored_as``."""
-    if kind == float8_products.KIND:
-        return float8_products.quantize(weight)
+    if kind == float8_weights.KIND:
+        return float8_weights.quantize(weight)
     if integer_products.is_integer(kind):
         return integer_products.quantize(weight, kind)
     return bitsandbytes_blocks.quantize(weight, kind)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from moee_topics.encode.models.small_operators import TORCH, operators_for
-from moee_topics.encode.quantization import float8_products
+from moee_topics.encode.quantization import float8_checks, float8_weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -71,13 +71,13 @@ def test_rotations(dtype: torch.dtype, heads: int, size: int) -> None:
 def test_rounding_to_float8_with_and_without_a_gate(dtype: torch.dtype, width: int) -> None:
     from moee_topics.encode.kernels import triton_kernels
 
-    if float8_products.lacking(torch.device("cuda", 0)):
+    if float8_checks.lacking(torch.device("cuda", 0)):
         pytest.skip("this GPU has no float8")
     product = random(dtype, 33, 2 * width)
     product[5] = 0
     for ours, known in (
-        (triton_kernels.rounded, float8_products.rounded_by_torch),
-        (triton_kernels.gated_and_rounded, float8_products.gated_and_rounded_by_torch),
+        (triton_kernels.rounded, float8_weights.rounded_by_torch),
+        (triton_kernels.gated_and_rounded, float8_weights.gated_and_rounded_by_torch),
     ):
         (codes, scales), (expected, its_scales) = ours(product), known(product)
         assert_near(scales, its_scales)

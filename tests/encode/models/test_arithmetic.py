@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 from moee_topics.encode import EncoderSettings, load_model, save_quantized
 from moee_topics.encode.models import arithmetic, arithmetic_of
 from moee_topics.encode.models.arithmetic import Arithmetic, Products, choose, products_of
-from moee_topics.encode.quantization import float8_products, integer_products
+from moee_topics.encode.quantization import float8_checks, integer_products
 from moee_topics.encode.settings import Integer
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def test_a_model_is_timed_by_its_own_shapes(kind: Integer, monkeypatch: pytest.M
 
 def test_on_a_gpu_four_bits_are_taken_where_sixteen_find_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     config, shape = shape_of("olmoe", num_experts=8, intermediate_size=64)
-    size = arithmetic.size_of(shape, torch.bfloat16)
+    size, layers = arithmetic.size_of(shape, torch.bfloat16), [type(module) for module in shape.modules()]
     for free, lacking, expected in (
         (size * 2, "", "none"),
         (size, "", "fp8"),
@@ -132,9 +132,9 @@ def test_on_a_gpu_four_bits_are_taken_where_sixteen_find_no_room(monkeypatch: py
         (size // 2, "", "nf4"),
     ):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
-        monkeypatch.setattr(float8_products, "lacking", lambda *_, lacking=lacking: lacking)
-        _, shape = shape_of("olmoe", num_experts=8, intermediate_size=64)  # whose layers were replaced
+        monkeypatch.setattr(float8_checks, "lacking", lambda *_, lacking=lacking: lacking)
         assert choose(config, shape, torch.device("cuda"), torch.bfloat16).quantize == expected
+    assert [type(module) for module in shape.modules()] == layers  # to choose replaces none of them
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 0))
     alone = shape_of("jetmoe", num_local_experts=4)
     assert choose(*alone, torch.device("cuda"), torch.bfloat16).quantize == "none"
