@@ -1,4 +1,4 @@
-"""The most that a device multiplies, in float32, bfloat16 and whole numbers of eight bits."""
+"""The most that a device multiplies, in float32, bfloat16 and 8-bit integers."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from benchmarks.variants import MAX_TOKENS, PROMPT, Vectors
 from moee_topics.encode.encoder import EncoderSpec, MoEEncoder
 from moee_topics.encode.models import attention, experts, load_model, quantizer, small_operators
 from moee_topics.encode.models.small_operators import TORCH, operators_for
-from moee_topics.encode.quantization import float8_checks
+from moee_topics.encode.quantization import few_bits, float8_checks
 from moee_topics.encode.settings import EncoderSettings, FewBits
 
 RESULT = Path(__file__).with_name("results") / "gpu-run.json"
@@ -118,7 +118,7 @@ class Bench:
         """The model with its experts in few bits, while open."""
         self.make()
         for _, layer in experts.experts_modules(self.model):
-            quantizer.round_weights(layer, [*experts.weight_names(layer)], kind)
+            few_bits.round_weights(layer, [*experts.weight_names(layer)], kind)
         self.fused()
         yield
         self.make()

@@ -175,7 +175,7 @@ BYTES_PER_PARAMETER = {"fp32": 4.0, "nf4": 0.6, "llama.cpp Q8_0": 1.2, "llama.cp
 
 
 def arithmetic(name: str, note: str) -> str:
-    """What a way multiplies in: float32, bfloat16, or int8 for whole numbers; ours say it in their note."""
+    """What a way multiplies in: float32, bfloat16, or int8 for integers; ours say it in their note."""
     if name in llama.KINDS:
         return "int8"
     quantize, dtype = note.split() if name in OURS else ("none", "bfloat16")

@@ -1,8 +1,8 @@
-"""Products of whole numbers by every kernel of a processor: oneDNN reads its limit once, so each limit has a fork.
+"""Products of 8-bit integers by every kernel of a processor: oneDNN reads its limit once, so each limit has a fork.
 
     python tests/held_kernels.py AVX2 AVX512_CORE_AMX
 
-prints for each limit and each kind of whole numbers whether the self-test passes, and how the products are then.
+prints for each limit and each kind of integers whether the self-test passes, and how the products are then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARTS = (slice(0, 1), slice(149, 150), slice(20, 90))
 
 
 def product_of(kind: Integer) -> dict[str, bool]:
-    """Whether a product is that of its whole numbers bit for bit, and whether a row has the same bits in any pack."""
+    """Whether a product is that of its integers bit for bit, and whether a row has the same bits in any pack."""
     if not integer_products.is_exact(kind, OUTPUTS, INPUTS):
         return {"passes": False}
     levels, generator = integer_products.LEVELS[kind], torch.Generator().manual_seed(0)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
-from moee_topics.encode.models import deepseek, experts, quantizer
-from moee_topics.encode.quantization import bitsandbytes_blocks
+from moee_topics.encode.models import deepseek, quantizer
+from moee_topics.encode.quantization import bitsandbytes_blocks, few_bits
 from moee_topics.encode.settings import Integer, Kind
 
 SMALL = {
@@ -84,7 +84,7 @@ def expanded_state(model: torch.nn.Module) -> dict[str, Tensor]:
     state = {name: value for name, value in model.state_dict().items() if "_absmax" not in name}
     for path, module in model.named_modules():
         for name, shape in getattr(module, "quantized_shapes", {}).items():
-            parts, kind = experts.quantized_parts(module, name), module.quantized_kind
+            parts, kind = few_bits.quantized_parts(module, name), module.quantized_kind
             weight = bitsandbytes_blocks.dequantize(
                 parts[""], bitsandbytes_blocks.scales(parts, kind), kind, torch.float32
             )

@@ -30,7 +30,7 @@ OLMOE = Products({(2048, 2048): 4}, {(2048, 1024): 8})
 
 def machine_checks() -> list[Check]:
     """Where models run, in which arithmetic, and with how many threads."""
-    return [guarded(check) for check in (device, arithmetic, whole_numbers, float8, operators, threads)]
+    return [guarded(check) for check in (device, arithmetic, integers, float8, operators, threads)]
 
 
 def proof_checks() -> list[Check]:
@@ -61,19 +61,19 @@ def arithmetic() -> Check:
     return Check("arithmetic", True, chosen, advice)
 
 
-def whole_numbers() -> Check:
-    """Which products of whole numbers are exact here, and what ``quantize: auto`` makes of them at OLMoE's width."""
+def integers() -> Check:
+    """Which products of 8-bit integers are exact here, and what ``quantize: auto`` makes of them at OLMoE's width."""
     exact = [kind for kind in integer_products.KINDS if integer_products.is_exact(kind)]
     failed = [f"{kind} is not exact on this processor" for kind in integer_products.KINDS if kind not in exact]
     dtype = loading.default_dtype("cpu")
     name = str(dtype).removeprefix("torch.")
     if not exact:
-        return Check("whole numbers", True, f"{', '.join(failed)}: quantize: auto takes {name} on the CPU")
+        return Check("8-bit integers", True, f"{', '.join(failed)}: quantize: auto takes {name} on the CPU")
     faster = times_as_fast(exact[0], dtype, OLMOE)
     facts = [*failed, f"{exact[0]} is exact, and experts and linear layers {faster:.1f} x as fast in it as in {name}"]
     chosen = exact[0] if faster >= LEAST_GAIN else name
     detail = f"{', '.join(facts)}: quantize: auto takes {chosen} on the CPU at OLMoE's width"
-    return Check("whole numbers", True, detail)
+    return Check("8-bit integers", True, detail)
 
 
 def float8() -> Check:

@@ -31,7 +31,7 @@ Kind = Literal["int8", "nf4"]
 """Weights in few bits, in blocks with a scale each; products stay in 16 bits or float32."""
 
 Integer = Literal["w8a8", "w7a8"]
-"""Weights and states in whole numbers, and so are their products."""
+"""Weights and states in 8-bit integers, and so are their products."""
 
 Float8 = Literal["fp8"]
 """Weights and states in floating point of eight bits (e4m3), and so are their products, on a GPU."""
@@ -72,11 +72,11 @@ class EncoderSettings:
         model: a hub name, a folder in hub layout, or "pocket" for the model that the package carries.
         revision: commit, branch or tag of a hub model.
         quantize: "none" keeps what the files hold. "int8" or "nf4" keep linear and expert weights in 8 or 4 bits.
-            "w8a8" also multiplies whole numbers of 8 bits: on a CPU with AMX a large model takes four fifths of
+            "w8a8" also multiplies 8-bit integers: on a CPU with AMX a large model takes four fifths of
             bfloat16's time, its experts alone a half to two thirds; "w7a8", weights in 7 bits, runs on any with AVX2.
             "fp8" multiplies experts in floating point of 8 bits on GPUs that can (Ada, Hopper and later), in half the
             memory; attention stays in 16.
-            "auto" takes whole numbers on a CPU where they are exact, faster for the shapes of the model and true to it
+            "auto" takes 8-bit integers on a CPU where they are exact, faster for the shapes of the model and true to it
             (cosine 0.999), "fp8" or else "nf4" on a GPU that 16 bits do not fit, else "none"; of a model that the store
             knows already it takes what it finds there. `moee-topics doctor` says what there is.
         dtype: type of the arithmetic; by default bfloat16 where the device multiplies it fast, else float32.

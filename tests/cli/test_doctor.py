@@ -24,7 +24,7 @@ def test_every_proof_holds_on_a_machine_that_passes_the_tests(capsys: pytest.Cap
         "versions",
         "device",
         "arithmetic",
-        "whole numbers",
+        "8-bit integers",
         "float8",
         "small operators",
         "threads",

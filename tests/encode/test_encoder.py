@@ -151,7 +151,7 @@ def test_quantized_vectors_do_not_depend_on_neighbours_either(tiny_olmoe: Path) 
 
 @pytest.mark.parametrize("pooling", ["last_token", "mean"])
 @pytest.mark.parametrize("kind", integer_products.KINDS)
-def test_vectors_in_whole_numbers_have_the_same_bits_alone_and_among_others(
+def test_vectors_in_integers_have_the_same_bits_alone_and_among_others(
     tiny_olmoe: Path, kind: Integer, pooling: str
 ) -> None:
     if not integer_products.is_exact(kind):

@@ -148,10 +148,10 @@ def test_what_a_store_was_begun_in_is_gone_on_with(
     assert source().stored_key(tmp_path / "other") == named.key(), "of two this machine's own"
 
 
-def test_a_store_of_whole_numbers_is_told_apart_and_gone_on_with(tiny_olmoe: Path, tmp_path: Path) -> None:
+def test_a_store_of_integers_is_told_apart_and_gone_on_with(tiny_olmoe: Path, tmp_path: Path) -> None:
     kind = next((kind for kind in integer_products.KINDS if integer_products.is_exact(kind)), None)
     if not kind:
-        pytest.skip("this processor has no exact kernel of whole numbers")
+        pytest.skip("this processor has no exact kernel of 8-bit integers")
 
     def source(quantize: str) -> EncoderSource:
         return EncoderSource(EncoderSettings.checked(tiny_olmoe, max_tokens=64, device="cpu", quantize=quantize))

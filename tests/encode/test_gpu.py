@@ -19,7 +19,7 @@ from moee_topics.encode.batching import Pack
 from moee_topics.encode.layout import last_states
 from moee_topics.encode.models import attention, experts, quantizer, small_operators
 from moee_topics.encode.models.families import FAMILIES
-from moee_topics.encode.quantization import float8_checks, float8_products
+from moee_topics.encode.quantization import few_bits, float8_checks, float8_products
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 GPU = torch.device("cuda", 0)
@@ -93,7 +93,7 @@ def test_float8_is_quantized_while_it_loads_and_read_again_from_what_was_saved(
 def test_a_product_in_float8_has_the_same_bits_whatever_stands_beside(outputs: int) -> None:
     torch.manual_seed(0)
     layer = float8_products.Float8Linear(torch.nn.Linear(2048, outputs, dtype=torch.bfloat16))
-    quantizer.round_weights(layer, ["weight"], "fp8")
+    few_bits.round_weights(layer, ["weight"], "fp8")
     layer.cuda()
     states = torch.randn(4096, 2048, dtype=torch.bfloat16, device="cuda")
     with torch.inference_mode():

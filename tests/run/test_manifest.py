@@ -28,7 +28,7 @@ def test_the_manifest_says_what_was_done(finished: Path, corpus: Path) -> None:
     assert facts["documents_cut"] > 0 and facts["tokens_lost"] > 0 and facts["tokens"] <= 32 * DOCUMENTS
     encoder = manifest["encoder"]
     assert (encoder["family"], encoder["layers"], encoder["experts"], encoder["hidden_size"]) == ("olmoe", 2, 8, 64)
-    assert encoder["arithmetic"] == f"{encoder['dtype']}: at 64 numbers a token whole numbers save nothing"
+    assert encoder["arithmetic"] == f"{encoder['dtype']}: 8-bit integers save nothing at a hidden size of 64"
     assert manifest["fusion"]["dimensions"] == 64 + 2 * 8
     names = [stage["name"] for stage in manifest["stages"]]
     assert names == ["embed", "fuse", "topics", "scores", "experts", "relations"]

@@ -1,4 +1,4 @@
-"""What stands between two products of whole numbers, one pass over a row each, compiled by numba.
+"""What stands between two products of 8-bit integers, one pass over a row each, compiled by numba.
 
 The same steps in torch cost as much as the products save: 2.4 ns a number for rounding alone, here 0.25
 (benchmarks/LOG.md). Every row is computed by itself, so its numbers depend neither on its neighbours nor on threads.

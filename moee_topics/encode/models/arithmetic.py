@@ -23,13 +23,19 @@ from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
 from moee_topics.encode.models import experts, quantizer
 from moee_topics.encode.models.quantizer import quantized_as
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_checks, float8_weights, integer_products
+from moee_topics.encode.quantization import (
+    bitsandbytes_blocks,
+    few_bits,
+    float8_checks,
+    float8_weights,
+    integer_products,
+)
 from moee_topics.encode.quantization.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
 
 LEAST_WIDTH = 1024
-"""Numbers of a token below which rounding takes longer than it saves: at 576 twice as long (benchmarks/LOG.md)."""
+"""The hidden size below which rounding takes longer than it saves: at 576 twice as long (benchmarks/LOG.md)."""
 
 TIMED_ROWS, TIMED_SIZE, TIMED_ROUNDS = 256, 2048, 5
 """How a layer is timed: the rows that an expert of OLMoE has of 2,048 tokens; larger ones are more of the same."""
@@ -49,7 +55,7 @@ class Arithmetic:
         quantize: never "auto".
         dtype: in which all else is computed.
         why: it was chosen, or that it was named.
-        inexact: whether a kernel of whole numbers, which would have come first, failed its self-test.
+        inexact: whether a kernel of 8-bit integers, which would have come first, failed its self-test.
     """
 
     quantize: Quantize
@@ -84,7 +90,7 @@ def choose(config: Any, shape: PreTrainedModel, place: torch.device, dtype: torc
     if place.type == "cuda":
         return _on_gpu(shape, place, dtype)
     if place.type != "cpu":
-        return Arithmetic("none", dtype, f"whole numbers are for CPUs, and this is {place}")
+        return Arithmetic("none", dtype, f"8-bit integers are for CPUs, and this is {place}")
     return _on_cpu(config, shape, dtype)
 
 
@@ -109,10 +115,10 @@ def _on_gpu(shape: PreTrainedModel, place: torch.device, dtype: torch.dtype) -> 
 
 
 def _on_cpu(config: Any, shape: PreTrainedModel, dtype: torch.dtype) -> Arithmetic:
-    """Whole numbers where they are exact and faster; of both kinds, which are equally fast, the truer one."""
+    """8-bit integers where they are exact and faster; of both kinds, which are equally fast, the truer one."""
     width = shape.get_input_embeddings().embedding_dim
     if width < LEAST_WIDTH:
-        return Arithmetic("none", dtype, f"at {width} numbers a token whole numbers save nothing")
+        return Arithmetic("none", dtype, f"8-bit integers save nothing at a hidden size of {width}")
     try:
         products = products_of(config, shape)
     except ModelError as error:
@@ -129,7 +135,7 @@ def _on_cpu(config: Any, shape: PreTrainedModel, dtype: torch.dtype) -> Arithmet
 
 
 class Products(NamedTuple):
-    """The products of a model that can be in whole numbers.
+    """The products of a model that can be in 8-bit integers.
 
     Attributes:
         linear: (outputs, inputs) of a linear layer -> how many a token goes through.
@@ -150,7 +156,7 @@ def products_of(config: Any, shape: PreTrainedModel) -> Products:
     """Counts the products of a model.
 
     Raises:
-        ModelError: its experts cannot be held in whole numbers.
+        ModelError: its experts cannot be held in integers.
     """
     linear, of_experts = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     k = getattr(config.get_text_config(), "num_experts_per_tok", None) or 1
@@ -164,12 +170,12 @@ def products_of(config: Any, shape: PreTrainedModel) -> Products:
 
 
 def times_as_fast(kind: Integer, dtype: torch.dtype, products: Products) -> float:
-    """How much less time products take in whole numbers than in a floating type, by the best of a few rounds."""
+    """How much less time products take in 8-bit integers than in a floating type, by the best of a few rounds."""
     threads = torch.get_num_threads()
     seconds = [(_seconds(_linear, kind, dtype, *shape, threads), count) for shape, count in products.linear.items()]
     seconds += [(_seconds(_experts, kind, dtype, *shape, threads), count) for shape, count in products.experts.items()]
-    plain, whole = (sum(count * each[place] for each, count in seconds) for place in (0, 1))
-    return plain / whole
+    plain, integer = (sum(count * each[place] for each, count in seconds) for place in (0, 1))
+    return plain / integer
 
 
 Layer = Callable[[Tensor], Tensor]
@@ -179,42 +185,42 @@ Layer = Callable[[Tensor], Tensor]
 def _seconds(
     made: Callable[..., tuple[Layer, Layer]], kind: Integer, dtype: torch.dtype, one: int, other: int, threads: int
 ) -> tuple[float, float]:
-    """What a layer of two dimensions takes in a floating type, and in whole numbers, beyond ``TIMED_SIZE`` reckoned."""
+    """What a layer of two dimensions takes in a floating type, and in integers, beyond ``TIMED_SIZE`` reckoned."""
     scale = max(1.0, one / TIMED_SIZE) * max(1.0, other / TIMED_SIZE)
     one, other = min(one, TIMED_SIZE), min(other, TIMED_SIZE)
     with torch.random.fork_rng(devices=[]):  # whoever loads a model keeps the random numbers that come next
-        plain, whole = made(kind, dtype, one, other)
+        plain, integer = made(kind, dtype, one, other)
         states = torch.randn(TIMED_ROWS, one if made is _experts else other).to(dtype)
     best = dict[Layer, float]()
     # Of one thread its own time, whatever runs beside; of several the clock, since they also count while they wait.
     clock = time.process_time if threads == 1 else time.perf_counter
     with torch.inference_mode():
-        for layer in [plain, whole] * TIMED_ROUNDS:  # in turn, since other work may begin beside
+        for layer in [plain, integer] * TIMED_ROUNDS:  # in turn, since other work may begin beside
             start = clock()
             layer(states)
             best[layer] = min(best.get(layer, math.inf), clock() - start)
-    return scale * best[plain], scale * best[whole]
+    return scale * best[plain], scale * best[integer]
 
 
 def _linear(kind: Integer, dtype: torch.dtype, outputs: int, inputs: int) -> tuple[Layer, Layer]:
     plain = nn.Linear(inputs, outputs, bias=False, dtype=dtype)
-    whole = integer_products.IntegerLinear(plain)
-    quantizer.round_weights(whole, ["weight"], kind)
-    return plain, whole
+    integer = integer_products.IntegerLinear(plain)
+    few_bits.round_weights(integer, ["weight"], kind)
+    return plain, integer
 
 
 def _experts(kind: Integer, dtype: torch.dtype, hidden: int, inner: int) -> tuple[Layer, Layer]:
     """A layer of three experts that sends all to the first; so many that it goes through them one by one."""
     config = OlmoeConfig(hidden_size=hidden, intermediate_size=inner, num_experts=3, num_experts_per_tok=1)
-    plain, whole = (OlmoeExperts(config).to(dtype) for _ in range(2))
+    plain, integer = (OlmoeExperts(config).to(dtype) for _ in range(2))
     with torch.no_grad():
-        for weight in [*plain.parameters(), *whole.parameters()]:
+        for weight in [*plain.parameters(), *integer.parameters()]:
             weight.normal_(std=0.02)
-    quantizer.round_weights(whole, [*experts.weight_names(whole)], kind)
+    few_bits.round_weights(integer, [*experts.weight_names(integer)], kind)
     routing = torch.zeros(TIMED_ROWS, 1, dtype=torch.long), torch.ones(TIMED_ROWS, 1)
     return (
         lambda states: experts.experts_forward(plain, states, *routing),
-        lambda states: experts.experts_forward(whole, states, *routing),
+        lambda states: experts.experts_forward(integer, states, *routing),
     )
 
 

@@ -16,7 +16,8 @@ from transformers.utils import logging
 from moee_topics.encode.models import deepseek, quantizer
 from moee_topics.encode.models.families import FAMILIES, UNSUPPORTED, Family
 from moee_topics.encode.models.loading import load_config
-from moee_topics.encode.models.quantizer import KINDS, BlockwiseConfig, BlockwiseQuantizer
+from moee_topics.encode.models.quantizer import BlockwiseConfig, BlockwiseQuantizer
+from moee_topics.encode.quantization.few_bits import KINDS
 from moee_topics.encode.router import find_routers
 from moee_topics.encode.settings import Quantize
 from moee_topics.errors import ModelError

@@ -23,7 +23,13 @@ from transformers.integrations.moe import (
 
 from moee_topics.encode.models.row_counts import CANDIDATES, MULTIPLES, Product, RowCounts, counts_for, dense_products
 from moee_topics.encode.models.small_operators import SILU, operators_for
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_products, float8_weights, integer_products
+from moee_topics.encode.quantization import (
+    bitsandbytes_blocks,
+    few_bits,
+    float8_products,
+    float8_weights,
+    integer_products,
+)
 from moee_topics.encode.settings import Kind
 
 IMPLEMENTATION = "moee_topics"
@@ -55,7 +61,7 @@ def use(model: Any) -> int:
         if float8_weights.is_held(experts):
             continue  # not for a processor, but a model may pass it on its way to its GPU
         if integer_products.is_integer(getattr(experts, "quantized_kind", "none")):
-            experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of whole numbers are the same in every order
+            experts.row_counts = RowCounts(tuple(CANDIDATES))  # sums of integers are the same in every order
             continue
         if is_mostly_active(experts, _per_token(model)) and getattr(experts, "quantized_kind", None) is None:
             # As the product with all of them reads it: to turn it for every pack takes a tenth of that product.
@@ -97,7 +103,7 @@ class Matrices(Sequence[Tensor]):
         self._dtype = dtype
         self.shape: tuple[int, ...] = tuple(self._weight.shape)
         if self._kind is not None:
-            parts = quantized_parts(experts, name)
+            parts = few_bits.quantized_parts(experts, name)
             self.shape = experts.quantized_shapes[name]
             self._absmax = bitsandbytes_blocks.scales(parts, self._kind).view(self.shape[0], -1)
             self._weight = self._weight.view(self.shape[0], -1)
@@ -124,15 +130,6 @@ class Matrices(Sequence[Tensor]):
         return Product(second, first, self._dtype, True) if transposed else Product(first, second, self._dtype)
 
 
-def quantized_parts(module: nn.Module, name: str) -> dict[str, Tensor]:
-    """Ending -> tensor of a quantized weight of a module, see ``stored_as`` of its kind."""
-    return {
-        parameter.removeprefix(name): value
-        for parameter, value in module.named_parameters(recurse=False)
-        if parameter == name or parameter.startswith((f"{name}_absmax", f"{name}_scale"))
-    }
-
-
 def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """Sum over each token's chosen experts, weighted by its routing weights.
 
@@ -146,7 +143,7 @@ def experts_forward(experts: Any, hidden_states: Tensor, top_k_index: Tensor, to
         (T, D) in the dtype of ``hidden_states``.
     """
     if integer_products.packed(experts):
-        return _in_whole_numbers(experts, hidden_states, top_k_index, top_k_weights)
+        return _in_integers(experts, hidden_states, top_k_index, top_k_weights)
     if float8_weights.is_held(experts):
         return _in_float8(experts, hidden_states, top_k_index, top_k_weights)
     forward = _one_by_one
@@ -201,8 +198,8 @@ def _one_by_one(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_
 
 
 @torch.no_grad()
-def _in_whole_numbers(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-    """The same sum with products of whole numbers: states are rounded once for all experts, and again inside each."""
+def _in_integers(experts: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    """The same sum with products of 8-bit integers: states are rounded once for all experts, and again inside each."""
     up, down = (integer_products.packed(experts)[name] for name in weight_names(experts))
     is_silu = _is_silu(experts)
     codes, scales = integer_products.rounded(hidden_states)

@@ -97,7 +97,7 @@ def load_model(
     is_open = settings.quantize == AUTO
     chosen = arithmetic.choose(config, shape, place, _dtype_of(settings)) if is_open else _named(settings)
     if is_open and integer_products.is_integer(chosen.quantize):
-        model, chosen = _in_whole_numbers(loader, settings, shape, chosen)
+        model, chosen = _in_integers(loader, settings, shape, chosen)
     else:
         model = _prepared(loader, replace(settings, quantize=chosen.quantize), config, trained, with_head)
     model.arithmetic = chosen
@@ -127,10 +127,10 @@ def _prepared(
     return model
 
 
-def _in_whole_numbers(
+def _in_integers(
     loader: Any, settings: EncoderSettings, shape: Any, chosen: Arithmetic
 ) -> tuple[PreTrainedModel, Arithmetic]:
-    """A model in the whole numbers that were chosen by its shapes, unless its states are others than in 16 bits."""
+    """A model in the 8-bit integers that were chosen by its shapes, unless its states are others than in 16 bits."""
     kind, dtype = cast(Integer, chosen.quantize), str(chosen.dtype).removeprefix("torch.")
 
     def loaded(quantize: Quantize) -> PreTrainedModel:
@@ -143,7 +143,7 @@ def _in_whole_numbers(
         return loaded(kind), replace(chosen, why=unseen)
     model = loaded("none")
     before = _probe(model)
-    quantizer.to_whole_numbers(model, kind)
+    quantizer.to_integers(model, kind)
     cosine = float(torch.cosine_similarity(before, _probe(model), dim=-1).mean())
     if cosine >= arithmetic.LEAST_COSINE:
         return model, replace(chosen, why=f"{chosen.why}, and its states have a cosine of {cosine:.4f}")

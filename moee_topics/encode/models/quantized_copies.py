@@ -31,7 +31,7 @@ def quantized_copy(settings: EncoderSettings) -> EncoderSettings:
     """
     config = load_config(settings.model, revision=settings.revision)
     kind = arithmetic_of(settings).quantize
-    # Whole numbers are laid out for a processor, and not saved.
+    # Integers are laid out for a processor, and not saved.
     if kind == "none" or is_integer(kind) or stored_kind(config) == kind:
         return settings
     dtype = settings.dtype or str(default_dtype(settings.device)).removeprefix("torch.")

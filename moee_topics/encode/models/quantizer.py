@@ -19,24 +19,28 @@ import torch
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from moee_topics.encode.models import experts, memory
-from moee_topics.encode.quantization import bitsandbytes_blocks, float8_checks, float8_weights, integer_products
+from moee_topics.encode.quantization import (
+    bitsandbytes_blocks,
+    few_bits,
+    float8_checks,
+    float8_weights,
+    integer_products,
+)
+from moee_topics.encode.quantization.few_bits import KINDS, QuantizedLinear, linear_class
 from moee_topics.encode.quantization.float8_products import Float8Linear
 from moee_topics.encode.quantization.integer_products import IntegerLinear, IntegerMatrix
-from moee_topics.encode.settings import AUTO, FewBits, Integer, Kind, Quantize
+from moee_topics.encode.settings import AUTO, FewBits, Integer, Quantize
 from moee_topics.errors import ModelError
 from moee_topics.store import atomic_folder, refuse_existing, write_text
 
 METHOD = "moee_topics"
 """``quant_method`` in the config.json of a checkpoint that was saved quantized."""
-
-KINDS: tuple[FewBits, ...] = (*bitsandbytes_blocks.KINDS, *integer_products.KINDS, float8_weights.KIND)
 
 # With scales they are 0.516 and 1.0625, and 1.002 where a row of OLMoE's width has one; in 16 bits they would be 2.
 MOST_BYTES_PER_EXPERT_WEIGHT: dict[FewBits, float] = {"nf4": 0.53, "int8": 1.07, "w8a8": 1.1, "w7a8": 1.1, "fp8": 1.1}
@@ -135,7 +139,7 @@ def measure(model: nn.Module, kind: str = "none") -> QuantizationReport:
         if isinstance(module, QuantizedLinear | IntegerLinear | Float8Linear):
             continue
         if shapes := getattr(module, "quantized_shapes", None):
-            parts = packed or [tensor for name in shapes for tensor in experts.quantized_parts(module, name).values()]
+            parts = packed or [tensor for name in shapes for tensor in few_bits.quantized_parts(module, name).values()]
             expert_weights += sum(math.prod(shape) for shape in shapes.values())
         else:
             parts = stacked = [weight for weight in module.parameters(recurse=False) if _is_stacked(module, weight)]
@@ -157,47 +161,6 @@ def _is_stacked(module: nn.Module, weight: Tensor) -> bool:
     if weight.dim() == 3:
         return not isinstance(module, nn.modules.conv._ConvNd) and weight.shape[-2] > 1
     return weight.dim() == 2 and "Expert" in type(module).__name__ and min(weight.shape) >= bitsandbytes_blocks.BLOCK
-
-
-class QuantizedLinear(nn.Module):
-    """A linear layer whose weight is expanded at each call."""
-
-    # bitsandbytes' Linear4bit is slower from 64 rows on, repacks its weights in place, and refuses matrices such as
-    # qwen2_moe's shared_expert_gate (benchmarks/LOG.md).
-
-    quantized_kind: Kind
-
-    def __init__(self, plain: nn.Linear) -> None:
-        super().__init__()
-        self.in_features, self.out_features = plain.in_features, plain.out_features
-        self.bias = plain.bias
-        self.weight = plain.weight
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Of (..., in) the product (..., out)."""
-        parts, kind = experts.quantized_parts(self, "weight"), self.quantized_kind
-        weight = bitsandbytes_blocks.dequantize(parts[""], bitsandbytes_blocks.scales(parts, kind), kind, states.dtype)
-        return functional.linear(states, weight.view(self.out_features, self.in_features), self.bias)
-
-
-def hold_quantized(module: Any, names: list[str], kind: FewBits) -> None:
-    """Replaces weights of a module by empty ones in the quantized layout, on the same device."""
-    shapes = {name: tuple(getattr(module, name).shape) for name in names}
-    for name, shape in shapes.items():
-        device = getattr(module, name).device
-        for ending, (length, dtype) in _stored_as(shape, kind).items():
-            empty = torch.empty(length, dtype=dtype, device=device)
-            setattr(module, name + ending, nn.Parameter(empty, requires_grad=False))
-    module.quantized_shapes, module.quantized_kind = shapes, kind
-
-
-def _stored_as(shape: tuple[int, ...], kind: FewBits) -> dict[str, tuple[int, torch.dtype]]:
-    """Ending of the name -> (length, dtype) of each tensor that holds a weight of a shape."""
-    if kind == float8_weights.KIND:
-        return float8_weights.stored_as(shape)
-    if integer_products.is_integer(kind):
-        return integer_products.stored_as(shape)
-    return bitsandbytes_blocks.stored_as(kind, math.prod(shape))
 
 
 def quantizable_weights(model: PreTrainedModel, kind: FewBits) -> dict[str, list[str]]:
@@ -238,7 +201,7 @@ def replace_linear_layers(model: PreTrainedModel, kind: FewBits) -> list[tuple[A
     for path, names in quantizable_weights(model, kind).items():
         module: Any = model.get_submodule(path)
         if type(module) is nn.Linear:
-            module = _linear_class(kind)(module)
+            module = linear_class(kind)(module)
             model.set_submodule(path, module)
         modules.append((module, names))
     return modules
@@ -269,13 +232,6 @@ def _is_held(model: PreTrainedModel, name: str, plain: nn.Linear, kind: FewBits)
     return is_gated and float8_weights.takes(plain.weight.shape)
 
 
-def _linear_class(kind: FewBits) -> type[QuantizedLinear | IntegerLinear | Float8Linear]:
-    """What takes the place of a linear layer."""
-    if integer_products.is_integer(kind):
-        return IntegerLinear
-    return Float8Linear if kind == float8_weights.KIND else QuantizedLinear
-
-
 def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
     """Those that may be rounded: a rounded router would send tokens elsewhere, which costs more than its bytes save."""
     kept = {part for router in _routers(model) for part in router.modules()} | {model.get_output_embeddings()}
@@ -287,29 +243,14 @@ def _linear_layers(model: PreTrainedModel) -> list[tuple[str, nn.Linear]]:
     ]
 
 
-def round_weights(module: Any, names: list[str], kind: FewBits) -> None:
-    """Rounds weights that a module has, in their place; whole numbers are packed too.
-
-    Raises:
-        ModelError: no kernel here multiplies a weight of this shape exactly.
-    """
-    weights = {name: getattr(module, name).data for name in names}
-    hold_quantized(module, names, kind)
-    for name, weight in weights.items():
-        for ending, part in _quantize(weight, kind).items():
-            getattr(module, name + ending).data = part
-    if integer_products.is_integer(kind):
-        integer_products.pack(module)
-
-
-def to_whole_numbers(model: PreTrainedModel, kind: Integer) -> None:
+def to_integers(model: PreTrainedModel, kind: Integer) -> None:
     """Rounds the weights of a model in memory, one module after the other: as it would be, had it been loaded so.
 
     Raises:
         ModelError: the experts cannot be held so, or no kernel here multiplies a weight of this shape exactly.
     """
     for module, names in replace_linear_layers(model, kind):
-        round_weights(module, names, kind)
+        few_bits.round_weights(module, names, kind)
         memory.give_back()
     model.config.quantization_config = BlockwiseConfig(kind)
     experts.use(model)
@@ -320,7 +261,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     """Quantizes while loading; see ``transformers.quantizers.HfQuantizer`` for when each method is called."""
 
     def validate_environment(self, *args: Any, **kwargs: Any) -> None:
-        """Needs bitsandbytes, a processor that multiplies whole numbers, or a GPU that multiplies float8."""
+        """Needs bitsandbytes, a processor that multiplies 8-bit integers, or a GPU that multiplies float8."""
         kind = self.quantization_config.kind
         if kind == float8_weights.KIND:
             float8_checks.check_kernel(kind, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -339,7 +280,7 @@ class BlockwiseQuantizer(HfQuantizer):  # type: ignore[misc]
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
         kind = self.quantization_config.kind
         for module, names in replace_linear_layers(model, kind):
-            hold_quantized(module, names, kind)
+            few_bits.hold_quantized(module, names, kind)
         experts.use(model)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
@@ -377,18 +318,9 @@ class _Quantize(ConversionOps):  # type: ignore[misc]
         parts = dict[str, Tensor]()
         for name, given in input_dict.items():
             weight = given[0] if isinstance(given, list) else given
-            quantized = _quantize(weight, self.kind)
+            quantized = few_bits.quantize(weight, self.kind)
             parts |= {name + ending: nn.Parameter(part, requires_grad=False) for ending, part in quantized.items()}
         return parts
-
-
-def _quantize(weight: Tensor, kind: FewBits) -> dict[str, Tensor]:
-    """Rounds a weight: ending of the name -> tensor, see ``_stored_as``."""
-    if kind == float8_weights.KIND:
-        return float8_weights.quantize(weight)
-    if integer_products.is_integer(kind):
-        return integer_products.quantize(weight, kind)
-    return bitsandbytes_blocks.quantize(weight, kind)
 
 
 def _routers(model: nn.Module) -> list[nn.Module]:
@@ -410,11 +342,11 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
 
     Raises:
         InputError: the folder exists already.
-        ModelError: the model is not quantized by this package, or to whole numbers, which lie as its processor wants.
+        ModelError: the model is not quantized by this package, or to integers, which lie as its processor wants.
     """
     folder = Path(folder)
     if stored_kind(model.config) in integer_products.KINDS:
-        raise ModelError("Weights in whole numbers are made anew at each start. Save the model in int8 or nf4.")
+        raise ModelError("Weights in 8-bit integers are made anew at each start. Save the model in int8 or nf4.")
     if stored_kind(model.config) is None:
         raise ModelError(
             "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."

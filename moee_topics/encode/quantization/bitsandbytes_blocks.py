@@ -5,7 +5,7 @@ A quantized tensor is kept as plain tensors under names that differ in their end
 =======================  ==============================================  =======================================
 ending                   nf4 (0.516 bytes per weight)                    int8 (1.0625 bytes per weight)
 =======================  ==============================================  =======================================
-(none)                   two 4-bit codes per byte, first one high        the whole numbers -127 ... 127
+(none)                   two 4-bit codes per byte, first one high        the integers -127 ... 127
 ``_absmax``              largest value per block, in 8 bits              largest value per block, float32
 ``_absmax_scale``        largest such number per 256 blocks, float32     -
 ``_absmax_offset``       mean of the largest values, float32             -

@@ -22,7 +22,7 @@ def block_scales(weight: Tensor) -> Tensor:
     top = blocks.gather(1, blocks.abs().argmax(1, keepdim=True))
     best = lost = None
     for factor in _TRIED:
-        # Whole numbers go from -8 to 7: by this sign the largest weight gets the side that has one more. Rounded as it
+        # Integers go from -8 to 7: by this sign the largest weight gets the side that has one more. Rounded as it
         # will be stored, so that its own error counts too.
         scale = (top * (-factor / 8)).half()
         error = (blocks - _rounded(blocks, scale.float())).square_().sum(1, keepdim=True)
@@ -48,16 +48,16 @@ def rounded(weight: Tensor, scales: Tensor) -> Tensor:
 
 def pack(weight: Tensor, scales: Tensor) -> Tensor:
     """Two integers to a byte, the first in the low half, flat uint8."""
-    whole = (
+    integers = (
         _whole(weight.detach().float().reshape(-1, BLOCK), scales.float()[:, None]).add_(8).to(torch.uint8).view(-1, 2)
     )
-    return whole[:, 0] | (whole[:, 1] << 4)
+    return integers[:, 0] | (integers[:, 1] << 4)
 
 
 def unpack(codes: Tensor, scales: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """The weight again."""
-    whole = torch.stack([codes & 15, codes >> 4], dim=1).view(-1, BLOCK).to(torch.float32).sub_(8)
-    return whole.mul_(scales.float()[:, None]).to(dtype).view(shape)
+    integers = torch.stack([codes & 15, codes >> 4], dim=1).view(-1, BLOCK).to(torch.float32).sub_(8)
+    return integers.mul_(scales.float()[:, None]).to(dtype).view(shape)
 
 
 def pack_rows(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""Products of whole numbers on a CPU (``quantize: w8a8``, ``w7a8``), scaled for each output of a weight and each token.
+"""Products of 8-bit integers on a CPU (``quantize: w8a8``, ``w7a8``), scaled for each output and each token.
 
 Weights are -127 ... 127 (w8a8) or -63 ... 63 (w7a8), states 1 ... 255 around 128. oneDNN multiplies them, through
-``onednn.qlinear_pointwise`` of torch; ``row_kernels`` rounds and scales. Sums are whole numbers, so a vector has the
+``onednn.qlinear_pointwise`` of torch; ``row_kernels`` rounds and scales. Sums are integers, so a vector has the
 same bits in every pack: VNNI and AMX sum in 32 bits, and AVX2, which sums pairs in 16 bits, can with weights of seven.
 """
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 KINDS: tuple[Integer, ...] = get_args(Integer)
 
 LEVELS: dict[Integer, int] = {"w8a8": 127, "w7a8": 63}
-"""The largest whole number of a weight."""
+"""The largest integer of a weight."""
 
 ZERO = 128
 """The code of 0 of a state."""
 
 
 def is_integer(kind: str) -> TypeIs[Integer]:
-    """Whether weights of this kind are multiplied as whole numbers."""
+    """Whether weights of this kind are multiplied as integers."""
     return kind in KINDS
 
 
 class IntegerMatrix:
-    """A weight (rows, columns) of whole numbers, laid out as the kernels of this processor read it.
+    """A weight (rows, columns) of integers, laid out as the kernels of this processor read it.
 
     Attributes:
         nbytes: what it takes, scales included.
@@ -94,7 +94,7 @@ def is_exact(kind: Integer, rows: int = 64, columns: int = 64) -> bool:
 
 
 def check_kernel(kind: str, device: torch.device) -> None:
-    """Refuses arithmetic of whole numbers where it is not to be had; other kinds pass.
+    """Refuses integer arithmetic where it is not to be had; other kinds pass.
 
     Raises:
         ModelError: the device is no CPU, or the processor has no exact kernel.
@@ -107,7 +107,7 @@ def check_kernel(kind: str, device: torch.device) -> None:
 
 
 def check_here(kind: Integer) -> None:
-    """Refuses arithmetic of whole numbers that this processor lacks.
+    """Refuses integer arithmetic that this processor lacks.
 
     Raises:
         ModelError: it has no exact kernel; the message says what it has.
@@ -134,8 +134,8 @@ def quantize(weight: Tensor, kind: Integer) -> dict[str, Tensor]:
     """
     codes, largest = [], []
     for matrix in weight if weight.dim() == 3 else weight[None]:
-        whole, absmax = _matrix(matrix, kind)
-        codes.append(whole.view(-1))
+        integers, absmax = _matrix(matrix, kind)
+        codes.append(integers.view(-1))
         largest.append(absmax)
     return {"": torch.cat(codes), "_absmax": torch.cat(largest)}
 
@@ -172,7 +172,7 @@ def packed(module: Any) -> dict[str, list[IntegerMatrix]]:
 
 
 class IntegerLinear(nn.Module):
-    """A linear layer in whole numbers."""
+    """A linear layer in 8-bit integers."""
 
     def __init__(self, plain: nn.Linear) -> None:
         super().__init__()

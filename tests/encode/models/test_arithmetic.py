@@ -22,16 +22,16 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def kind() -> Integer:
-    """The whole numbers of this processor, the truer first."""
+    """The integers of this processor, the truer first."""
     for kind in integer_products.KINDS:
         if integer_products.is_exact(kind):
             return kind
-    return pytest.skip("this processor has no exact kernel of whole numbers")
+    return pytest.skip("this processor has no exact kernel of 8-bit integers")
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine on which whole numbers are twice as fast, at any width."""
+    """A machine on which integers are twice as fast, at any width."""
     monkeypatch.setattr(arithmetic, "LEAST_WIDTH", 0)
     monkeypatch.setattr(arithmetic, "times_as_fast", lambda *_: 2.0)
     return monkeypatch
@@ -52,7 +52,7 @@ def test_what_is_named_is_taken_and_auto_is_the_default(olmoe: Path) -> None:
     assert arithmetic_of(auto(olmoe, quantize="nf4", dtype="float32")).quantize == "nf4"
 
 
-def test_whole_numbers_are_taken_where_they_are_faster(olmoe: Path, fast: pytest.MonkeyPatch, kind: Integer) -> None:
+def test_integers_are_taken_where_they_are_faster(olmoe: Path, fast: pytest.MonkeyPatch, kind: Integer) -> None:
     chosen = arithmetic_of(auto(olmoe, dtype="float32"))
     assert chosen.quantize == kind and f"2.0 x as fast in {kind} as in float32" in str(chosen)
     fast.setattr(arithmetic, "times_as_fast", lambda *_: 1.05)
@@ -61,7 +61,7 @@ def test_whole_numbers_are_taken_where_they_are_faster(olmoe: Path, fast: pytest
 
 def test_a_narrow_model_is_not_timed(olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arithmetic, "times_as_fast", lambda *_: pytest.fail("timed"))
-    assert "at 128 numbers a token" in arithmetic_of(auto(olmoe)).why
+    assert "at a hidden size of 128" in arithmetic_of(auto(olmoe)).why
 
 
 def test_a_kernel_that_fails_its_self_test_gives_way_to_the_next(olmoe: Path, fast: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_what_is_stored_in_few_bits_stays_so(tiny_olmoe: Path, tmp_path: Path, f
     assert arithmetic_of(EncoderSettings("pocket", device="cpu")).quantize == "none"
 
 
-def test_experts_that_cannot_be_whole_numbers_stay_as_they_are(fast: pytest.MonkeyPatch) -> None:
+def test_experts_that_cannot_be_integers_stay_as_they_are(fast: pytest.MonkeyPatch) -> None:
     transposed = shape_of("gpt_oss", num_local_experts=8, intermediate_size=64, head_dim=32)
     assert "gpt_oss" in choose(*transposed, CPU, torch.float32).why
     most = shape_of("olmoe", num_experts=4, intermediate_size=64)
@@ -118,8 +118,8 @@ def test_a_model_is_timed_by_its_own_shapes(kind: Integer, monkeypatch: pytest.M
     found = arithmetic.times_as_fast(kind, torch.float32, products)
     linear = arithmetic._seconds(arithmetic._linear, kind, torch.float32, 192, 64, torch.get_num_threads())
     expert = arithmetic._seconds(arithmetic._experts, kind, torch.float32, 64, 96, torch.get_num_threads())
-    plain, whole = (4 * linear[place] + 2 * expert[place] for place in (0, 1))
-    assert found == plain / whole > 0
+    plain, integer = (4 * linear[place] + 2 * expert[place] for place in (0, 1))
+    assert found == plain / integer > 0
 
 
 def test_on_a_gpu_four_bits_are_taken_where_sixteen_find_no_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from transformers import AutoModel, OlmoeConfig
 
 from moee_topics.encode.models import experts, quantizer
 from moee_topics.encode.models.families import FAMILIES
-from moee_topics.encode.quantization import float8_checks, float8_products, float8_weights
+from moee_topics.encode.quantization import few_bits, float8_checks, float8_products, float8_weights
 from moee_topics.encode.quantization.float8_products import Float8Linear
 from moee_topics.encode.quantization.float8_weights import Float8Weight
 from moee_topics.errors import ModelError
@@ -32,7 +32,7 @@ def test_a_linear_layer_multiplies_what_it_rounded_and_keeps_its_bias() -> None:
     torch.manual_seed(0)
     plain = nn.Linear(96, 80)
     linear = Float8Linear(plain)
-    quantizer.round_weights(linear, ["weight"], "fp8")
+    few_bits.round_weights(linear, ["weight"], "fp8")
     states = torch.randn(2, 7, 96)
     numbers = expanded(Float8Weight(*float8_products.rounded(states.view(-1, 96))))
     known = numbers @ expanded(float8_weights.weight_of(linear, "weight")).T + plain.bias

@@ -1,4 +1,4 @@
-"""Whole numbers are multiplied exactly by every kernel that this machine has, whatever stands beside a token."""
+"""Integers are multiplied exactly by every kernel that this machine has, whatever stands beside a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel
 
 from moee_topics.encode import EncoderSettings, load_model
 from moee_topics.encode.models import experts, quantizer
-from moee_topics.encode.quantization import integer_products
+from moee_topics.encode.quantization import few_bits, integer_products
 from moee_topics.encode.settings import Integer
 from moee_topics.errors import ModelError
 
@@ -34,7 +34,7 @@ HERE = [limit for limit, ability in LIMITS.items() if torch.cpu.get_capabilities
 
 @pytest.fixture(scope="module")
 def held() -> dict[str, dict[str, dict[str, bool]]]:
-    """Of each limit that this processor can be held to what both kinds of whole numbers give."""
+    """Of each limit that this processor can be held to what both kinds of integers give."""
     asked = subprocess.run(
         [sys.executable, held_kernels.__file__, *HERE],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -68,22 +68,22 @@ def packed_linear(
 ) -> tuple[nn.Linear, integer_products.IntegerLinear]:
     torch.manual_seed(0)
     plain = nn.Linear(inputs, outputs)
-    whole = integer_products.IntegerLinear(plain)
-    quantizer.round_weights(whole, ["weight"], kind)
-    return plain, whole
+    integer = integer_products.IntegerLinear(plain)
+    few_bits.round_weights(integer, ["weight"], kind)
+    return plain, integer
 
 
 @torch.no_grad()
-def test_a_linear_layer_is_the_product_of_its_whole_numbers_bit_for_bit(kind: Integer) -> None:
-    plain, whole = packed_linear(kind)
+def test_a_linear_layer_is_the_product_of_its_integers_bit_for_bit(kind: Integer) -> None:
+    plain, integer = packed_linear(kind)
     states = torch.randn(2, 7, 96)
     levels = integer_products.LEVELS[kind]
     absmax, largest = plain.weight.abs().amax(1), states.abs().amax(-1, keepdim=True)
     codes = (plain.weight * (levels / absmax)[:, None]).round().long()
     rows = (states * (127 / largest)).round().long()
     sums = (rows @ codes.T).float() * (absmax / levels)
-    assert torch.equal(whole(states), sums * (largest / 127) + plain.bias)
-    assert torch.cosine_similarity(whole(states).flatten(), plain(states).flatten(), dim=0) > 0.999
+    assert torch.equal(integer(states), sums * (largest / 127) + plain.bias)
+    assert torch.cosine_similarity(integer(states).flatten(), plain(states).flatten(), dim=0) > 0.999
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -100,7 +100,7 @@ def test_a_token_has_the_same_bits_alone_and_among_others(kind: Integer, olmoe: 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
-def test_a_model_in_whole_numbers_gives_nearly_what_the_plain_one_gives(
+def test_a_model_in_integers_gives_nearly_what_the_plain_one_gives(
     kind: Integer, checkpoint: Path, dtype: torch.dtype
 ) -> None:
     if "gpt_oss" in str(checkpoint):

@@ -1,10 +1,10 @@
-"""Processor time of an experts layer of OLMoE's width in whole numbers beside the type that a model would take.
+"""Processor time of an experts layer of OLMoE's width in 8-bit integers beside the type that a model would take.
 
-    python -m benchmarks.whole_numbers
-    python -m benchmarks.whole_numbers --held-to AVX2
+    python -m benchmarks.integers
+    python -m benchmarks.integers --held-to AVX2
 
 Each kind of processor that this one can be held to is measured in a process of its own and is a line of the file, which
-is replaced when it is measured again. Three switches hold three libraries: oneDNN multiplies whole numbers and
+is replaced when it is measured again. Three switches hold three libraries: oneDNN multiplies integers and
 bfloat16, MKL float32 (oneDNN's switch leaves it at AVX-512, twice as fast as AVX2), and ATen does what lies between.
 Whole models are compared by the benchmark: ``python -m benchmarks.bench --layers 16 --experts 18``.
 """
@@ -25,8 +25,8 @@ from transformers import OlmoeConfig
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
 from benchmarks import bench
-from moee_topics.encode.models import experts, loading, quantizer
-from moee_topics.encode.quantization import integer_products
+from moee_topics.encode.models import experts, loading
+from moee_topics.encode.quantization import few_bits, integer_products
 from moee_topics.store import read_json, write_json
 
 AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--held-to", choices=HELD_TO, action="append", help="by default each in turn")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=bench.RESULTS / "whole-numbers.json")
+    parser.add_argument("--output", type=Path, default=bench.RESULTS / "integers.json")
     parser.add_argument("--here", choices=HELD_TO, help=argparse.SUPPRESS)  # measures in this process, and prints it
     given = parser.parse_args()
     if given.here:
@@ -54,7 +54,7 @@ def main() -> None:
         print(json.dumps(measure(given.here)))
         return
     for held_to in given.held_to or HELD_TO:
-        command = [sys.executable, "-m", "benchmarks.whole_numbers", "--here", held_to, "--threads", str(given.threads)]
+        command = [sys.executable, "-m", "benchmarks.integers", "--here", held_to, "--threads", str(given.threads)]
         answer = subprocess.run(command, env=os.environ | HELD_TO[held_to], stdout=subprocess.PIPE, check=True)
         line = json.loads(answer.stdout)
         write_json(given.output, read_json(given.output, default={}) | {held_to: line})
@@ -67,8 +67,8 @@ def measure(held_to: str) -> dict[str, Any]:
     kind = next(kind for kind in integer_products.KINDS if integer_products.is_exact(kind))
     # bfloat16 by the flags of the processor is what it is held to only where oneDNN has a kernel for it.
     dtype = torch.float32 if HELD_TO[held_to] else loading.default_dtype("cpu")
-    layers = {"plain": layer_of(dtype), "whole": layer_of(torch.float32)}
-    quantizer.round_weights(layers["whole"], [*experts.weight_names(layers["whole"])], kind)
+    layers = {"plain": layer_of(dtype), "integer": layer_of(torch.float32)}
+    few_bits.round_weights(layers["integer"], [*experts.weight_names(layers["integer"])], kind)
     facts = bench.surroundings(bench.Settings(threads=torch.get_num_threads()))
     facts |= {"threads": torch.get_num_threads(), "kind": kind, "dtype": str(dtype), "rows": {}}
     for rows in ROWS:
@@ -83,7 +83,7 @@ def measure(held_to: str) -> dict[str, Any]:
         found = {name: round(value, 1) for name, value in best.items()} | {"cosine": round(cosine, 5)}
         operations = 2 * rows * TOP_K * 3 * WIDTH * INNER
         facts["rows"][rows] = found | {
-            "times": round(best["plain"] / best["whole"], 2),
+            "times": round(best["plain"] / best["integer"], 2),
             "plain_gflops": round(operations / best["plain"] / 1e6, 1),
         }
     return facts
