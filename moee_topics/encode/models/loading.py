@@ -373,7 +373,7 @@ class checkpoint_errors:
         # A panic of Rust is a BaseException whose class has no place to import it from.
         of_rust = type(error) is Exception or type(error).__name__ == "PanicException"
         no_memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-        if no_memory or not (of_rust or isinstance(error, READER_ERRORS)):
+        if error is None or no_memory or not (of_rust or isinstance(error, READER_ERRORS)):
             return
         if full := full_disk(error, AGAIN):  # of the hub's cache
             raise full from error
