@@ -20,6 +20,7 @@ from moee_topics.corpus import Document
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import Reading, View, entry_keys, plain_texts
 from moee_topics.errors import InputError, ResourceError
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.store import (
     JSON,
@@ -419,8 +420,10 @@ class Embedder:
     def _tell_damage(self, store: EmbeddingStore) -> None:
         for shard in store.damaged:
             if shard not in self._told:
-                lost = "its documents are" if shard.rows is None else f"its {shard.rows:,} documents are"
-                self.progress.note(f"The shard {shard.name} is damaged ({shard.reason}); {lost} encoded again.")
+                held = "" if shard.rows is None else f", {counted(shard.rows, 'document')},"
+                self.progress.note(
+                    f"The shard {shard.name} is damaged ({shard.reason}); what it held{held} is encoded again."
+                )
                 self._told.add(shard)
 
 
@@ -483,6 +486,6 @@ def _check_disk(root: Path, documents: int, bytes_per_document: float) -> None:
     needed, free = int(documents * bytes_per_document * DISK_MARGIN), shutil.disk_usage(root).free
     if needed > free:
         raise ResourceError(
-            f"{documents:,} embeddings need {needed / 1e9:.2f} GB in {root}, and {free / 1e9:.2f} GB are free. "
-            "Free some, or choose another place with --store."
+            f"The embeddings of {counted(documents, 'document')} need {needed / 1e9:.2f} GB in {root}, and "
+            f"{free / 1e9:.2f} GB are free. Free some, or choose another place with --store."
         )

@@ -1,4 +1,4 @@
-"""What messages to a person have in common: values cut to a length, the nearest of some names, and what others said."""
+"""What messages to a person have in common: cut values, counted nouns, the nearest of some names, others' errors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def did_you_mean(key: str, keys: Collection[str]) -> str:
         if near := difflib.get_close_matches(word, options, n=1, cutoff=0.4 if options is siblings else 0.6):
             return f" Did you mean {options[near[0]]}?"
     return ""
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``1 document``, ``2,000 documents``; a plural that does not end in s is given."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def shortened(value: Any) -> str:

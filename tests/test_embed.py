@@ -178,7 +178,7 @@ def test_a_damaged_shard_is_told_and_encoded_again(tmp_path: Path) -> None:
 
 def test_a_disk_too_small_is_said_before_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100})())
-    with pytest.raises(ResourceError, match="8 embeddings need"):
+    with pytest.raises(ResourceError, match="The embeddings of 8 documents need"):
         Embedder.of(HashEncoder(), tmp_path).ensure(DOCUMENTS, total=8)
 
 

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 import moee_topics
 from moee_topics.cli.app import app
-from moee_topics.messages import did_you_mean, first_lines, shortened
+from moee_topics.messages import counted, did_you_mean, first_lines, shortened
 
 ROOM = Path(moee_topics.__file__).parent
 
@@ -22,6 +22,11 @@ def test_a_value_is_as_python_writes_it_and_at_most_80_characters_long() -> None
     assert shortened("a\nb") == r"'a\nb'"
     assert shortened("x" * 78) == repr("x" * 78)
     assert len(shortened("x" * 79)) == 78 and shortened("x" * 79).endswith("…")
+
+
+def test_one_thing_is_said_in_the_singular() -> None:
+    assert [counted(number, "document") for number in (0, 1, 2000)] == ["0 documents", "1 document", "2,000 documents"]
+    assert [counted(number, "copy", "copies") for number in (1, 2)] == ["1 copy", "2 copies"]
 
 
 @pytest.mark.parametrize(

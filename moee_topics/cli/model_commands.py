@@ -14,6 +14,7 @@ from moee_topics.cli.options import Json, Manner, Offline, Quiet, StorePath, com
 from moee_topics.cli.stdout import fact_lines, show
 from moee_topics.defaults import RUNS, STORE_NAME
 from moee_topics.encode import CALIBRATION_TOKENS, CarveSettings, DistilSettings, Saved
+from moee_topics.messages import counted
 
 if TYPE_CHECKING:
     from moee_topics.store import EmbeddingStore
@@ -234,9 +235,9 @@ def store_ls(store: StorePath = RUNS / STORE_NAME, as_json: Json = False) -> Non
         for opened in _open_all(store)
     ]
     lines = (
-        f"{entry['folder']}\n  {entry['documents']:,} documents, {entry['bytes'] / 1e6:,.1f} MB: {entry['model']} "
-        f"({entry['revision']}), {entry['quantize']}, {entry['dtype']}, {entry.get('view', entry['pooling'])}, "
-        f"{entry['prompt']!r}, at most {entry['max_tokens']} tokens"
+        f"{entry['folder']}\n  {counted(entry['documents'], 'document')}, {entry['bytes'] / 1e6:,.1f} MB: "
+        f"{entry['model']} ({entry['revision']}), {entry['quantize']}, {entry['dtype']}, "
+        f"{entry.get('view', entry['pooling'])}, {entry['prompt']!r}, at most {entry['max_tokens']} tokens"
         for entry in entries
     )
     show(entries, lines, as_json=as_json)
@@ -288,7 +289,7 @@ def store_merge(
     merged = merge_stores(target, sources, progress=progress)
     damages = [{"folder": folder, **asdict(damage)} for result in merged for folder, damage in result.damaged]
     entries = [{"folder": m.folder, "documents": m.documents, "new": m.new} for m in merged]
-    lines = [f"{entry['folder']}: {entry['documents']:,} documents, {entry['new']:,} of them new" for entry in entries]
+    lines = [f"{m.folder}: {counted(m.documents, 'document')}, {m.new:,} of them new" for m in merged]
     lines += [f"{damage['folder']}/{damage['name']}: {damage['reason']}, left out" for damage in damages]
     show({"stores": entries, "damaged": damages}, lines, as_json=as_json)
     raise typer.Exit(4 if damages else 0)

@@ -9,6 +9,7 @@ import typer
 
 from moee_topics.cli.options import DryRun, Json, Manner, RunPath, StoreOfRun, command
 from moee_topics.cli.stdout import show, show_tables
+from moee_topics.messages import counted
 from moee_topics.topics import CheckSettings, LabelSettings
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def _decide(run: Path, decisions: list[Decision], store: Path | None, manner: Ma
 def _show_trial(run: Path, trial: LabelTrial, manner: Manner) -> None:
     """What a judge would be shown; of a language model, how much that is."""
     facts: dict[str, Any] = {"run": run, "topics": len(trial.labels), "documents": len(trial.ballots)}
-    line = f"{len(trial.ballots):,} documents of {len(trial.labels):,} topics"
+    line = f"{counted(len(trial.ballots), 'document')} of {counted(len(trial.labels), 'topic')}"
     if trial.settings.provider != "embedding":
         facts |= {"open": len(trial.questions.open), "tokens": trial.questions.tokens}
         line += f"; {trial.questions}"
@@ -323,7 +324,7 @@ def _check_table(check: LabelCheck) -> TextTable:
 def _labelled_lines(labelled: Labelled) -> Iterator[str]:
     for topic, name in labelled.names.items():
         yield f"Topic {topic}: {name}"
-    yield f"{len(labelled.names)} topics have a new name, {len(labelled.refused)} answers were not taken."
+    yield f"New names: {len(labelled.names)}. Answers that were not taken: {len(labelled.refused)}."
     if labelled.updated:
         yield f"Version {labelled.updated.record['version']}: {labelled.updated.run.path}"
 
@@ -339,7 +340,7 @@ def _decided_lines(made: UpdatedRun) -> Iterator[str]:
 
 
 def _topic_lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield f"Topic {facts['topic']}: {facts['name']} ({facts['documents']:,} documents)"
+    yield f"Topic {facts['topic']}: {facts['name']} ({counted(facts['documents'], 'document')})"
     yield f"Words: {', '.join(facts['words'])}"
     if facts["note"]:
         yield f"Note: {facts['note']}"

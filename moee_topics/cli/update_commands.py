@@ -11,6 +11,7 @@ import typer
 from moee_topics.cli.options import Json, Manner, RunPath, StoreOfRun, command
 from moee_topics.cli.stdout import show, show_tables
 from moee_topics.defaults import FAR
+from moee_topics.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,9 +116,9 @@ def _number(version: str) -> int:
 def _lines(updated: UpdatedRun) -> Iterator[str]:
     record = updated.record
     yield (
-        f"Version {record['version']} ({record['policy']}): {record['added']:,} documents new, {record['changed']:,} "
-        f"changed, {record['removed']:,} removed, {record['encoded']:,} encoded; {record['documents']:,} documents in "
-        f"{record['topics']} topics."
+        f"Version {record['version']} ({record['policy']}): {counted(record['added'], 'document')} new, "
+        f"{record['changed']:,} changed, {record['removed']:,} removed, {record['encoded']:,} encoded; "
+        f"{counted(record['documents'], 'document')} in {counted(record['topics'], 'topic')}."
     )
     yield from event_lines(updated)
     yield from _drift_lines(updated)

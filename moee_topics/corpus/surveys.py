@@ -16,6 +16,7 @@ from moee_topics.corpus.corpus import Corpus
 from moee_topics.corpus.document import Document
 from moee_topics.corpus.markup import holds_markup
 from moee_topics.errors import InputError
+from moee_topics.messages import counted
 
 MARKED_UP_SHARE = 0.05
 COPIES_SHARE, OFTEN = 0.1, 15
@@ -75,15 +76,16 @@ class Survey:
         """What a person should know of what was lost or looks odd, each with the setting that changes it."""
         notes = []
         if self.empty:
-            notes.append(f"{self.empty:,} documents were empty and are left out.")
+            notes.append(f"Empty documents left out: {self.empty:,}.")
         notes += [f"{reason.capitalize()} left out: {count:,}." for reason, count in self.left_out.items()]
         if self.duplicate_ids:
-            notes.append(f"{self.duplicate_ids:,} documents repeat an id; theirs were made unique with #2, #3, …")
+            repeated = counted(self.duplicate_ids, "document")
+            notes.append(f"Ids that were used before are made unique with #2, #3, …, in {repeated}.")
         if self.missing_labels:
             words = ", ".join(f"{word!r}" for word in self.missing_labels)
+            missing = counted(sum(self.missing_labels.values()), "document")
             notes.append(
-                f"{sum(self.missing_labels.values()):,} documents have no label but {words}; if that is a class, say "
-                "what is none with corpus.missing=[…]."
+                f"No label but {words} in {missing}; if that is a class, say what is none with corpus.missing=[…]."
             )
         if self.not_times is not None:
             notes.append(

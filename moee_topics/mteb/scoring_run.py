@@ -18,6 +18,7 @@ from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, get_prompt
 from moee_topics.errors import InputError, import_extra
 from moee_topics.fuse import AlphaChoice, BatchFusion, Fusion, grid_search_alpha, grid_search_alpha_pairs
+from moee_topics.messages import counted
 from moee_topics.mteb.board import Board, Scores, TaskScores
 from moee_topics.mteb.board_columns import ChosenAlphas, Column, columns_of
 from moee_topics.mteb.fusion_encoder import AnyFusion, MTEBEncoder, model_meta
@@ -253,7 +254,11 @@ class ScoringRun:
         """What a reader of these numbers must know."""
         how = "" if self.development is None else f"on the development file {self.development.name}"
         chosen = [f"{task.name}: {label} {alpha:g}" for task in tasks for label, alpha in task.alphas.items()]
-        left_out = [f"{task.left_out:,} rows or candidates of {task.name}" for task in tasks if task.left_out]
+        left_out = [
+            f"{counted(task.left_out, 'row or candidate', 'rows or candidates')} of {task.name}"
+            for task in tasks
+            if task.left_out
+        ]
         # One for all: the columns of a recipe share their statistics.
         statistics = self.columns[0].statistics.description
         notes = {

@@ -18,6 +18,7 @@ from moee_topics.encode import EncoderSource, Reading, View
 from moee_topics.errors import InputError
 from moee_topics.evaluate import ViewScores, mean_of_draws, rank_correlations, score_view
 from moee_topics.fuse import METHODS, Usage
+from moee_topics.messages import counted
 from moee_topics.mteb.view_candidates import EXPERTS_SHUFFLED, Candidate, Pass, passes_of
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
@@ -184,7 +185,7 @@ class Sample:
     def fill_store(self, progress: Progress) -> None:
         """Stores all views of all documents."""
         self.embedder.progress, views = progress, self.source.reading.views
-        told = f"{self.source.settings.model}, {len(self.texts):,} documents, {len(views)} views"
+        told = f"{self.source.settings.model}, {counted(len(self.texts), 'document')}, {counted(len(views), 'view')}"
         progress.begin("embed", told)
         self.embedder.ensure_texts(self.texts)
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path, PurePath
 from typing import Any
 
+from moee_topics.messages import counted
 from moee_topics.report.citations import references
 from moee_topics.report.numerals import as_percent, markdown_text
 from moee_topics.run_folder import RunFolder, title
@@ -31,7 +32,7 @@ tags:
 
 # {name}
 
-A [BERTopic](https://github.com/MaartenGr/BERTopic) model of {documents:,} documents: {topics} topics, {outliers} of the
+A [BERTopic](https://github.com/MaartenGr/BERTopic) model of {documents}: {topics}, {outliers} of the
 documents in none. Texts are read by **{model}** through [moee-topics](https://pypi.org/project/moee-topics/): hidden
 states and routing weights of a mixture of experts.
 
@@ -92,8 +93,8 @@ def model_card(run: RunFolder) -> str:
     ]
     return CARD.format(
         name=text(run.name),
-        documents=len(run.result),
-        topics=len(run.ranked_topics),
+        documents=counted(len(run.result), "document"),
+        topics=counted(len(run.ranked_topics), "topic"),
         outliers=as_percent(run.result.outlier_share),
         model=text(model),
         arguments=_backend_arguments(model, options),

@@ -37,8 +37,8 @@ def outliers(run: RunFolder) -> dict[str, Any] | None:
 
 MARKUP = """\
   <h2 id="outliers-title">Outliers</h2>
-  <p>{{ count|read_number }} documents ({{ share|read_percent }}) lie in no dense region and were
-    put in no topic.
+  <p>{{ count|read_number }} document{{ "s" if count != 1 }} ({{ share|read_percent }}) in no dense region
+    and in no topic.
   {% if words %}Their most telling words are <bdi>{{ words|join(", ") }}</bdi>.{% endif %}
   <button type="button" class="link" data-documents="-1">See them all</button></p>
   <div class="halves">

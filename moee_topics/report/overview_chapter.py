@@ -6,7 +6,7 @@ from typing import Any
 
 from moee_topics.fuse import METHODS
 from moee_topics.report.chapter import Chapter
-from moee_topics.report.verdicts import HEADLINE, score_verdict
+from moee_topics.report.verdicts import READINGS, score_verdict
 from moee_topics.run_folder import RunFolder
 
 LARGEST = 10
@@ -21,7 +21,7 @@ def overview(run: RunFolder) -> dict[str, Any]:
         "largest": run.ranked_topics[:LARGEST],
         "outlier_share": run.result.outlier_share if run.outliers and len(run.result) else None,
         "label_count": len({label for label in run.labels or [] if label}),
-        "headline": [score_verdict(name, run.scores[name]) for name in HEADLINE if name in run.scores],
+        "headline": [score_verdict(name, run.scores[name]) for name in READINGS if name in run.scores],
         "method": METHODS.get(str(run.section("fusion").get("method"))),
     }
 
@@ -41,7 +41,8 @@ def sources_of(run: RunFolder) -> list[str]:
 MARKUP = """\
   <h1 id="overview-title">{{ run.name }}</h1>
   <p class="lead">
-    {{ run.result|length|read_number }} documents{% if sources %} from <b>{{ sources[0] }}</b>
+    {{ run.result|length|read_number }} document{{ "s" if run.result|length != 1 }}
+      {%- if sources %} from <b>{{ sources[0] }}</b>
       {%- if sources|length == 2 %} and <b>{{ sources[1] }}</b>
       {%- elif sources|length > 2 %} and {{ sources|length - 1 }} other sources{% endif %}{% endif %}
       {%- if version %}, version {{ version }} of the run{% endif %},

@@ -10,6 +10,7 @@ from typing import Any
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate import TopicEvent, topic_lineage
+from moee_topics.messages import counted
 from moee_topics.report.numerals import as_percent
 from moee_topics.report.template import render, template_text
 from moee_topics.report.text_table import TextTable, html_section
@@ -102,7 +103,7 @@ class VersionComparison:
         ]
         first, second = self.versions
         facts = (
-            f"{self.documents:,} documents in both, {self.added:,} came, {self.removed:,} went, "
+            f"{counted(self.documents, 'document')} in both, {self.added:,} came, {self.removed:,} went, "
             f"{len(self.moved):,} moved to another topic"
         )
         headers = ("nr", "topic", "event", "before", "now")

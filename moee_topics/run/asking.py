@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from moee_topics.chat_endpoint import ChatEndpoint
 from moee_topics.encode import EncoderSettings
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.run_folder import LabelRecord, RunFolder, answer_line, fitted_encoder
 from moee_topics.store import appended_lines
@@ -99,7 +100,8 @@ class Questions(Generic[Asked]):
     def __str__(self) -> str:
         """In a few words, for people."""
         answers = f"{len(self.open) * self.answer_tokens:,} of answers at most"
-        return f"{len(self.open):,} of {len(self.prompts):,} questions to ask: {self.tokens:,} tokens, and {answers}"
+        questions = f"{len(self.open):,} of {counted(len(self.prompts), 'question')} to ask"
+        return f"{questions}: {self.tokens:,} tokens, and {answers}"
 
     def ask(self, progress: Progress) -> list[str]:
         """The answer to every question, in their order; what was answered before is not asked again.
@@ -122,7 +124,7 @@ class Questions(Generic[Asked]):
                 append(answer_line(self.key(prompt), record))
                 self.known[self.key(prompt)] = record
                 progress.advance(done, len(self.open), "questions")
-        progress.end("labels", time.perf_counter() - started, f"{len(self.open):,} questions asked")
+        progress.end("labels", time.perf_counter() - started, f"{counted(len(self.open), 'question')} asked")
 
 
 def writer_of(settings: AskSettings, own: Callable[[], EncoderSettings], answer_tokens: int) -> Writer:

@@ -12,6 +12,7 @@ from moee_topics.distributed import WHOLE, RayCrew, RaySettings, Share
 from moee_topics.embed import DOCUMENTS_PER_SHARD
 from moee_topics.encode import TokenCounts, arithmetic_of_key, entry_keys
 from moee_topics.errors import InputError, StoreError
+from moee_topics.messages import counted
 from moee_topics.progress import Progress, resumable
 from moee_topics.recipe import Recipe
 from moee_topics.run.ledger import fingerprint
@@ -77,9 +78,8 @@ class EmbedStage(Stage):
         encoded = encode_corpus(work)
         kind, _ = arithmetic_of_key(work.embedder.key)
         few_bits = f" in {kind}" if kind != "none" and encoded.encoded else ""
-        line = (
-            f"{encoded.encoded:,} documents encoded{few_bits}, {encoded.survey.unique - encoded.encoded:,} were stored"
-        )
+        were_stored = encoded.survey.unique - encoded.encoded
+        line = f"{counted(encoded.encoded, 'document')} encoded{few_bits}, {were_stored:,} were stored"
         # Known by who has loaded the model: of a corpus that was stored before, its first run says it.
         arithmetic = {"arithmetic": work.encoder.arithmetic} if work.encoder.arithmetic else {}
         return Outcome(line, {**asdict(encoded.counts), "encoded": encoded.encoded, **arithmetic})
@@ -147,7 +147,7 @@ def nearest_key(work: Workspace) -> str:
 def encode_corpus(work: Workspace) -> Encoded:
     """Encodes what is missing of a corpus or its share, and counts the tokens of all of that, in one reading."""
     survey = work.survey
-    work.progress.begin("embed", f"{work.recipe.encoder.model}, {len(work.hashes):,} documents")
+    work.progress.begin("embed", f"{work.recipe.encoder.model}, {counted(len(work.hashes), 'document')}")
     missing = work.embedder.missing(work.hashes)
     counting = work.crew or work.encoder
     stored_counts, before = TokenCounts(), counting.counts

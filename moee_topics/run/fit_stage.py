@@ -19,6 +19,7 @@ from moee_topics.encode import EncoderSource
 from moee_topics.errors import InputError
 from moee_topics.evaluate import Score, find_experts, first_of_each, gather_routing_weights
 from moee_topics.fuse import Fusion, fuse_all
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.reduce_stage import ReduceStage
@@ -99,7 +100,7 @@ class FitStage(Stage):
         work.run.write_model(model, fusion, self.encoder_of(work))
         write_chapters(work, model, steps)
         outliers, dimensions = int((model.result.topics == OUTLIERS).sum()), model.voters.vectors.shape[1]
-        line = f"{model.result.topic_count} topics, {outliers:,} documents in none"
+        line = f"{counted(model.result.topic_count, 'topic')}, {counted(outliers, 'document')} in none"
         if model.result.assigned is not None:
             line += f"; {model.result.sampled:,} were clustered, the others assigned"
         return Outcome(line, {"steps": steps.seconds, "dimensions": dimensions, "left_out": steps.left_out})
@@ -109,7 +110,7 @@ class FitStage(Stage):
         documents = work.documents()
         with steps.step("fuse", work.recipe.fusion.label), told_by_cause(work):
             fusion, vectors = fused(work, texts_of(documents))
-        with steps.step("topics", f"clusters and words of {len(documents):,} documents"):
+        with steps.step("topics", f"clusters and words of {counted(len(documents), 'document')}"):
             return fit_documents(work, documents, fusion, vectors), fusion
 
     def encoder_of(self, work: Workspace) -> EncoderRecord:

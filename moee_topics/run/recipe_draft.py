@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from moee_topics.corpus import CorpusSettings, Survey
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.errors import ModelError
+from moee_topics.messages import counted
 from moee_topics.plain_data import read_yaml
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe, parse_recipe
@@ -174,7 +175,8 @@ def _corpus_lines(corpus: CorpusSettings, survey: Survey) -> list[str]:
     lines = [f"  source: {_quoted(corpus.source)}"]
     lines += [f"  {key}: {_quoted(value)}" for key, value in columns.items() if value is not None]  # none: not read
     if survey.marked_up:
-        lines.append(f"  clean: html   # {survey.marked_up:,} documents hold HTML, whose tags would become words")
+        marked_up = counted(survey.marked_up, "document")
+        lines.append(f"  clean: html   # HTML in {marked_up}, whose tags would become words")
     return lines
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from moee_topics.encode import EncoderSettings
 from moee_topics.errors import InputError, ModelError
 from moee_topics.evaluate import CHOICES
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.run.asking import writer_of
 from moee_topics.run.label_trial import check_labels, plan_check
@@ -92,8 +93,8 @@ def label_as_asked(folder: Path, section: LabelSection, progress: Progress) -> N
         if section.provider != "none":
             labelled = label(folder, section, progress=progress)
             if labelled.updated:
-                version, seconds = labelled.updated.record["version"], time.perf_counter() - started
-                progress.end("names", seconds, f"{len(labelled.names):,} topics have one now, version {version} holds")
+                named, version = counted(len(labelled.names), "topic"), labelled.updated.record["version"]
+                progress.end("names", time.perf_counter() - started, f"{named} named, version {version} holds")
         if section.check is not None and not is_judged(RunFolder(folder), section.check):
             check = check_labels(folder, section.check, progress=progress)
             progress.end("check", time.perf_counter() - started, check.sentence)

@@ -8,6 +8,7 @@ from typing import Any
 
 from moee_topics.errors import InputError
 from moee_topics.evaluate import STABILITY_READINGS, Kind, TopicRun, stability_scores, stability_summary
+from moee_topics.messages import counted
 from moee_topics.run.fit_stage import FitStage
 from moee_topics.run.ledger import fingerprint
 from moee_topics.run.refits import Refitter, ctfidf_words, refits_of
@@ -36,7 +37,7 @@ class StabilityStage(Stage):
         if done:
             return super().reason(work, done=done)
         asked = work.recipe.stability
-        return f"{asked.seeds} more fits with other seeds and {asked.bootstraps} on bootstrap samples are asked for"
+        return f"{counted(asked.seeds, 'more fit')} with other seeds, {asked.bootstraps} on bootstrap samples"
 
     def run(self, work: Workspace) -> Outcome:
         """Fits again, keeping each fit as soon as it is done.
@@ -46,7 +47,8 @@ class StabilityStage(Stage):
         """
         own = RunFolder.model.read(work.run)
         refitter, refits = Refitter(work, own.result.texts), refits_of(work.recipe.stability)
-        work.progress.begin(self.name, f"{len(refits)} more fits of {len(own.result.texts):,} documents")
+        documents = counted(len(own.result.texts), "document")
+        work.progress.begin(self.name, f"{counted(len(refits), 'more fit')} of {documents}")
         runs: dict[Kind, list[TopicRun]] = {}
         for done, refit in enumerate(refits, start=1):
             runs.setdefault(refit.kind, []).append(refitter.result(refit))

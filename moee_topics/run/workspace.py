@@ -16,6 +16,7 @@ from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource, key_of_blocks
 from moee_topics.errors import InputError
 from moee_topics.fuse import LARGE_DIMENSIONS
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
 from moee_topics.remote import refuse_address
@@ -103,7 +104,7 @@ class Workspace:
                 documents.append(document)
         result = surveyor.result(self.corpus)
         self._in_memory = documents if characters <= MOST_CHARACTERS_KEPT else None
-        outcome = f"{result.documents:,} documents, {result.unique:,} different"
+        outcome = f"{counted(result.documents, 'document')}, {result.unique:,} different"
         self.progress.end("corpus", time.perf_counter() - started, outcome)
         idle = idle_note(idle_keys(self.recipe, result).items()) if self.tells_idle_keys else ""
         for note in [*result.notes, *([idle] if idle else [])]:
@@ -174,7 +175,7 @@ class Workspace:
     def note_lost(self, lost: int) -> None:
         """Says how many documents that the run had encoded are not stored any more."""
         self.progress.note(
-            f"{lost:,} documents that the run had encoded are not in the store {self.store} and are encoded again. "
+            f"Encoded again, since the store {self.store} no longer has them: {counted(lost, 'document')}. "
             "If their embeddings are elsewhere, stop this and say where: --store FOLDER."
         )
 

@@ -19,6 +19,7 @@ from safetensors.numpy import save as to_safetensors
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError, StoreError
+from moee_topics.messages import counted
 from moee_topics.store.files import write_bytes
 from moee_topics.store.hash_table import hash_array
 from moee_topics.store.keys import HASH_BYTES, JSON, plain
@@ -203,8 +204,9 @@ def _tensors(embeddings: Embeddings, ids: Sequence[str], hashes: Sequence[bytes]
         bad = np.flatnonzero(~np.isfinite(tensors[name]).all(axis=tuple(range(1, array.ndim))))
         if len(bad):
             raise StoreError(
-                f"{name} of {len(bad)} documents (first: {ids[bad[0]]!r}) has values that float16 cannot hold: not a "
-                f"number, infinite, or beyond 65504. The model's numbers overflow; load it with another dtype."
+                f"{name} of {counted(len(bad), 'document')} (first: {ids[bad[0]]!r}) has values that float16 cannot "
+                f"hold: not a number, infinite, or beyond 65504. The model's numbers overflow; load it with another "
+                "dtype."
             )
     encoded = [name.encode("utf-8", "surrogatepass") for name in ids]
     return tensors | {

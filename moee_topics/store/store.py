@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError, StoreError
+from moee_topics.messages import counted
 from moee_topics.store.files import disk_errors, make_folder, remove_leftovers
 from moee_topics.store.hash_table import hash_array
 from moee_topics.store.inventory import Inventory, Layout
@@ -166,7 +167,7 @@ class EmbeddingStore:
         missing = len(self.missing(hashes))
         if missing:
             names = ", ".join(f"{shard.name} ({shard.reason})" for shard in self.damaged[:3])
-            damage = f" {len(self.damaged)} damaged shards were left out: {names}." if self.damaged else ""
+            damage = f" {counted(len(self.damaged), 'damaged shard')} left out: {names}." if self.damaged else ""
             raise StoreError(
                 f"{missing:,} of {len(hashes):,} documents are not in the store {self.folder}.{damage} Encode the "
                 "corpus again with the same settings, only what is missing is encoded: moee-topics embed RECIPE "

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from moee_topics.encode import plain_texts
 from moee_topics.errors import InputError
 from moee_topics.fuse import Fusion
+from moee_topics.messages import counted
 from moee_topics.store import atomic_folder, content_hash, read_json, write_text
 from moee_topics.topics.result import TOPICS_FILE, TopicResult
 from moee_topics.topics.settings import FitSettings
@@ -79,7 +80,8 @@ class TopicModel:
         if X is None:
             X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):
-            raise InputError(f"Got {len(texts)} documents and {len(np.asarray(X))} vectors; one of each is needed.")
+            given_too = counted(len(np.asarray(X)), "vector")
+            raise InputError(f"Got {counted(len(texts), 'document')} and {given_too}; one of each is needed.")
         return self.voters.predict(X, self.fitted_topics(texts) if texts else None)
 
     def fitted_topics(self, texts: Sequence[str]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from moee_topics.defaults import COLOURS, GREY, SEED
 from moee_topics.errors import InputError
+from moee_topics.messages import counted
 from moee_topics.topics.result import OUTLIERS, Topic, TopicResult
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def document_map(result: TopicResult, *, top_n_topics: int = 20, most: int = 20_
     rows = np.sort(np.random.default_rng(seed).permutation(len(result))[:most])
     named = [info for info in result.topic_info if info.topic != OUTLIERS][:top_n_topics]
     rest = rows[~np.isin(result.topics[rows], [info.topic for info in named])]
-    figure = _figure(f"{len(result):,} documents, {result.topic_count} topics", height=650)
+    figure = _figure(f"{counted(len(result), 'document')}, {counted(result.topic_count, 'topic')}", height=650)
     figure.add_trace(_points(result, rest, "outliers and other topics", GREY, opacity=0.4))
     for place, info in enumerate(named):
         of_topic = rows[result.topics[rows] == info.topic]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from moee_topics.fuse import unit_rows
+from moee_topics.messages import counted
 from moee_topics.topics.decisions import WORDS_KEPT, Decision, Outcome
 from moee_topics.topics.descriptions import name_by_words
 from moee_topics.topics.duplicate_rows import distinct_rows
@@ -231,7 +232,8 @@ class Replay:
         rows = np.flatnonzero(self.topics == topic)
         found, X = self._as_found(decision, [topic]), self._vectors_of(rows)
         if len(rows) < 2 * decision.parts:
-            raise _Conflict(f"topic {topic} has {len(rows)} documents, too few for {decision.parts} parts of two")
+            documents = counted(len(rows), "document")
+            raise _Conflict(f"topic {topic} has {documents}, too few for {decision.parts} parts of two")
         if (different := len(distinct_rows(X)[0])) < decision.parts:
             raise _Conflict(f"the {len(rows)} documents of topic {topic} have {different} different vectors in all")
         labels = clustered(X, decision.parts, self.model.settings.seed)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from moee_topics.corpus import Document
 from moee_topics.defaults import OUTLIERS as OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.messages import counted
 from moee_topics.store import atomic_path, read_json, write_text
 from moee_topics.topics.mapped_documents import MappedColumn, MappedDocuments
 
@@ -100,7 +101,7 @@ class Topic:
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>{_cell(_joined(words))}</tr>"
             for name, words in rows
         )
-        title = f"Topic {self.topic}: {self.name}, {self.count:,} documents"
+        title = f"Topic {self.topic}: {self.name}, {counted(self.count, 'document')}"
         return f"<p><b>{html.escape(title)}</b></p><table>{cells}</table>"
 
 
@@ -242,7 +243,8 @@ class TopicResult:
         return len(self) if self.assigned is None else int((~self.assigned).sum())
 
     def _summary(self) -> str:
-        return f"{len(self):,} documents, {self.topic_count} topics, {self.outlier_share:.1%} outliers"
+        topics = f"{counted(len(self), 'document')}, {counted(self.topic_count, 'topic')}"
+        return f"{topics}, {self.outlier_share:.1%} outliers"
 
     def save(self, folder: Path) -> None:
         """Writes its files into a folder."""

@@ -14,6 +14,7 @@ from safetensors.numpy import save as to_safetensors
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.fuse import unit_rows
+from moee_topics.messages import counted
 from moee_topics.store import write_bytes
 from moee_topics.topics.duplicate_rows import distinct_rows
 from moee_topics.topics.result import OUTLIERS
@@ -228,7 +229,7 @@ def check_finite(X: NDArray[np.floating]) -> None:
     """
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
-        raise InputError(f"{len(bad)} vectors hold NaN or infinity, the first that of document {bad[0]}.")
+        raise InputError(f"NaN or infinity in {counted(len(bad), 'vector')}, the first that of document {bad[0]}.")
 
 
 def centroids(X: NDArray[np.floating], topics: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ def test_a_language_model_names_topics_after_it_was_said_what_that_takes(run: Pa
         assert (
             done.exit_code == 0 and f"Topic {topics[0].topic}: Subject a" in done.stdout and "Version 2" in done.stdout
         )
-        assert f"{len(topics)} topics have a new name, 0 answers" in done.stdout
+        assert f"New names: {len(topics)}. Answers that were not taken: 0." in done.stdout
     assert "Subject a" in call("ls", run).stdout
     assert call("undo", run, "--quiet").exit_code == 0 and "Subject a" not in call("ls", run).stdout
 

@@ -101,7 +101,7 @@ def test_too_little_disk_is_said_before_encoding(
     tmp_path: Path, corpus: Path, tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embed.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(ResourceError, match="80 embeddings need"):
+    with pytest.raises(ResourceError, match="The embeddings of 80 documents need"):
         pipeline.embed(recipe_of(corpus, tiny_olmoe), tmp_path)
 
 

@@ -78,7 +78,7 @@ def test_what_is_odd_about_the_corpus_is_told_and_an_empty_one_refused(tmp_path:
     (tmp_path / "posts.csv").write_text("text,n\na text,1\n,2\n")
     heard = Heard()
     _, survey = draft(Answers(CorpusSettings(str(tmp_path / "posts.csv"))), "mine.yaml", heard)
-    assert survey.documents == 1 and any("1 documents were empty" in note for note in heard.notes)
+    assert survey.documents == 1 and any("Empty documents left out: 1." in note for note in heard.notes)
     (tmp_path / "posts.csv").write_text("text,n\n,2\n")
     with pytest.raises(InputError, match="no documents"):
         draft(Answers(CorpusSettings(str(tmp_path / "posts.csv"))), "mine.yaml")

@@ -61,7 +61,7 @@ def test_a_run_names_its_topics_and_asks_no_second_time(
     topics = RunFolder(root / "run").ranked_topics
     assert names_of(root) == [f"About {topic.words[0][0]}" for topic in topics] and made.number == 2
     assert made.ranked_topics[0].name == names_of(root)[0] and len(server.asked) == len(topics)
-    assert heard.ended["names"] == f"{len(topics)} topics have one now, version 2 holds"
+    assert heard.ended["names"] == f"{len(topics)} topics named, version 2 holds"
     assert run(recipe(), root).number == 2 and len(server.asked) == len(topics)
     assert not [note for note in heard.notes if "was updated" in note]
 

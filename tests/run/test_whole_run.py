@@ -57,7 +57,7 @@ def test_a_run_whose_store_is_lost_says_so_and_encodes_again(root: Path, corpus:
     shutil.rmtree(root / "store")
     recipe, heard = recipe_of(corpus, tiny_olmoe), Heard()
     pipeline.run(recipe, root / "run", progress=heard)
-    assert [note for note in heard.notes if f"{DOCUMENTS} documents that the run had encoded" in note]
+    assert [note for note in heard.notes if f"no longer has them: {DOCUMENTS} documents." in note]
     heard = Heard()
     pipeline.run(recipe_of(corpus, tiny_olmoe, "encoder.max_tokens=16"), root / "run", progress=heard)
     assert not any("had encoded" in note for note in heard.notes), "these were never encoded like this"

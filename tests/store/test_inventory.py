@@ -66,7 +66,7 @@ def damage_and_check(root: Path, path: Path) -> None:
         assert damaged[0].reason
         assert damaged[0].rows in (5, None)
         assert len(store.missing(hashes_of(texts(20)))) == 5
-        with pytest.raises(StoreError, match=r"5 of 20 documents .* 1 damaged shards"):
+        with pytest.raises(StoreError, match=r"5 of 20 documents .* 1 damaged shard left"):
             store.read(hashes_of(texts(20)))
         store.drop(damaged)
         assert store.verify() == []
@@ -140,7 +140,7 @@ def test_a_shard_lost_while_the_store_is_open_is_a_clear_error(tmp_path: Path) -
     path.unlink()
     with pytest.raises(StoreError, match=f"{path.name} .* damaged after the store was opened"):
         read.read(hashes_of(texts(1)))
-    with pytest.raises(StoreError, match=rf"1 damaged shards were left out: {path.name} \(it cannot be read"):
+    with pytest.raises(StoreError, match=rf"1 damaged shard left out: {path.name} \(it cannot be read"):
         store.read(hashes_of(texts(1)))
 
 
@@ -149,7 +149,7 @@ def test_what_is_damaged_is_never_given_and_named(tmp_path: Path, place: int) ->
     path = shard_paths(make(tmp_path, texts(20)))[1]
     whole = make(tmp_path / "whole", texts(20))
     flip(path, place)
-    with pytest.raises(StoreError, match=rf"5 of 20 documents .* 1 damaged shards were left out: {path.name}"):
+    with pytest.raises(StoreError, match=rf"5 of 20 documents .* 1 damaged shard left out: {path.name}"):
         EmbeddingStore.open(tmp_path, KEY).read(hashes_of(texts(20)))
     store = EmbeddingStore.open(tmp_path, KEY)
     lost = store.missing(hashes_of(texts(20)))

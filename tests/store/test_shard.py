@@ -19,7 +19,7 @@ def test_a_value_that_float16_cannot_hold_is_refused_by_document(tmp_path: Path,
     arrays = {"hidden_states": np.ones((3, 4), np.float32), "router_logits": np.ones((3, 2, 2), np.float32)}
     arrays[name][1, 0] = value
     with EmbeddingStore.open(tmp_path, KEY, writable=True) as store:
-        with pytest.raises(StoreError, match=rf"{name} of 1 documents \(first: 'document 1'\)"):
+        with pytest.raises(StoreError, match=rf"{name} of 1 document \(first: 'document 1'\)"):
             store.write(Embeddings(**arrays), texts(3), hashes_of(texts(3)))
         assert len(store) == 0
         assert shard_paths(store.folder) == []

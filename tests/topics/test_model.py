@@ -18,7 +18,7 @@ from moee_topics.topics.result import TopicResult
 
 
 def test_predict_needs_one_vector_per_document_and_of_the_right_width() -> None:
-    with pytest.raises(InputError, match="2 documents and 1 vectors"):
+    with pytest.raises(InputError, match="2 documents and 1 vector;"):
         fitted().predict(["a", "b"], np.ones((1, vectors().shape[1])))
     with pytest.raises(InputError, match="fitted on vectors of"):
         fitted().predict(["a"], np.ones((1, 3)))

@@ -26,7 +26,7 @@ def test_predict_gives_new_documents_of_a_theme_its_topic() -> None:
 def test_a_vector_that_is_no_number_gets_no_topic_by_chance(odd: float) -> None:
     X = vectors()[:3].copy()
     X[1, 0] = odd
-    with pytest.raises(InputError, match="1 vectors hold NaN or infinity, the first that of document 1"):
+    with pytest.raises(InputError, match="NaN or infinity in 1 vector, the first that of document 1"):
         fitted().voters.predict(X)
 
 
