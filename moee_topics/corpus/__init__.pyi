@@ -1,6 +1,7 @@
 from .corpus import Corpus as Corpus
 from .corpus import CorpusCounts as CorpusCounts
 from .corpus import DocumentList as DocumentList
+from .corpus import class_name as class_name
 from .corpus import document_of as document_of
 from .corpus import is_visible as is_visible
 from .corpus import plain_name as plain_name
@@ -26,6 +27,7 @@ from .sources import open_corpus as open_corpus
 from .sources import source_kind as source_kind
 from .surveys import Survey as Survey
 from .surveys import Surveyor as Surveyor
+from .tables import bare_name as bare_name
 from .tables import read_table as read_table
 from .words import SPACELESS as SPACELESS
 from .words import Cut as Cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ class Corpus:
                 record,
                 f"the label is a {kind}, expected one string or number. Switch labels off with corpus.label=none.",
             )
-        label = plain_name(plain_text(record.label, self.settings.encoding))
+        label = class_name(plain_text(record.label, self.settings.encoding))
         if not self._is_missing(label):
             return label
         if label:
@@ -241,6 +242,11 @@ def plain_name(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return well_formed(str(value))
+
+
+def class_name(label: object) -> str:
+    """A label as text, without white space around it and composed (NFC), so that what reads the same is one class."""
+    return unicodedata.normalize("NFC", plain_name(label)).strip()
 
 
 def plain_text(value: object, encoding: str = "utf-8", errors: str = "replace") -> object:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from moee_topics.corpus.columns import choose_columns
-from moee_topics.corpus.corpus import plain_name, well_formed
+from moee_topics.corpus.corpus import class_name, plain_name, well_formed
 from moee_topics.corpus.document import Document, Record
 from moee_topics.corpus.readers import table_record
 from moee_topics.corpus.settings import CorpusSettings
@@ -186,7 +186,7 @@ def _document(row: Mapping[str, Any], position: int) -> Document:
     return Document(
         plain_name(name),
         well_formed(text),
-        None if is_none(label) else plain_name(label),
+        None if is_none(label) else class_name(label),
         None if is_none(time) else str(time),
     )
 

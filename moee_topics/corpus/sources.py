@@ -16,7 +16,7 @@ from moee_topics.corpus.newsgroups import read_20newsgroups
 from moee_topics.corpus.packing import PACKINGS, kind_of
 from moee_topics.corpus.readers import StandardInput, read_folder, read_lines, read_rows
 from moee_topics.corpus.settings import CorpusSettings
-from moee_topics.corpus.tables import TABLES, is_table
+from moee_topics.corpus.tables import TABLES, array_hint, is_table
 from moee_topics.errors import InputError
 from moee_topics.messages import shortened
 from moee_topics.remote import is_remote, local_copy, without_query
@@ -94,7 +94,7 @@ def open_corpus(settings: CorpusSettings) -> Corpus:
         read = read_rows
     else:
         endings = "".join(path.suffixes) or "no ending"
-        raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.")
+        raise InputError(f"{path} is of no known kind of file ({endings}). Expected {EXPECTED}.{array_hint(path)}")
     return Corpus(without_query(source), path.name, partial(read, path, settings), settings)
 
 

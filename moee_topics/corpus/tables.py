@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 
 from moee_topics.corpus.delimited import delimited_table
 from moee_topics.corpus.excel import excel_table
-from moee_topics.corpus.packing import kind_of, readable
+from moee_topics.corpus.packing import PACKINGS, kind_of, readable
 from moee_topics.corpus.rows import Row, Table
 from moee_topics.corpus.settings import CorpusSettings
 from moee_topics.corpus.text_file import LONGEST_DOCUMENT, TextFile
 from moee_topics.errors import InputError
 
 ROWS_PER_READ = 1024
+FROM_ARRAY = "An array of objects becomes one object per line with: jq -c '.[]' posts.json > posts.jsonl"
 JSON_VALUES = 2_000_000  # of one line, 128 MB as Python objects
 
 
@@ -36,7 +37,7 @@ def read_table(path: Path, settings: CorpusSettings) -> Table:
     if not is_table(path):
         raise InputError(
             f"{path} is of no known kind of table ({''.join(path.suffixes) or 'no ending'}). Expected one of: "
-            f"{', '.join(TABLES)}; the text ones also packed as .gz, .bz2, .xz, .zst or .zip."
+            f"{', '.join(TABLES)}; the text ones also packed as .gz, .bz2, .xz, .zst or .zip.{array_hint(path)}"
         )
     return TABLES[kind_of(path)[0]](path, settings)
 
@@ -45,6 +46,17 @@ def is_table(path: Path) -> bool:
     """Whether the name of a file is that of a table; parquet and xlsx files are packed inside and not once more."""
     kind, packing = kind_of(path)
     return kind in TABLES and not (packing and kind in (".parquet", ".xlsx"))
+
+
+def array_hint(path: Path) -> str:
+    """How a file that is one JSON array becomes a table; empty for any other file."""
+    return f" {FROM_ARRAY}" if ".json" in map(str.lower, path.suffixes) else ""
+
+
+def bare_name(path: Path) -> str:
+    """The name of a table without what says its kind and its packing: ``posts`` of ``posts.jsonl.gz``."""
+    inside = path.with_suffix("") if path.suffix.lower() in PACKINGS else path
+    return inside.stem if inside.suffix.lower() in TABLES else inside.name
 
 
 def json_lines_table(path: Path, settings: CorpusSettings) -> Table:
@@ -69,7 +81,9 @@ def json_lines_table(path: Path, settings: CorpusSettings) -> Table:
                 raise InputError(f"{place}: JSON nested too deeply. Expected one flat object per line.") from error
             if not isinstance(row, dict):
                 kind = type(row).__name__
-                raise InputError(f"{place}: a JSON {kind}. Expected one object per line, such as {{'text': …}}.")
+                raise InputError(
+                    f"{place}: a JSON {kind}. Expected one object per line, such as {{'text': …}}. {FROM_ARRAY}"
+                )
             yield Row(f"line {number}", row)
 
     return Table(None, rows)

@@ -101,6 +101,12 @@ def test_words_for_no_label_are_no_classes(tmp_path: Path) -> None:
     assert surveyed(path, missing=("NaN",)).label_names == ("#N/A", "NA", "None", "a", "n/a", "none", "null")
 
 
+def test_labels_that_read_the_same_are_one_class(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", "text,label\na, caf\u00e9\nb,cafe\u0301 \nc,tea\u2003\nd,   \n")
+    assert [document.label for document in opened(path)] == ["caf\u00e9", "caf\u00e9", "tea", None]
+    assert surveyed(path).label_names == ("caf\u00e9", "tea") and not surveyed(path).missing_labels
+
+
 def test_a_column_called_time_that_holds_none_is_not_read(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "time": i % 24} for i in range(30)]
     path = table(tmp_path / "t.jsonl", rows)

@@ -35,6 +35,13 @@ def test_a_bad_json_line_is_named(tmp_path: Path, line: str, expected: str) -> N
     assert "line 2" in message and expected in message
 
 
+def test_an_array_of_json_is_refused_with_the_way_to_lines(tmp_path: Path) -> None:
+    way = "jq -c '.[]' posts.json > posts.jsonl"
+    for name in ("posts.json", "posts.JSON.gz", "posts.jsonl"):
+        assert way in refused(written(tmp_path, name, '[{"text": "t"}]'))
+    assert way not in refused(written(tmp_path, "posts.xml", "<a/>"))
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be read as parquet" in refused(written(tmp_path, "t.parquet", b"PAR1 nothing"))
 

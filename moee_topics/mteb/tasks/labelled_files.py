@@ -18,8 +18,8 @@ from moee_topics.corpus import (
     CorpusSettings,
     Quoting,
     Row,
+    class_name,
     is_visible,
-    plain_name,
     plain_text,
     read_table,
     well_formed,
@@ -161,14 +161,14 @@ def text_of(value: Any, place: str) -> str:
 
 
 def label_of(value: Any, place: str) -> str:
-    """A label as text; 1.0, as a column of numbers with gaps gives it, is 1.
+    """A label as text, as a corpus has it; 1.0, as a column of numbers with gaps gives it, is 1.
 
     Raises:
         InputError: it is a list or a mapping.
     """
     if isinstance(value, list | dict):
         raise InputError(f"{place}: the label is a {type(value).__name__}, expected one string or number.")
-    return plain_name(plain_text(value))
+    return class_name(plain_text(value))
 
 
 def number_of(value: Any) -> float:

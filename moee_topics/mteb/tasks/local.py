@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from moee_topics.corpus import Row
+from moee_topics.corpus import Row, bare_name
 from moee_topics.defaults import SEED
 from moee_topics.errors import InputError
 from moee_topics.messages import shortened
@@ -79,8 +79,7 @@ def task_name(spec: LocalTask, kind: LocalType) -> str:
     Raises:
         InputError: it can be no name of a file, which the result of the task is.
     """
-    stem = re.sub(r"\.(jsonl|csv|tsv|parquet)(\.gz)?$", "", spec.file.name)
-    folder_and_file = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{stem}").strip("-")
+    folder_and_file = re.sub(r"\W+", "-", f"{spec.file.resolve().parent.name}-{bare_name(spec.file)}").strip("-")
     size = ("S2S" if len(spec.text) == 1 else "P2P") if kind == "Clustering" else ""  # as mteb calls titles and texts
     name = spec.name or f"{folder_and_file}-{kind}{size}"
     if not is_plain_name(name):

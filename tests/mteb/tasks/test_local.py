@@ -11,6 +11,7 @@ from task_doubles import score, write
 
 from moee_topics.errors import InputError
 from moee_topics.mteb.tasks import LocalTask, TextRecorder, load, local_task, texts_of
+from moee_topics.mteb.tasks.local import task_name
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 
@@ -82,6 +83,11 @@ def test_a_fault_of_the_training_file_names_that_file(tmp_path: Path, labelled: 
         local_task(LocalTask(None, labelled, train=train))
     with pytest.raises(InputError, match=r"train\.jsonl has no column label"):
         local_task(LocalTask(None, labelled, train=write(train, [{"text": "t"}])))
+
+
+@pytest.mark.parametrize("file", ["a.b.jsonl", "a.b.ndjson.zst", "a.b.CSV", "a.b.tsv.zip", "a.b.xlsx", "a.b.parquet"])
+def test_the_name_of_a_task_has_no_ending_of_its_file(tmp_path: Path, file: str) -> None:
+    assert task_name(LocalTask("STS", tmp_path / "sets" / file), "STS") == "sets-a-b-STS"
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "a\\b", "a\0b", "a\n", ".", "n" * 201, "NUL", "com1.x"])
