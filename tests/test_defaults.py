@@ -11,12 +11,11 @@ from hdbscan import HDBSCAN
 
 from moee_topics.defaults import COLOURS, GREY, OUTLIERS, SEED, SEEDS, STORE_NAME
 from moee_topics.errors import InputError, RecipeError
-from moee_topics.evaluate.drift import far_share
 from moee_topics.mteb import parse_score_recipe
 from moee_topics.recipe import parse_recipe
 from moee_topics.report.template import template_text
 from moee_topics.run_folder import named_folder
-from moee_topics.topics import FitSettings, Voters, far_documents
+from moee_topics.topics import FitSettings
 
 CORPUS = {"corpus": {"source": "docstrings"}}
 SCORED = {"score": {"tasks": ["STS12"]}}
@@ -42,14 +41,6 @@ def test_no_run_takes_the_name_of_the_store_beside_it(tmp_path: Path) -> None:
 def test_the_style_of_the_report_has_the_colours_of_everything_else() -> None:
     style = template_text("report.css").partition("}")[0]
     assert tuple(re.findall(r"--c\d: (#\w+);", style)) == COLOURS and f"--quiet-point: {GREY};" in style
-
-
-def test_drift_and_growth_call_the_same_documents_far() -> None:
-    rng = np.random.default_rng(0)
-    fitted, new = (rng.normal(size=(count, 8)).astype(np.float32) for count in (200, 400))
-    voters = Voters.fit(fitted, np.zeros(200, dtype=np.int64))
-    own, nearest = voters.nearest(voters.vectors, own=True)[1].max(axis=1), voters.nearest(new)[1].max(axis=1)
-    assert 0 < far_documents(voters, new).mean() == far_share(own, nearest)[0]
 
 
 def test_outliers_have_the_label_of_the_noise_of_hdbscan() -> None:

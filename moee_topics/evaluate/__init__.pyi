@@ -6,7 +6,7 @@ from .agreement import match_topics as match_topics
 from .drift import FEWEST as FEWEST
 from .drift import SURE as SURE
 from .drift import Drift as Drift
-from .drift import far_limit as far_limit
+from .drift import far_documents as far_documents
 from .drift import find_drift as find_drift
 from .duplicate_texts import first_of_each as first_of_each
 from .expert_report import ExpertReport as ExpertReport

@@ -94,19 +94,19 @@ class Drift:
         return dict(_rounded(plain))
 
 
-def far_limit(own: Floats) -> float:
-    """The cosine with the nearest old document below which a document is far: 5 % of the old ones themselves are."""
-    return float(np.quantile(own, FAR))
-
-
-def far_share(own: Floats, new: Floats) -> tuple[float, float]:
-    """The share of new documents that are far, and the lower end of its 99 % interval.
+def far_documents(own: Floats, new: Floats) -> NDArray[np.bool_]:
+    """(n,) whether each new document is far: farther from the nearest old one than all but 5 % of the old ones are.
 
     Args:
         own: (R,) cosine of each old document and the nearest of the others: held out, one by one.
         new: (n,) cosine of each new document and its nearest old one.
     """
-    share = float(np.mean(new < far_limit(own)))
+    return np.asarray(new < float(np.quantile(own, FAR)))
+
+
+def far_share(own: Floats, new: Floats) -> tuple[float, float]:
+    """The share of :func:`far_documents` among new ones, and the lower end of its 99 % interval."""
+    share = float(np.mean(far_documents(own, new)))
     # The limit is of a sample too: the difference of two shares varies as one share of so many documents does.
     count = max(1, len(own) * len(new) // (len(own) + len(new)))
     return share, wilson_interval(share, count, Z_99)[0]

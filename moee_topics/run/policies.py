@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
+from moee_topics.evaluate import far_documents
 from moee_topics.fuse import Fusion, fuse_all
 from moee_topics.run.document_changes import DocumentChanges
 from moee_topics.run.fit_stage import fit_documents, fused
@@ -23,7 +24,6 @@ from moee_topics.topics import (
     Voters,
     crowded_documents,
     document_columns,
-    far_documents,
     grown_topics,
     matched_topics,
     places_on_map,
@@ -116,7 +116,8 @@ def grow(update: Update) -> tuple[TopicModel, Fusion]:
         # By words that were learnt from the old documents alone, new ones would always lie apart and together.
         read = update.fusion.without_words(X)
         voters = update.voters.with_vectors(read[update.voters.rows])
-        is_candidate[update.is_new] |= far_documents(voters, read[update.is_new])
+        own = voters.nearest(voters.vectors, own=True)[1].max(axis=1)
+        is_candidate[update.is_new] |= far_documents(own, voters.nearest(read[update.is_new])[1].max(axis=1))
         is_candidate |= crowded_documents(read, update.is_new)
     candidates = np.flatnonzero(is_candidate)
     topics = grown_topics(X, result.topics, candidates, update.is_new, update.model.settings, update.next_topic)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from moee_topics.corpus import Corpus, Document
 from moee_topics.embed import DOCUMENTS_PER_CALL, Embedder
-from moee_topics.evaluate import Drift, far_limit
+from moee_topics.evaluate import Drift, far_documents
 from moee_topics.fuse import Fusion
 from moee_topics.run.given_documents import GivenDocuments
 from moee_topics.run.manifest import read_manifest
@@ -167,7 +167,7 @@ class Predictor:
         topics, probabilities = self.model.predict(texts, vectors)
         names = {topic.topic: topic.name for topic in self.model.result.topic_info}
         fitted = self.model.fitted_topics(texts) != NEW
-        far = ~fitted & ((self.nearest(vectors) if nearest is None else nearest) < far_limit(self.own))
+        far = ~fitted & far_documents(self.own, self.nearest(vectors) if nearest is None else nearest)
         columns = (column.tolist() for column in (topics, probabilities, fitted, far))
         return [
             PredictedTopic(document.id, topic, names.get(topic, ""), round(probability, 4), in_fit, is_far)

@@ -15,7 +15,6 @@ from .fit import fit_topics as fit_topics
 from .fit import too_few_texts as too_few_texts
 from .fit import why_no_words as why_no_words
 from .growth import crowded_documents as crowded_documents
-from .growth import far_documents as far_documents
 from .growth import grown_topics as grown_topics
 from .growth import places_on_map as places_on_map
 from .label_ballots import LETTER_TOKENS as LETTER_TOKENS

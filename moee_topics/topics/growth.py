@@ -47,15 +47,6 @@ def places_among(
     return np.asarray(mean, dtype=np.float32)
 
 
-def far_documents(voters: Voters, X: Matrix, share: float = FAR) -> NDArray[np.bool_]:
-    """(n,) whether each new document is farther from all of the fit than all but a share of its own documents are.
-
-    Far is by the cosine of the nearest document of the fit; each document of the fit is compared with the others.
-    """
-    own = voters.nearest(voters.vectors, own=True)[1].max(axis=1)
-    return np.asarray(voters.nearest(X)[1].max(axis=1) < np.quantile(own, share))
-
-
 def crowded_documents(X: Matrix, is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(N,) which new documents have so many new ones among their nearest of all as chance gives to one in eight.
 

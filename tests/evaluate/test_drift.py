@@ -14,6 +14,7 @@ from moee_topics.evaluate import Drift, find_drift
 from moee_topics.evaluate.drift import (
     Against,
     advise,
+    far_documents,
     far_share,
     neighbour_ratio,
     routing_distance,
@@ -40,6 +41,12 @@ def cloud(shift: float) -> np.ndarray:
     X = rng().normal(size=(OLD + NEW, 6))
     X[IS_NEW, 0] += shift
     return np.asarray(X / np.linalg.norm(X, axis=1, keepdims=True))
+
+
+def test_a_document_is_far_below_the_cosine_that_five_per_cent_of_the_old_ones_have() -> None:
+    own = np.linspace(0.5, 0.9, 101).astype(np.float32)
+    assert far_documents(own, np.array([0.2, 0.51, 0.53, 0.9])).tolist() == [True, True, False, False]
+    assert far_documents(own, own).sum() == 5
 
 
 def test_without_drift_five_per_cent_are_far() -> None:

@@ -10,7 +10,7 @@ from tiny_runs import write_corpus
 
 from moee_topics import run as pipeline
 from moee_topics.corpus import CorpusSettings, open_corpus
-from moee_topics.evaluate import far_limit
+from moee_topics.evaluate import far_documents
 from moee_topics.run import Predictor, new_documents
 from moee_topics.run.new_documents import NewDocuments
 from moee_topics.run_folder import RunFolder
@@ -58,7 +58,7 @@ def test_documents_of_the_fit_are_no_new_ones(finished: Path, corpus: Path) -> N
 def test_far_is_what_few_documents_of_the_fit_are(predictor: Predictor) -> None:
     own = predictor.model.voters.nearest_others()
     assert len(own) == len(predictor.model.voters.rows) and own.max() <= 1.001
-    assert np.mean(own < far_limit(own)) == pytest.approx(0.05, abs=0.02)
+    assert far_documents(own, own).mean() == pytest.approx(0.05, abs=0.02)
 
 
 def test_vectors_that_lie_elsewhere_are_far_and_in_one_topic_to_be_refitted(predictor: Predictor) -> None:

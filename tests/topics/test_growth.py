@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moee_topics.topics.growth import crowded_documents, far_documents, grown_topics, places_on_map
+from moee_topics.topics.growth import crowded_documents, grown_topics, places_on_map
 from moee_topics.topics.settings import FitSettings
 from moee_topics.topics.voters import Voters
 
@@ -43,13 +43,6 @@ def test_too_few_candidates_change_nothing(clouds: tuple[np.ndarray, np.ndarray]
     X, topics = clouds
     for rows in (np.array([], dtype=np.int64), np.arange(60, 70), np.full(100, 60)):
         assert grown_topics(X, topics, rows, topics < -1, SETTINGS, 9) is topics
-
-
-def test_far_is_what_is_farther_than_nearly_all_of_the_fit() -> None:
-    X = np.concatenate([cloud(0, 200, 0), cloud(1, 200, 1)])
-    voters = Voters.fit(X, np.repeat([0, 1], 200))
-    assert far_documents(voters, cloud(5, 40, 7)).all()
-    assert far_documents(voters, np.concatenate([cloud(0, 500, 8), cloud(1, 500, 9)])).mean() < 0.1
 
 
 def test_new_documents_near_a_new_topic_join_it_and_old_ones_stay(clouds: tuple[np.ndarray, np.ndarray]) -> None:
