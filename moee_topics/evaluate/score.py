@@ -31,7 +31,6 @@ class Reading:
 
     Attributes:
         percent: whether the value is shown as a share.
-        headline: whether it is one of the few that a report begins with.
     """
 
     title: str
@@ -41,7 +40,6 @@ class Reading:
     fair_text: str
     good_text: str
     percent: bool = False
-    headline: bool = True
 
 
 def mean_or_none(values: NDArray[Any]) -> float | None:

@@ -29,8 +29,8 @@ REFITS: Mapping[str, str] = {
 }
 
 STABILITY_READINGS: Mapping[str, Reading] = {
-    "stability": Reading(
-        "Stability",
+    "stability_seeds": Reading(
+        "Stability over seeds",
         0.5,
         0.75,
         "Fitted again, the corpus gives rather different topics.",
@@ -44,7 +44,6 @@ STABILITY_READINGS: Mapping[str, Reading] = {
         "Samples of the corpus give rather different topics.",
         "Samples of the corpus give the same topics in part.",
         "Samples of the corpus give nearly the same topics.",
-        headline=False,
     ),
 }
 
@@ -198,12 +197,11 @@ def stability_summary(
 
 
 def stability_scores(summary: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores ``stability`` and, where both kinds of refit were made, ``stability_bootstrap``."""
-    kinds = [kind for kind in REFITS if kind in summary]
+    """The scores ``stability_seeds`` and ``stability_bootstrap``, of each kind of refit that was made."""
     scores = {}
-    for name, kind in zip(STABILITY_READINGS, kinds, strict=False):
+    for kind in [kind for kind in REFITS if kind in summary]:
         fits = summary[kind]["fits"]
         text = f"Mean adjusted mutual information of every two of {fits} fits: this one and "
         text += f"{REFITS[kind].format(fits - 1)}. 1 is the same topics."
-        scores[name] = Score(summary[kind]["ami"], text, higher_is_better=True)
+        scores[f"stability_{kind}"] = Score(summary[kind]["ami"], text, higher_is_better=True)
     return scores

@@ -133,7 +133,7 @@ def write_compared(comparison: Comparison, output: Path) -> Path:
             (names[0], _unmatched(first, second, comparison.matching.first_fates)),
             (names[1], _unmatched(second, first, comparison.matching.second_fates)),
         ],
-        verdict=score_verdict("stability", {"value": comparison.agreement.ami}),
+        verdict=score_verdict("stability_seeds", {"value": comparison.agreement.ami}),
         fates=Counter(fate.fate for fate in comparison.matching.first_fates),
     )
     write_text(output, page)

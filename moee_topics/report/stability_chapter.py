@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from moee_topics.evaluate import Kind
 from moee_topics.report.chapter import Chapter
 from moee_topics.report.numerals import as_count, as_decimal
 from moee_topics.report.verdicts import Level, stability_verdict, topic_verdict
 from moee_topics.run_folder import RunFolder
 from moee_topics.topics import Topic
 
-KINDS = {"seeds": "Other seeds", "bootstrap": "Bootstrap samples"}
+KINDS: Mapping[Kind, str] = {"seeds": "Other seeds", "bootstrap": "Bootstrap samples"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def stability(run: RunFolder) -> dict[str, Any] | None:
     # The lowest of a topic's figures: one that only other seeds find again hangs on a few documents.
     lowest_of_each = [row.lowest for row in topics if row.lowest is not None]
     return {
-        "verdict": stability_verdict(refits[kinds[0]].get("ami"), lowest_of_each),
+        "verdict": stability_verdict(kinds[0], refits[kinds[0]].get("ami"), lowest_of_each),
         "kinds": [KINDS[kind] for kind in kinds],
         "fits": [FitsRow.of(KINDS[kind], refits[kind]) for kind in kinds],
         "topics": sorted(topics, key=lambda row: (row.lowest is None, row.lowest or 0.0, row.topic.topic)),

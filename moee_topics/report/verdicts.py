@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from moee_topics.evaluate import SCORES, STABILITY_READINGS, Reading
+from moee_topics.evaluate import SCORES, STABILITY_READINGS, Kind, Reading
 from moee_topics.report.numerals import as_decimal, as_percent
 
 Level = Literal["good", "fair", "weak", "none"]
@@ -29,7 +29,6 @@ READINGS: Mapping[str, Reading] = {
     **{score.key: score.reading for score in SCORES.values() if score.reading},
     **STABILITY_READINGS,
 }
-HEADLINE = tuple(name for name, reading in READINGS.items() if reading.headline)
 DISSOLVED, STABLE = 0.5, 0.75  # of Hennig 2007, where below a half a cluster counts as dissolved
 
 
@@ -62,9 +61,9 @@ def topic_verdict(jaccard: float | None) -> tuple[Level, str]:
     return ("good", "stable") if jaccard >= STABLE else ("fair", "in part")
 
 
-def stability_verdict(agreement: float | None, jaccards: Sequence[float]) -> str:
+def stability_verdict(kind: Kind, agreement: float | None, jaccards: Sequence[float]) -> str:
     """A sentence on the topics as a whole, and one on how many of them can be relied on."""
-    text = score_verdict("stability", {"value": agreement}).text
+    text = score_verdict(f"stability_{kind}", {"value": agreement}).text
     if not jaccards:
         return text
     stable = sum(jaccard >= STABLE for jaccard in jaccards)

@@ -24,7 +24,7 @@ from moee_topics.run_folder.label_answers import LabelRecord, read_answers, writ
 from moee_topics.run_folder.names import VERSIONS, run_command
 from moee_topics.run_folder.run_file import RunFile, folder, json_file
 from moee_topics.run_folder.searcher import Found, Searcher
-from moee_topics.store import atomic_folder, atomic_path, write_text
+from moee_topics.store import atomic_folder, atomic_path, read_json, write_json, write_text
 from moee_topics.topics import (
     OUTLIERS,
     RESULT_FILES,
@@ -125,6 +125,16 @@ Scores = dict[str, ScoreRecord]
 Manifest = dict[str, Any]
 
 
+def read_scores(path: Path) -> Scores:
+    """The scores of a run; the one that earlier versions called ``stability``, of either kind of refit, by its name."""
+    scores: Scores = read_json(path, kind=Scores)
+    if "stability" not in scores:
+        return scores
+    is_of_samples = "on bootstrap samples" in scores["stability"]["description"]
+    name_now = "stability_bootstrap" if is_of_samples else "stability_seeds"
+    return {name_now if name == "stability" else name: score for name, score in scores.items()}
+
+
 def open_vectors(path: Path) -> NDArray[np.float32]:
     """The array of a file, mapped: only what is looked at comes into memory."""
     vectors: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -179,7 +189,7 @@ class RunFolder:
         lambda path, result: result.save(path.parent),
         beside=RESULT_FILES[1:],
     )
-    scores = json_file("scores.json", Scores, absent={})
+    scores: RunFile[Scores, Scores] = RunFile("scores.json", read_scores, write_json, absent={})
     hierarchy = json_file("hierarchy.json", list[Merger], absent=[])  # the nearest first
     over_time = json_file("over_time.json", list[Moment], absent=[])
     per_class = json_file("per_class.json", list[ClassShare], absent=[])

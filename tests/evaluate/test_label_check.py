@@ -82,5 +82,5 @@ def test_an_answer_that_is_no_choice_counts_as_wrong() -> None:
     ballots = [Ballot(0, place, (1, 0)) for place in range(4)]
     found = count_votes("it", ballots, [0, None, 1, None], {0: "a", 1: "b"})
     assert (found.right, found.unanswered, found.accuracy) == (1, 2, 0.25) and found.topics[0].taken_for == 1
-    assert "2 answers named no label" in found.sentence and len(found.topics) == 1
+    assert "Answers without a label, which count as wrong: 2." in found.sentence and len(found.topics) == 1
     assert json.loads(json.dumps(found.to_json()))["topics"][0]["low"] == round(found.topics[0].low, 4)

@@ -32,7 +32,9 @@ def test_fits_that_find_nothing_agree_on_nothing_copies_or_not() -> None:
         samples = [np.unique(rng.integers(0, len(texts), len(texts))) for _ in range(2)]
         bootstraps = [TopicRun(rng.integers(-1, 20, 200)[texts][rows], rows=rows) for rows in samples]
         summary = stability_summary(fits[0], {"seeds": fits[1:], "bootstrap": bootstraps}, texts.tolist())
-        assert [round(score.value or 0, 1) for score in stability_scores(summary).values()] == [0.0, 0.0]
+        scores = {name: round(score.value or 0, 1) for name, score in stability_scores(summary).items()}
+        assert scores == {"stability_seeds": 0.0, "stability_bootstrap": 0.0}
+        assert list(stability_scores({"bootstrap": summary["bootstrap"]})) == ["stability_bootstrap"]
     # What copies do to the correction for chance, where they are not told.
     assert compare_runs(fits).ami > 0.2
 

@@ -147,11 +147,11 @@ breadth = lambda words: topic_scores.Score(float(len(words)), "How many topics."
 topic_scores.SCORES["breadth"] = topic_scores.TopicScore("topic_breadth", ("words",), breadth, (0, 1000), reading)
 
 from moee_topics.recipe import parse_recipe
-from moee_topics.report.verdicts import HEADLINE, score_verdict
+from moee_topics.report.verdicts import READINGS, score_verdict
 recipe = parse_recipe({"corpus": {"source": "docstrings"}})
 assert recipe.scores[-1] == "breadth"
 assert parse_recipe({"corpus": {"source": "docstrings"}, "scores": ["breadth"]}).scores == ("breadth",)
-assert score_verdict("topic_breadth", {"value": 2.0}).text == "Broad." and "topic_breadth" in HEADLINE
+assert score_verdict("topic_breadth", {"value": 2.0}).text == "Broad." and "topic_breadth" in READINGS
 """
 
 

@@ -14,7 +14,9 @@ def test_the_report_shows_how_stable_the_topics_are_the_least_stable_first(tmp_p
     folder = small_run(tmp_path / "run")
     write_json(folder / "stability.json", STABILITY)
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-    scores["stability"] = {"value": 0.812, "description": "of 5 fits", "higher_is_better": True}
+    for kind in ("seeds", "bootstrap"):
+        value = STABILITY[kind]["ami"]
+        scores[f"stability_{kind}"] = {"value": value, "description": "of some fits", "higher_is_better": True}
     write_json(folder / "scores.json", scores)
     chapter = stability(RunFolder.read(folder))
     assert chapter is not None
@@ -27,9 +29,10 @@ def test_the_report_shows_how_stable_the_topics_are_the_least_stable_first(tmp_p
     ]  # fmt: skip
     page = write_report(folder).read_text(encoding="utf-8")
     assert "nearly the same topics. Of 4 topics 2 are stable and 1 dissolves." in page
-    assert "<dt>Stability</dt>" in page.split('id="topics"')[0], "a card in the overview"
+    overview = page.split('id="topics"')[0]
+    assert "<dt>Stability over seeds</dt>" in overview and "<dt>Stability on samples</dt>" in overview
     (text,) = export_report(folder, ["markdown"], tmp_path)
-    assert "| stability | 0.81 | Fitted again, the corpus gives nearly the same topics. |" in text.read_text()
+    assert "| stability\\_seeds | 0.81 | Fitted again, the corpus gives nearly the same topics. |" in text.read_text()
 
 
 def test_stability_with_seeds_alone_or_with_nothing_that_can_be_read(tmp_path: Path) -> None:

@@ -31,6 +31,6 @@ def test_a_topic_is_called_stable_and_dissolved_by_the_bounds_of_hennig(jaccard:
 
 
 def test_the_sentence_on_stability_counts_topics_in_the_number_of_its_verb() -> None:
-    assert stability_verdict(0.8, [0.9, 0.2]).endswith("Of 2 topics 1 is stable and 1 dissolves.")
-    assert stability_verdict(0.8, [0.9, 0.9]).endswith("Of 2 topics 2 are stable and 0 dissolve.")
-    assert stability_verdict(None, []) == "Could not be computed."
+    assert stability_verdict("seeds", 0.8, [0.9, 0.2]).endswith("Of 2 topics 1 is stable and 1 dissolves.")
+    assert stability_verdict("bootstrap", 0.8, [0.9, 0.9]).endswith("Of 2 topics 2 are stable and 0 dissolve.")
+    assert stability_verdict("seeds", None, []) == "Could not be computed."

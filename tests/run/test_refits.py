@@ -31,7 +31,7 @@ def test_killed_between_refits_it_goes_on_and_ends_the_same(
     monkeypatch.setattr(refits, "fit_topics", counted)
     with pytest.raises(Interrupted):
         pipeline.run(recipe, root / "run", root / "store")
-    assert "stability" not in json.loads((root / "run" / "scores.json").read_text())
+    assert "stability_seeds" not in json.loads((root / "run" / "scores.json").read_text())
     pipeline.run(recipe, root / "run", root / "store")
     assert len(fits) == 4, "one was kept, one cut off and done again"
     after, whole = contents(root / "run"), contents(measured / "run")
@@ -52,7 +52,7 @@ def test_a_refit_without_topics_counts_as_all_outliers(
     assert summary["seeds"]["topics"][1] == 0 and summary["seeds"]["words"] is None and "bootstrap" not in summary
     assert {figures["seeds"] for figures in summary["topics"].values()} == {0.0}
     scores = json.loads((root / "run" / "scores.json").read_text())
-    assert scores["stability"]["value"] == summary["seeds"]["ami"] and "stability_bootstrap" not in scores
+    assert scores["stability_seeds"]["value"] == summary["seeds"]["ami"] and "stability_bootstrap" not in scores
 
 
 def test_a_refit_with_the_run_s_own_seed_is_the_run_itself(

@@ -24,7 +24,8 @@ def test_stability_asked_of_a_finished_run_is_measured_and_reported(measured: Pa
     assert set(summary["topics"]) == topics
     assert all(0 <= value <= 1 for figures in summary["topics"].values() for value in figures.values())
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores["stability"]["value"] == summary["seeds"]["ami"] and "3 fits" in scores["stability"]["description"]
+    of_seeds = scores["stability_seeds"]
+    assert of_seeds["value"] == summary["seeds"]["ami"] and "3 fits" in of_seeds["description"]
     assert scores["stability_bootstrap"]["value"] == summary["bootstrap"]["ami"]
     assert '<section id="stability"' in (folder / "report.html").read_text(encoding="utf-8")
     names = [stage["name"] for stage in RunFolder(folder).manifest["stages"]]

@@ -31,6 +31,15 @@ def test_an_attribute_reads_its_file_once_and_anew_after_it_was_written(run: Pat
     assert opened.scores == {} == RunFolder(run).scores
 
 
+def test_scores_of_stability_that_an_earlier_version_wrote_have_their_name_of_now(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    fits = {"seeds": "this one and 2 with other seeds.", "bootstrap": "this one and 2 on bootstrap samples (…)."}
+    for kind, described in fits.items():
+        score = {"value": 0.5, "description": f"Mean of every two of 3 fits: {described}", "higher_is_better": True}
+        RunFolder.scores.write(run, {"npmi": score, "stability": score, "ami": score})  # type: ignore[dict-item]
+        assert list(run.scores) == ["npmi", f"stability_{kind}", "ami"]
+
+
 def test_what_is_absent_is_nobodys_to_change(tmp_path: Path) -> None:
     RunFolder(tmp_path).manifest["name"] = "mine"
     assert RunFolder(tmp_path).manifest == {}
