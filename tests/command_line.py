@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from moee_topics.cli.app import app
@@ -21,4 +23,7 @@ TEXTS = [
 
 
 def call(*arguments: str | Path, stdin: str | None = None) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+    if "--json" in arguments and result.stdout:  # JSON as everybody reads it, which knows no NaN
+        json.loads(result.stdout, parse_constant=pytest.fail)
+    return result

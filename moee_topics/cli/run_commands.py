@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,16 +17,15 @@ from moee_topics.cli.options import (
     Json,
     Manner,
     Offline,
-    Output,
     Places,
     Quiet,
     RunPath,
-    Store,
     command,
 )
 from moee_topics.cli.stdout import print_json, show
 from moee_topics.defaults import FAR, RUNS, STORE_NAME
 from moee_topics.errors import InputError
+from moee_topics.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,8 +78,7 @@ def estimate(
         int | None, typer.Option(min=1, help="Also hours of so many machines like this one.", metavar="N")
     ] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Of a machine's hour, in any currency.")] = None,
-    output: Output = RUNS,
-    store: Store = None,
+    places: Places,
     manner: Manner,
 ) -> None:
     """Say what a run will need: tokens, memory, disk and time.
@@ -89,10 +86,12 @@ def estimate(
     With --machines, 200 documents are timed, and what the hours assume is said.
     """
     from moee_topics.run import estimate as estimate_recipe
+    from moee_topics.run import store_of
+    from moee_topics.run_folder import RunFolder
 
     needs = estimate_recipe(
         choice.load(),
-        store or output / STORE_NAME,
+        places.store or store_of(RunFolder(places.folder_of(choice))),
         trial=trial,
         machines=machines,
         price_per_hour=price,
@@ -148,8 +147,8 @@ def embed(
     facts |= {} if share is WHOLE else {"share": str(share), "unique_of_share": encoded.unique}
     of_share = "" if share is WHOLE else f"{encoded.unique:,} different ones in share {share}, "
     line = (
-        f"{encoded.survey.documents:,} documents, {of_share}{encoded.encoded:,} encoded now; "
-        f"{encoded.counts.documents_cut:,} were cut, {encoded.counts.tokens_lost:,} tokens lost."
+        f"{counted(encoded.survey.documents, 'document')}, {of_share}{encoded.encoded:,} encoded now; "
+        f"{encoded.counts.documents_cut:,} cut, {counted(encoded.counts.tokens_lost, 'token')} lost."
     )
     show(facts, [str(encoded.folder), line], as_json=manner.as_json)
 
@@ -268,8 +267,10 @@ def predict(
 
 def _write_lines(rows: Iterable[PredictedTopic]) -> None:
     """Each row as it comes, so that a pipe gets the first before the last document is read."""
+    from moee_topics.store import to_json
+
     for row in rows:
-        typer.echo(json.dumps(asdict(row), ensure_ascii=False))
+        typer.echo(to_json(asdict(row)))
 
 
 def _write_table(rows: Iterable[PredictedTopic]) -> None:
@@ -332,11 +333,12 @@ def _show_run(run: RunFolder, manner: Manner) -> None:
     }
     real = [topic for topic in info if topic.topic >= 0]
     outliers = sum(topic.count for topic in info if topic.topic < 0)
-    lines = [f"{len(real)} topics in {corpus['documents']:,} documents, {outliers:,} of them in none."]
+    documents = counted(corpus["documents"], "document")
+    lines = [f"{counted(len(real), 'topic')} in {documents}, {outliers:,} of them in none."]
     if run.result.assigned is not None:
         lines.append(f"{run.result.sampled:,} documents were clustered, the others assigned to the topics of these.")
     if cut := corpus["documents_cut"]:
-        lines.append(f"{cut:,} documents were cut at {run.manifest['encoder']['max_tokens']} tokens.")
+        lines.append(f"Cut at {run.manifest['encoder']['max_tokens']} tokens: {counted(cut, 'document')}.")
     for topic in real[:TOPICS_SHOWN]:
         name = "" if topic.name == name_by_words(topic.words, topic.topic) else f"{topic.name}: "
         lines.append(f"{topic.topic:>4} {topic.count:>6}  {name}{', '.join(word for word, _ in topic.words[:7])}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
 
 def print_json(data: Any) -> None:
     """One JSON document on stdout."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    from moee_topics.store import to_json
+
+    typer.echo(to_json(data, indent=2))
 
 
 def show(data: Any, lines: Iterable[str], *, as_json: bool) -> None:

@@ -175,7 +175,7 @@ class ExpertReport:
 
     def save(self, path: Path) -> None:
         """Writes the report as compact JSON."""
-        write_text(path, json.dumps(self.to_json(), separators=(",", ":")))
+        write_text(path, json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False))
 
     @classmethod
     def load(cls, path: Path) -> ExpertReport:

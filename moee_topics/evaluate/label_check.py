@@ -93,7 +93,7 @@ class LabelCheck:
     @property
     def sentence(self) -> str:
         """The result in one sentence."""
-        unanswered = f" {self.unanswered:,} answers named no label and count as wrong." if self.unanswered else ""
+        unanswered = f" Answers without a label, which count as wrong: {self.unanswered:,}." if self.unanswered else ""
         return (
             f"{self.accuracy:.0%} of {self.documents:,} documents (95 % interval: {self.low:.0%} to {self.high:.0%}) "
             f"are given the label of their topic among {self.choices} by the judge ({self.judge}); labels that say "

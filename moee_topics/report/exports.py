@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import importlib.util
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from moee_topics.defaults import COLOURS, GREY, OUTLIERS
 from moee_topics.errors import InputError, MissingExtraError
+from moee_topics.messages import counted
 from moee_topics.report.atlas_export import export_atlas
 from moee_topics.report.citations import references
 from moee_topics.report.hub_export import export_hub
@@ -27,7 +27,7 @@ from moee_topics.report.svg import layers_svg, map_svg, topics_svg
 from moee_topics.report.table_files import export_duckdb, export_xlsx
 from moee_topics.report.verdicts import score_verdict
 from moee_topics.run_folder import RunFolder, title
-from moee_topics.store import atomic_path, make_folder, write_text
+from moee_topics.store import atomic_path, make_folder, write_json, write_text
 
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 MAP_POINTS = 20_000
@@ -68,8 +68,8 @@ def export_markdown(run: RunFolder, output: Path) -> list[Path]:
     source = f" from {text(corpus['source'])}" if corpus.get("source") else ""
     model = f", read by {text(encoder['model'])}," if encoder.get("model") else ""
     outliers = run.outliers.count / max(len(run.result), 1) if run.outliers else 0.0
-    topics = f"{len(run.ranked_topics)} topics; {as_percent(outliers)} in none."
-    lines = [f"# {text(run.name)}", "", f"{len(run.result):,} documents{source}{model} in {topics}", ""]
+    topics = f"{counted(len(run.ranked_topics), 'topic')}; {as_percent(outliers)} in none."
+    lines = [f"# {text(run.name)}", "", f"{counted(len(run.result), 'document')}{source}{model} in {topics}", ""]
 
     lines += ["## Scores", "", "| score | value | reading |", "|---|--:|---|"]
     for name, score in run.scores.items():
@@ -100,7 +100,7 @@ def export_json(run: RunFolder, output: Path) -> list[Path]:
         "experts": run.experts.to_json() if run.experts else None,
         "stability": run.stability,
     }
-    write_text(output / "report.json", json.dumps(content, ensure_ascii=False, indent=1))
+    write_json(output / "report.json", content)
     return [output / "report.json"]
 
 

@@ -8,6 +8,7 @@ from .files import read_json as read_json
 from .files import refuse_existing as refuse_existing
 from .files import refuse_too_small as refuse_too_small
 from .files import remove_leftovers as remove_leftovers
+from .files import to_json as to_json
 from .files import write_bytes as write_bytes
 from .files import write_json as write_json
 from .files import write_text as write_text

@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -47,21 +47,41 @@ _REASONS = {
 
 
 def write_json(path: Path, value: Any, **options: Any) -> None:
-    """Writes JSON, whole or not at all: indented by one space unless the options of ``json.dumps`` say otherwise.
-
-    Numbers of numpy are written as numbers; paths, times and whatever else JSON lacks as their text.
+    """Writes JSON, whole or not at all: indented by one space unless the options of :func:`to_json` say otherwise.
 
     Raises:
         ResourceError: the disk is full.
         StoreError: the file cannot be written for another reason.
     """
-    text = json.dumps(value, **{"indent": 1, "ensure_ascii": False, "default": _plain, **options}) + "\n"
+    text = to_json(value, **{"indent": 1, **options}) + "\n"
     # A lone surrogate becomes \udXXX, which is how JSON spells it: it reads back as it was.
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def to_json(value: Any, **options: Any) -> str:
+    """A value as JSON that every reader of JSON takes, by ``json.dumps`` with these options.
+
+    Numbers of numpy are written as numbers; paths, times and whatever else JSON lacks as their text; NaN and infinity,
+    for which it has no word, as null.
+    """
+    options = {"ensure_ascii": False, "default": _plain, **options}
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:  # where all numbers are finite, as nearly always, no copy is made
+        return json.dumps(_finite(value), allow_nan=False, **options)
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same with None in the place of NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

@@ -54,7 +54,7 @@ def test_stability_is_a_stage_of_a_run_only_where_it_is_asked_for(finished: Path
         ["report", "run"],
     ]
     summary = json.loads(call(*asked, "--json").stdout)
-    assert -1 <= summary["scores"]["stability"] <= 1
+    assert -1 <= summary["scores"]["stability_seeds"] <= 1
     assert [stage["name"] for stage in summary["stages"] if not stage["skipped"]] == ["stability", "report"]
     assert call("run", recipe, "stability.seeds=-1", "--output", output).exit_code == 3
 
@@ -65,6 +65,8 @@ def test_a_command_on_a_run_uses_the_store_that_the_run_remembers(tmp_path: Path
     planned = json.loads(call("run", recipe, *places, "--dry-run", "--json").stdout)
     assert planned["store"] == str(tmp_path / "elsewhere")
     assert [stage["action"] for stage in planned["stages"]] == ["skip"] * 3
+    needs = json.loads(call("estimate", recipe, *places, "--no-trial", "--json").stdout)
+    assert needs["stored"] == needs["unique"] > 0
     assert call("fit", recipe, *places, "hdbscan.min_cluster_size=5").exit_code == 0
     assert not (tmp_path / "runs" / "store").exists()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from house_map import PACKAGE, imports
 
 from moee_topics.cli.stdout import fact_lines, show, show_tables
 from moee_topics.report import TextTable
@@ -19,6 +21,18 @@ def test_one_thing_is_lines_or_one_json_document(capsys: pytest.CaptureFixture[s
     show({"path": Path("a"), "text": "ü"}, ["a is here."], as_json=True)
     out = capsys.readouterr().out
     assert json.loads(out) == {"path": "a", "text": "ü"} and "ü" in out
+
+
+def test_json_has_null_where_python_has_a_number_that_json_has_not(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {"a": float("nan"), "b": [np.float32("inf"), np.float32(0.5)], "c": ({"d": np.float64("-inf")}, 1)}
+    show(scores, [], as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 0.5], "c": [{"d": None}, 1]}
+
+
+def test_no_command_writes_json_in_another_way() -> None:
+    """Whatever ``--json`` prints is then strict; what ``score`` writes is a value of its recipe."""
+    commands = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "score_arguments.py"]
+    assert not [path.name for path in commands if {"json", "orjson"} & set(imports(path))]
 
 
 def test_tables_are_markdown_outside_a_terminal_and_the_page_comes_last(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,13 @@ def test_json_reads_back_lone_surrogates_included(tmp_path: Path) -> None:
     assert (tmp_path / "x.json").read_text().startswith('{"a": ["lone')
 
 
+def test_json_that_is_written_has_no_word_that_json_has_not(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [np.float32("inf"), np.int64(3)], "path": Path("y")})
+    assert json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail) == {
+        "a": None, "b": [None, 3], "path": "y",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
 def test_json_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
