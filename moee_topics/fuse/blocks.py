@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, InstanceOf
 
 from moee_topics.embeddings import Embeddings, FloatArray
 
 Matrix: TypeAlias = NDArray[np.float32]
 Blocks: TypeAlias = tuple[Matrix, Matrix]
 """Hidden states (N, D) and routing weights (N, L * E) of the same N documents."""
+
+Part = TypeVar("Part")
+OfCorpus = Annotated[InstanceOf[Part] | None, Field(exclude=True)]
+"""What is learnt of a corpus, None before: an object that no recipe holds, whose fields pydantic need not know."""
 
 
 def raw_blocks(embeddings: Embeddings) -> Blocks:

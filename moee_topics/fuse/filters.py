@@ -16,6 +16,7 @@ from moee_topics.corpus import words_of
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
 from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks
+from moee_topics.messages import counted
 
 FilterName = Literal["align_words", "center", "clip", "embed_filter", "remove_top", "whiten"]
 Learnt = Mapping[str, NDArray[np.float32]]
@@ -311,7 +312,8 @@ def _words_in(texts: Iterable[str]) -> set[str]:
 
 def _without_words(documents: int) -> InputError:
     return InputError(
-        f"The filter align_words needs words, and {documents:,} documents have none. Leave it out of fusion.filters."
+        f"The filter align_words needs words, and there are none in {counted(documents, 'document')}. Leave it out of "
+        "fusion.filters."
     )
 
 

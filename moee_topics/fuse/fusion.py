@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from moee_topics.embeddings import Embeddings
 from moee_topics.errors import InputError
-from moee_topics.fuse.blocks import Blocks, Matrix, raw_blocks, unit_rows
+from moee_topics.fuse.blocks import Blocks, Matrix, OfCorpus, raw_blocks, unit_rows
 from moee_topics.fuse.filters import (
     FILTERS,
     FilterName,
@@ -33,7 +33,7 @@ from moee_topics.fuse.methods import METHODS, Block, find_method
 from moee_topics.fuse.reduction import Reduction
 from moee_topics.fuse.routing import PLAIN, RoutingBlock, Usage
 from moee_topics.fuse.standardizer import Standardizer
-from moee_topics.messages import shortened
+from moee_topics.messages import counted, shortened
 from moee_topics.store import write_bytes
 
 Texts = TypeVar("Texts", bound=Iterable[str])
@@ -77,11 +77,10 @@ class Fusion:
     lexical: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     filters: tuple[FilterName, ...] = ()
     routing: RoutingBlock = PLAIN
-    # Any, since pydantic reads the types of a recipe's sections and knows none for arrays.
-    standardizer: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
-    lexicon: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
-    filtering: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
-    reduction: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
+    standardizer: OfCorpus[Standardizer] = field(default=None, init=False, repr=False, compare=False)
+    lexicon: OfCorpus[Lexical] = field(default=None, init=False, repr=False, compare=False)
+    filtering: OfCorpus[Filters] = field(default=None, init=False, repr=False, compare=False)
+    reduction: OfCorpus[Reduction] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.standardize, bool):
@@ -273,12 +272,10 @@ class Fusion:
                 "corpus first, and its texts where it weighs words, or use standardize='none', lexical=0 and no "
                 "filters."
             )
-        standardizer: Standardizer | None = self.standardizer
-        filtering: Filters | None = self.filtering
         embeddings = self.routing.read(embeddings)
-        filtered = None if filtering is None else filtering.transform(embeddings)
-        if standardizer is not None:
-            hidden, routing = standardizer.transform(embeddings if filtered is None else filtered)
+        filtered = None if self.filtering is None else self.filtering.transform(embeddings)
+        if self.standardizer is not None:
+            hidden, routing = self.standardizer.transform(embeddings if filtered is None else filtered)
         else:
             hidden, routing = raw_blocks(embeddings) if filtered is None else filtered
         return hidden, self.routing.weighed(routing)
@@ -314,19 +311,19 @@ class Fusion:
             InputError: as :meth:`blocks` and :meth:`combine`; or the texts are missing or others in number.
         """
         vectors = self.combine(self.blocks(embeddings))
-        if self.lexical:
+        if self.lexicon is not None:
             texts = list(self._needed(texts))
             if len(texts) != len(vectors):
-                raise InputError(f"Got {len(vectors)} embeddings and {len(texts)} texts; one of each is needed.")
+                given = f"{counted(len(vectors), 'embedding')} and {counted(len(texts), 'text')}"
+                raise InputError(f"Got {given}; one of each is needed.")
             words = np.float32(math.sqrt(self.lexical)) * self.lexicon.transform(texts)
             # At length one, or the weight would mean another thing for each method and model.
             vectors = np.concatenate([unit_rows(vectors), words], axis=1)
-        reduction: Reduction | None = self.reduction
-        return vectors if reduction is None else reduction.transform(vectors)
+        return vectors if self.reduction is None else self.reduction.transform(vectors)
 
     def without_words(self, vectors: Matrix) -> Matrix:
         """(N, d) vectors of :meth:`transform` without the words of documents, where these are numbers of their own."""
-        if not self.lexical or self.reduction is not None:
+        if self.lexicon is None or self.reduction is not None:
             return vectors
         return vectors[:, : vectors.shape[1] - len(self.lexicon.components)]
 
@@ -430,5 +427,5 @@ def fuse_all(
     if vectors is None:
         raise InputError("There are no documents to fuse.")
     if row != documents:  # the rest of the array would be whatever was in memory
-        raise InputError(f"Expected the embeddings of {documents:,} documents, got {row:,}.")
+        raise InputError(f"Expected the embeddings of {counted(documents, 'document')}, got {row:,}.")
     return vectors

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from moee_topics.embeddings import Embeddings, FloatArray
 from moee_topics.errors import InputError
-from moee_topics.fuse.blocks import Matrix
+from moee_topics.fuse.blocks import Matrix, OfCorpus
 
 ScoreName = Literal["softmax", "logits", "top_k", "multi_hot"]
 ExpertWeights = Literal["equal", "idf"]
@@ -100,7 +100,7 @@ class RoutingBlock:
     top_k: Annotated[int, Field(ge=1)] = 8
     experts: ExpertWeights = "equal"
     layers: LayerWeights | tuple[float, ...] = "equal"
-    weights: Annotated[Any, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
+    weights: OfCorpus[NDArray[np.float32]] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.scores not in ROUTER_SCORES:

@@ -13,9 +13,10 @@ from moee_topics.corpus import Document, Survey
 from moee_topics.distributed import Fleet
 from moee_topics.encode import TokenCounts, arithmetic_of_key, weights_are_here
 from moee_topics.errors import InputError, ModelError
+from moee_topics.messages import counted
 from moee_topics.progress import Progress
 from moee_topics.recipe import Recipe
-from moee_topics.run.ledger import peak_memory_bytes
+from moee_topics.run.peak_memory import peak_memory_bytes
 from moee_topics.run.recipe_labels import LabelCosts, label_costs
 from moee_topics.run.workspace import Workspace
 
@@ -112,7 +113,7 @@ class Estimate:
         """One fact a line, for people."""
         lines = [
             f"documents       {self.documents:,} ({self.unique:,} different, {self.stored:,} stored already)",
-            f"tokens          about {self.tokens:,} (counted in {self.sampled:,} documents)",
+            f"tokens          about {self.tokens:,} (counted in {counted(self.sampled, 'document')})",
             f"cut             {self.documents_cut:.1%} of documents lose {self.tokens_lost:.1%} of all tokens",
             f"weights         {self.weights_bytes / 1e9:.2f} GB on {self.device}",
             f"store           {self.store_bytes / 1e9:.3f} GB",

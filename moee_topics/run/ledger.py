@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from moee_topics.errors import InputError
+from moee_topics.run.peak_memory import peak_memory_bytes
 from moee_topics.run_folder import RunFolder
 
 
@@ -82,15 +82,3 @@ def fingerprint(*inputs: Any) -> str:
     """32 hexadecimal digits that stand for plain data; the order of keys does not matter."""
     canonical = json.dumps(inputs, sort_keys=True, default=str, ensure_ascii=False)
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
-def peak_memory_bytes() -> int:
-    """The most resident memory this process has held."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

@@ -192,7 +192,7 @@ def test_words_lie_around_the_mean_of_documents_in_all_but_one_direction() -> No
 
 def test_whether_there_is_a_word_to_align_is_told_before_anything_is_encoded() -> None:
     fusion = Fusion("hidden_states", filters=("align_words",))
-    with pytest.raises(InputError, match="needs words, and 9 documents have none"):
+    with pytest.raises(InputError, match="needs words, and there are none in 9 documents"):
         fusion.check_texts(["😀 🚀"] * 9)
     texts = ["😀 🚀"] * 5001 + ["bread"]  # which no sample of every second or third holds
     fusion.check_texts(texts)
@@ -211,5 +211,5 @@ def test_words_are_asked_for_by_name() -> None:
     fusion = Fusion("hidden_states", standardize="none", filters=("align_words",))
     with pytest.raises(InputError, match="needs the words of a corpus"):
         fusion.fit([embeddings(9)], TEXTS)
-    with pytest.raises(InputError, match="9 documents have none"):
+    with pytest.raises(InputError, match="none in 9 documents"):
         fusion.fit([embeddings(9)], ["😀 🚀"] * 9, Model())
