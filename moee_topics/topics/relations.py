@@ -102,7 +102,9 @@ def topics_over_time(
     if times.nunique() > bins:
         first, step = times.min(), (times.max() - times.min()) / bins
         number = ((times - first) // step).clip(upper=bins - 1)  # the last moment belongs to the last stretch
-        times = (first + number * step).dt.round("s")
+        times = first + number * step
+        if step >= pd.Timedelta(seconds=2):  # of shorter stretches two could begin in one second
+            times = times.dt.round("s")
     frame = pd.DataFrame({"topic": result.topics, "timestamp": times})
     return _words_per_group(topic_model, frame, "timestamp")
 

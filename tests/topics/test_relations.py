@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_few_times_stay_as_they_are_and_missing_ones_are_left_out() -> None:
     frame = topics_over_time(fitted(), times)
     assert {str(time)[:10] for time in frame["timestamp"]} == {"1993-04-01"}
     assert frame["frequency"].sum() == len(DOCUMENTS) // 2
+
+
+@pytest.mark.parametrize("microseconds", [1_000, 10_000, 50_000])
+def test_stretches_shorter_than_two_seconds_stay_apart(microseconds: int) -> None:
+    start = datetime(1993, 4, 1, 10, 30, 0, 500_000)
+    times = [start + timedelta(microseconds=microseconds * row) for row in range(len(DOCUMENTS))]
+    frame = topics_over_time(fitted(), times, bins=5)
+    assert frame["timestamp"].nunique() == 5 and frame["frequency"].sum() == len(DOCUMENTS)
 
 
 @pytest.mark.parametrize("times", [["soon"] * len(DOCUMENTS), [""] * len(DOCUMENTS), ["1993-04-01"]])
