@@ -5,7 +5,8 @@
 
 Takes the first versions of the runs that benchmarks.drift left, and draws new documents for them: late posts as they
 are, of few newsgroups alone, of newsgroups that the run never saw, and titles of arXiv. Beside the two figures stands
-what they are to tell: how often the topic that `assign` gives is one that the post's newsgroup had before. Writes
+what they are to tell: how often the topic that `assign` gives is one that the post's newsgroup had before. And how
+often an advice is wrong: random posts of the run itself are taken for new ones, which have not drifted. Writes
 benchmarks/results/advice.json and prints it.
 """
 
@@ -14,11 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +28,16 @@ from numpy.typing import NDArray
 from benchmarks.drift import EARLY, RELIGION, SPORTS, write_posts
 from benchmarks.updates import Post, read_posts, read_titles, recipe_of
 from moee_topics import run as pipeline
-from moee_topics.evaluate import gather_routing_weights
-from moee_topics.evaluate.drift import routing_distance, topic_shares
+from moee_topics.evaluate import far_documents, gather_routing_weights
+from moee_topics.evaluate.drift import Advice, find_drift, routing_distance, topic_shares
 from moee_topics.fuse import fuse_all
 from moee_topics.run.workspace import Workspace
 from moee_topics.run_folder import RunFolder
 from moee_topics.store import write_json
-from moee_topics.topics import OUTLIERS, Voters, far_documents
+from moee_topics.topics import OUTLIERS, Voters
 
 DRAWS, NEW, TITLES_PER_ARCHIVE = 20, 250, 40
+UNDRIFTED, UNDRIFTED_DRAWS = (40, 100, 250, 600), 30
 RESULTS = Path(__file__).with_name("results") / "advice.json"
 
 
@@ -48,6 +51,7 @@ class Fitted:
         weights: (N, L, E) routing weights.
         far: (N,) whether a document is farther from all of the run than nearly all of these are.
         fitted: N of the run, which come first.
+        X: (N, d) vectors of the run.
     """
 
     topics: NDArray[np.int64]
@@ -55,6 +59,7 @@ class Fitted:
     weights: NDArray[np.float16]
     far: NDArray[np.bool_]
     fitted: int
+    X: NDArray[np.float32]
 
     @classmethod
     def read(cls, folder: Path, store: Path, late: Sequence[Post], tokens: int) -> Fitted:
@@ -69,10 +74,12 @@ class Fitted:
         X = fuse_all(work.embedder.stored_blocks(hashes), run.fusion, len(hashes), texts)
         voters = Voters.fit(X[: len(old)], run.result.topics)
         new, _ = voters.predict(X[len(old) :])
-        far = np.concatenate([np.zeros(len(old), dtype=bool), far_documents(voters, X[len(old) :])])
+        own = voters.nearest(voters.vectors, own=True)[1].max(axis=1)
+        is_far = far_documents(own, voters.nearest(X[len(old) :])[1].max(axis=1))
+        far = np.concatenate([np.zeros(len(old), dtype=bool), is_far])
         weights = gather_routing_weights(work.embedder.stored_blocks(hashes), len(hashes))
         labels = np.array([post.label for post in posts])
-        return cls(np.concatenate([run.result.topics, new]), labels, weights, far, len(old))
+        return cls(np.concatenate([run.result.topics, new]), labels, weights, far, len(old), X[: len(old)])
 
     def figures(self, new: NDArray[np.int64], rng: np.random.Generator) -> dict[str, float]:
         """Both figures of some new documents, as :func:`find_drift` has them, and how well old topics fit these."""
@@ -87,6 +94,25 @@ class Fitted:
             "far": float(self.far[new].mean()),
             "at_home": float(self.at_home[new].mean()),
         }
+
+    def advice_on_own(self, size: int, seed: int) -> Advice:
+        """What is advised where so many documents of the run, drawn at random, are taken for new ones."""
+        is_new = np.zeros(self.fitted, dtype=bool)
+        is_new[np.random.default_rng(seed).permutation(self.fitted)[:size]] = True
+        topics = self.topics[: self.fitted].copy()
+        old = Voters.fit(self.X[~is_new], topics[~is_new], most=self.fitted)
+        both = Voters.fit(self.X, is_new.astype(np.int64), most=self.fitted)
+        topics[is_new] = old.predict(self.X[is_new])[0]
+        return find_drift(
+            old.nearest(old.vectors, own=True)[1].max(axis=1),
+            old.nearest(self.X[is_new])[1].max(axis=1),
+            both.nearest(both.vectors, own=True)[0],
+            is_new[both.rows],
+            topics,
+            is_new,
+            self.weights[: self.fitted],
+            seed=seed,
+        ).advice
 
     @cached_property
     def at_home(self) -> NDArray[np.bool_]:
@@ -123,6 +149,12 @@ def row_of(name: str, figures: Iterator[dict[str, float]]) -> dict[str, Any]:
     return {"case": name, "draws": len(drawn), **quantiles, "most": most}
 
 
+def advised_without_drift(fitted: Fitted, size: int) -> dict[str, Any]:
+    """How often each advice is given to so many documents that have not drifted."""
+    advised = Counter(fitted.advice_on_own(size, seed) for seed in range(UNDRIFTED_DRAWS))
+    return {"new": size, "draws": UNDRIFTED_DRAWS, **{advice: advised[advice] for advice in get_args(Advice)}}
+
+
 def main() -> None:
     """Draws, writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +178,9 @@ def main() -> None:
         strange = np.isin(without.labels, groups)
         for share in (0.1, 0.25, 0.5, 1.0):
             rows.append(row_of(f"200, {share:.0%} of {name}", draws_of(without, share, strange, 200, 20)))
-    results = {"draws": DRAWS, "cases": rows, "seconds_of_processor": round(time.process_time() - started, 1)}
+    results: dict[str, Any] = {"draws": DRAWS, "cases": rows}
+    results["without_drift"] = [advised_without_drift(plain, size) for size in UNDRIFTED]
+    results["seconds_of_processor"] = round(time.process_time() - started, 1)
     write_json(RESULTS, results)
     print(json.dumps(results, indent=1))
 

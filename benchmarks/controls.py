@@ -25,24 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.carved import REMOVED, ami, labelled, lexical, minilm, standardized, unit
+from benchmarks.carved import ami, labelled, lexical, minilm, standardized, unit
+from benchmarks.labelled_sets import WHOLE_SETS, corpus_of
 from moee_topics.encode import EncoderSettings, MoEEncoder
 from moee_topics.encode.batching import plan_packs
 from moee_topics.fuse import Lexical
 from moee_topics.store import write_json
 
-ARCHIVES, SUBFIELDS = "arxiv_clustering/archives.jsonl.gz", "arxiv_clustering/cs_subfields.jsonl.gz"
-TITLE, ABSTRACT = ({"text": text, "label": "label_name"} for text in ("text", ("text", "abstract")))
-SETS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "20newsgroups": [("20newsgroups", {"subset": "all", "remove": REMOVED})],
-    "arxiv-abstracts": [(ARCHIVES, ABSTRACT)],
-    "arxiv-titles": [(ARCHIVES, TITLE)],
-    "cs-abstracts": [(SUBFIELDS, ABSTRACT)],
-    "cs-titles": [(SUBFIELDS, TITLE)],
-    "newsgroups-subjects": [("20newsgroups/subjects_s2s.jsonl.gz", TITLE)],
-    "emotion": [(f"emotion/{part}.jsonl.gz", TITLE) for part in ("train", "validation", "test")],
-    "tweets": [(f"tweet_sentiment_extraction/{part}.jsonl.gz", TITLE) for part in ("train", "test")],
-}
 ROOT_OF_QUARTER = 0.25**0.5
 """Beside a block of weight 1, a block of weight 0.25: cosines have the square."""
 
@@ -54,9 +43,9 @@ def documents_of(data: Path, name: str, most: int) -> tuple[list[str], np.ndarra
     """Texts of all parts of a set and their classes; a random part of them where ``most`` is not 0."""
     texts: list[str] = []
     classes: list[np.ndarray] = []
-    for file, reading in SETS[name]:
-        part, found = labelled(file if file == name else str(data / file), 0, **reading)
-        texts += part
+    for part in WHOLE_SETS[name]:
+        of_part, found = labelled(documents=0, **corpus_of(data, part))
+        texts += of_part
         classes.append(found)
     order = np.random.default_rng(0).permutation(len(texts))[: most or None]
     return [texts[i] for i in order], np.unique(np.concatenate(classes)[order], return_inverse=True)[1]
@@ -232,7 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="pocket")
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=list(WHOLE_SETS), choices=list(WHOLE_SETS))
     parser.add_argument("--documents", type=int, default=0, help="of each set; 0 for all")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--prompt", default="none")

@@ -1,6 +1,6 @@
 """Cosines of texts that have nothing in common, raw and as ``MoEEBackend`` gives them where nothing is said.
 
-    python benchmarks/cosines.py --data ../shared/data --store vectors pocket path/to/a/dense/decoder
+    python -m benchmarks.cosines --data ../shared/data --store vectors pocket path/to/a/dense/decoder
 
 A threshold of BERTopic means something only where unlike texts have a cosine around 0. Documents are posts of 20
 Newsgroups and titles of arXiv at 128 tokens; words are single ones of the posts, most of which the backend never saw.
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lexical import SETS, labelled
 
+from benchmarks.labelled_sets import SETS, corpus_of
+from benchmarks.lexical import labelled
 from moee_topics.corpus import words_of
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
@@ -45,9 +46,9 @@ def measure(model: str, data: Path, store: Path, documents: int) -> dict[str, An
     settings = EncoderSettings(model, prompt="none", pooling="mean", max_tokens=128)
     source = EncoderSource(settings, require_routers=False)
     embedder = Embedder(source, store, key=source.stored_key(store))
-    posts, _ = labelled("20newsgroups", documents, data_home=data / "scikit_learn_data", **SETS["newsgroups"][1])
-    file, reading = SETS["arxiv-titles"]
-    titles, _ = labelled(str(data / file), documents, **reading)
+    newsgroups = {**corpus_of(data, SETS["newsgroups"]), "data_home": data / "scikit_learn_data"}
+    posts, _ = labelled(documents=documents, **newsgroups)
+    titles, _ = labelled(documents=documents, **corpus_of(data, SETS["arxiv-titles"]))
     words = sorted({word for post in posts for word in words_of(post.lower())})[:: max(1, documents // 20)][:400]
     method = "weighted_sum" if embedder.embed(words[:1]).router_logits.size else "hidden_states"
     found = {}

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import normalize
 
+from benchmarks.labelled_sets import SETS, corpus_of
 from benchmarks.lexical import ami
-from benchmarks.readouts import SETS
+from benchmarks.readouts import READ
 from moee_topics.embed import Embedder
 from moee_topics.embeddings import Embeddings
 from moee_topics.encode import EncoderSettings, EncoderSource
@@ -62,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=READ, choices=list(SETS))
     parser.add_argument("--documents", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=5)
@@ -84,8 +85,7 @@ def main() -> None:
 
 def texts_of(data: Path, name: str, most: int) -> tuple[list[str], np.ndarray]:
     """The texts of a set as ``compare views`` samples them, and their classes."""
-    file, reading = SETS[name]
-    recipe = parse_recipe({"corpus": {"source": file if file == "20newsgroups" else str(data / file), **reading}})
+    recipe = parse_recipe({"corpus": corpus_of(data, SETS[name])})
     documents = sampled(Workspace(recipe, data, data), most)
     return [one.text for one in documents], np.unique([str(one.label) for one in documents], return_inverse=True)[1]
 

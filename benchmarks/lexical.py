@@ -1,6 +1,6 @@
 """How much the words of documents help beside a model: k-means with the true number of classes, AMI, by their weight.
 
-    python benchmarks/lexical.py --data ../shared/data --store vectors
+    python -m benchmarks.lexical --data ../shared/data --store vectors
 
 Each set is read as the recipes read it (mean of the hidden states, no prompt, 128 tokens), so that weights can be
 chosen on some sets and looked at on others. "words" is the block alone. Encoding is kept in --store. Writes
@@ -20,22 +20,14 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score
 
+from benchmarks.labelled_sets import SETS, corpus_of
 from moee_topics.corpus import CorpusSettings, open_corpus
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSettings, EncoderSource
 from moee_topics.fuse import Fusion, Lexical, fuse_all
 from moee_topics.store import write_json
 
-ARCHIVES, SUBFIELDS = "arxiv_clustering/archives.jsonl.gz", "arxiv_clustering/cs_subfields.jsonl.gz"
-ABSTRACTS, LABEL = ("text", "abstract"), "label_name"
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "arxiv-abstracts": (ARCHIVES, {"text": ABSTRACTS, "label": LABEL}),
-    "arxiv-titles": (ARCHIVES, {"text": "text", "label": LABEL}),
-    "cs-abstracts": (SUBFIELDS, {"text": ABSTRACTS, "label": LABEL}),
-    "cs-titles": (SUBFIELDS, {"text": "text", "label": LABEL}),
-    "newsgroups-subjects": ("20newsgroups/subjects_s2s.jsonl.gz", {}),
-    "newsgroups": ("20newsgroups", {"subset": "test", "remove": ("headers", "footers", "quotes")}),
-}
+OF_WORDS = ("arxiv-abstracts", "arxiv-titles", "cs-abstracts", "cs-titles", "newsgroups-subjects", "newsgroups")
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 RESULTS = Path(__file__).with_name("results") / "lexical.json"
 
@@ -64,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--model", default="pocket")
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=OF_WORDS, choices=list(SETS))
     parser.add_argument("--documents", type=int, default=2500)
     parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
@@ -73,9 +65,7 @@ def main() -> None:
     embedder = Embedder(source, asked.store, key=source.stored_key(asked.store))
     scores: dict[str, Any] = {}
     for name in asked.sets:
-        file, reading = SETS[name]
-        place = file if file == "20newsgroups" else str(asked.data / file)
-        texts, classes = labelled(place, asked.documents, **reading)
+        texts, classes = labelled(documents=asked.documents, **corpus_of(asked.data, SETS[name]))
         scores[name] = {"words": ami(Lexical.fit(texts).transform(texts), classes, asked.seeds)}
         for method, alpha in (("hidden_states", 0.0), ("weighted_sum", 0.25)):
             for lexical in WEIGHTS:

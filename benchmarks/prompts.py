@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.readouts import SETS
+from benchmarks.labelled_sets import SETS, corpus_of
 from moee_topics.embed import Embedder
 from moee_topics.encode import EncoderSource
 from moee_topics.evaluate import score_view
@@ -68,9 +68,9 @@ def main() -> None:
     result: dict[str, Any] = read_json(asked.output, default={})
     for each in asked.sets:
         name, _, most = each.partition(":")
-        file, reading = SETS[name]
-        news = {"data_home": str(asked.data / "scikit_learn_data")} if file == "20newsgroups" else {}
-        corpus = {"source": file if news else str(asked.data / file), **reading, **news}
+        corpus = corpus_of(asked.data, SETS[name])
+        if corpus["source"] == "20newsgroups":
+            corpus["data_home"] = str(asked.data / "scikit_learn_data")
         work = Workspace(parse_recipe({"corpus": corpus}), asked.store, asked.store)
         documents = sampled(work, int(most))
         texts, labels = [document.text for document in documents], labels_of(documents) or []

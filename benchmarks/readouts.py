@@ -19,21 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.labelled_sets import SETS, corpus_of
 from moee_topics.mteb import compare_views
 from moee_topics.recipe import parse_recipe
 from moee_topics.store import read_json, write_json
 
-ARCHIVES, SUBFIELDS = "arxiv_clustering/archives.jsonl.gz", "arxiv_clustering/cs_subfields.jsonl.gz"
-ABSTRACTS, LABEL = ["text", "abstract"], "label_name"
-SETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "newsgroups": ("20newsgroups", {"subset": "test", "remove": ["headers", "footers", "quotes"]}),
-    "newsgroups-subjects": ("20newsgroups/subjects_s2s.jsonl.gz", {}),
-    "arxiv-abstracts": (ARCHIVES, {"text": ABSTRACTS, "label": LABEL}),
-    "arxiv-titles": (ARCHIVES, {"text": "text", "label": LABEL}),
-    "cs-titles": (SUBFIELDS, {"text": "text", "label": LABEL}),
-    "emotion": ("emotion/test.jsonl.gz", {"label": LABEL}),
-    "tweets": ("tweet_sentiment_extraction/test.jsonl.gz", {"label": LABEL}),
-}
+READ = [name for name in SETS if name != "cs-abstracts"]
 CHOSEN_ON = ("newsgroups-subjects", "arxiv-abstracts", "cs-titles")
 """The sets on which a view is chosen; the others show what the choice is worth."""
 RESULTS = Path(__file__).with_name("results") / "readouts.json"
@@ -44,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="*", default=READ, choices=list(SETS))
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--layers", nargs="*", default=["last", "0", "0.25", "0.5", "0.75", "0.9"])
@@ -64,12 +55,10 @@ def main() -> None:
     for name in asked.sets:
         if name in done:
             continue
-        file, reading = SETS[name]
-        corpus = {"source": file if file == "20newsgroups" else str(asked.data / file), **reading}
         encoder = {"prompt": "none", "max_tokens": asked.max_tokens, "layers": layers}
         encoder |= {name: views for name in ("pooling", "routing") if (views := getattr(asked, name))}
         fusion = {"method": "hidden_states", "standardize": "hidden_states"}
-        recipe = parse_recipe({"corpus": corpus, "encoder": encoder, "fusion": fusion})
+        recipe = parse_recipe({"corpus": corpus_of(asked.data, SETS[name]), "encoder": encoder, "fusion": fusion})
         passes = {"also": [change.split() for change in asked.also], "random_model": asked.random_model}
         compared = compare_views(recipe, asked.store, sample=asked.documents, draws=asked.draws, **passes)
         done[name] = rounded(compared.to_json())

@@ -480,10 +480,22 @@ def test_where_vllm_is_not_installed_its_benchmark_says_what_runs_without_it(
 def test_new_documents_of_a_drawn_case_have_its_share_of_strangers_and_tell_how_old_topics_fit_them() -> None:
     labels, topics = np.array(list("aaabbb" + "aabbcc")), np.array([0, 0, 0, 1, 1, -1, 0, 1, 1, 1, 0, -1])
     weights = np.random.default_rng(0).dirichlet(np.ones(4), size=(12, 2)).astype(np.float16)
-    fitted = advice.Fitted(topics, labels, weights, np.isin(labels, ["c"]), fitted=6)
+    fitted = advice.Fitted(topics, labels, weights, np.isin(labels, ["c"]), fitted=6, X=np.zeros((6, 2), np.float32))
     assert fitted.at_home[6:].tolist() == [True, False, True, True, False, False]
     drawn = list(advice.draws_of(fitted, 0.5, labels == "c", size=4, groups=2))
     assert len(drawn) == advice.DRAWS and {one["far"] for one in drawn} == {0.5}
     assert {one["at_home"] for one in drawn} == {0.25, 0.5}, "one or both of the two that are no strangers"
     row = advice.row_of("half of c", iter(drawn))
     assert row["case"] == "half of c" and row["far"] == [0.5, 0.5, 0.5]
+
+
+def test_advice_on_documents_that_have_not_drifted_is_counted_and_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    topics = np.repeat([0, 1], 100)
+    X = (np.eye(6, dtype=np.float32)[topics] + rng.normal(0, 0.3, (200, 6))).astype(np.float32)
+    weights = rng.dirichlet(np.ones(4), size=(200, 2)).astype(np.float16)
+    fitted = advice.Fitted(topics, topics.astype(str), weights, np.zeros(200, dtype=bool), fitted=200, X=X)
+    monkeypatch.setattr(advice, "UNDRIFTED_DRAWS", 4)
+    told = advice.advised_without_drift(fitted, 40)
+    assert (told["new"], told["draws"], told["none"] + told["grow"] + told["refit"]) == (40, 4, 4)
+    assert told["none"] >= 3 and told["refit"] == 0
