@@ -30,7 +30,7 @@ class Late:
     @property
     def _real(self) -> Any:
         real = getattr(import_module(self._module), self._name)
-        keep_compiled("pynndescent")
+        keep_compiled(self._module.partition(".")[0])
         return real
 
     def __call__(self, *args: Any, **options: Any) -> Any:
