@@ -80,8 +80,8 @@ class TopicModel:
         if X is None:
             X = self.embed(texts)
         elif documents is not None and len(np.asarray(X)) != len(texts):
-            given_too = counted(len(np.asarray(X)), "vector")
-            raise InputError(f"Got {counted(len(texts), 'document')} and {given_too}; one of each is needed.")
+            vectors = counted(len(np.asarray(X)), "vector")
+            raise InputError(f"Got {counted(len(texts), 'document')} and {vectors}; one of each is needed.")
         return self.voters.predict(X, self.fitted_topics(texts) if texts else None)
 
     def fitted_topics(self, texts: Sequence[str]) -> NDArray[np.int64]:
