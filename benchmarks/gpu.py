@@ -1,6 +1,6 @@
 """Speed of the encoder on one GPU, at OLMoE's shape with random weights, beside its former path and transformers' own.
 
-    python -m benchmarks.gpu                                          some four minutes on an H100
+    python -m benchmarks.gpu                                          some four minutes on an H200
     python -m benchmarks.gpu --steps fused fp8 --tokens 16384         bfloat16 and float8 alone
     python -m benchmarks.gpu --device cpu --layers 1 --documents 4    the same steps where there is no GPU
 
@@ -117,11 +117,13 @@ class Bench:
     def rounded(self, kind: FewBits) -> Iterator[None]:
         """The model with its experts in few bits, while open."""
         self.make()
-        for _, layer in experts.experts_modules(self.model):
-            few_bits.round_weights(layer, [*experts.weight_names(layer)], kind)
-        self.fused()
-        yield
-        self.make()
+        try:
+            for _, layer in experts.experts_modules(self.model):
+                few_bits.round_weights(layer, [*experts.weight_names(layer)], kind)
+            self.fused()
+            yield
+        finally:  # or the steps after one that failed would measure few bits under the name of bfloat16
+            self.make()
 
     def former(self) -> None:
         """Gives the model its own operators, and the grouped experts of transformers."""

@@ -7,8 +7,9 @@
 The first reads docstrings of scikit-learn, cut at 128 tokens, by the embedded model; with ``--layers`` weights of
 OLMoE's width are random, and so are the 120 words of a document. They go through the model into a store in a temporary
 folder, as a run does it. A part that calls another is not charged for it. What no part is charged for is "other":
-routers, sums with residuals, casts, and the interpreter between them. Each model and arithmetic is a line of the file,
-which is replaced when it is measured again.
+sums with residuals, casts, and the interpreter between them. The products of routers are matrix products; their choice
+stands with norms where it is one pass, else under "other". Each model and arithmetic is a line of the file, which is
+replaced when it is measured again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("integers beside their products", integer_products, "gated_and_rounded"),
     ("integers beside their products", integer_products, "scaled"),
     ("integers beside their products", integer_products, "add_scaled"),
-    ("norms, rotations, gates and sums of experts", numba_kernels, "_in_threads"),  # and the attention of words
+    # And the attention of words, and the choice of a router by sigmoids.
+    ("norms, rotations, gates and sums of experts", numba_kernels, "_in_threads"),
     ("experts beside their products", mixtures, "_all_at_once"),
     ("experts beside their products", mixtures, "_one_by_one"),
     ("experts beside their products", mixtures, "_in_integers"),

@@ -1,12 +1,15 @@
 """vLLM's pooling beside our encoder and transformers' own forward: one GPU, the same weights, the same documents.
 
-    python -m benchmarks.vllm_peer                   a few minutes on an H100, where ``vllm`` is installed
+    python -m benchmarks.vllm_peer                   a few minutes on an H200, where ``vllm`` is installed
     python -m benchmarks.vllm_peer --packs 16384     one engine and no compiled one: half of that
 
 The model is that of ``benchmarks.gpu``, and vLLM copies its weights from there: nothing but a configuration and a
 tokenizer is written. It pools the last token after the last norm, as we do, and does not normalize. It is given the
 documents as token ids and as texts: what lies between is its tokenizing. Its engine runs in this process, for its
 weights are here.
+
+vLLM 0.26 is made for torch 2.11 (0.27.1 no longer): ``pip install vllm==0.26.0`` beside this package, in an environment
+of its own. Without FlashInfer it needs ``VLLM_USE_FLASHINFER_SAMPLER=0``, for a sampler that pooling never calls.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from benchmarks.checkpoint import Shape
 from benchmarks.summary import Call, Measured
 from benchmarks.workers import Loaded, Round
 from moee_topics.encode import MoEEncoder, carve_checkpoint
+from moee_topics.encode.models import quantizer
 from moee_topics.topics import Topic, TopicResult
 
 TINY = Shape(layers=2, hidden=64, intermediate=64, experts=8, top_k=2, heads=2, vocabulary=128)
@@ -437,6 +438,14 @@ def test_a_step_that_fails_is_written_with_its_error_and_the_next_goes_on(tmp_pa
     assert result["first"]["error"] == "RuntimeError: out of memory" and result["second"]["value"] == 1
 
 
+def test_after_a_step_in_few_bits_that_fails_the_model_is_whole_again() -> None:
+    bench = gpu.Bench(TINY, torch.device("cpu"), 1)
+    with pytest.raises(TimeoutError), bench.rounded("nf4"):
+        assert quantizer.measure(bench.model).bytes_per_expert_weight < 1
+        raise TimeoutError("stopped after 90 s")
+    assert quantizer.measure(bench.model).bytes_per_expert_weight == 2
+
+
 def test_kernels_are_told_apart_by_their_names() -> None:
     assert gpu.group_of("nvjet_sm90_tst_256x128_64x4") == "other products"
     assert gpu.group_of("_add_up") == "sums of experts"
@@ -450,13 +459,14 @@ def test_vllm_is_given_the_same_weights_and_pools_the_same_vectors(
     monkeypatch.setattr(vllm_peer, "version", lambda _: "0.26.0")
     steps = vllm_peer.steps_with([16384])
     measured = {name: steps[name] for name in ("surroundings", "former", "vllm, passes of 16384")}
-    result = gpu.run(gpu.Bench(TINY, torch.device("cpu"), 4), tmp_path / "vllm.json", measured)
+    bench = gpu.Bench(TINY, torch.device("cpu"), 8)
+    result = gpu.run(bench, tmp_path / "vllm.json", measured)
+    assert max(bench.lengths) == variants.MAX_TOKENS, "the double ends with no document as long as max_model_len"
     found = result["vllm, passes of 16384"]
     assert found["version"] == "0.26.0" and {*found} == {"version", "token ids", "texts", "step_seconds"}
     assert min(found["token ids"]["cosine"] + found["texts"]["cosine"]) > 0.999
     options = engines[-1].options
     assert options["max_num_batched_tokens"] == 16384 and options["enforce_eager"]
-    assert options["max_model_len"] > variants.MAX_TOKENS, "or a document of that length never ends"
     assert not engines[-1].lacking and engines[-1].closed
 
 

@@ -39,6 +39,8 @@ class LLM:
         outputs = []
         for prompt in prompts:
             ids = prompt["prompt_token_ids"] if isinstance(prompt, dict) else self.tokenizer(prompt)["input_ids"]
+            if len(ids) >= self.options["max_model_len"]:
+                raise ValueError(f"vLLM 0.26 does not end with a document of {len(ids)} tokens that a pass cuts")
             with torch.inference_mode():
                 last = self.model(torch.tensor([ids])).last_hidden_state[0, -1]
             outputs.append(SimpleNamespace(outputs=SimpleNamespace(data=last)))
