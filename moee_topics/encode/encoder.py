@@ -542,7 +542,7 @@ def _sent(pooled: Tensor | None) -> Any:
 def one_ahead(work: Callable[[T], R], given: Iterable[T]) -> Iterator[R]:
     """What the work makes of each, in their order; the next one is at work in a thread while one is looked at.
 
-    What is given may raise: that comes once everything before it was looked at.
+    What is given may raise: that comes once everything before it was looked at, an interrupt at once.
     """
     before: Future[R] | None = None
     with ThreadPoolExecutor(1, "tokenizing") as thread:
@@ -551,6 +551,9 @@ def one_ahead(work: Callable[[T], R], given: Iterable[T]) -> Iterator[R]:
             now: Future[R] | None = None
             try:
                 now = next(reading, None)
+            except (KeyboardInterrupt, SystemExit):
+                before = None  # nobody waits for what would be made of it
+                raise
             finally:  # also where reading raised, which goes on from here when the next one is asked for
                 if before is not None:
                     yield before.result()

@@ -229,6 +229,17 @@ def test_what_reading_raises_comes_after_every_step_that_was_full_before(encoder
     assert_close(Embeddings.concatenate(parts), encoder.encode(["one", "two", "three"]), 1e-5)
 
 
+def test_an_interrupt_of_the_reader_waits_for_no_step(encoder: MoEEncoder) -> None:
+    def interrupted() -> Iterator[str]:
+        yield from ("one", "two")
+        raise KeyboardInterrupt
+
+    stream, parts = encoder.encode_stream(interrupted(), documents_per_step=1), []
+    with pytest.raises(KeyboardInterrupt):
+        parts.extend(stream)
+    assert len(parts) == 1, "the second was read, and not encoded any more"
+
+
 def test_what_the_tokenizer_raises_comes_with_its_call(encoder: MoEEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenize = PromptTokenizer.sequences
 
