@@ -17,7 +17,7 @@ from functools import cache, partial
 from inspect import signature
 from subprocess import SubprocessError
 from types import FunctionType, MethodType
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ ROTARY = "apply_rotary_pos_emb"
 """What attention calls in nearly every family of transformers, a function in the module of the family."""
 
 SILU = (nn.SiLU, SiLUActivation)
+
+Replaced = Callable[..., Any] | Literal[False] | None
+"""A forward by a pass; False where the module computes other numbers, None where the pass is for other modules."""
 
 OF_A_ROUTER = (
     *("top_k", "hidden_dim", "num_group", "topk_group"),
@@ -214,7 +217,7 @@ def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
     """
     device = next(model.parameters()).device
     replacements = (("rms_norm", _norm), ("rotated", _attention), ("gated", _gated_layer), ("routed", _router))
-    operators, took = operators_for(device, dtype), Counter[str]()
+    operators, took, differing = operators_for(device, dtype), Counter[str](), set[tuple[str, str]]()
     tried: dict[Any, Any] = {}  # by the forward of a class
     # Passes are tried on random states, and whoever loads a model keeps the random numbers that come next.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -222,40 +225,40 @@ def use(model: Any, dtype: torch.dtype) -> dict[str, int]:
             for operator, replaced in replacements:
                 if operator in operators.passes:
                     forward = replaced(module, getattr(operators, operator), tried, device, dtype)
-                    if forward is not None:
+                    if forward is False:
+                        differing.add((operator, type(module).__name__))
+                    elif forward is not None:
                         module.forward = forward
                         took[operator] += 1
+    for operator, name in sorted(differing):  # some families have another formula, which is no fault
+        logger.info("The pass %s of %s is not used for %s: its numbers are others.", operator, operators.name, name)
     model.small_operators = took
     return took
 
 
-def _norm(module: Any, norm: Any, _: Any, device: torch.device, dtype: torch.dtype) -> Callable[..., Tensor] | None:
-    """The forward of a norm by the pass; None of another module, or of one that computes something else."""
+def _norm(module: Any, norm: Any, _: Any, device: torch.device, dtype: torch.dtype) -> Replaced:
+    """The forward of a norm by the pass."""
     if not _is_norm(module):
         return None
     by_pass = partial(_normed, module, norm, device)
     # Also of states so small that epsilon counts.
     rows = (torch.randn(1, len(module.weight), device=device).mul(size).to(dtype) for size in (1e-3, 1.0, 30.0))
     is_same = all(_is_near(by_pass(states), type(module).forward(module, states)) for states in rows)
-    return by_pass if is_same else None
+    return by_pass if is_same else False
 
 
-def _attention(
-    module: Any, rotated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype
-) -> Callable[..., Any] | None:
-    """The forward of an attention whose rotation is the pass; None of another module or another rotation."""
+def _attention(module: Any, rotated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype) -> Replaced:
+    """The forward of an attention whose rotation is the pass."""
     own = type(module).forward
     if ROTARY not in getattr(getattr(own, "__code__", None), "co_names", ()):
         return None
     if own not in tried:
         tried[own] = _with_rotary(own, rotated, device, dtype)
-    return None if tried[own] is None else MethodType(tried[own], module)
+    return MethodType(tried[own], module) if tried[own] else tried[own]
 
 
-def _gated_layer(
-    module: Any, gated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype
-) -> Callable[..., Tensor] | None:
-    """The forward of a layer that gives down(silu(gate) * up) by the pass; None of any other."""
+def _gated_layer(module: Any, gated: Any, tried: dict[Any, Any], device: torch.device, dtype: torch.dtype) -> Replaced:
+    """The forward of a layer that gives down(silu(gate) * up) by the pass."""
     own = type(module).forward
     if {name for name, _ in module.named_children()} != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return None
@@ -265,13 +268,11 @@ def _gated_layer(
     if own not in tried:
         states = torch.randn(1, 3, module.gate_proj.in_features, device=device).to(dtype)
         tried[own] = _is_near(by_pass(states), own(module, states))
-    return by_pass if tried[own] else None
+    return by_pass if tried[own] else False
 
 
-def _router(
-    module: Any, routed: Any, _: Any, device: torch.device, dtype: torch.dtype
-) -> Callable[..., tuple[Tensor, ...]] | None:
-    """The forward of a router by the pass; None of another module, or of a router that chooses otherwise."""
+def _router(module: Any, routed: Any, _: Any, device: torch.device, dtype: torch.dtype) -> Replaced:
+    """The forward of a router by the pass."""
     if not all(hasattr(module, name) for name in OF_A_ROUTER) or module.num_group != module.topk_group:
         return None
     by_pass, states = partial(_routed, module, routed, device), torch.randn(37, module.hidden_dim).to(device, dtype)
@@ -280,7 +281,7 @@ def _router(
         same = torch.equal(known[0], ours[0]) and _is_near(*map(_by_expert, (ours, known)))
     except (TypeError, ValueError, RuntimeError, IndexError):  # it takes or gives something else
         return None
-    return by_pass if same else None
+    return by_pass if same else False
 
 
 def _by_expert(routed: tuple[Tensor, ...]) -> Tensor:
@@ -340,7 +341,7 @@ def _is_row(q: Tensor, _k: Tensor, cos: Tensor, _sin: Tensor) -> bool:
 
 
 def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.device, dtype: torch.dtype) -> Any:
-    """The forward of an attention with its family's rotation replaced; None where that is another rotation."""
+    """The forward of an attention with its family's rotation replaced; False or None as in ``Replaced``."""
     plain = forward.__globals__[ROTARY]
     angles = torch.rand(1, 7, 32, device=device).repeat(1, 1, 2)
     queries = torch.randn(1, 2, 7, 64, device=device).to(dtype)
@@ -356,7 +357,7 @@ def _with_rotary(forward: Any, rotated: Callable[..., Tensor], device: torch.dev
     except (TypeError, ValueError, RuntimeError, IndexError):  # the family's takes other arguments, or complex numbers
         return None
     if not all(_is_near(*pair) for pair in zip(ours, known, strict=True)):
-        return None
+        return False
     # A copy for the modules of this model; the family's own function, which others may call, stays as it is.
     names = {**forward.__globals__, ROTARY: rotate}
     copy = FunctionType(forward.__code__, names, forward.__name__, forward.__defaults__, forward.__closure__)

@@ -192,13 +192,18 @@ def test_another_model_of_the_family_keeps_its_own(tiny_olmoe: Path, monkeypatch
     assert called == []
 
 
-def test_a_norm_or_a_rotation_of_another_formula_stays(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_norm_or_a_rotation_of_another_formula_stays_and_each_class_is_told_once(
+    tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     with_passes(monkeypatch)
-    norms = nn.ModuleList([LlamaRMSNorm(16), GemmaRMSNorm(16), nn.RMSNorm(16)])
+    norms = nn.ModuleList([LlamaRMSNorm(16), GemmaRMSNorm(16), GemmaRMSNorm(8), nn.RMSNorm(16)])
     assert small_operators.use(norms, torch.float32) == {"rms_norm": 1}
+    assert caplog.messages == ["The pass rms_norm of double is not used for GemmaRMSNorm: its numbers are others."]
     model = AutoModel.from_pretrained(tiny_olmoe, dtype=torch.float32)
     with_passes(monkeypatch, rotated=lambda states, cos, sin: states * cos[:, None])
     assert "rotated" not in small_operators.use(model, torch.float32)
+    assert "The pass rotated of double is not used for OlmoeAttention: its numbers are others." in caplog.messages
 
 
 def test_a_norm_that_is_given_float32_computes_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,10 +249,18 @@ def test_a_router_without_groups_takes_the_pass(groups: int, took: dict[str, int
     torch.testing.assert_close(dense.scatter(1, found[2], found[1]), dense.scatter(1, experts, weights))
 
 
-def test_a_router_that_weighs_otherwise_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = router(1)
-    with_passes(monkeypatch, routed=lambda logits, bias, k, *_: tuple(logits.sigmoid().topk(k)))
+def test_a_router_or_a_gate_that_weighs_otherwise_stays_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    layer = nn.ModuleList([router(1), LlamaMLP(LlamaConfig(hidden_size=32, intermediate_size=24))])
+    plain_weights = {"routed": lambda logits, bias, k, *_: tuple(logits.sigmoid().topk(k))}
+    with_passes(monkeypatch, gated=lambda gate, up: gate * up, **plain_weights)
     assert small_operators.use(layer, torch.float32) == {}
+    assert [message.split(" is not used for ")[1] for message in caplog.messages] == [
+        "LlamaMLP: its numbers are others.",
+        "Glm4MoeTopkRouter: its numbers are others.",
+    ]
 
 
 def test_gradients_pass_through_the_modules_own_operators(tiny_olmoe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
