@@ -11,7 +11,7 @@ from pathlib import Path
 from moee_topics import __version__
 from moee_topics.encode.models.checkpoint import identity
 from moee_topics.encode.models.loading import arithmetic_of, default_dtype, load_config, load_model
-from moee_topics.encode.models.quantizer import save_quantized, stored_kind
+from moee_topics.encode.models.quantizer import quantized_as, save_quantized
 from moee_topics.encode.quantization.integer_products import is_integer
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.store import writing_alone
@@ -32,7 +32,7 @@ def quantized_copy(settings: EncoderSettings) -> EncoderSettings:
     config = load_config(settings.model, revision=settings.revision)
     kind = arithmetic_of(settings).quantize
     # Integers are laid out for a processor, and not saved.
-    if kind == "none" or is_integer(kind) or stored_kind(config) == kind:
+    if kind == "none" or is_integer(kind) or quantized_as(config) == kind:
         return settings
     dtype = settings.dtype or str(default_dtype(settings.device)).removeprefix("torch.")
     facts = [*identity(settings.model, settings.revision), kind, dtype, __version__]

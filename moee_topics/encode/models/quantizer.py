@@ -349,7 +349,8 @@ def save_quantized(model: PreTrainedModel, folder: str | Path, tokenizer: Any = 
         raise ModelError("Weights in 8-bit integers are made anew at each start. Save the model in int8 or nf4.")
     if stored_kind(model.config) is None:
         raise ModelError(
-            "This model is not quantized, so there is nothing to save. Load it with quantize: int8 or nf4."
+            "This model was not quantized by this package, so there is nothing to save. Load a checkpoint in 16 or 32 "
+            "bits with quantize: int8, nf4 or fp8; one that is quantized already is read as it is."
         )
     refuse_existing(folder)
     tensors = model.state_dict()

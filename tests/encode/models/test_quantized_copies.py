@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,14 @@ def test_a_copy_gives_the_bits_and_the_key_of_the_model_and_is_made_once(
     copy = Path(quantized_copy(settings).model)
     assert copy.parent == cache and [path for path in cache.iterdir() if path.is_dir()] == [copy]
     assert quantized_copy(settings_of(copy, quantize="nf4")).model == str(copy), "what was saved so is loaded as it is"
+
+
+def test_a_checkpoint_in_transformers_own_fp8_is_loaded_as_it_is(cache: Path, tiny_olmoe: Path, tmp_path: Path) -> None:
+    foreign = shutil.copytree(tiny_olmoe, tmp_path / "foreign")
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "fp8"}}))
+    settings = settings_of(foreign, quantize="fp8")
+    assert quantized_copy(settings) == settings and not cache.exists()
 
 
 def test_other_numbers_are_another_copy_and_a_model_that_stays_as_it_is_has_none(
