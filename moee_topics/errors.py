@@ -8,6 +8,7 @@ prints the message and leaves with the class's exit code::
     ├── InputError             4   a corpus, a file or an argument that is missing or cannot be used
     │   └── NoTopicsError      4   a fit that leaves every document an outlier
     ├── ModelError             4   a model that is missing, unsupported or did not quantize
+    │   └── KernelError        4   arithmetic that this machine does not have
     ├── StoreError             4   an embedding store that is damaged, locked or holds something else
     ├── MissingExtraError      4   an optional package that is not installed
     ├── ResourceError          5   not enough memory or disk
@@ -48,6 +49,10 @@ class ModelError(MoEETopicsError):
     """A model is missing, is not supported, or was not quantized as asked."""
 
     exit_code = 4
+
+
+class KernelError(ModelError):
+    """A model is to be multiplied in a way that this machine does not have."""
 
 
 class StoreError(MoEETopicsError):

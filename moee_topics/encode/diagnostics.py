@@ -63,7 +63,7 @@ def arithmetic() -> Check:
 
 def integers() -> Check:
     """Which products of 8-bit integers are exact here, and what ``quantize: auto`` makes of them at OLMoE's width."""
-    exact = [kind for kind in integer_products.KINDS if integer_products.is_exact(kind)]
+    exact = integer_products.exact_kinds()
     failed = [f"{kind} is not exact on this processor" for kind in integer_products.KINDS if kind not in exact]
     dtype = loading.default_dtype("cpu")
     name = str(dtype).removeprefix("torch.")

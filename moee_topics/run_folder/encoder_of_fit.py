@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from moee_topics.encode import AUTO, EncoderSettings, EncoderSource, arithmetic_of_key
-from moee_topics.errors import ModelError
+from moee_topics.errors import KernelError, ModelError
 
 if TYPE_CHECKING:
     from moee_topics.run_folder.folder import RunFolder
@@ -18,10 +18,18 @@ def load_fitted_encoder(run: RunFolder, device: str | None = None) -> EncoderSou
     Raises:
         InputError: a file of the run is missing or damaged.
         ModelError: the model is gone, or is not the one the run was encoded with.
+        KernelError: this machine does not multiply as the one did where the run was encoded.
     """
     settings = fitted_encoder(run, device)
     encoder = EncoderSource(settings, require_routers=run.fusion.needs_routers)
-    check_same_encoder(settings.model, run.encoder["key"], encoder.key())
+    try:
+        now = encoder.key()
+    except KernelError as error:  # what it has instead would give vectors that the run cannot be compared with
+        raise KernelError(
+            f"The run {run.path} was encoded with quantize: {settings.quantize}, and so are texts that come later. "
+            f"{error} Use the run on a machine like the one that made it, or run its recipe again here."
+        ) from error
+    check_same_encoder(settings.model, run.encoder["key"], now)
     return encoder
 
 

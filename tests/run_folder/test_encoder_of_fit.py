@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from moee_topics.errors import ModelError
+from moee_topics.errors import KernelError, ModelError
 from moee_topics.run_folder import RunFolder, check_same_encoder, fitted_encoder
 from moee_topics.run_folder.encoder_of_fit import load_fitted_encoder
 
@@ -26,3 +29,12 @@ def test_another_model_is_refused_by_what_differs(searched: RunFolder) -> None:
 def test_what_was_chosen_is_not_chosen_again(searched: RunFolder) -> None:
     assert searched.encoder["options"]["quantize"] == "auto"
     assert fitted_encoder(searched).quantize == searched.encoder["key"]["quantize"]
+
+
+def test_a_run_in_float8_says_on_a_cpu_that_it_needs_a_machine_like_its_own(searched: RunFolder) -> None:
+    key = {**searched.encoder["key"], "quantize": "fp8", "dtype": "bfloat16"}
+    run: Any = SimpleNamespace(path="runs/posts", fusion=searched.fusion, encoder={**searched.encoder, "key": key})
+    with pytest.raises(
+        KernelError, match=r"runs/posts was encoded with quantize: fp8, .*this is cpu\..* a machine like the one"
+    ):
+        load_fitted_encoder(run, "cpu")

@@ -33,6 +33,7 @@ from moee_topics.encode.quantization import (
 from moee_topics.encode.quantization.int4_checkpoint import is_compact
 from moee_topics.encode.settings import Integer, Quantize
 from moee_topics.errors import ModelError
+from moee_topics.messages import first_lines
 
 LEAST_WIDTH = 1024
 """The hidden size below which rounding takes longer than it saves: at 576 twice as long (benchmarks/LOG.md)."""
@@ -55,7 +56,7 @@ class Arithmetic:
         quantize: never "auto".
         dtype: in which all else is computed.
         why: it was chosen, or that it was named.
-        inexact: whether a kernel of 8-bit integers, which would have come first, failed its self-test.
+        inexact: whether a kernel that would have come first, of 8-bit integers or float8, failed its self-test.
     """
 
     quantize: Quantize
@@ -100,18 +101,22 @@ def _on_gpu(shape: PreTrainedModel, place: torch.device, dtype: torch.dtype) -> 
     beside = f"its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
     if needed * ROOM_AT_WORK <= free:
         return Arithmetic("none", dtype, beside)
+    why = f"in {_name(dtype)} {beside}"
     try:
         float8_checks.check_kernel("fp8", place, dtype)
-        if size_in_float8(shape, dtype) * ROOM_AT_WORK <= free:
-            return Arithmetic("fp8", dtype, f"in {_name(dtype)} {beside}")
-    except ModelError:  # four bits may be had here, and hold its experts
-        pass
+        in_float8 = size_in_float8(shape, dtype)
+        if in_float8 * ROOM_AT_WORK <= free:
+            return Arithmetic("fp8", dtype, why)
+        why += f"; in fp8 they take {in_float8 / 1e9:.1f}"
+    except ModelError as error:  # four bits may be had here, and hold its experts
+        why += f"; not in fp8: {first_lines(error)}"
+    failed = float8_checks.fails(place)
     try:
         bitsandbytes_blocks.bitsandbytes()
         quantizer.quantizable_weights(shape, "nf4")
     except ModelError as error:
-        return Arithmetic("none", dtype, f"{beside}, but not for nf4: {error}")
-    return Arithmetic("nf4", dtype, f"in {_name(dtype)} {beside}")
+        return Arithmetic("none", dtype, f"{why}; not in nf4: {first_lines(error)}", failed)
+    return Arithmetic("nf4", dtype, why, failed)
 
 
 def _on_cpu(config: Any, shape: PreTrainedModel, dtype: torch.dtype) -> Arithmetic:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moee_topics.encode.quantization import float8_weights
+from moee_topics.encode.quantization import float8_weights, integer_products
 from moee_topics.encode.quantization.float8_weights import (
     KIND,
     Float8Weight,
@@ -23,7 +23,7 @@ from moee_topics.encode.quantization.float8_weights import (
     is_held,
     rounded_by_torch,
 )
-from moee_topics.errors import ModelError
+from moee_topics.errors import KernelError, ModelError
 from moee_topics.messages import first_lines
 
 logger = logging.getLogger(__name__)
@@ -41,11 +41,16 @@ FAILURES = (RuntimeError, ValueError, AttributeError)
 
 @dataclass(frozen=True)
 class Passes:
-    """What rounds states on one kind of device."""
+    """What rounds states on one kind of device.
+
+    Attributes:
+        failures: what they raise where they cannot run, a compiler's errors too.
+    """
 
     name: str = "torch"
     rounded: Callable[[Tensor], tuple[Tensor, Tensor]] = rounded_by_torch
     gated_and_rounded: Callable[[Tensor], tuple[Tensor, Tensor]] = gated_and_rounded_by_torch
+    failures: tuple[type[Exception], ...] = FAILURES
 
 
 @cache
@@ -59,9 +64,10 @@ def passes_for(device: torch.device) -> Passes:
     except ImportError:
         logger.warning(several, device, "one needs pip install triton")
         return plain
-    ours, example = Passes("triton", triton_kernels.rounded, triton_kernels.gated_and_rounded), _states(device, 288)
-    # It is compiled now, for which a C compiler and a driver are needed that fit.
+    # They are compiled at their first call, for which a C compiler and a driver are needed that fit.
     failures: tuple[type[Exception], ...] = (*FAILURES, OSError, TypeError, SubprocessError, *triton_kernels.ERRORS)
+    ours = Passes("triton", triton_kernels.rounded, triton_kernels.gated_and_rounded, failures)
+    example = _states(device, 288)
     try:
         _check_near(_expanded(*ours.rounded(example)), _expanded(*plain.rounded(example)))
         _check_near(_expanded(*ours.gated_and_rounded(example)), _expanded(*plain.gated_and_rounded(example)))
@@ -95,14 +101,15 @@ def check_kernel(kind: str, device: torch.device, dtype: torch.dtype = torch.bfl
     """Refuses products in float8 where they are not to be had; other kinds pass.
 
     Raises:
-        ModelError: the device is no GPU that has them, or their numbers are wrong; the message says what it has. Or the
-            rest of the model would be in another type than products are.
+        KernelError: the device is no GPU that has them, or their numbers are wrong; the message says what it has.
+        ModelError: the rest of the model would be in another type than products are.
     """
     if kind != KIND:
         return
     if reason := lacking(device):
-        has = "w8a8, w7a8, int8, nf4" if device.type == "cpu" else "int8, nf4"
-        raise ModelError(f"quantize: {KIND} is arithmetic of GPUs, and {reason}. For {device} there are {has}, none.")
+        integers = integer_products.exact_kinds() if device.type == "cpu" else []
+        has = ", ".join([*integers, "int8", "nf4", "none"])
+        raise KernelError(f"quantize: {KIND} is arithmetic of GPUs, and {reason}. For {device} there are {has}.")
     if dtype != torch.bfloat16:
         name = str(dtype).removeprefix("torch.")
         raise ModelError(f"quantize: {KIND} gives bfloat16, and encoder.dtype is {name}. Leave encoder.dtype out.")
@@ -119,9 +126,15 @@ def lacking(device: torch.device, outputs: int = 64, inputs: int = 64) -> str:
         return f"it needs compute capability {least}, while {name} has {its}"
     try:
         check_product(device, outputs, inputs)
-    except FAILURES as error:
+    except passes_for(device).failures as error:
         return f"{name} fails with weights of {outputs} x {inputs}: {first_lines(error)}"
     return ""
+
+
+def fails(device: torch.device) -> bool:
+    """Whether a GPU that is new enough for float8 fails in its trial; older ones are not made for it."""
+    is_gpu = device.type == "cuda"
+    return is_gpu and torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY and bool(lacking(device))
 
 
 def check_product(device: torch.device, outputs: int, inputs: int) -> None:

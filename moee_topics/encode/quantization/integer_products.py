@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeIs
 
 from moee_topics.encode.settings import Integer
-from moee_topics.errors import ModelError
+from moee_topics.errors import KernelError, ModelError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -97,12 +97,12 @@ def check_kernel(kind: str, device: torch.device) -> None:
     """Refuses integer arithmetic where it is not to be had; other kinds pass.
 
     Raises:
-        ModelError: the device is no CPU, or the processor has no exact kernel.
+        KernelError: the device is no CPU, or the processor has no exact kernel.
     """
     if not is_integer(kind):
         return
     if device.type != "cpu":
-        raise ModelError(f"quantize: {kind} is arithmetic of CPUs, not of {device}. Use int8, or device: cpu.")
+        raise KernelError(f"quantize: {kind} is arithmetic of CPUs, not of {device}. Use int8, or device: cpu.")
     check_here(kind)
 
 
@@ -110,14 +110,19 @@ def check_here(kind: Integer) -> None:
     """Refuses integer arithmetic that this processor lacks.
 
     Raises:
-        ModelError: it has no exact kernel; the message says what it has.
+        KernelError: it has no exact kernel; the message says what it has.
     """
     if not is_exact(kind):
-        raise ModelError(_lacking(kind))
+        raise KernelError(_lacking(kind))
+
+
+def exact_kinds() -> list[Integer]:
+    """The kinds that this processor multiplies exactly, the truer first."""
+    return [kind for kind in KINDS if is_exact(kind)]
 
 
 def _lacking(kind: Integer, where: str = "") -> str:
-    has = ", ".join([*(other for other in KINDS if other != kind and is_exact(other)), "int8", "nf4", "none"])
+    has = ", ".join([*(other for other in exact_kinds() if other != kind), "int8", "nf4", "none"])
     return f"This processor has no kernel {where}that computes quantize: {kind} exactly. It has: {has}."
 
 

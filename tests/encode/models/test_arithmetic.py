@@ -16,6 +16,7 @@ from moee_topics.encode.models import arithmetic, arithmetic_of
 from moee_topics.encode.models.arithmetic import Arithmetic, Products, choose, products_of
 from moee_topics.encode.quantization import float8_checks, integer_products
 from moee_topics.encode.settings import Integer
+from moee_topics.errors import ModelError
 
 CPU = torch.device("cpu")
 
@@ -133,11 +134,34 @@ def test_on_a_gpu_four_bits_are_taken_where_sixteen_find_no_room(monkeypatch: py
     ):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
         monkeypatch.setattr(float8_checks, "lacking", lambda *_, lacking=lacking: lacking)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
         assert choose(config, shape, torch.device("cuda"), torch.bfloat16).quantize == expected
     assert [type(module) for module in shape.modules()] == layers  # to choose replaces none of them
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 0))
     alone = shape_of("jetmoe", num_local_experts=4)
     assert choose(*alone, torch.device("cuda"), torch.bfloat16).quantize == "none"
+
+
+@pytest.mark.parametrize(("capability", "failed"), [((8, 0), False), ((9, 0), True)])
+def test_four_bits_say_why_they_are_not_float8_and_a_self_test_that_failed_is_a_warning(
+    capability: tuple[int, int], failed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, shape = shape_of("olmoe", num_experts=8, intermediate_size=64)
+    free = arithmetic.size_of(shape, torch.bfloat16)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, free))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(float8_checks, "lacking", lambda *_: "its numbers are off by 0.050")
+    chosen = choose(config, shape, torch.device("cuda"), torch.bfloat16)
+    assert (chosen.quantize, chosen.inexact) == ("nf4", failed)
+    assert "not in fp8" in chosen.why and "its numbers are off by 0.050" in chosen.why
+
+    def missing() -> None:
+        raise ModelError("pip install bitsandbytes")
+
+    monkeypatch.setattr(arithmetic.bitsandbytes_blocks, "bitsandbytes", missing)
+    chosen = choose(config, shape, torch.device("cuda"), torch.bfloat16)
+    assert (chosen.quantize, chosen.inexact) == ("none", failed)
+    assert "off by 0.050" in chosen.why and chosen.why.endswith("; not in nf4: pip install bitsandbytes")
 
 
 def test_a_model_that_is_rounded_in_memory_is_the_one_that_is_loaded_so(
