@@ -189,6 +189,7 @@ def _dtype_of(settings: EncoderSettings) -> torch.dtype:
 def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: torch.dtype) -> Any:
     """The model of a configuration with the weights of its files, none of which is missing."""
     name = settings.model
+    stored_as = quantizer.quantized_as(config)
     quantization = quantizer.quantization_config(config, _named(settings).quantize, name)
     packed = int4_checkpoint.is_compact(config)
     # The automatic class asks for a place on disk even where it is given the weights.
@@ -211,7 +212,17 @@ def _with_weights(loader: Any, settings: EncoderSettings, config: Any, dtype: to
             f"The checkpoint {name} lacks {len(lacking)} weights of its model or holds them in another shape, "
             f"the first is {lacking[0]}. Download it again, or check that config.json belongs to these weights."
         )
+    if stored_as != "none" and quantizer.quantized_as(model.config) == "none":
+        _in_one_type(model, dtype)
     return model
+
+
+def _in_one_type(model: Any, dtype: torch.dtype) -> None:
+    """Casts what lay in 16 or 32 bits beside quantized weights, since transformers expands those alone."""
+    kept = {*model._keep_in_fp32_modules_strict, *(model._keep_in_fp32_modules if dtype == torch.float16 else ())}
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not any(part in name for part in kept):
+            weight.data = weight.data.to(dtype)
 
 
 def _at_random(loader: Any, name: str, config: Any, dtype: torch.dtype) -> Any:

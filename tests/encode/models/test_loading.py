@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from encoders import encoder_of
@@ -63,3 +64,28 @@ def test_loading_leaves_no_weight_in_a_mapped_file(tiny_olmoe: Path) -> None:
     storages = {parameter.untyped_storage().nbytes() for parameter in model.parameters()}
     assert max(storages) == max(parameter.nbytes for parameter in model.parameters())
     assert not any(parameter.requires_grad for parameter in model.parameters()) and not model.training
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU multiplies them as they are")
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_float8_of_transformers_is_read_in_one_type_whatever_lies_beside_it(
+    tmp_path: Path, stored: torch.dtype, dtype: str
+) -> None:
+    plain, few_bits = (save_checkpoint(tiny_olmoe_config(), tmp_path / name, shard_size="5GB") for name in ("a", "b"))
+    weights = {name: weight.to(stored) for name, weight in load_file(plain / "model.safetensors").items()}
+    codes, scale = dict(weights), 1 / 64
+    for name in [name for name in weights if "proj" in name]:
+        codes[name] = (weights[name].float() / scale).to(torch.float8_e4m3fn)
+        codes[f"{name}_scale_inv"] = torch.full((1, 1), scale)
+        weights[name] = codes[name].float() * scale
+    for folder, tensors in ((plain, weights), (few_bits, codes)):
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((plain / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (few_bits / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    read, expected = (
+        encoder_of(folder, dtype=dtype).encode(["a rocket orbits the moon"]).hidden_states
+        for folder in (few_bits, plain)
+    )
+    np.testing.assert_allclose(read, expected, rtol=1e-5, atol=1e-5)
