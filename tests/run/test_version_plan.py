@@ -56,9 +56,9 @@ def test_a_run_knows_its_store_after_a_move_and_says_where_it_is_lost(root: Path
     plan = replace(plan_of(moved), progress=heard)
     work = plan.workspace(tmp_path / "new")
     plan.note_lost(work)
-    assert work.store == tmp_path / "moved" / "elsewhere" and not any("encoded again" in note for note in heard.notes)
+    assert work.store == tmp_path / "moved" / "elsewhere" and not any("Encoded again" in note for note in heard.notes)
     shutil.rmtree(work.store)
     lost = plan.workspace(tmp_path / "new")
     plan.note_lost(lost)
     assert lost.store == tmp_path / "moved" / "store"  # as a run of an earlier version, which remembers none
-    assert any("are not in the store" in note and "--store FOLDER" in note for note in heard.notes)
+    assert any("Encoded again, since the store" in note and "--store FOLDER" in note for note in heard.notes)
