@@ -221,7 +221,7 @@ def _in_one_type(model: Any, dtype: torch.dtype) -> None:
     """Casts what lay in 16 or 32 bits beside quantized weights, since transformers expands those alone."""
     kept = {*model._keep_in_fp32_modules_strict, *(model._keep_in_fp32_modules if dtype == torch.float16 else ())}
     for name, weight in model.named_parameters():
-        if weight.is_floating_point() and not any(part in name for part in kept):
+        if weight.is_floating_point() and not any(f".{part}." in f".{name}." for part in kept):
             weight.data = weight.data.to(dtype)
 
 

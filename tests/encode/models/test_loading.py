@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tiny_models import save_checkpoint, tiny_olmoe_config
 from moee_topics.encode.encoder import MoEEncoder
 from moee_topics.encode.encoder_source import EncoderSource
 from moee_topics.encode.models import load_model
-from moee_topics.encode.models.loading import device_of, load_config
+from moee_topics.encode.models.loading import _in_one_type, device_of, load_config
 from moee_topics.encode.settings import EncoderSettings
 from moee_topics.errors import InputError, ModelError
 
@@ -89,3 +90,10 @@ def test_float8_of_transformers_is_read_in_one_type_whatever_lies_beside_it(
         for folder in (few_bits, plain)
     )
     np.testing.assert_allclose(read, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_modules_that_a_family_keeps_in_float32_stay_so_and_no_other_of_a_like_name() -> None:
+    model: Any = torch.nn.ModuleDict({"gate": torch.nn.Linear(2, 2), "gate_proj": torch.nn.Linear(2, 2)})
+    model._keep_in_fp32_modules_strict, model._keep_in_fp32_modules = {"gate"}, {"gate_proj"}
+    _in_one_type(model, torch.bfloat16)
+    assert model["gate"].weight.dtype == torch.float32 and model["gate_proj"].weight.dtype == torch.bfloat16
