@@ -15,7 +15,6 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from inspect import signature
-from subprocess import SubprocessError
 from types import FunctionType, MethodType
 from typing import Any, Literal, Protocol, cast
 
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import SiLUActivation
 
+from moee_topics.encode.kernels import FAILURES
 from moee_topics.messages import first_lines
 
 logger = logging.getLogger(__name__)
@@ -161,9 +161,6 @@ class Kernels(Protocol):
 def checked(name: str, kernels: Kernels, device: torch.device, dtype: torch.dtype) -> Operators:
     """Those passes of a module of kernels that run on a device and give what torch's operators give."""
     found = Operators(name)
-    # A kernel is compiled at its first call, for which a C compiler and a driver are needed that fit.
-    pythons = (RuntimeError, OSError, ValueError, TypeError, SubprocessError)
-    faults: tuple[type[Exception], ...] = (*pythons, *kernels.ERRORS)
     for operator, states in _examples(device, dtype).items():
         kernel = getattr(kernels, operator, None)
         if kernel is None:  # this device has no use for it
@@ -171,7 +168,7 @@ def checked(name: str, kernels: Kernels, device: torch.device, dtype: torch.dtyp
         try:
             known = getattr(TORCH, operator)(*deepcopy(states))  # which one of them writes into
             agrees = _is_near(kernel(*states), known)
-        except faults as error:
+        except (*FAILURES, *kernels.ERRORS) as error:
             reason = first_lines(error)
         else:
             reason = "" if agrees else "its numbers are wrong"

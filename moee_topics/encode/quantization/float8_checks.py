@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from subprocess import SubprocessError
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from moee_topics.encode import kernels
 from moee_topics.encode.quantization import float8_weights, integer_products
 from moee_topics.encode.quantization.float8_weights import (
     KIND,
@@ -64,8 +64,7 @@ def passes_for(device: torch.device) -> Passes:
     except ImportError:
         logger.warning(several, device, "one needs pip install triton")
         return plain
-    # They are compiled at their first call, for which a C compiler and a driver are needed that fit.
-    failures: tuple[type[Exception], ...] = (*FAILURES, OSError, TypeError, SubprocessError, *triton_kernels.ERRORS)
+    failures: tuple[type[Exception], ...] = (*FAILURES, *kernels.FAILURES, *triton_kernels.ERRORS)
     ours = Passes("triton", triton_kernels.rounded, triton_kernels.gated_and_rounded, failures)
     example = _states(device, 288)
     try:
