@@ -19,7 +19,7 @@ SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "emotion": ("emotion/test.jsonl.gz", TITLES),
     "tweets": ("tweet_sentiment_extraction/test.jsonl.gz", TITLES),
 }
-"""Of each set the part that others train nothing on: a file, or a name, and the keys of a corpus."""
+"""The test split of each set where it has splits: a file, or a name, and the keys of a corpus."""
 
 WHOLE_SETS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "20newsgroups": [("20newsgroups", {"subset": "all", "remove": REMOVED})],
